@@ -1,0 +1,80 @@
+"""What every pass is: a frozen Config (the one place where its options are defined) and a `run` function.
+
+A pass module must stay cheap to import (the command line reads its Config for `--help`): it imports numpy, onnx_ir and
+the layers that need them inside `run`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from compressctl.notes import Note
+from compressctl.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from compressctl.data.source import Source
+    from compressctl.measure.metrics import Metric
+
+
+class PassConfig(BaseModel):
+    """Options of a pass. Subclasses add `type: Literal["name"]` and their fields, each with a description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the runner hands to a pass besides the model; nothing is global.
+
+    Attributes:
+        baseline: the model as it was loaded; never edited.
+        calibration: samples to observe activations on, or None.
+        evaluation: samples with labels to measure the metric on, or None.
+        metric: the metric for `evaluation`, or None.
+        max_accuracy_drop: the budget on the metric, in the metric's own unit, or None.
+        seed: seed of everything random.
+        threads: threads for onnxruntime and numpy.
+        workdir: an existing folder for temporary files; removed by the runner.
+        progress: where to show progress.
+    """
+
+    baseline: ir.Model
+    workdir: Path
+    calibration: Source | None = None
+    evaluation: Source | None = None
+    metric: Metric | None = None
+    max_accuracy_drop: float | None = None
+    seed: int = 0
+    threads: int = 1
+    progress: Progress = field(default_factory=Silent)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a pass returns.
+
+    Attributes:
+        model: the rewritten model (the same object that was passed in, or a new one).
+        notes: what was done, skipped or needs attention, each with node and reason.
+        facts: JSON-able details for the report (tables by layer, chosen numbers).
+    """
+
+    model: ir.Model
+    notes: tuple[Note, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Pass(Protocol):
+    """A module of `compressctl.passes`: `Config`, and `run`, which may edit the model it is given in place."""
+
+    Config: type[PassConfig]
+
+    def run(self, model: ir.Model, config: Any, context: Context) -> Outcome:
+        """Rewrite `model`; tensors are shared with the baseline, so replace `const_value`, never write into arrays."""
+        ...

@@ -1,0 +1,66 @@
+"""Name, type and shape of a model's input or output, as data sources, sessions and flags speak of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from compressctl.errors import UsageError
+
+Dim = int | str | None
+_NOTATION = re.compile(r"(?P<name>[^:]+)(?::(?P<shape>[^:]*))?(?::(?P<dtype>[a-z]+[0-9]*))?")
+DTYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64", "bool")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One model input or output.
+
+    Attributes:
+        name: the tensor's name in the graph.
+        dtype: a numpy dtype name ("float32", "int64", "bool", …; "bfloat16" and others as ml_dtypes name them).
+        shape: one entry a dimension: a size, a symbolic name, or None where unknown.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[Dim, ...]
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The size of the first dimension where it is fixed, else None."""
+        first = self.shape[0] if self.shape else None
+        return first if isinstance(first, int) else None
+
+    def __str__(self) -> str:
+        dims = "x".join("?" if dim is None else str(dim) for dim in self.shape)
+        return f"{self.name}:{dims}:{self.dtype}"
+
+
+def parse_tensor_spec(text: str) -> TensorSpec:
+    """Parse the notation `name:1x3x32x32[:dtype]`; `?` or a word is a dynamic dimension; dtype defaults to float32.
+
+    Raises:
+        UsageError: the text does not follow the notation.
+    """
+    match = _NOTATION.fullmatch(text.strip())
+    if match is None or match["shape"] is None:
+        raise UsageError(f"--input {text!r} is not NAME:SHAPE[:DTYPE]", "for example --input image:1x3x224x224:float32")
+    dims: list[Dim] = []
+    for word in filter(None, match["shape"].split("x")) if re.fullmatch(r"[0-9x?]*", match["shape"]) else match["shape"].split(","):
+        if word.isdigit():
+            if int(word) < 1:
+                raise UsageError(f"--input {text!r} has a dimension of 0", "dimensions start at 1")
+            dims.append(int(word))
+        else:
+            dims.append(None if word == "?" else word)
+    dtype = match["dtype"] or "float32"
+    if dtype not in DTYPES:
+        raise UsageError(f"--input {text!r} has an unknown type {dtype!r}", f"one of {', '.join(DTYPES)}")
+    return TensorSpec(match["name"], dtype, tuple(dims))
+
+
+def parse_tensor_specs(texts: Iterable[str]) -> dict[str, TensorSpec]:
+    """Parse several `--input` values into a mapping by name."""
+    return {spec.name: spec for spec in map(parse_tensor_spec, texts)}
