@@ -1,0 +1,20 @@
+"""The passes, as an explicit tuple: recipe, JSON Schema, reference and command line follow from it."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from compressctl.passes import equalize, quantize, simplify, smooth_quant
+
+PASSES: tuple[ModuleType, ...] = (simplify, equalize, smooth_quant, quantize)
+
+
+def name_of(module: ModuleType) -> str:
+    """Return the `type` by which recipes name a pass."""
+    return str(module.Config.model_fields["type"].default)
+
+
+def pass_of(config: Any) -> ModuleType:
+    """Return the pass module that a config belongs to."""
+    return next(module for module in PASSES if isinstance(config, module.Config))

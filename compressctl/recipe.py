@@ -1,0 +1,151 @@
+"""The recipe: everything a run needs, as frozen pydantic models. Flags and YAML keys share these names.
+
+Relative paths in a recipe file are relative to the folder that the command is run in, as in a Makefile.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from compressctl.errors import RecipeError
+from compressctl.passes import PASSES, name_of
+from compressctl.tensorspec import parse_tensor_spec
+
+AnyPass = Annotated[Union[tuple(module.Config for module in PASSES)], Field(discriminator="type")]  # type: ignore[valid-type]
+
+
+class Recipe(BaseModel):
+    """One compression run: from `model` to `output` through `passes`, judged on `data` under the budgets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    model: Path
+    """The ONNX or TorchScript file to compress."""
+    output: Path
+    """The ONNX file to write."""
+    input: tuple[str, ...] = ()
+    """Inputs of a TorchScript model, or sizes for dynamic ones: NAME:1x3x32x32[:dtype]."""
+    calibrate: str | None = None
+    """Samples to observe activations on, e.g. train.npz[:256], images/train[:256],norm=imagenet, random."""
+    data: str | None = None
+    """Samples with labels to measure the metric on."""
+    metric: str | None = None
+    """What is measured on `data`: top1, top5, f1, mse, psnr, spearman, python:module:function; NAME:OUTPUT picks an output."""
+    passes: tuple[AnyPass, ...]
+    """The passes, in order."""
+    max_accuracy_drop: float | None = Field(default=None, ge=0)
+    """Budget: the metric may fall by at most this much, in its own unit (0.01 of top1 is one point)."""
+    size_ratio: float | None = Field(default=None, gt=0)
+    """Budget: file size of the result over that of the input, at most."""
+    latency_ratio: float | None = Field(default=None, gt=0)
+    """Budget: latency of the result over that of the input, at most."""
+    on_regression: Literal["take-back", "keep"] = "take-back"
+    """A pass whose result is measured slower and not smaller is taken back, or kept and flagged."""
+    batch_size: int = Field(default=1, ge=1)
+    """Batch size at which latency is measured."""
+    threads: int = Field(default=0, ge=0)
+    """Threads for onnxruntime; 0: one per physical core."""
+    seed: int = 0
+    """Seed of everything random."""
+    device: Literal["cpu"] = "cpu"
+    """Where passes compute and where the result is measured."""
+    report: Path | None = None
+    """Where the report goes; .json and .md are written. Default: beside the output."""
+    allow_python: bool = False
+    """Let `python:` data and metrics run code of yours."""
+    force: bool = False
+    """Overwrite an output that this recipe did not write."""
+
+    @field_validator("input")
+    @classmethod
+    def _inputs_parse(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            parse_tensor_spec(text)
+        return texts
+
+    def canonical(self) -> str:
+        """Return what decides the output's bytes, as JSON with sorted keys: no output path, report path or force."""
+        content = self.model_dump(mode="json", exclude={"model", "output", "report", "force"})
+        return json.dumps(content, sort_keys=True)
+
+
+def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a YAML recipe; `overrides` replace top-level keys (flags win over the file).
+
+    Raises:
+        RecipeError: the file cannot be read, is not YAML, or has a key or value that does not fit; names the key path.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise RecipeError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or 'cannot be parsed'}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys", "see `compressctl schema`")
+    return build_recipe({**content, **(overrides or {})}, origin=str(path))
+
+
+def build_recipe(content: Mapping[str, Any], origin: str) -> Recipe:
+    """Validate `content`; `origin` (a file, or "command line") begins each error.
+
+    Raises:
+        RecipeError: names the key path and, for an unknown key, the nearest known one.
+    """
+    try:
+        return Recipe.model_validate(dict(content))
+    except ValidationError as error:
+        raise _explain(error, origin) from error
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the recipe's JSON Schema (draft 2020-12)."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+
+
+def _explain(error: ValidationError, origin: str) -> RecipeError:
+    problem = error.errors()[0]
+    location = [part for part in problem["loc"] if not (isinstance(part, str) and part in _pass_names())]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    kind = problem["type"]
+    if kind == "extra_forbidden":
+        known = _known_keys(problem["loc"])
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        return RecipeError(
+            f"{origin}: {path}: unknown key", f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        )
+    if kind == "union_tag_invalid":
+        given = str(cast(dict[str, Any], problem.get("ctx", {})).get("tag", ""))
+        close = difflib.get_close_matches(given, _pass_names(), n=1)
+        return RecipeError(
+            f"{origin}: {path}.type: there is no pass {given!r}",
+            f"did you mean {close[0]!r}?" if close else f"passes: {', '.join(_pass_names())}",
+        )
+    if kind == "union_tag_not_found":
+        return RecipeError(f"{origin}: {path}.type: missing", f"one of {', '.join(_pass_names())}")
+    if kind == "missing":
+        return RecipeError(f"{origin}: {path}: missing", f"add {path} to the recipe")
+    value = problem.get("input")
+    shown = f", not {value!r}" if isinstance(value, str | int | float | bool) else ""
+    return RecipeError(f"{origin}: {path}: {problem['msg'].removeprefix('Value error, ')}{shown}")
+
+
+def _pass_names() -> list[str]:
+    return [name_of(module) for module in PASSES]
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    if location[0] == "passes" and len(location) > 2:
+        config = next(module.Config for module in PASSES if name_of(module) == location[2])
+        return list(config.model_fields)
+    return list(Recipe.model_fields)
