@@ -1,0 +1,119 @@
+"""Scales and zero points of 8-bit (and narrower) integer tensors, and the rounding onnxruntime does with them.
+
+`real = (integer - zero_point) * scale`, as in the ONNX operators QuantizeLinear and DequantizeLinear.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressctl.errors import ModelError
+
+QuantizedDtype = Literal["int8", "uint8"]
+
+_TINY = float(np.finfo(np.float32).tiny)  # below it float32 is denormal: kernels may flush such a scale to zero
+_LARGEST = float(np.finfo(np.float32).max)
+_FULL_RANGE = {"int8": (-128, 127), "uint8": (0, 255)}
+_REDUCED_RANGE = {"int8": (-64, 63), "uint8": (0, 127)}
+# u8 * s8 products are added in pairs into 16 bits on x86 without VNNI: 2 * 255 * 64 = 32640 still fits.
+_REDUCED_WEIGHT = 64
+
+
+@dataclass(frozen=True)
+class QParams:
+    """How a float tensor maps to integers.
+
+    Attributes:
+        scale: float32, positive, finite and normal; shape () for a whole tensor, (channels,) along `axis`.
+        zero_point: the integer that stands for 0.0; of type `dtype`, shape as `scale`.
+        dtype: the integer type.
+        axis: the dimension that has one scale an entry, or None.
+    """
+
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.integer[Any]]
+    dtype: QuantizedDtype
+    axis: int | None = None
+
+
+def symmetric(
+    weight: NDArray[Any], axis: int | None, *, bits: int = 8, reduced: bool = False, name: str = "weight"
+) -> QParams:
+    """Return int8 parameters with zero point 0 that cover `weight` exactly: integers in [-127, 127].
+
+    Args:
+        weight: any float tensor.
+        axis: the dimension that gets one scale an entry (negative counts from the end); None for one scale in all.
+        bits: 2 to 8; integers lie in [-(2^(bits-1)-1), 2^(bits-1)-1].
+        reduced: integers in [-64, 64], for processors that saturate sums of two u8*s8 products (x86 without VNNI).
+        name: the tensor, for the error message.
+
+    Raises:
+        ModelError: `weight` holds NaN or infinity.
+    """
+    if axis is not None:
+        axis %= weight.ndim
+    others = tuple(d for d in range(weight.ndim) if d != axis) if axis is not None else None
+    # Two reductions instead of abs().max(): no temporary of the weight's size.
+    largest = np.maximum(weight.max(axis=others, initial=0), -weight.min(axis=others, initial=0)).astype(np.float64)
+    if not np.all(largest <= _LARGEST):
+        raise ModelError(f"{name} holds NaN or infinite values", "such a tensor cannot be quantized")
+    levels = _REDUCED_WEIGHT if reduced else 2 ** (bits - 1) - 1
+    scale = np.where(largest > 0, np.maximum(largest / levels, _TINY), 1.0).astype(np.float32)
+    return QParams(scale, np.zeros(scale.shape, np.int8), "int8", axis)
+
+
+def affine(
+    low: float, high: float, *, dtype: QuantizedDtype = "uint8", reduced: bool = False, name: str = "tensor"
+) -> QParams:
+    """Return per-tensor parameters for reals in [low, high], widened to include 0.0, which is exactly representable.
+
+    Args:
+        low: smallest real.
+        high: largest real.
+        dtype: the integer type; its whole range is used, so that integers never need a second clip.
+        reduced: 7 bits: integers in [0, 127] or [-64, 63].
+        name: the tensor, for the error message.
+
+    Raises:
+        ModelError: an end is NaN or infinite, or low > high.
+    """
+    if not (abs(low) <= _LARGEST and abs(high) <= _LARGEST and low <= high):
+        raise ModelError(f"{name} has no finite range: [{low}, {high}]", "such a tensor cannot be quantized")
+    smallest, largest = (_REDUCED_RANGE if reduced else _FULL_RANGE)[dtype]
+    low, high = min(float(low), 0.0), max(float(high), 0.0)
+    scale = np.float32(max((high - low) / (largest - smallest), _TINY) if high > low else 1.0)
+    zero_point = np.clip(np.rint(smallest - low / float(scale)), smallest, largest)
+    return QParams(np.asarray(scale), np.asarray(zero_point, dtype=dtype), dtype)
+
+
+def quantize(x: NDArray[Any], qparams: QParams) -> NDArray[np.integer[Any]]:
+    """Return the integers of `x`, bit for bit as onnxruntime's QuantizeLinear: round half to even, then saturate."""
+    smallest, largest = _FULL_RANGE[qparams.dtype]
+    with np.errstate(over="ignore"):  # an infinite quotient saturates like any large one
+        q = np.divide(x, _along(qparams.scale, qparams.axis, x.ndim), dtype=np.float32)
+    np.rint(q, out=q)
+    # Clip before adding the zero point: the sum of a large quotient and the zero point is not exact in float32.
+    zero_point = _along(qparams.zero_point, qparams.axis, x.ndim).astype(np.float32)
+    np.clip(q, smallest - zero_point, largest - zero_point, out=q)
+    q += zero_point
+    integers: NDArray[np.integer[Any]] = q.astype(qparams.dtype)
+    return integers
+
+
+def dequantize(q: NDArray[np.integer[Any]], qparams: QParams) -> NDArray[np.float32]:
+    """Return the reals of the integers `q`, bit for bit as onnxruntime's DequantizeLinear."""
+    zero_point = _along(qparams.zero_point, qparams.axis, q.ndim).astype(np.float32)
+    real: NDArray[np.float32] = (q.astype(np.float32) - zero_point) * _along(qparams.scale, qparams.axis, q.ndim)
+    return real
+
+
+def _along(parameter: NDArray[Any], axis: int | None, ndim: int) -> NDArray[Any]:
+    """Shape per-channel parameters so that they broadcast over a tensor of `ndim` dimensions."""
+    if axis is None:
+        return parameter
+    return parameter.reshape([-1 if d == axis % ndim else 1 for d in range(ndim)])
