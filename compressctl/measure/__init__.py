@@ -1,0 +1,1 @@
+"""Measuring of model files in onnxruntime: latency, memory, accuracy, fidelity, profile."""
