@@ -1,0 +1,1 @@
+"""Models: loading, saving, editing, checking and counting `onnx_ir` graphs."""

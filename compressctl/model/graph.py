@@ -1,0 +1,170 @@
+"""Reading and editing an `ir.Graph`: the few moves that every rewrite shares.
+
+A body of If, Loop or Scan may use ("capture") values of the graph around it. onnx_ir counts such uses in
+`Value.uses()`, so everything here that asks for uses respects captures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, count
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def constant(value: ir.Value | None) -> Array | None:
+    """Return the numpy array of an initializer, or of a Constant or constant-shaped ConstantOfShape node's output.
+
+    An initializer that is a graph input too can be fed, so it is no constant. The array must not be written into: it
+    is shared with other clones of the model (and may be a memory map).
+    """
+    if value is None:
+        return None
+    if value.is_initializer():
+        return None if value.is_graph_input() or value.const_value is None else value.const_value.numpy()
+    node = value.producer()
+    if node is None or node.domain:
+        return None
+    if node.op_type == "Constant":
+        tensor = ir.convenience.get_const_tensor(value)
+        return None if tensor is None else tensor.numpy()
+    if node.op_type == "ConstantOfShape" and (shape := constant(node.inputs[0])) is not None:
+        fill = node.attributes.get("value")
+        scalar = np.zeros(1, np.float32) if fill is None else fill.as_tensor().numpy()
+        return np.broadcast_to(scalar.reshape(()), tuple(int(size) for size in shape))
+    return None
+
+
+def initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+    """Register `array` as an initializer of `graph` under a unique name derived from `name`; returns its value."""
+    unique = unique_name(graph, name)
+    tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=unique)
+    value = ir.Value(name=unique, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def unique_name(graph: ir.Graph, base: str) -> str:
+    """Return `base`, or `base_1`, `base_2`, …: the first that no value of `graph` or of a body inside it bears."""
+    taken = {value.name for value in _values(graph)}
+    return base if base not in taken else next(name for i in count(1) if (name := f"{base}_{i}") not in taken)
+
+
+def insert_before(graph: ir.Graph, node: ir.Node, new_nodes: Iterable[ir.Node]) -> None:
+    """Insert `new_nodes` before `node`, in order; nameless ones and taken names get unique ones."""
+    new_nodes = list(new_nodes)
+    _give_names(graph, new_nodes)
+    graph.insert_before(node, new_nodes)
+
+
+def replace_node(
+    graph: ir.Graph, node: ir.Node, new_nodes: Sequence[ir.Node], new_outputs: Sequence[ir.Value] | None = None
+) -> None:
+    """Put `new_nodes` in the place of `node` and `new_outputs` in the place of its outputs.
+
+    Outputs of the new nodes take over the names of the old outputs, and type and shape where they have none. A new
+    output that was there before keeps its name; where it stands in for a graph output, an Identity bears that name.
+
+    Args:
+        graph: the graph that holds `node`.
+        node: the node to remove.
+        new_nodes: the nodes to insert, in order; may be empty.
+        new_outputs: one value for each output of `node`; by default the outputs of the last new node.
+    """
+    new_nodes = list(new_nodes)
+    new_outputs = list(new_nodes[-1].outputs if new_outputs is None else new_outputs)
+    if len(new_outputs) != len(node.outputs):
+        raise ValueError(f"node {node.name!r} has {len(node.outputs)} outputs, {len(new_outputs)} are to replace them")
+    for old, new in zip(node.outputs, new_outputs, strict=True):
+        if new.producer() not in new_nodes:
+            if not old.is_graph_output():
+                old.replace_all_uses_with(new)
+                continue
+            new_nodes.append(ir.node("Identity", [new]))
+            new = new_nodes[-1].outputs[0]
+        name, old.name = old.name, None
+        new.name, new.type, new.shape = name, new.type or old.type, new.shape or old.shape
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+    _give_names(graph, new_nodes)
+    graph.insert_before(node, new_nodes)
+    graph.remove(node, safe=True)
+
+
+def remove_dead(model: ir.Model) -> int:
+    """Remove the main graph's nodes whose outputs nobody uses, then its unused initializers; return how many.
+
+    Uses inside If, Loop and Scan bodies count as uses; the bodies themselves are not edited. Graph inputs stay.
+    """
+    graph, removed = model.graph, 0
+    for node in reversed(graph):
+        if not any(output.uses() or output.is_graph_output() for output in node.outputs):
+            graph.remove(node, safe=True)
+            removed += 1
+    for name, value in list(graph.initializers.items()):
+        if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
+            del graph.initializers[name]
+            removed += 1
+    return removed
+
+
+def is_only_use(value: ir.Value, node: ir.Node) -> bool:
+    """Return whether `node` alone uses `value` (once or several times), and it is no graph output."""
+    return not value.is_graph_output() and value.consumers() == (node,)
+
+
+def walk_subgraphs(graph: ir.Graph) -> Iterator[tuple[ir.Node, str, ir.Graph]]:
+    """Yield (node, attribute name, body) for each If, Loop or Scan body inside `graph`, the nested ones included."""
+    for node in graph:
+        for name, attribute in node.attributes.items():
+            for body in _bodies(attribute):
+                yield node, name, body
+                yield from walk_subgraphs(body)
+
+
+def used_in_subgraphs(graph: ir.Graph) -> set[ir.Value]:
+    """Return the values of `graph` itself that bodies inside it capture."""
+    inputs = (value for _, _, body in walk_subgraphs(graph) for node in body for value in node.inputs)
+    return {value for value in inputs if value is not None and value.graph is graph}
+
+
+def ensure_opset(model: ir.Model, domain: str, version: int) -> None:
+    """Import `domain` at `version` at least ("" is the standard domain, whose version this never lowers)."""
+    model.opset_imports[domain] = max(version, model.opset_imports.get(domain, 0))
+
+
+def _bodies(attribute: ir.Attr) -> tuple[ir.Graph, ...]:
+    if attribute.type == ir.AttributeType.GRAPH and not attribute.is_ref():
+        return (attribute.as_graph(),)
+    return attribute.as_graphs() if attribute.type == ir.AttributeType.GRAPHS and not attribute.is_ref() else ()
+
+
+def _values(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Yield every value that `graph` and the bodies inside it define."""
+    yield from chain(graph.inputs, graph.initializers.values())
+    for node in graph:
+        yield from node.outputs
+        for attribute in node.attributes.values():
+            for body in _bodies(attribute):
+                yield from _values(body)
+
+
+def _give_names(graph: ir.Graph, new_nodes: Iterable[ir.Node]) -> None:
+    """Name the nameless among `new_nodes` and their outputs; rename those whose name is taken."""
+    nodes = {node.name for node in graph.all_nodes()}
+    values = {value.name for value in _values(graph)}
+    for node in new_nodes:
+        node.name = _free(node.name or node.op_type, nodes)
+        for output in node.outputs:
+            if output.name != "":  # an omitted optional output
+                output.name = _free(output.name or f"{node.name}_output", values)
+
+
+def _free(base: str, taken: set[str | None]) -> str:
+    name = base if base not in taken else next(n for i in count(1) if (n := f"{base}_{i}") not in taken)
+    taken.add(name)
+    return name
