@@ -1,0 +1,75 @@
+"""Every sample model reaches, on the held-out digits, the accuracy that its README states."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "sample_models"
+ROW = re.compile(r"\| `(?P<file>[\w.]+)` \| .* \| `\[N, (?P<shape>[\d, ]+)\]` \| .* \| (?P<accuracy>[\d.]+) % \|")
+TABLE = {
+    match["file"]: (tuple(map(int, match["shape"].split(", "))), float(match["accuracy"]) / 100)
+    for match in ROW.finditer((FOLDER / "README.md").read_text())
+}
+
+
+def held_out_digits(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    data = pytest.importorskip("sklearn.datasets").load_digits()
+    images = (data.data / 16).astype(np.float32).reshape(-1, *shape)
+    return images[::5], data.target[::5]
+
+
+def logits(path: Path, images: np.ndarray) -> np.ndarray:
+    if path.suffix == ".onnx":
+        onnxruntime = pytest.importorskip("onnxruntime")
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        return session.run(["logits"], {"input": images})[0]
+    torch = pytest.importorskip("torch")
+    with torch.no_grad():
+        return torch.jit.load(path, map_location="cpu")(torch.from_numpy(images)).numpy()
+
+
+def test_readme_lists_every_artefact() -> None:
+    assert set(TABLE) == {path.name for path in FOLDER.iterdir() if path.suffix in (".onnx", ".pt")}
+
+
+def test_artefacts_are_small() -> None:
+    assert sum((FOLDER / name).stat().st_size for name in TABLE) < 2_000_000
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("name", TABLE)
+def test_accuracy_is_what_the_readme_states(name: str) -> None:
+    shape, accuracy = TABLE[name]
+    images, labels = held_out_digits(shape)
+    correct = int((logits(FOLDER / name, images).argmax(axis=1) == labels).sum())
+    # One digit on the fence may fall to the other side on another processor.
+    assert abs(correct - accuracy * len(labels)) < 1.1
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("name", ["cnn_scripted.pt", "cnn_traced.pt"])
+def test_torchscript_and_onnx_hold_the_same_network(name: str) -> None:
+    images, _ = held_out_digits((1, 8, 8))
+    np.testing.assert_allclose(logits(FOLDER / name, images), logits(FOLDER / "cnn.onnx", images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in TABLE if name.endswith(".onnx")])
+def test_onnx_files_are_valid_and_batch_is_dynamic(name: str) -> None:
+    model = onnx.load(FOLDER / name)
+    onnx.checker.check_model(model, full_check=True)
+    assert [value.name for value in model.graph.input] == ["input"]
+    assert [value.name for value in model.graph.output] == ["logits"]
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    names = {tensor.name for tensor in model.graph.initializer}
+    assert not [tensor for tensor in names if tensor.startswith("onnx::")]
+
+
+def test_cnn_keeps_batch_normalization() -> None:
+    operators = [node.op_type for node in onnx.load(FOLDER / "cnn.onnx").graph.node]
+    assert operators.count("Conv") == operators.count("BatchNormalization") == 9
+    assert "Identity" not in operators
