@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from compressctl.errors import DataError, ModelError
+from compressctl.errors import CompressctlError, DataError, ModelError
 from compressctl.tensorspec import TensorSpec
 
 if TYPE_CHECKING:
@@ -83,17 +84,7 @@ class Session:
         spinning: Spinning = "running",
     ) -> None:
         self.name = _name(model)
-        options = ort.SessionOptions()
-        options.log_severity_level = FATAL
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        level = ort.GraphOptimizationLevel
-        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
-        options.enable_cpu_mem_arena = arena
-        options.enable_mem_pattern = arena
-        if spinning != "always":
-            key = "session.intra_op.allow_spinning" if spinning == "never" else "session.force_spinning_stop"
-            options.add_session_config_entry(key, "0" if spinning == "never" else "1")
+        options = _options(threads, optimize, arena, spinning)
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile)
@@ -106,7 +97,9 @@ class Session:
             if workdir is None:
                 self._folder = tempfile.TemporaryDirectory(prefix="compressctl-")  # lives as long as the session
                 workdir = Path(self._folder.name)
-            model = _serialize(model, workdir)
+            from compressctl.model.save import serialize  # brings onnx_ir, which a worker on files does without
+
+            model = serialize(model, workdir)
         source = str(model) if isinstance(model, Path) else model
         try:
             self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
@@ -135,20 +128,48 @@ class Session:
         self._check(feeds)
         if not names:
             return {}
-        specs = [*self.inputs, *(self._output_by_name[name] for name in names)]
         try:
-            if all(spec.dtype in _NUMPY_DTYPES for spec in specs):
+            if self._plain(names):
                 return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
             values = {name: _to_ort(feed) for name, feed in feeds.items()}
             results = self._session.run_with_ort_values(names, values)
             return {name: _from_ort(value) for name, value in zip(names, results, strict=True)}
         except _FAILURES as error:
-            kind = DataError if isinstance(error, state.InvalidArgument) else ModelError
-            raise kind(f"onnxruntime cannot run {self.name}: {_one_line(error)}") from None
+            raise self._run_error(error) from None
+
+    def time(self, feeds: Mapping[str, NDArray[Any]], runs: int) -> NDArray[np.float64]:
+        """Run the model `runs` times in a row; return the seconds that each run took, shape (runs,).
+
+        Raises:
+            DataError, ModelError: as `run`.
+        """
+        self._check(feeds)
+        names = [spec.name for spec in self.outputs]
+        plain = self._plain(names)
+        values = dict(feeds) if plain else {name: _to_ort(feed) for name, feed in feeds.items()}
+        call = self._session.run if plain else self._session.run_with_ort_values
+        seconds = np.empty(runs)
+        try:
+            for i in range(runs):
+                start = perf_counter()
+                call(names, values)
+                seconds[i] = perf_counter() - start
+        except _FAILURES as error:
+            raise self._run_error(error) from None
+        return seconds
 
     def end_profiling(self) -> Path:
         """Stop profiling; return the JSON file of trace events that it wrote."""
         return Path(self._session.end_profiling())
+
+    def _plain(self, names: Sequence[str]) -> bool:
+        """Whether numpy knows the types of all inputs and of the outputs named, so that onnxruntime takes arrays."""
+        specs = [*self.inputs, *(self._output_by_name[name] for name in names)]
+        return all(spec.dtype in _NUMPY_DTYPES for spec in specs)
+
+    def _run_error(self, error: Exception) -> CompressctlError:
+        kind = DataError if isinstance(error, state.InvalidArgument) else ModelError
+        return kind(f"onnxruntime cannot run {self.name}: {_one_line(error)}")
 
     def _check(self, feeds: Mapping[str, NDArray[Any]]) -> None:
         for name in feeds:
@@ -180,11 +201,20 @@ def _name(model: ir.Model | bytes | Path) -> str:
     return "the model" if isinstance(model, bytes) else (model.graph.name or "the model")
 
 
-def _serialize(model: ir.Model, workdir: Path) -> bytes | Path:
-    import onnx_ir as ir  # slow to import, and only models in memory need it
-
-    proto: bytes = ir.to_proto(model).SerializeToString()
-    return proto
+def _options(threads: int, optimize: bool, arena: bool, spinning: Spinning) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = FATAL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+    options.enable_cpu_mem_arena = arena
+    options.enable_mem_pattern = arena
+    if spinning == "never":
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    elif spinning == "running":
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
 
 
 def _spec(info: Any, where: str) -> TensorSpec:
