@@ -30,9 +30,19 @@ def save_onnx(model: nn.Module, example: Tensor, path: Path) -> None:
             dynamic_axes={"input": {0: "batch"}, "logits": {0: "batch"}},
         )
     proto = onnx.load_model_from_string(buffer.getvalue())
+    untie_weights(proto.graph)
     name_weights(proto.graph)
     onnx.checker.check_model(proto, full_check=True)
     path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def untie_weights(graph: onnx.GraphProto) -> None:
+    """Give every parameter its own initializer again: the exporter merges equal ones through Identity nodes."""
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Identity" and node.input[0] in weights]:
+        graph.initializer.add().CopyFrom(weights[node.input[0]])
+        graph.initializer[-1].name = node.output[0]
+        graph.node.remove(node)
 
 
 def name_weights(graph: onnx.GraphProto) -> None:
