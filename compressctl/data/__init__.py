@@ -1,0 +1,1 @@
+"""Samples for a model: one notation, one small file a source, streamed in batches."""

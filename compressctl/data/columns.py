@@ -1,0 +1,145 @@
+"""One array of a file, read row by row in ascending order, so that memory holds no more than a batch."""
+
+from __future__ import annotations
+
+import lzma
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressctl.errors import DataError
+
+Reader = Callable[[int], NDArray[Any]]
+_DAMAGE = (
+    *(EOFError, MemoryError, OSError, OverflowError, RuntimeError, SyntaxError, TypeError, ValueError),
+    *(lzma.LZMAError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+
+
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Turn whatever zipfile and numpy raise on a file that is damaged or locked into one DataError about `where`."""
+    try:
+        yield
+    except _DAMAGE as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{where} cannot be read: {reason}") from error
+
+
+class Column(ABC):
+    """An array [rows, …].
+
+    Attributes:
+        where: the file and the array's name, for error messages.
+        shape: its shape, rows first.
+        dtype: its type in the file.
+    """
+
+    def __init__(self, where: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.where, self.shape, self.dtype = where, shape, dtype
+
+    @abstractmethod
+    def open(self, rows: range) -> AbstractContextManager[Reader]:
+        """Return a reader of `rows` (ascending): `reader(n)` gives the next n of them as an array of its own."""
+
+
+class MappedColumn(Column):
+    """An array that lies uncompressed in a file, memory-mapped, or in memory."""
+
+    def __init__(self, where: str, array: NDArray[Any]) -> None:
+        super().__init__(where, array.shape, array.dtype)
+        self._array = array
+
+    @contextmanager
+    def open(self, rows: range) -> Iterator[Reader]:
+        """Read by slicing."""
+        position = 0
+
+        def read(n: int) -> NDArray[Any]:
+            nonlocal position
+            chunk = rows[position : position + n]
+            position += n
+            return np.array(self._array[chunk.start : chunk.stop : chunk.step])
+
+        yield read
+
+
+class StreamedColumn(Column):
+    """A compressed member of a zip archive in C order, decompressed as it is read."""
+
+    def __init__(
+        self, where: str, path: Path, member: str, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        super().__init__(where, shape, dtype)
+        self._path, self._member, self._offset = path, member, offset
+        self._row_shape = shape[1:]
+        self._row_bytes = dtype.itemsize * math.prod(self._row_shape)
+
+    @contextmanager
+    def open(self, rows: range) -> Iterator[Reader]:
+        """Read forward through the stream, skipping rows that are not wanted."""
+        position = 0
+        with ExitStack() as stack:
+            with reading(self.where):
+                archive = stack.enter_context(zipfile.ZipFile(self._path))
+                stream = stack.enter_context(archive.open(self._member))
+
+            def read(n: int) -> NDArray[Any]:
+                nonlocal position
+                chunk = rows[position : position + n]
+                position += n
+                with reading(self.where):
+                    return self._rows(stream, chunk)
+
+            yield read
+
+    def _rows(self, stream: IO[bytes], rows: range) -> NDArray[Any]:
+        run = len(rows) if rows.step == 1 else 1  # rows that lie next to each other are read at once
+        blocks = []
+        for first in rows[::run]:
+            stream.seek(self._offset + first * self._row_bytes)
+            blocks.append(stream.read(run * self._row_bytes))
+        data = b"".join(blocks)
+        if len(data) < len(rows) * self._row_bytes:
+            raise EOFError("it ends too early")
+        return np.frombuffer(data, self.dtype).reshape(len(rows), *self._row_shape)
+
+
+class PairedColumn(Column):
+    """2N rows, the N first members of pairs and then the N second, read as pairs: first, second, first, second, …."""
+
+    def __init__(self, column: Column) -> None:
+        if column.shape[0] % 2:
+            raise DataError(f"{column.where} has {column.shape[0]} rows, which cannot be pairs", "2N rows are wanted")
+        super().__init__(column.where, column.shape, column.dtype)
+        self._column = column
+
+    @contextmanager
+    def open(self, rows: range) -> Iterator[Reader]:
+        """Read members of the pairs that `rows` counts: `reader(n)` gives n members, which may end inside a pair."""
+        half = self.shape[0] // 2
+        others = range(rows.start + half, rows.stop + half, rows.step)
+        position = 0
+        with self._column.open(rows) as first, self._column.open(others) as second:
+
+            def read(n: int) -> NDArray[Any]:
+                nonlocal position
+                end = position + n
+                firsts, seconds = first((end + 1) // 2 - (position + 1) // 2), second(end // 2 - position // 2)
+                members = np.empty((n, *self.shape[1:]), self.dtype)
+                members[position % 2 :: 2] = firsts
+                members[1 - position % 2 :: 2] = seconds
+                position = end
+                return members
+
+            yield read

@@ -1,0 +1,78 @@
+"""Whether an array fits a model's input, and the casts that lose nothing that matters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressctl.errors import DataError
+from compressctl.tensorspec import TensorSpec
+
+
+def check(shape: tuple[int, ...], dtype: np.dtype[Any], spec: TensorSpec, where: str) -> None:
+    """Check that rows of an array [rows, …] fit an input in rank, shape and type.
+
+    Floats fit any float input; integers fit integer inputs and floats that hold them exactly; bool fits numbers.
+
+    Raises:
+        DataError: they do not; the message names `where` and both sides.
+    """
+    fits = len(shape) == len(spec.shape) and all(
+        not isinstance(want, int) or want == have for have, want in zip(shape[1:], spec.shape[1:], strict=False)
+    )
+    if not fits:
+        have = "x".join(map(str, shape)) or "scalar"
+        raise DataError(f"{where} has shape {have}, which does not fit the model's input {spec}")
+    if not _castable(dtype, numpy_dtype(spec)):
+        raise DataError(f"{where} has type {dtype}, which does not fit the model's input {spec}", "convert it first")
+
+
+def cast(array: NDArray[Any], spec: TensorSpec, where: str) -> NDArray[Any]:
+    """Cast an array that passed `check` to the input's type.
+
+    Raises:
+        DataError: an integer that the input's type cannot hold.
+    """
+    target = numpy_dtype(spec)
+    if array.dtype.kind in "iu" and target.kind in "iub" and not np.can_cast(array.dtype, target) and array.size:
+        low, high = (0, 1) if target.kind == "b" else (np.iinfo(target).min, np.iinfo(target).max)
+        least, most = int(array.min()), int(array.max())
+        if least < low or most > high:
+            outside = least if least < low else most
+            raise DataError(f"{where}: input {spec.name!r} is {target} and cannot hold {outside}")
+    with np.errstate(over="ignore"):  # an overflow to infinity is reported by its row later
+        return np.ascontiguousarray(array, dtype=target)
+
+
+def nonfinite_row(array: NDArray[Any]) -> tuple[int, float] | None:
+    """Return the first row of an array [rows, …] that holds NaN or infinity, with that value; None if all is finite."""
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return None
+    rows = array.reshape(len(array), -1)
+    row = int(np.argmin(np.isfinite(rows).all(axis=1)))
+    return row, float(rows[row][~np.isfinite(rows[row])][0])
+
+
+def numpy_dtype(spec: TensorSpec) -> np.dtype[Any]:
+    """Return the numpy type of an input.
+
+    Raises:
+        DataError: numpy has no such type, or it is text.
+    """
+    try:
+        dtype = np.dtype(spec.dtype)
+    except TypeError:
+        raise DataError(f"input {spec.name!r} has type {spec.dtype}, which no data source can feed") from None
+    if dtype.kind not in "fiub":
+        raise DataError(f"input {spec.name!r} has type {spec.dtype}, which no data source can feed")
+    return dtype
+
+
+def _castable(have: np.dtype[Any], want: np.dtype[Any]) -> bool:
+    if have.kind == "f":
+        return want.kind == "f"
+    if have.kind in "iu":
+        return want.kind in "iub" or np.can_cast(have, want)
+    return have.kind == "b"

@@ -1,0 +1,121 @@
+"""Random numbers in the shape of a model's inputs: to time a model or to try a command, never to judge accuracy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressctl.data.fit import numpy_dtype
+from compressctl.data.source import Feeds, Source
+from compressctl.notes import warning
+from compressctl.tensorspec import Dim, TensorSpec
+
+DEFAULT_SIZES = {"sequence": 128, "side": 224, "other": 16}
+IDS = 1000
+_ROLES = (
+    ("batch", re.compile(r"batch|^(n|b|bs)$", re.IGNORECASE)),
+    ("sequence", re.compile(r"seq|len|token|time|step|^(t|s|l)$", re.IGNORECASE)),
+    ("side", re.compile(r"height|width|side|size|^(h|w)$", re.IGNORECASE)),
+)
+
+
+def random_feeds(
+    inputs: Sequence[TensorSpec], batch: int, seed: int | Sequence[int], sizes: Mapping[str, int] | None = None
+) -> Feeds:
+    """Make one batch of random values that fit the inputs.
+
+    Floats are N(0, 1). Integers stay small and valid for what the input's name says: masks are 0 or 1 and start with
+    1, token types 0, positions count up, ids lie in [0, 1000) and other integers in [0, 10); 8-bit types use their
+    whole range.
+
+    Args:
+        inputs: the model's inputs.
+        batch: size of dynamic batch dimensions; a fixed one keeps its size.
+        seed: seed of the generator.
+        sizes: sizes of dynamic dimensions, by their symbolic name, or for all of a kind: `sequence` (default 128),
+            `side` of an image (224), `other` (16); and `ids`, the exclusive upper bound of ids.
+    """
+    rng = np.random.default_rng(seed)
+    given = dict(sizes or {})
+    return {spec.name: _values(rng, spec, _shape(spec, batch, given), given.get("ids", IDS)) for spec in inputs}
+
+
+def dynamic_sizes(inputs: Sequence[TensorSpec]) -> list[str]:
+    """Return the keys that `sizes` of `random_feeds` may have for these inputs."""
+    names = {dim for spec in inputs for dim in spec.shape if isinstance(dim, str)}
+    return [*sorted(names), *DEFAULT_SIZES, "ids"]
+
+
+class RandomSource(Source):
+    """`random[:N]`: N samples (64 by default), the same ones for the same seed and batch size."""
+
+    judgeable = False
+
+    def __init__(
+        self, notation: str, inputs: Sequence[TensorSpec], count: int, seed: int, sizes: Mapping[str, int]
+    ) -> None:
+        note = warning("RANDOM DATA: numbers drawn at random say nothing about accuracy on real data")
+        super().__init__(notation, inputs, (note,))
+        self._count, self._seed, self._sizes = count, seed, sizes
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def has_labels(self) -> bool:
+        """Random samples have no labels."""
+        return False
+
+    def _read(self, size: int) -> Iterator[tuple[Feeds, NDArray[Any] | None]]:
+        for index, start in enumerate(range(0, self._count, size)):
+            feeds = random_feeds(self.inputs, size, (self._seed, index), self._sizes)
+            rows = min(size, self._count - start)
+            yield {name: array[:rows] for name, array in feeds.items()}, None
+
+
+def _shape(spec: TensorSpec, batch: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(_size(dim, axis, spec, batch, sizes) for axis, dim in enumerate(spec.shape))
+
+
+def _size(dim: Dim, axis: int, spec: TensorSpec, batch: int, sizes: Mapping[str, int]) -> int:
+    if isinstance(dim, int):
+        return dim
+    if dim is not None and dim in sizes:
+        return sizes[dim]
+    role = _role(dim, axis, spec)
+    return batch if role == "batch" else sizes.get(role, DEFAULT_SIZES[role])
+
+
+def _role(dim: str | None, axis: int, spec: TensorSpec) -> str:
+    """Guess what a dynamic dimension is from its name, else from its place."""
+    for role, pattern in _ROLES:
+        if dim is not None and pattern.search(dim):
+            return role
+    if axis == 0:
+        return "batch"
+    if len(spec.shape) == 4 and axis >= 1:
+        return "side"
+    return "sequence" if axis == 1 else "other"
+
+
+def _values(rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...], ids: int) -> NDArray[Any]:
+    dtype = numpy_dtype(spec)
+    name = spec.name.lower()
+    if dtype.kind == "f":
+        return rng.standard_normal(shape).astype(dtype)
+    if dtype.kind == "b" or "mask" in name:
+        values = rng.integers(0, 2, shape)
+        values[..., :1] = 1  # a row that masks everything would make a softmax NaN
+    elif "type" in name or "segment" in name:
+        values = np.zeros(shape, np.int64)
+    elif "position" in name:
+        values = np.broadcast_to(np.arange(shape[-1] if shape else 1), shape)
+    elif dtype.itemsize == 1:
+        values = rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, endpoint=True)
+    else:
+        values = rng.integers(0, ids if "id" in name else 10, shape)
+    return values.astype(dtype)
