@@ -17,6 +17,7 @@ from compressctl.errors import RecipeError
 from compressctl.passes import PASSES, name_of
 from compressctl.tensorspec import parse_tensor_spec
 
+COMMAND_LINE = "command line"
 AnyPass = Annotated[Union[tuple(module.Config for module in PASSES)], Field(discriminator="type")]  # type: ignore[valid-type]
 
 
@@ -97,7 +98,7 @@ def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
 
 
 def build_recipe(content: Mapping[str, Any], origin: str) -> Recipe:
-    """Validate `content`; `origin` (a file, or "command line") begins each error.
+    """Validate `content`; `origin` (a file, or COMMAND_LINE) begins each error.
 
     Raises:
         RecipeError: names the key path and, for an unknown key, the nearest known one.
@@ -117,6 +118,8 @@ def _explain(error: ValidationError, origin: str) -> RecipeError:
     problem = error.errors()[0]
     location = [part for part in problem["loc"] if not (isinstance(part, str) and part in _pass_names())]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    if origin == COMMAND_LINE:
+        origin, path = "bad option", f"--{str(location[-1]).replace('_', '-')}"
     kind = problem["type"]
     if kind == "extra_forbidden":
         known = _known_keys(problem["loc"])

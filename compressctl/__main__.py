@@ -1,0 +1,56 @@
+"""`python -m compressctl` and the `compressctl` script: one error boundary around the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from compressctl.errors import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNUSABLE, EXIT_USAGE, CompressctlError
+
+
+def main() -> None:
+    """Run the command line; exit with the code that `errors` documents, never with a traceback (but for --debug)."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    debug = "--debug" in arguments
+    try:
+        import click
+
+        from compressctl.cli import app
+
+        try:
+            result = app(arguments, standalone_mode=False)
+        except click.exceptions.Abort:
+            return _say("interrupted", EXIT_INTERRUPTED)
+        except click.ClickException as error:
+            return _say(error.format_message(), EXIT_USAGE)
+        return result if isinstance(result, int) else EXIT_OK
+    except CompressctlError as error:
+        if debug:
+            traceback.print_exc()
+        return _say(error.message, error.exit_code, error.hint)
+    except KeyboardInterrupt:
+        return _say("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of stdout left early (`| head`); nobody is there to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except MemoryError:
+        return _say("out of memory", EXIT_UNUSABLE, "try a smaller --calibrate slice or a machine with more memory")
+    except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours still ends in one line
+        if debug:
+            traceback.print_exc()
+        return _say(f"internal fault: {type(error).__name__}: {error}", EXIT_FAULT, "run again with --debug and report it")
+
+
+def _say(message: str, code: int, hint: str | None = None) -> int:
+    line = " ".join(f"error: {message}".split())
+    print(f"{line}\n  hint: {hint}" if hint else line, file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

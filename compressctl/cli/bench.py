@@ -1,0 +1,64 @@
+"""`compressctl bench`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compressctl.cli import options as o
+from compressctl.cli.progress import terminal_progress
+
+
+def bench(
+    models: Annotated[list[Path], typer.Argument(help="ONNX files; the first is the baseline.", show_default=False)],
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="The file that the others are compared with.", show_default=False)
+    ] = None,
+    data: o.Data = None,
+    metric: o.MetricName = None,
+    input: o.Input = None,
+    batch_size: o.BatchSize = None,
+    threads: o.Threads = None,
+    seed: o.Seed = None,
+    seconds: Annotated[float, typer.Option(help="Time limit of the latency measurement, for each model.")] = 4.0,
+    profile: Annotated[bool, typer.Option("--profile", help="Time per operator and the slowest nodes.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write the JSON report here too.", show_default=False)] = None,
+    allow_python: o.AllowPython = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> int:
+    """Measure models side by side: size, parameters, MACs, load time, latency, peak memory, accuracy.
+
+    compressctl bench model.onnx small.onnx --data test.npz --metric top1 --profile
+    """
+    from compressctl.bench import bench as run
+    from compressctl.report.console import print_bench
+    from compressctl.report.schema import to_json
+    from compressctl.report.write import write_text
+
+    with terminal_progress(quiet) as progress:
+        result = run(
+            models,
+            baseline=baseline,
+            data=data,
+            metric=metric,
+            inputs=input or (),
+            batch_size=batch_size or 1,
+            threads=threads or 0,
+            seed=seed or 0,
+            seconds=seconds,
+            profile=profile,
+            allow_python=allow_python,
+            progress=progress,
+        )
+    if report is not None:
+        write_text(report, to_json(result))
+    if as_json:
+        print(to_json(result))
+    else:
+        print_bench(result, sys.stdout, verbose=verbose)
+    return 0

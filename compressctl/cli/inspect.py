@@ -1,0 +1,33 @@
+"""`compressctl inspect`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compressctl.cli import options as o
+
+
+def inspect(
+    model: Annotated[Path, typer.Argument(help="An ONNX or TorchScript file.", show_default=False)],
+    input: o.Input = None,
+    as_json: o.Json = False,
+) -> int:
+    """List a model's layers: shapes, parameters, bytes, MACs, and what each pass could do to them.
+
+    compressctl inspect model.onnx
+    """
+    from compressctl.inspection import inspect_model
+    from compressctl.report.console import print_table
+    from compressctl.report.inspection import tables, to_json
+
+    inspection = inspect_model(model, input or ())
+    if as_json:
+        print(to_json(inspection))
+    else:
+        for table in tables(inspection):
+            print_table(table, sys.stdout)
+    return 0

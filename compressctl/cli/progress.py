@@ -1,0 +1,62 @@
+"""Progress on stderr: a bar that appears after a second on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from compressctl.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+T = TypeVar("T")
+_DELAY = 1.0  # seconds before a bar shows
+
+
+@contextmanager
+def terminal_progress(quiet: bool) -> Iterator[Progress]:
+    """Give the Progress that suits stderr; bars are gone when the block ends."""
+    if quiet:
+        yield Silent()
+    elif not sys.stderr.isatty():
+        yield _Lines()
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+            yield _OnTerminal(bars)
+
+
+class _Lines:
+    """One line a step, for logs."""
+
+    def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+        yield from items
+
+    def step(self, description: str) -> None:
+        print(f"compressctl: {description}", file=sys.stderr)
+
+
+class _OnTerminal:
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+
+    def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+        task = self._bars.add_task(description, total=total, visible=False)
+        begun = time.monotonic()
+        try:
+            for item in items:
+                yield item
+                self._bars.update(task, advance=1, visible=time.monotonic() - begun > _DELAY)
+        finally:
+            self._bars.remove_task(task)
+
+    def step(self, description: str) -> None:
+        self._bars.console.print(f"compressctl: {description}", highlight=False)

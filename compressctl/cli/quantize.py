@@ -1,0 +1,122 @@
+"""`compressctl quantize`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from compressctl.cli import options as o
+from compressctl.cli.run import run_recipe
+from compressctl.passes import quantize as pass_
+from compressctl.passes import smooth_quant
+from compressctl.recipe import COMMAND_LINE, build_recipe
+
+_C = pass_.Config
+
+
+def quantize(
+    model: o.Model,
+    output: o.Output,
+    scheme: Annotated[str | None, o.option(_C, "scheme", metavar="auto|int8|int8-dynamic")] = None,
+    calibrate: o.Calibrate = None,
+    data: o.Data = None,
+    metric: o.MetricName = None,
+    input: o.Input = None,
+    calibration_method: Annotated[
+        str | None, o.option(_C, "calibration_method", metavar="minmax|percentile|entropy|mse")
+    ] = None,
+    percentile: Annotated[float | None, o.option(_C, "percentile")] = None,
+    per_channel: Annotated[
+        bool | None, typer.Option("--per-channel/--per-tensor", help=o.describe(_C, "per_channel"), show_default=False)
+    ] = None,
+    bias_correction: Annotated[
+        bool | None,
+        typer.Option("--bias-correction/--no-bias-correction", help=o.describe(_C, "bias_correction"), show_default=False),
+    ] = None,
+    embeddings: Annotated[
+        bool | None, typer.Option("--embeddings/--no-embeddings", help=o.describe(_C, "embeddings"), show_default=False)
+    ] = None,
+    simplify: Annotated[bool, typer.Option(help="Run the simplify pass first.")] = True,
+    equalize: Annotated[bool, typer.Option(help="Run the equalize pass (cross-layer equalization) before.")] = False,
+    smooth_alpha: Annotated[
+        float | None,
+        typer.Option(
+            "--smooth-quant", metavar="ALPHA", help=f"Run smooth_quant before. {o.describe(smooth_quant.Config, 'alpha')}"
+        ),
+    ] = None,
+    include: Annotated[list[str] | None, o.option(_C, "include", metavar="GLOB")] = None,
+    exclude: Annotated[list[str] | None, o.option(_C, "exclude", metavar="GLOB")] = None,
+    include_op: Annotated[list[str] | None, o.option(_C, "include_op", metavar="OP")] = None,
+    exclude_op: Annotated[list[str] | None, o.option(_C, "exclude_op", metavar="OP")] = None,
+    keep_float: Annotated[int | None, o.option(_C, "keep_float", metavar="N")] = None,
+    target: Annotated[str | None, o.option(_C, "target", metavar="auto|vnni|avx2|arm64")] = None,
+    reduced_range: Annotated[
+        bool | None,
+        typer.Option("--reduced-range/--full-range", help=o.describe(_C, "reduced_range"), show_default=False),
+    ] = None,
+    max_accuracy_drop: o.MaxAccuracyDrop = None,
+    size_ratio: o.SizeRatio = None,
+    latency_ratio: o.LatencyRatio = None,
+    on_regression: o.OnRegression = None,
+    batch_size: o.BatchSize = None,
+    threads: o.Threads = None,
+    seed: o.Seed = None,
+    device: o.Device = None,
+    report: o.ReportPath = None,
+    allow_python: o.AllowPython = False,
+    force: o.Force = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> int:
+    """Quantize a model to INT8, in the form that onnxruntime runs fast, and measure what it brought.
+
+    compressctl quantize model.onnx -o small.onnx --calibrate train.npz[:256] --data test.npz --metric top1
+    """
+    passes: list[dict[str, Any]] = [{"type": "simplify"}] if simplify else []
+    if equalize:
+        passes.append({"type": "equalize"})
+    if smooth_alpha is not None:
+        passes.append({"type": "smooth_quant", "alpha": smooth_alpha})
+    chosen = o.given(
+        scheme=scheme,
+        calibration_method=calibration_method,
+        percentile=percentile,
+        include=include,
+        exclude=exclude,
+        include_op=include_op,
+        exclude_op=exclude_op,
+        keep_float=keep_float,
+        target=target,
+    )
+    switches = {
+        "per_channel": per_channel,
+        "bias_correction": bias_correction,
+        "embeddings": embeddings,
+        "reduced_range": reduced_range,
+    }
+    passes.append({"type": "quantize", **chosen, **{k: v for k, v in switches.items() if v is not None}})
+    if on_regression is None and scheme not in (None, "auto"):
+        on_regression = "keep"  # the user forced the scheme: flag what is slower, do not undo it
+    content = o.given(
+        model=model,
+        output=output,
+        input=input,
+        calibrate=calibrate,
+        data=data,
+        metric=metric,
+        passes=passes,
+        max_accuracy_drop=max_accuracy_drop,
+        size_ratio=size_ratio,
+        latency_ratio=latency_ratio,
+        on_regression=on_regression,
+        batch_size=batch_size,
+        threads=threads,
+        seed=seed,
+        device=device,
+        report=report,
+        allow_python=allow_python,
+        force=force,
+    )
+    return run_recipe(build_recipe(content, COMMAND_LINE), as_json=as_json, quiet=quiet, verbose=verbose)

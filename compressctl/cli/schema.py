@@ -1,0 +1,23 @@
+"""`compressctl schema`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from compressctl.recipe import json_schema
+
+
+def schema(
+    report: Annotated[bool, typer.Option("--report", help="The schema of the JSON report instead.")] = False,
+) -> int:
+    """Print the JSON Schema of recipes, for editors and validators."""
+    if report:
+        from compressctl.report.schema import json_schema as report_schema
+
+        print(json.dumps(report_schema(), indent=2))
+    else:
+        print(json.dumps(json_schema(), indent=2))
+    return 0

@@ -1,0 +1,147 @@
+"""Everything that is measured of model files side by side, for reports and for `bench`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from compressctl.measure.fidelity import OutputFidelity
+from compressctl.measure.profile import Profile
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LatencyFacts:
+    """Latency of one inference in milliseconds."""
+
+    median_ms: float
+    p95_ms: float
+    runs: int
+    load_ms: float
+
+
+@dataclass(frozen=True)
+class Drop:
+    """How much worse than the baseline a metric is (positive is worse), from a paired test."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One model file, measured.
+
+    Attributes:
+        path: the file as the user named it.
+        bytes: size with external data.
+        parameters: weights, see `model.size`.
+        nonzeros: weights that are not 0.
+        macs: multiply-accumulates of one inference at the measured input, or None where unknown.
+        latency: of one inference at the chosen batch size and threads.
+        latency_ratio: over the baseline, measured interleaved; None for the baseline itself.
+        size_ratio: over the baseline.
+        peak_memory: bytes that loading and running it adds to a fresh process.
+        score: the metric, where there is evaluation data.
+        drop: of the metric against the baseline.
+        fidelity: each output against the baseline's.
+        executed_ops: operator histogram of the graph onnxruntime runs after its optimisations.
+        profile: where the time goes, where asked for.
+    """
+
+    path: str
+    bytes: int
+    parameters: int
+    nonzeros: int
+    macs: int | None
+    latency: LatencyFacts
+    latency_ratio: Interval | None = None
+    size_ratio: float | None = None
+    peak_memory: int | None = None
+    score: Interval | None = None
+    samples: int = 0
+    drop: Drop | None = None
+    fidelity: tuple[OutputFidelity, ...] = ()
+    executed_ops: dict[str, int] = field(default_factory=dict)
+    profile: Profile | None = None
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What models are measured on.
+
+    Attributes:
+        batch_size: of the latency measurement, where the model's batch is dynamic.
+        threads: of onnxruntime; 0 for one a physical core.
+        seed: of random feeds and resampling.
+        feeds: one batch for latency and memory; random where None.
+        evaluation: labelled samples for the metric, or None.
+        metric: or None.
+        fidelity: samples to compare outputs on, or None.
+        memory: measure peak memory too (a process a model).
+        profile: measure where the time goes too.
+        seconds: time limit of the latency measurement, for each model beside the baseline.
+    """
+
+    batch_size: int = 1
+    threads: int = 0
+    seed: int = 0
+    feeds: dict[str, NDArray[Any]] | None = None
+    evaluation: Source | None = None
+    metric: Metric | None = None
+    fidelity: Source | None = None
+    memory: bool = False
+    profile: bool = False
+    seconds: float = 3.0
+
+
+_EVALUATION_BATCH = 16
+
+
+def measure_files(
+    baseline: Path, results: Sequence[Path], workload: Workload, progress: Progress | None = None
+) -> list[Measurement]:
+    """Measure files side by side; the first Measurement returned is the baseline's.
+
+    Raises:
+        ModelError, DataError: a file cannot be loaded or run on the workload.
+    """
+    progress = progress or Silent()
+    session = Session(baseline, threads=workload.threads)
+    feeds = workload.feeds or random_feeds(session.inputs, workload.batch_size, workload.seed)
+    progress.step("measure latency")
+    latencies, ratios = _latencies(baseline, results, feeds, workload)
+    scores: list[Score] = []
+    measurements = []
+    for index, path in enumerate([baseline, *results]):
+        opened = session if index == 0 else Session(path, threads=workload.threads)
+        drop = None
+        if workload.evaluation is not None and workload.metric is not None:
+            scores.append(evaluate(opened, workload.evaluation, workload.metric, _EVALUATION_BATCH, progress))
+            drop = _drop(compare(scores[0], scores[-1], workload.metric)) if index else None
+        measurements.append(
+            Measurement(
+                path=str(path),
+                **_content(path, opened, feeds),
+                latency=latencies[index],
+                latency_ratio=ratios[index],
+                size_ratio=file_bytes(path) / file_bytes(baseline) if index else None,
+                peak_memory=peak_memory(path, feeds, threads=workload.threads) if workload.memory else None,
+                score=Interval(scores[-1].value, scores[-1].low, scores[-1].high) if scores else None,
+                samples=scores[-1].count if scores else 0,
+                drop=drop,
+                fidelity=_fidelity(session, opened, workload, progress) if index else (),
+                executed_ops=executed_ops(path),
+                profile=profile(path, feeds, threads=workload.threads) if workload.profile else None,
+            )
+        )
+    return measurements

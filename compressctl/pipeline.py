@@ -1,0 +1,238 @@
+"""The flat story of a run: load, each pass, save, verify, measure, judge, report."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from compressctl import __version__
+from compressctl.data.notation import open_source
+from compressctl.data.random import random_feeds
+from compressctl.data.source import Source
+from compressctl.errors import UsageError
+from compressctl.measure import machine
+from compressctl.measure.isolated import check_file
+from compressctl.measure.measurement import Measurement, Workload, measure_files
+from compressctl.measure.metrics import Metric, parse_metric
+from compressctl.model.load import Loaded, interface, load_model
+from compressctl.model.provenance import Provenance, stamp
+from compressctl.model.save import check_writable, save_model
+from compressctl.model.verify import verify_graph
+from compressctl.notes import Note, warning
+from compressctl.passes import name_of, pass_of
+from compressctl.passes.base import Context, Outcome, PassConfig
+from compressctl.progress import Progress, Silent
+from compressctl.quantization.fusion import unfused
+from compressctl.recipe import Recipe
+from compressctl.report.schema import BudgetVerdict, PassReport, Report
+from compressctl.report.write import write_report
+from compressctl.tensorspec import parse_tensor_specs
+
+_FIDELITY_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The model after a pass, and what the pass had to say."""
+
+    config: PassConfig
+    outcome: Outcome
+    seconds: float
+
+
+def run(recipe: Recipe, progress: Progress | None = None) -> Report:
+    """Run a recipe; write the output and its reports; return the report.
+
+    Raises:
+        CompressctlError: of the kind that names what is wrong; nothing is written then.
+    """
+    started = time.perf_counter()
+    progress = progress or Silent()
+    _check_budgets(recipe)
+    metric = parse_metric(recipe.metric, allow_python=recipe.allow_python) if recipe.metric else None
+    progress.step(f"load {recipe.model}")
+    loaded = load_model(recipe.model, parse_tensor_specs(recipe.input))
+    provenance = Provenance(loaded.sha256, recipe.canonical(), versions(), tuple(c.type for c in recipe.passes))
+    check_writable(recipe.output, force=recipe.force, provenance=provenance)
+    calibration, evaluation = (_open(notation, loaded.model, recipe) for notation in (recipe.calibrate, recipe.data))
+    with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
+        workdir = Path(folder)
+        notes = [*loaded.notes, *_source_notes(calibration), *_source_notes(evaluation)]
+        if evaluation is not None and not evaluation.judgeable:
+            evaluation, metric = None, None
+        context = Context(
+            baseline=loaded.model.clone(),
+            workdir=workdir,
+            calibration=calibration,
+            evaluation=evaluation if metric else None,
+            metric=metric,
+            max_accuracy_drop=recipe.max_accuracy_drop,
+            seed=recipe.seed,
+            threads=recipe.threads,
+            progress=progress,
+        )
+        stages = _run_passes(recipe, loaded.model, context)
+        workload = Workload(
+            batch_size=recipe.batch_size,
+            threads=recipe.threads,
+            seed=recipe.seed,
+            evaluation=context.evaluation,
+            metric=metric,
+            fidelity=_fidelity_source(evaluation, calibration, loaded.model, recipe),
+        )
+        baseline_file = _baseline_file(loaded, workdir)
+        kept, before, after, reasons = _measure(recipe, loaded, stages, provenance, baseline_file, workload, context)
+        final = kept[-1].outcome.model if kept else loaded.model
+        notes += unfused(final, after.executed_ops)
+        notes += _regressions(after)
+        save_model(final, recipe.output, overwrite=True)
+    verdicts = _judge(recipe, after)
+    report = Report(
+        verdict=_verdict(verdicts, after),
+        input=replace(before, path=str(recipe.model)),
+        output=replace(after, path=str(recipe.output)),
+        passes=tuple(_pass_report(stage, reasons.get(index)) for index, stage in enumerate(stages)),
+        budgets=verdicts,
+        notes=tuple(notes),
+        recipe=recipe.model_dump(mode="json"),
+        input_sha256=loaded.sha256,
+        output_sha256=hashlib.sha256(recipe.output.read_bytes()).hexdigest(),
+        metric=recipe.metric if metric else None,
+        machine=machine.describe(),
+        versions=versions(),
+        seconds=time.perf_counter() - started,
+    )
+    write_report(report, recipe.report or recipe.output.with_suffix(".report.json"))
+    return report
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide an output's bytes."""
+    from importlib.metadata import version
+
+    return {"compressctl": __version__, **{name: version(name) for name in ("numpy", "onnx", "onnx-ir", "onnxruntime")}}
+
+
+def _check_budgets(recipe: Recipe) -> None:
+    if recipe.max_accuracy_drop is not None and not (recipe.data and recipe.metric):
+        raise UsageError("--max-accuracy-drop needs something to measure", "add --data D and --metric M")
+    if recipe.metric and not recipe.data:
+        raise UsageError("--metric needs data to be measured on", "add --data D")
+
+
+def _open(notation: str | None, model: ir.Model, recipe: Recipe) -> Source | None:
+    if notation is None:
+        return None
+    inputs, _ = interface(model)
+    sized = parse_tensor_specs(recipe.input)
+    specs = [sized.get(spec.name, spec) for spec in inputs]
+    return open_source(notation, specs, seed=recipe.seed, allow_python=recipe.allow_python)
+
+
+def _source_notes(source: Source | None) -> tuple[Note, ...]:
+    return source.notes if source is not None else ()
+
+
+def _run_passes(recipe: Recipe, model: ir.Model, context: Context) -> list[Stage]:
+    stages: list[Stage] = []
+    for config in recipe.passes:
+        context.progress.step(config.type)
+        begun = time.perf_counter()
+        current = stages[-1].outcome.model if stages else model
+        outcome = pass_of(config).run(current.clone(), config, context)
+        verify_graph(outcome.model, where=config.type)
+        stages.append(Stage(config, outcome, time.perf_counter() - begun))
+    return stages
+
+
+def _measure(
+    recipe: Recipe,
+    loaded: Loaded,
+    stages: list[Stage],
+    provenance: Provenance,
+    baseline_file: Path,
+    workload: Workload,
+    context: Context,
+) -> tuple[list[Stage], Measurement, Measurement, dict[int, str]]:
+    """Save and measure the result; take back passes, last first, while it is slower and not smaller than the input."""
+    kept, reasons = list(stages), {}
+    while True:
+        final = kept[-1].outcome.model if kept else loaded.model
+        stamp(final, replace(provenance, passes=tuple(stage.config.type for stage in kept)))
+        candidate = context.workdir / "result.onnx"
+        save_model(final, candidate, overwrite=True)
+        context.progress.step("verify the result in onnxruntime")
+        check_file(candidate, random_feeds(interface(final)[0], 1, recipe.seed), threads=recipe.threads)
+        context.progress.step("measure")
+        before, after = measure_files(baseline_file, [candidate], workload, progress=context.progress)
+        assert after.latency_ratio is not None and after.size_ratio is not None
+        worse = after.latency_ratio.low > 1 and after.size_ratio >= 1
+        if not worse or not kept or recipe.on_regression == "keep":
+            return kept, before, after, reasons
+        reasons[len(kept) - 1] = (
+            f"the result was slower than the input (x {after.latency_ratio.value:.2f}) and not smaller"
+            f" (x {after.size_ratio:.2f})"
+        )
+        kept.pop()
+
+
+def _baseline_file(loaded: Loaded, workdir: Path) -> Path:
+    """The input as onnxruntime can open it: the file itself, or what TorchScript was converted to."""
+    if loaded.format == "onnx":
+        return loaded.path
+    path = workdir / "input.onnx"
+    save_model(loaded.model, path, overwrite=True)
+    return path
+
+
+def _fidelity_source(evaluation: Source | None, calibration: Source | None, model: ir.Model, recipe: Recipe) -> Source:
+    source = evaluation or calibration
+    return source if source is not None else open_source(f"random:{_FIDELITY_SAMPLES}", interface(model)[0], seed=recipe.seed)
+
+
+def _regressions(after: Measurement) -> list[Note]:
+    found = []
+    if after.latency_ratio is not None and after.latency_ratio.low > 1:
+        found.append(warning(f"the result is slower than the input on this machine: x {after.latency_ratio.value:.2f}"))
+    if after.size_ratio is not None and after.size_ratio > 1:
+        found.append(warning(f"the result is larger than the input: x {after.size_ratio:.3f}"))
+    if after.drop is not None and after.drop.low > 0:
+        found.append(warning(f"the metric is worse than the input's by {after.drop.value:.4g}, beyond chance"))
+    return found
+
+
+def _judge(recipe: Recipe, after: Measurement) -> tuple[BudgetVerdict, ...]:
+    measured = {
+        "max_accuracy_drop": after.drop.value if after.drop else None,
+        "size_ratio": after.size_ratio,
+        "latency_ratio": after.latency_ratio.value if after.latency_ratio else None,
+    }
+    limits = {key: getattr(recipe, key) for key in measured}
+    return tuple(
+        BudgetVerdict(key, limit, value, value <= limit)
+        for key, limit in limits.items()
+        if limit is not None and (value := measured[key]) is not None
+    )
+
+
+def _verdict(verdicts: tuple[BudgetVerdict, ...], after: Measurement) -> Any:
+    if not all(verdict.met for verdict in verdicts):
+        return "budget missed"
+    return "regression" if _regressions(after) else "ok"
+
+
+def _pass_report(stage: Stage, taken_back: str | None) -> PassReport:
+    return PassReport(
+        type=name_of(pass_of(stage.config)),
+        options=stage.config.model_dump(mode="json"),
+        seconds=stage.seconds,
+        notes=stage.outcome.notes,
+        facts=stage.outcome.facts,
+        taken_back=taken_back,
+    )

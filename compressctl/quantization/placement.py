@@ -1,0 +1,172 @@
+"""Decide which activations of a graph become 8-bit tensors, such that onnxruntime's integer kernels form around them.
+
+What onnxruntime fuses on the CPU decides the rules (its QDQ transformers):
+
+1. A chosen Conv needs a quantized input and output; a Relu or Clip that alone follows it belongs to it. Behind any other
+   activation (HardSwish, SiLU, …) its output is quantized right after the Conv.
+2. A chosen Gemm or MatMul needs a quantized input; its output stays float unless a consumer wants it quantized.
+3. A *join* (Add, Mul, Concat, pooling, LeakyRelu) between quantized tensors is quantized when its result is wanted
+   quantized further on: all its inputs and its output.
+4. A *carrier* (MaxPool, Reshape, Transpose, …) keeps the scale and zero point of its input.
+5. A tensor whose producer emits integers is read dequantized by all its consumers. Any other tensor is read dequantized
+   only by the nodes that want it so: residual paths of transformers keep full precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from compressctl.model.graph import constant
+
+COMPUTE = {"Conv": (0,), "Gemm": (0,), "MatMul": (0,)}
+JOINS = {"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "LeakyRelu"}
+CARRIERS = {
+    "Expand",
+    "Flatten",
+    "Gather",
+    "MaxPool",
+    "Reshape",
+    "Resize",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
+}
+
+
+@dataclass
+class Placement:
+    """Where Q/DQ pairs go.
+
+    Attributes:
+        weighted: the nodes whose weights become int8, in graph order.
+        scale_of: quantized tensor -> the tensor whose scale and zero point it has (itself, or through carriers another).
+        everywhere: the quantized tensors that all consumers read dequantized; the others are read so by `readers` only.
+        readers: nodes that read a dequantized tensor.
+        joins: the other nodes that run on integers, in graph order.
+    """
+
+    weighted: list[ir.Node] = field(default_factory=list)
+    scale_of: dict[ir.Value, ir.Value] = field(default_factory=dict)
+    everywhere: set[ir.Value] = field(default_factory=set)
+    readers: set[ir.Node] = field(default_factory=set)
+    joins: list[ir.Node] = field(default_factory=list)
+
+    @property
+    def observed(self) -> list[ir.Value]:
+        """The tensors whose ranges are needed, in graph order."""
+        return list(dict.fromkeys(self.scale_of.values()))
+
+
+def place(graph: ir.Graph, chosen: Collection[ir.Node]) -> Placement:
+    """Place Q/DQ pairs around the `chosen` Conv, Gemm and MatMul nodes of `graph`; edits nothing."""
+    placement = Placement()
+    wanted = _wanted(graph, chosen)
+    integer: dict[ir.Value, ir.Value] = placement.scale_of
+    for node in graph:
+        if node in chosen:
+            placement.weighted.append(node)
+            _quantize_input(placement, node)
+            if node.op_type == "Conv":
+                _quantize_output(placement, node)
+        elif node.op_type in JOINS and node.domain == "":
+            inputs = [value for value in node.inputs if value is not None]
+            joined = _after_activation(node) if node.op_type in ("Add", "Mul", "Concat") else node.outputs[0]
+            if (
+                any(value in placement.everywhere for value in inputs)
+                and joined in wanted
+                and all(constant(value) is None and _is_float(value) for value in inputs)
+            ):
+                placement.joins.append(node)
+                placement.readers.add(node)
+                for value in inputs:
+                    integer.setdefault(value, value)
+                _quantize_output(placement, node)
+        elif _carries(node):
+            source = node.inputs[0]
+            if source in placement.everywhere and any(output in wanted for output in node.outputs):
+                placement.joins.append(node)
+                placement.readers.add(node)
+                for output in node.outputs:
+                    integer[output] = integer[source]
+                    placement.everywhere.add(output)
+    return placement
+
+
+def followed_by_activation(node: ir.Node) -> bool:
+    """Whether a Relu or Clip that onnxruntime folds into the quantization alone reads the node's output."""
+    return _after_activation(node) is not node.outputs[0]
+
+
+def _wanted(graph: ir.Graph, chosen: Collection[ir.Node]) -> set[ir.Value]:
+    """The tensors that a chosen node reads, directly or through joins, carriers and their activations."""
+    wanted: set[ir.Value] = set()
+    for node in reversed(list(graph)):
+        if node in chosen:
+            wanted.update(value for value in _data_inputs(node) if value is not None)
+        elif any(output in wanted for output in node.outputs) and node.domain == "":
+            if node.op_type in JOINS:
+                wanted.update(value for value in node.inputs if value is not None)
+            elif _carries(node) or _foldable(node):
+                source = node.inputs[0]
+                if source is not None:
+                    wanted.add(source)
+    return wanted
+
+
+def _data_inputs(node: ir.Node) -> Iterable[ir.Value | None]:
+    return (node.inputs[index] for index in COMPUTE[node.op_type])
+
+
+def _quantize_input(placement: Placement, node: ir.Node) -> None:
+    placement.readers.add(node)
+    for value in _data_inputs(node):
+        if value is not None:
+            placement.scale_of.setdefault(value, value)
+
+
+def _quantize_output(placement: Placement, node: ir.Node) -> None:
+    value = _after_activation(node) if node.op_type in ("Conv", "Add", "Mul", "Concat") else node.outputs[0]
+    placement.scale_of.setdefault(value, value)
+    placement.everywhere.add(value)
+
+
+def _after_activation(node: ir.Node) -> ir.Value:
+    """The output of the node, or of the Relu or Clip that alone reads it."""
+    value = node.outputs[0]
+    uses = value.uses()
+    if value.is_graph_output() or len(uses) != 1 or uses[0].idx != 0 or uses[0].node.graph is not node.graph:
+        return value
+    follower = uses[0].node
+    return follower.outputs[0] if _foldable(follower) else value
+
+
+def _foldable(node: ir.Node) -> bool:
+    """A Relu, or a Clip from 0 upwards: saturation of an unsigned integer with zero point 0 does the same."""
+    if node.op_type == "Relu":
+        return True
+    if node.op_type != "Clip" or len(node.inputs) < 2:
+        return False
+    low = constant(node.inputs[1])
+    high = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    return low is not None and float(low) == 0.0 and (len(node.inputs) < 3 or node.inputs[2] is None or high is not None)
+
+
+def _carries(node: ir.Node) -> bool:
+    if node.op_type not in CARRIERS or node.domain != "" or not node.inputs or node.inputs[0] is None:
+        return False
+    if constant(node.inputs[0]) is not None or not _is_float(node.inputs[0]):
+        return False
+    if node.op_type == "Resize":
+        mode = node.attributes.get("mode")
+        return mode is None or mode.as_string() in ("nearest", "linear")
+    return not (node.op_type == "MaxPool" and len(node.outputs) > 1)
+
+
+def _is_float(value: ir.Value) -> bool:
+    return value.dtype in (None, ir.DataType.FLOAT)

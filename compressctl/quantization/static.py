@@ -1,0 +1,190 @@
+"""Emit static quantization: Q/DQ pairs on activations as placed, int8 weights behind DequantizeLinear.
+
+The form follows what onnxruntime's CPU kernels fuse: u8 activations, s8 weights with zero point 0, float biases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.model.graph import constant, initializer, insert_before
+from compressctl.numerics.qparams import affine, dequantize, quantize, symmetric
+from compressctl.quantization.placement import Placement
+
+_WEIGHT_AXIS = {"Conv": 0, "MatMul": 1}
+
+
+def output_axis(node: ir.Node) -> int:
+    """The axis of the weight of a Conv, Gemm or MatMul along which output channels lie."""
+    if node.op_type == "Gemm":
+        trans = node.attributes.get("transB")
+        return 0 if trans is not None and trans.as_int() else 1
+    return _WEIGHT_AXIS[node.op_type]
+
+
+def insert_qdq(model: ir.Model, placement: Placement, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Insert a QuantizeLinear and DequantizeLinear behind every placed tensor.
+
+    Args:
+        model: edited in place.
+        placement: which tensors, read by whom.
+        ranges: (low, high) of each tensor in `placement.observed`, by name.
+    """
+    graph = model.graph
+    parameters: dict[ir.Value, tuple[ir.Value, ir.Value]] = {}
+    for value, root in placement.scale_of.items():
+        if root not in parameters:
+            name = root.name or ""
+            parameters[root] = _activation_parameters(graph, name, _within_clip(root, *ranges[name]))
+        _insert_pair(graph, value, parameters[root], placement)
+
+
+def quantize_weights(
+    model: ir.Model, nodes: Iterable[ir.Node], *, per_channel: bool, reduced_range: bool
+) -> dict[ir.Node, NDArray[np.float32]]:
+    """Replace the weights of Conv, Gemm and MatMul nodes by int8 and a DequantizeLinear.
+
+    A weight that several nodes share is stored once.
+
+    Returns:
+        node -> rounding error of its weight: dequantized minus float, in the weight's shape.
+    """
+    graph = model.graph
+    stored: dict[tuple[ir.Value, int | None], tuple[tuple[ir.Value, ...], NDArray[np.float32]]] = {}
+    errors = {}
+    for node in nodes:
+        weight = node.inputs[1]
+        assert weight is not None
+        axis = output_axis(node) if per_channel else None
+        if (weight, axis) not in stored:
+            real = constant(weight)
+            assert real is not None
+            qparams = symmetric(real, axis, reduced=reduced_range, name=f"weight {weight.name!r}")
+            integers = quantize(real, qparams)
+            arrays = {"int8": integers, "scale": qparams.scale, "zero_point": qparams.zero_point}
+            values = tuple(initializer(graph, f"{weight.name}_{what}", array) for what, array in arrays.items())
+            stored[weight, axis] = values, dequantize(integers, qparams) - real
+        values, errors[node] = stored[weight, axis]
+        pair = ir.node("DequantizeLinear", values, attributes={} if axis is None else {"axis": axis})
+        pair.outputs[0].dtype, pair.outputs[0].shape = ir.DataType.FLOAT, weight.shape
+        insert_before(graph, node, [_named(pair, f"{node.name}_weight_dequantize")])
+        node.replace_input_with(1, pair.outputs[0])
+    return errors
+
+
+def add_to_bias(model: ir.Model, node: ir.Node, correction: NDArray[np.float64]) -> bool:
+    """Add `correction` [output channels] to the bias of a Conv or Gemm; returns False where there is no such bias."""
+    if node.op_type == "MatMul" or (node.op_type == "Gemm" and _beta(node) != 1.0):
+        return False
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    bias = np.zeros(len(correction), np.float32) if value is None else constant(value)
+    if bias is None or bias.shape != correction.shape:
+        return False
+    name = f"{node.name}_bias" if value is None else f"{value.name}_corrected"
+    corrected = initializer(model.graph, name, (bias + correction).astype(np.float32))
+    node.resize_inputs(3)
+    node.replace_input_with(2, corrected)
+    return True
+
+
+def shield_float_nodes(model: ir.Model, weighted: Collection[ir.Node]) -> None:
+    """Keep onnxruntime from quantizing, per tensor, the weights of nodes that stay float between Q/DQ pairs.
+
+    It does so for a Conv, ConvTranspose or Gemm with float weights whose input is dequantized with one scale. The same
+    values dequantized with the scale repeated for each channel are left alone.
+    """
+    graph = model.graph
+    for node in list(graph):
+        if node.op_type not in ("Conv", "ConvTranspose", "Gemm") or node.domain != "" or node in weighted:
+            continue
+        source = node.inputs[0]
+        pair = source.producer() if source is not None else None
+        weight = constant(node.inputs[1])
+        if pair is None or pair.op_type != "DequantizeLinear" or weight is None:
+            continue
+        channels = _input_channels(node, weight)
+        scale, zero_point = (constant(value) for value in pair.inputs[1:3])
+        if scale is None or zero_point is None or scale.ndim or channels is None:
+            continue
+        repeated = [
+            initializer(graph, f"{node.name}_input_scale", np.full(channels, scale, np.float32)),
+            initializer(graph, f"{node.name}_input_zero_point", np.full(channels, zero_point, np.uint8)),
+        ]
+        shield = ir.node("DequantizeLinear", [pair.inputs[0], *repeated], attributes={"axis": 1})
+        insert_before(graph, node, [_named(shield, f"{node.name}_input_dequantize")])
+        node.replace_input_with(0, shield.outputs[0])
+
+
+def _input_channels(node: ir.Node, weight: NDArray[np.float32]) -> int | None:
+    if node.op_type == "Gemm":
+        trans_a = node.attributes.get("transA")
+        if trans_a is not None and trans_a.as_int():
+            return None
+        return weight.shape[1 - output_axis(node)]
+    if node.op_type == "ConvTranspose":
+        return weight.shape[0]
+    group = node.attributes.get("group")
+    return weight.shape[1] * (group.as_int() if group is not None else 1)
+
+
+def _activation_parameters(
+    graph: ir.Graph, name: str, bounds: tuple[float, float]
+) -> tuple[ir.Value, ir.Value]:
+    qparams = affine(*bounds, name=name)
+    return (
+        initializer(graph, f"{name}_scale", qparams.scale),
+        initializer(graph, f"{name}_zero_point", qparams.zero_point),
+    )
+
+
+def _within_clip(value: ir.Value, low: float, high: float) -> tuple[float, float]:
+    """Shrink `high` by a hair where a Clip bounds it, so that 255 * scale in float32 never passes the bound.
+
+    onnxruntime folds a Clip into the quantization only where saturation alone does the same.
+    """
+    producer = value.producer()
+    if producer is None or producer.op_type != "Clip" or len(producer.inputs) < 3:
+        return low, high
+    bound = constant(producer.inputs[2])
+    return (low, min(high, float(bound) * (1 - 1e-6))) if bound is not None else (low, high)
+
+
+def _insert_pair(
+    graph: ir.Graph, value: ir.Value, parameters: tuple[ir.Value, ir.Value], placement: Placement
+) -> None:
+    name = value.name or ""
+    uses = list(value.uses())
+    to_integers = _named(ir.node("QuantizeLinear", [value, *parameters]), f"{name}_quantize")
+    integers = to_integers.outputs[0]
+    integers.dtype, integers.shape = ir.DataType.UINT8, value.shape
+    to_reals = _named(ir.node("DequantizeLinear", [integers, *parameters]), f"{name}_dequantize")
+    reals = to_reals.outputs[0]
+    reals.dtype, reals.shape = ir.DataType.FLOAT, value.shape
+    producer = value.producer()
+    if producer is not None:
+        graph.insert_after(producer, [to_integers, to_reals])
+    else:
+        graph.insert_before(graph[0], [to_integers, to_reals])
+    for use in uses:
+        if value in placement.everywhere or use.node in placement.readers:
+            use.node.replace_input_with(use.idx, reals)
+    if value in placement.everywhere and value.is_graph_output():
+        for index, output in enumerate(graph.outputs):
+            if output is value:
+                graph.outputs[index] = reals
+        value.name, reals.name = f"{name}_float", name
+
+
+def _named(node: ir.Node, name: str) -> ir.Node:
+    node.name = name
+    node.outputs[0].name = f"{name}d"
+    return node
+
+
+def _beta(node: ir.Node) -> float:
+    beta = node.attributes.get("beta")
+    return 1.0 if beta is None else beta.as_float()

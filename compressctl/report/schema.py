@@ -1,0 +1,108 @@
+"""The report: one frozen value that console, JSON and Markdown are rendered from.
+
+`SCHEMA_VERSION` follows semantic versioning: fields are added in minor versions, changed or removed in major ones.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from compressctl.measure.measurement import Measurement
+from compressctl.notes import Note
+
+SCHEMA_VERSION = "1.0"
+
+
+@dataclass(frozen=True)
+class PassReport:
+    """What one pass did.
+
+    Attributes:
+        type: the pass.
+        options: its resolved options.
+        seconds: wall time.
+        notes: what it did, skipped or warns of.
+        facts: its tables and chosen numbers.
+        taken_back: why its result was dropped, or None.
+    """
+
+    type: str
+    options: dict[str, Any]
+    seconds: float
+    notes: tuple[Note, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+    taken_back: str | None = None
+
+
+@dataclass(frozen=True)
+class BudgetVerdict:
+    """A budget and what was measured against it.
+
+    Attributes:
+        budget: the recipe key.
+        limit: what was asked for, at most.
+        value: what was measured.
+        met: whether value <= limit.
+    """
+
+    budget: str
+    limit: float
+    value: float
+    met: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of one compression run.
+
+    Attributes:
+        input: the model as it came; latency and accuracy were measured interleaved with the result's.
+        output: the file that was written.
+        verdict: "ok", "regression" (no budget missed, but something measured worse than the input), "budget missed".
+        notes: from loading, data and judging, as opposed to those of a pass.
+        recipe: the resolved recipe.
+    """
+
+    verdict: Literal["ok", "regression", "budget missed"]
+    input: Measurement
+    output: Measurement
+    passes: tuple[PassReport, ...]
+    budgets: tuple[BudgetVerdict, ...]
+    notes: tuple[Note, ...]
+    recipe: dict[str, Any]
+    input_sha256: str
+    output_sha256: str
+    metric: str | None
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    seconds: float
+    schema_version: str = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """Models measured side by side; ratios and differences are against the first one (or `--baseline`)."""
+
+    baseline: str
+    models: tuple[Measurement, ...]
+    metric: str | None
+    notes: tuple[Note, ...]
+    batch_size: int
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    schema_version: str = SCHEMA_VERSION
+
+
+def to_json(report: Report | BenchReport) -> str:
+    """Return the report as one JSON document; NaN and infinity, which JSON lacks, become null."""
+    adapter: TypeAdapter[Any] = TypeAdapter(type(report))
+    return json.dumps(json.loads(adapter.dump_json(report)), indent=2)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of `Report`."""
+    return TypeAdapter(Report).json_schema()

@@ -1,0 +1,40 @@
+"""Write reports beside the output, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from compressctl.errors import OutputError
+from compressctl.report.markdown import to_markdown
+from compressctl.report.schema import Report, to_json
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write `path` as JSON (its suffix set to .json) and the same report as Markdown beside it.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    write_text(path.with_suffix(".json"), to_json(report) + "\n")
+    write_text(path.with_suffix(".md"), to_markdown(report))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name and rename it.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
