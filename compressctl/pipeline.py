@@ -11,7 +11,6 @@ from typing import Any
 
 import onnx_ir as ir
 
-from compressctl import __version__
 from compressctl.data.notation import open_source
 from compressctl.data.random import random_feeds
 from compressctl.data.source import Source
@@ -33,6 +32,7 @@ from compressctl.recipe import Recipe
 from compressctl.report.schema import BudgetVerdict, PassReport, Report
 from compressctl.report.write import write_report
 from compressctl.tensorspec import parse_tensor_specs
+from compressctl.versions import versions
 
 _FIDELITY_SAMPLES = 64
 
@@ -110,13 +110,6 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report:
     )
     write_report(report, recipe.report or recipe.output.with_suffix(".report.json"))
     return report
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that decide an output's bytes."""
-    from importlib.metadata import version
-
-    return {"compressctl": __version__, **{name: version(name) for name in ("numpy", "onnx", "onnx-ir", "onnxruntime")}}
 
 
 def _check_budgets(recipe: Recipe) -> None:

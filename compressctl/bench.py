@@ -1,0 +1,73 @@
+"""Measure models side by side, for `compressctl bench`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from compressctl.data.notation import open_source
+from compressctl.data.random import random_feeds
+from compressctl.errors import UsageError
+from compressctl.measure import machine
+from compressctl.measure.measurement import Workload, measure_files
+from compressctl.measure.metrics import parse_metric
+from compressctl.model.load import interface, load_model
+from compressctl.notes import Note
+from compressctl.progress import Progress
+from compressctl.report.schema import BenchReport
+from compressctl.tensorspec import parse_tensor_specs
+from compressctl.versions import versions
+
+
+def bench(
+    models: Sequence[Path],
+    *,
+    baseline: Path | None,
+    data: str | None,
+    metric: str | None,
+    inputs: Sequence[str],
+    batch_size: int,
+    threads: int,
+    seed: int,
+    seconds: float,
+    profile: bool,
+    allow_python: bool,
+    progress: Progress,
+) -> BenchReport:
+    """Measure `models`; ratios are against `baseline`, or the first model.
+
+    Raises:
+        UsageError, ModelError, DataError: an option, model or data file that cannot be used.
+    """
+    if metric and not data:
+        raise UsageError("--metric needs data to be measured on", "add --data D")
+    first = baseline or models[0]
+    others = list(models) if baseline is not None else list(models[1:])
+    chosen = parse_metric(metric, allow_python=allow_python) if metric else None
+    loaded = load_model(first, parse_tensor_specs(inputs))
+    sized = parse_tensor_specs(inputs)
+    specs = [sized.get(spec.name, spec) for spec in interface(loaded.model)[0]]
+    source = open_source(data, specs, seed=seed, allow_python=allow_python) if data else None
+    notes: list[Note] = list(source.notes) if source is not None else []
+    workload = Workload(
+        batch_size=batch_size,
+        threads=threads,
+        seed=seed,
+        feeds=next(source.batches(batch_size)).feeds if source is not None else random_feeds(specs, batch_size, seed),
+        evaluation=source if chosen and source is not None and source.judgeable else None,
+        metric=chosen,
+        fidelity=source or open_source("random:16", specs, seed=seed),
+        memory=True,
+        profile=profile,
+        seconds=seconds,
+    )
+    measurements = measure_files(first, others, workload, progress)
+    return BenchReport(
+        baseline=str(first),
+        models=tuple(measurements),
+        metric=metric if workload.evaluation is not None else None,
+        notes=tuple(notes),
+        batch_size=batch_size,
+        machine=machine.describe(),
+        versions=versions(),
+    )

@@ -1,0 +1,93 @@
+"""Carry out a plan on a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.model.graph import remove_dead
+from compressctl.notes import Note, done
+from compressctl.numerics.bias import bias_shift
+from compressctl.quantization.calibration import Observations
+from compressctl.quantization.dynamic import quantize_matmuls
+from compressctl.quantization.embedding import quantize_embeddings
+from compressctl.quantization.lstm import quantize_lstms
+from compressctl.quantization.placement import Placement, place
+from compressctl.quantization.plan import Plan, named
+from compressctl.quantization.static import add_to_bias, insert_qdq, quantize_weights, shield_float_nodes
+from compressctl.quantization.weights import Int8Weights
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How weights become integers."""
+
+    per_channel: bool = True
+    bias_correction: bool = True
+    reduced_range: bool = False
+
+
+def placement_of(model: ir.Model, plan: Plan) -> Placement:
+    """Where the static part of a plan puts Q/DQ pairs."""
+    return place(model.graph, set(named(model.graph, plan.static)))
+
+
+def apply(model: ir.Model, plan: Plan, observations: Observations | None, settings: Settings) -> list[Note]:
+    """Quantize the nodes of `plan` in place; nodes keep their names where they stay.
+
+    Args:
+        model: edited in place; weights are shared with clones and replaced, never written into.
+        plan: what to quantize, made for a clone of the same model.
+        observations: ranges of the tensors of `placement_of(model, plan)`; None where nothing is static.
+        settings: how.
+    """
+    graph = model.graph
+    notes: list[Note] = []
+    weights = Int8Weights(graph, settings.reduced_range)
+    if plan.embedding:
+        notes += quantize_embeddings(model, named(graph, plan.embedding), weights=weights)
+    if plan.lstm:
+        notes += quantize_lstms(model, named(graph, plan.lstm), weights=weights)
+    if plan.static:
+        assert observations is not None
+        notes += _static(model, plan, observations, settings)
+    if plan.dynamic:
+        notes += quantize_matmuls(model, named(graph, plan.dynamic), weights=weights)
+    remove_dead(model)
+    return notes
+
+
+def _static(model: ir.Model, plan: Plan, observations: Observations, settings: Settings) -> list[Note]:
+    placement = placement_of(model, plan)
+    inputs = {node: node.inputs[0] for node in placement.weighted}
+    errors = quantize_weights(
+        model, placement.weighted, per_channel=settings.per_channel, reduced_range=settings.reduced_range
+    )
+    corrected = 0
+    if settings.bias_correction:
+        for node, error in errors.items():
+            source = inputs[node]
+            means = observations.channel_mean.get(source.name or "") if source is not None else None
+            if means is not None and not _tiny(error):
+                corrected += add_to_bias(model, node, -bias_shift(node_kind(node), error, means))
+    insert_qdq(model, placement, observations.ranges)
+    shield_float_nodes(model, placement.weighted)
+    counts = Counter(node.op_type for node in placement.weighted + placement.joins)
+    listed = ", ".join(f"{count} {op}" for op, count in counts.most_common())
+    notes = [done(f"static INT8: {listed}")]
+    if corrected:
+        notes.append(done(f"bias correction on {corrected} layers"))
+    return notes
+
+
+def _tiny(error: NDArray[np.float32]) -> bool:
+    return not np.any(error)
+
+
+def node_kind(node: ir.Node) -> str:
+    """How a weight's axes are laid out."""
+    return node.op_type

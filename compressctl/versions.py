@@ -1,0 +1,12 @@
+"""The versions that decide an output's bytes."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from compressctl import __version__
+
+
+def versions() -> dict[str, str]:
+    """Return package -> version, compressctl first."""
+    return {"compressctl": __version__, **{name: version(name) for name in ("numpy", "onnx", "onnx-ir", "onnxruntime")}}
