@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from compressctl.data.arrays import ArraySource
+from compressctl.data.digits import DigitsSource
+from compressctl.data.images import ImageFolder
 from compressctl.data.npz import is_npy, is_npz
 from compressctl.data.options import parse_size
 from compressctl.data.parse import Notation, parse_notation
+from compressctl.data.python import PythonSource
 from compressctl.data.random import RandomSource, dynamic_sizes
 from compressctl.data.source import Source
 from compressctl.errors import DataError, UsageError
@@ -40,12 +43,18 @@ def open_source(notation: str, inputs: Sequence[TensorSpec], *, seed: int = 0, a
     scheme, _, rest = parsed.source.partition(":")
     if scheme == "random":
         return _random(parsed, rest, inputs, seed)
+    if scheme == "digits":
+        return DigitsSource(parsed, rest, inputs)
+    if scheme == "python":
+        return PythonSource(parsed, rest, inputs, allow_python=allow_python)
     path = Path(parsed.source)
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises on names that the system refuses
         raise _missing(parsed)
+    if path.is_dir():
+        return ImageFolder(parsed, inputs)
     if is_npz(path) or is_npy(path):
         return ArraySource(parsed, inputs)
-    raise DataError(f"{path} is neither .npz, .npy nor a folder of images")
+    raise DataError(f"{path} is neither a .npz or .npy file nor a folder of images")
 
 
 def _random(parsed: Notation, count: str, inputs: Sequence[TensorSpec], seed: int) -> RandomSource:

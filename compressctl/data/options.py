@@ -21,6 +21,11 @@ class Options:
         self._values = dict(values)
         self._known: list[str] = []
 
+    def all(self) -> dict[str, str]:
+        """Return every option, for a source that takes any."""
+        self._known += self._values
+        return dict(self._values)
+
     def text(self, key: str) -> str | None:
         """Return the value of `key`, or None where it is not given."""
         self._known.append(key)

@@ -1,0 +1,192 @@
+"""From an image file to the array that a vision model's input wants, in the order torchvision made usual:
+decode, resize, centre crop, scale, normalise, channel order, layout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressctl.data.fit import numpy_dtype
+from compressctl.data.options import Options, parse_size
+from compressctl.errors import CompressctlError, DataError, MissingExtraError, UsageError
+from compressctl.tensorspec import Dim, TensorSpec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+NORMS = {"imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}  # of RGB in [0, 1]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How images become samples; sizes are (width, height).
+
+    Attributes:
+        channels: 1 (grayscale) or 3.
+        layout: "nchw" or "nhwc".
+        bgr: whether the channels are fed in the order B, G, R.
+        resize: an int for the length of the short side, a size to resize to, or None.
+        crop: size of the centre that is kept, or None.
+        target: the size that the model's input fixes, each None where it is dynamic.
+        raw: whether bytes are fed as they are; scale, mean and std then do not apply.
+        scale: factor on the bytes, before mean and std.
+        mean, std: of the scaled values in the order R, G, B whatever `bgr` says.
+    """
+
+    channels: int
+    layout: str
+    bgr: bool
+    resize: int | Size | None
+    crop: Size | None
+    target: tuple[int | None, int | None]
+    raw: bool
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def load(self, path: Path) -> NDArray[Any]:
+        """Read one image as an array [channels, height, width] or [height, width, channels].
+
+        Raises:
+            DataError: the file is no image, is damaged, or its size does not fit the model.
+        """
+        try:
+            image = self._fit(_decode(path, "L" if self.channels == 1 else "RGB"), path)
+        except CompressctlError:
+            raise
+        except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them stumble over
+            raise DataError(f"{path} is not an image that can be read: {' '.join(str(error).split())}") from error
+        pixels = np.asarray(image)
+        height, width = pixels.shape[:2]
+        if any(want not in (None, have) for want, have in zip(self.target, (width, height), strict=True)):
+            want = "x".join("?" if side is None else str(side) for side in self.target)
+            raise DataError(f"{path} is {width}x{height} after resize and crop, but the model wants {want}")
+        pixels = pixels.reshape(height, width, self.channels)
+        if not self.raw:
+            pixels = (pixels * np.float32(self.scale) - np.array(self.mean, np.float32)) / np.array(
+                self.std, np.float32
+            )
+        if self.bgr:
+            pixels = pixels[..., ::-1]
+        return pixels.transpose(2, 0, 1) if self.layout == "nchw" else pixels
+
+    def _fit(self, image: Image, path: Path) -> Image:
+        bilinear = 2  # PIL.Image.Resampling.BILINEAR: antialiased when it shrinks, as torchvision's Resize
+        width, height = self.target
+        size = self.resize
+        if size is None and self.crop is None and width and height:
+            size = (width, height)
+        if isinstance(size, int):
+            short = min(image.size)
+            size = (max(1, size * image.width // short), max(1, size * image.height // short))
+        if size is not None and size != image.size:
+            image = image.resize(size, bilinear)
+        crop = self.crop
+        if crop is None and isinstance(self.resize, int) and width and height:
+            crop = (width, height)
+        return image if crop is None else _centre(image, crop, path)
+
+
+def read_preprocess(options: Options, spec: TensorSpec) -> Preprocess:
+    """Read the options of an image folder, with defaults from the shape and type of the model's input.
+
+    Raises:
+        UsageError: an option has a bad value, or contradicts the model's input.
+        DataError: the input takes no images.
+    """
+    layout, channels, target = _layout(options.choice("layout", ("nchw", "nhwc")), spec)
+    raw = numpy_dtype(spec) == np.uint8
+    if not raw and numpy_dtype(spec).kind != "f":
+        raise DataError(f"the model's input {spec} takes no images: float or uint8 pixels are fed")
+    norm = options.choice("norm", tuple(NORMS))
+    scale, mean, std = _scale(options), options.numbers("mean"), options.numbers("std")
+    if raw and (norm or scale or mean or std):
+        raise UsageError(f"data {options.notation!r}: the model takes bytes as they are", "drop norm, scale, mean, std")
+    if norm:
+        if mean or std:
+            raise UsageError(f"data {options.notation!r}: norm={norm} sets mean and std already", "drop one of them")
+        mean, std = NORMS[norm]
+    for key, values in (("mean", mean), ("std", std)):
+        if values and len(values) not in (1, channels):
+            raise UsageError(f"data {options.notation!r}: {key} has {len(values)} values for {channels} channel(s)")
+    if std and min(std) <= 0:
+        raise UsageError(f"data {options.notation!r}: std must be above 0")
+    return Preprocess(
+        channels=channels,
+        layout=layout,
+        bgr=options.choice("order", ("rgb", "bgr")) == "bgr" and channels == 3,
+        resize=_size(options, "resize"),
+        crop=_crop(options),
+        target=target,
+        raw=raw,
+        scale=1 / 255 if scale is None else scale,
+        mean=mean or (0.0,),
+        std=std or (1.0,),
+    )
+
+
+def _decode(path: Path, mode: str) -> Image:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingExtraError("image folders", "images") from None
+    with Image.open(path) as image:
+        if image.mode.startswith(("I", "F")):
+            raise DataError(f"{path} has more than 8 bits a channel, which image folders do not take")
+        return image.convert(mode)
+
+
+def _centre(image: Image, size: Size, path: Path) -> Image:
+    if image.width < size[0] or image.height < size[1]:
+        have, want = f"{image.width}x{image.height}", f"{size[0]}x{size[1]}"
+        raise DataError(f"{path} is {have}, too small for the crop to {want}", "add or raise resize=N")
+    left, top = (image.width - size[0]) // 2, (image.height - size[1]) // 2
+    return image.crop((left, top, left + size[0], top + size[1]))
+
+
+def _layout(given: str | None, spec: TensorSpec) -> tuple[str, int, tuple[int | None, int | None]]:
+    """Return layout, channels and target (width, height) of an input [N, C, H, W] or [N, H, W, C]."""
+    if len(spec.shape) != 4:
+        raise DataError(f"the model's input {spec} takes no images: [N, C, H, W] or [N, H, W, C] is wanted")
+    _, second, third, last = (dim if isinstance(dim, int) else None for dim in spec.shape)
+    layout = given or ("nhwc" if last in (1, 3) and second not in (1, 3) else "nchw")
+    channels: Dim = second if layout == "nchw" else last
+    if channels is None:
+        channels = 3
+    if channels not in (1, 3):
+        raise DataError(f"the model's input {spec} has {channels} channels as {layout}; images have 1 or 3")
+    height, width = (third, last) if layout == "nchw" else (second, third)
+    return layout, int(channels), (width, height)
+
+
+def _size(options: Options, key: str) -> int | Size | None:
+    """Read `N` or `WxH`."""
+    value = options.text(key)
+    if value is None:
+        return None
+    sides = [parse_size(side) for side in value.split("x")]
+    if None in sides or len(sides) > 2 or max(side or 0 for side in sides) > 65535:
+        raise options.error(key, "a size N or WxH", value)
+    first, *rest = (side for side in sides if side is not None)
+    return (first, rest[0]) if rest else first
+
+
+def _crop(options: Options) -> Size | None:
+    crop = _size(options, "crop")
+    return (crop, crop) if isinstance(crop, int) else crop
+
+
+def _scale(options: Options) -> float | None:
+    """Read a factor, which may be written as a fraction such as 1/255."""
+    numbers = options.numbers("scale")
+    if numbers is None:
+        return None
+    if len(numbers) > 2 or 0 in numbers:
+        raise UsageError(f"data {options.notation!r}: scale is a factor other than 0", "for example scale=1/255")
+    return numbers[0] / (numbers[1] if len(numbers) == 2 else 1)
