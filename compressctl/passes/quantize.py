@@ -13,14 +13,26 @@ Source: Jacob et al. 2018 (arXiv:1712.05877); ONNX operator specifications.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Sequence
+from glob import escape as glob_escape
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from compressctl.errors import UsageError
 from compressctl.passes.base import Context, Outcome, PassConfig
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from compressctl.measure.metrics import Score
+    from compressctl.notes import Note
+    from compressctl.quantization.calibration import Observations
+    from compressctl.quantization.plan import Plan
+    from compressctl.quantization.sensitivity import Harm
+
+_HARM_SAMPLES = 64
+_EVALUATION_BATCH = 16
 
 Scheme = Literal["auto", "int8", "int8-dynamic"]
 CalibrationMethod = Literal["minmax", "percentile", "entropy", "mse"]
@@ -60,11 +72,125 @@ class Config(PassConfig):
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
-    """Quantize `model` in place of the chosen nodes.
+    """Quantize `model` in place.
 
     Raises:
         UsageError: the scheme needs calibration data and there is none, or a glob matches nothing.
     """
-    from compressctl.quantization.scheme import quantize
+    from compressctl.measure.machine import int8_target
+    from compressctl.notes import skipped, warning
+    from compressctl.quantization.apply import Settings, apply
+    from compressctl.quantization.plan import Plan, Selection, make_plan
 
-    return quantize(model, config, context)
+    selection = Selection(config.include, config.exclude, config.include_op, config.exclude_op)
+    plan, notes = make_plan(
+        model,
+        config.scheme,
+        selection,
+        calibrated=context.calibration is not None,
+        embeddings=config.embeddings,
+    )
+    if not plan.layers:
+        return Outcome(model, (*notes, warning("nothing was quantized")))
+    target = int8_target() if config.target == "auto" else config.target
+    reduced = target == "avx2" if config.reduced_range is None else config.reduced_range
+    settings = Settings(config.per_channel, config.bias_correction, reduced)
+    observations = _observe(model, plan, config, context)
+
+    def build(part: Plan) -> ir.Model:
+        clone = model.clone()
+        apply(clone, part, observations, settings)
+        return clone
+
+    kept, harms, told = _keep_in_float(build, plan, config, context)
+    plan = plan.without(kept)
+    notes = (*notes, *told, *(skipped("kept in float: among the layers that do the most harm", name) for name in kept))
+    notes += tuple(apply(model, plan, observations, settings))
+    facts: dict[str, Any] = {
+        "target": target,
+        "reduced_range": reduced,
+        "quantized": {"static": len(plan.static), "dynamic": len(plan.dynamic), "lstm": len(plan.lstm)},
+        "harm": [{"layer": harm.layer, "sqnr_db": harm.sqnr_db} for harm in harms],
+    }
+    if kept:
+        facts["recipe_lines"] = _pinning_lines(config, kept)
+    return Outcome(model, notes, facts)
+
+
+def _observe(model: ir.Model, plan: Plan, config: Config, context: Context) -> Observations | None:
+    """Observe, in one pass over the calibration samples, what the static part of the plan needs."""
+    from compressctl.quantization.apply import placement_of
+    from compressctl.quantization.calibration import observe
+
+    if not plan.static or context.calibration is None:
+        return None
+    placement = placement_of(model, plan)
+    inputs = {node.inputs[0].name or "" for node in placement.weighted if node.inputs[0] is not None}
+    return observe(
+        model,
+        [value.name or "" for value in placement.observed],
+        context.calibration,
+        method=config.calibration_method,
+        percentile=config.percentile,
+        channel_means=sorted(inputs) if config.bias_correction else (),
+        threads=context.threads,
+        workdir=context.workdir,
+        progress=context.progress,
+    )
+
+
+def _keep_in_float(
+    build: Callable[[Plan], ir.Model], plan: Plan, config: Config, context: Context
+) -> tuple[list[str], list[Harm], tuple[Note, ...]]:
+    """Return the layers to leave in float, the ranking they were taken from (empty where none was needed), and notes."""
+    from compressctl.measure.accuracy import compare, evaluate
+    from compressctl.measure.session import Session
+    from compressctl.notes import warning
+    from compressctl.quantization.sensitivity import fewest_in_float, rank
+
+    budget, metric, evaluation = context.max_accuracy_drop, context.metric, context.evaluation
+    source = evaluation or context.calibration
+    if config.keep_float == 0 and (budget is None or evaluation is None or metric is None):
+        return [], [], ()
+
+    def harms() -> list[Harm]:
+        if source is None:
+            raise UsageError("keep_float needs samples to measure harm on", "add --calibrate DATA or --data DATA")
+        return rank(
+            build,
+            plan,
+            source,
+            samples=_HARM_SAMPLES,
+            threads=context.threads,
+            workdir=context.workdir,
+            progress=context.progress,
+        )
+
+    if config.keep_float:
+        ranking = harms()
+        return [harm.layer for harm in ranking[: config.keep_float]], ranking, ()
+    assert budget is not None and evaluation is not None and metric is not None
+
+    def score(candidate: ir.Model) -> Score:
+        session = Session(candidate, threads=context.threads, workdir=context.workdir)
+        return evaluate(session, evaluation, metric, _EVALUATION_BATCH, context.progress)
+
+    reference = score(context.baseline)
+
+    def holds(kept: Sequence[str]) -> bool:
+        return compare(reference, score(build(plan.without(kept))), metric).drop <= budget
+
+    if holds([]):
+        return [], [], ()
+    ranking = harms()
+    enough = fewest_in_float(ranking, holds)
+    if enough is not None:
+        return enough, ranking, ()
+    return [], ranking, (warning(f"no number of layers kept in float brings the drop below {budget:g}"),)
+
+
+def _pinning_lines(config: Config, kept: Sequence[str]) -> list[str]:
+    """Return the recipe lines that repeat this choice without measuring it again."""
+    names = ", ".join(f'"{glob_escape(name)}"' for name in kept)
+    existing = "".join(f'"{glob}", ' for glob in config.exclude)
+    return ["- type: quantize", f"  exclude: [{existing}{names}]"]

@@ -18,11 +18,35 @@ from compressctl.quantization.placement import Placement
 _WEIGHT_AXIS = {"Conv": 0, "MatMul": 1}
 
 
+def obstacle(node: ir.Node) -> str | None:
+    """Return why a Conv, Gemm or MatMul cannot be quantized statically, or None."""
+    weight = constant(node.inputs[1])
+    if weight is None:
+        producer = node.inputs[1].producer() if node.inputs[1] is not None else None
+        if producer is not None and producer.op_type == "DequantizeLinear":
+            return "it is quantized already"
+        return "its weight is not constant"
+    if weight.dtype != np.float32:
+        return f"its weight is {weight.dtype.name}, only float32 has an INT8 form"
+    if node.op_type != "Conv" and weight.ndim != 2:
+        return f"its weight has {weight.ndim} axes, an INT8 weight must have 2"
+    if not np.any(weight):
+        return "its weight is all zero"
+    source = node.inputs[0]
+    if source is not None and constant(source) is not None:
+        return "its input is constant"
+    if node.op_type == "Gemm":
+        if node.attributes.get_int("transA", 0):
+            return "it transposes its input (transA)"
+        if node.attributes.get_float("alpha", 1.0) != 1.0 or _beta(node) != 1.0:
+            return "its alpha or beta is not 1"
+    return None
+
+
 def output_axis(node: ir.Node) -> int:
     """The axis of the weight of a Conv, Gemm or MatMul along which output channels lie."""
     if node.op_type == "Gemm":
-        trans = node.attributes.get("transB")
-        return 0 if trans is not None and trans.as_int() else 1
+        return 0 if node.attributes.get_int("transB", 0) else 1
     return _WEIGHT_AXIS[node.op_type]
 
 
@@ -121,14 +145,12 @@ def shield_float_nodes(model: ir.Model, weighted: Collection[ir.Node]) -> None:
 
 def _input_channels(node: ir.Node, weight: NDArray[np.float32]) -> int | None:
     if node.op_type == "Gemm":
-        trans_a = node.attributes.get("transA")
-        if trans_a is not None and trans_a.as_int():
+        if node.attributes.get_int("transA", 0):
             return None
         return weight.shape[1 - output_axis(node)]
     if node.op_type == "ConvTranspose":
         return weight.shape[0]
-    group = node.attributes.get("group")
-    return weight.shape[1] * (group.as_int() if group is not None else 1)
+    return int(weight.shape[1]) * node.attributes.get_int("group", 1)
 
 
 def _activation_parameters(
@@ -186,5 +208,4 @@ def _named(node: ir.Node, name: str) -> ir.Node:
 
 
 def _beta(node: ir.Node) -> float:
-    beta = node.attributes.get("beta")
-    return 1.0 if beta is None else beta.as_float()
+    return node.attributes.get_float("beta", 1.0)
