@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.model.graph import remove_dead
-from compressctl.notes import Note, done
+from compressctl.notes import Note, done, skipped
 from compressctl.numerics.bias import bias_shift
 from compressctl.quantization.calibration import Observations
 from compressctl.quantization.dynamic import quantize_matmuls
@@ -18,7 +18,14 @@ from compressctl.quantization.embedding import quantize_embeddings
 from compressctl.quantization.lstm import quantize_lstms
 from compressctl.quantization.placement import Placement, place
 from compressctl.quantization.plan import Plan, named
-from compressctl.quantization.static import add_to_bias, insert_qdq, quantize_weights, shield_float_nodes
+from compressctl.quantization.static import (
+    add_to_bias,
+    insert_qdq,
+    integer_bias,
+    pad_integers,
+    quantize_weights,
+    shield_float_nodes,
+)
 from compressctl.quantization.weights import Int8Weights
 
 
@@ -75,10 +82,13 @@ def _static(model: ir.Model, plan: Plan, observations: Observations, settings: S
             if means is not None and not _tiny(error):
                 corrected += add_to_bias(model, node, -bias_shift(node_kind(node), error, means))
     insert_qdq(model, placement, observations.ranges)
+    pad_integers(model, placement)
+    misfits = integer_bias(model, placement)
     shield_float_nodes(model, placement.weighted)
     counts = Counter(node.op_type for node in placement.weighted + placement.joins)
     listed = ", ".join(f"{count} {op}" for op, count in counts.most_common())
     notes = [done(f"static INT8: {listed}")]
+    notes += [skipped("its bias does not fit 32-bit integers, so it runs in float", node.name) for node in misfits]
     if corrected:
         notes.append(done(f"bias correction on {corrected} layers"))
     return notes

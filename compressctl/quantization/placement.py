@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.graph import constant
@@ -28,6 +29,7 @@ CARRIERS = {
     "Flatten",
     "Gather",
     "MaxPool",
+    "Pad",
     "Reshape",
     "Resize",
     "Slice",
@@ -163,9 +165,16 @@ def _carries(node: ir.Node) -> bool:
     if constant(node.inputs[0]) is not None or not _is_float(node.inputs[0]):
         return False
     if node.op_type == "Resize":
-        mode = node.attributes.get("mode")
-        return mode is None or mode.as_string() in ("nearest", "linear")
+        return node.attributes.get_string("mode", "nearest") in ("nearest", "linear")
+    if node.op_type == "Pad":
+        return _pads_with_zero(node)
     return not (node.op_type == "MaxPool" and len(node.outputs) > 1)
+
+
+def _pads_with_zero(node: ir.Node) -> bool:
+    mode = node.attributes.get_string("mode", "constant")
+    value = constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else np.zeros(())
+    return mode == "constant" and value is not None and float(value) == 0.0
 
 
 def _is_float(value: ir.Value) -> bool:

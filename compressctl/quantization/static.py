@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.model.graph import constant, initializer, insert_before
+from compressctl.model.graph import constant, initializer, insert_before, replace_node
 from compressctl.numerics.qparams import affine, dequantize, quantize, symmetric
 from compressctl.quantization.placement import Placement
 
@@ -113,6 +113,56 @@ def add_to_bias(model: ir.Model, node: ir.Node, correction: NDArray[np.float64])
     node.resize_inputs(3)
     node.replace_input_with(2, corrected)
     return True
+
+
+def pad_integers(model: ir.Model, placement: Placement) -> None:
+    """Move each placed Pad between the integers: onnxruntime folds Q/DQ pairs around other carriers but not around Pad."""
+    graph = model.graph
+    for pad in placement.joins:
+        if pad.op_type != "Pad":
+            continue
+        (use,) = pad.outputs[0].uses()
+        source = pad.inputs[0].producer() if pad.inputs[0] is not None else None
+        assert source is not None and use.node.op_type == "QuantizeLinear"
+        integers, _, zero_point = source.inputs
+        moved = ir.node("Pad", [integers, pad.inputs[1], zero_point, *pad.inputs[3:]])
+        moved.outputs[0].dtype = ir.DataType.UINT8
+        replace_node(graph, use.node, [moved])
+        graph.remove(pad, safe=True)
+
+
+def integer_bias(model: ir.Model, placement: Placement) -> list[ir.Node]:
+    """Make the float bias of each placed Gemm int32, at exactly the scale input * weight: only so QGemm forms.
+
+    Returns:
+        the Gemm nodes whose bias does not fit; they run in float.
+    """
+    graph, misfits = model.graph, []
+    for node in placement.weighted:
+        value = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
+        if value is None:
+            continue
+        bias = constant(value)
+        scales = [constant(node.inputs[index].producer().inputs[1]) for index in (0, 1)]  # type: ignore[union-attr]
+        scale = np.asarray(scales[0] * scales[1], np.float32)  # type: ignore[operator]
+        channels = constant(node.inputs[1].producer().inputs[0]).shape[output_axis(node)]  # type: ignore[union-attr]
+        if bias is None or bias.shape not in ((channels,), (1, channels)):
+            misfits.append(node)
+            continue
+        integers = np.rint(bias.reshape(-1).astype(np.float64) / scale)
+        if np.abs(integers).max(initial=0) >= 2**31:
+            misfits.append(node)
+            continue
+        parameters = [
+            initializer(graph, f"{value.name}_int32", integers.astype(np.int32)),
+            initializer(graph, f"{value.name}_scale", scale),
+            initializer(graph, f"{value.name}_zero_point", np.zeros(scale.shape, np.int32)),
+        ]
+        pair = ir.node("DequantizeLinear", parameters, attributes={"axis": 0} if scale.ndim else {})
+        pair.outputs[0].dtype = ir.DataType.FLOAT
+        insert_before(graph, node, [_named(pair, f"{node.name}_bias_dequantize")])
+        node.replace_input_with(2, pair.outputs[0])
+    return misfits
 
 
 def shield_float_nodes(model: ir.Model, weighted: Collection[ir.Node]) -> None:
