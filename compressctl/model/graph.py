@@ -117,13 +117,18 @@ def is_only_use(value: ir.Value, node: ir.Node) -> bool:
     return not value.is_graph_output() and value.consumers() == (node,)
 
 
+def bodies(node: ir.Node) -> Iterator[ir.Graph]:
+    """Yield the bodies that `node` holds as attributes (If, Loop, Scan)."""
+    for _, body in _named_bodies(node):
+        yield body
+
+
 def walk_subgraphs(graph: ir.Graph) -> Iterator[tuple[ir.Node, str, ir.Graph]]:
     """Yield (node, attribute name, body) for each If, Loop or Scan body inside `graph`, the nested ones included."""
     for node in graph:
-        for name, attribute in node.attributes.items():
-            for body in _bodies(attribute):
-                yield node, name, body
-                yield from walk_subgraphs(body)
+        for name, body in _named_bodies(node):
+            yield node, name, body
+            yield from walk_subgraphs(body)
 
 
 def used_in_subgraphs(graph: ir.Graph) -> set[ir.Value]:
@@ -137,10 +142,12 @@ def ensure_opset(model: ir.Model, domain: str, version: int) -> None:
     model.opset_imports[domain] = max(version, model.opset_imports.get(domain, 0))
 
 
-def _bodies(attribute: ir.Attr) -> tuple[ir.Graph, ...]:
-    if attribute.type == ir.AttributeType.GRAPH and not attribute.is_ref():
-        return (attribute.as_graph(),)
-    return attribute.as_graphs() if attribute.type == ir.AttributeType.GRAPHS and not attribute.is_ref() else ()
+def _named_bodies(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
+    for name, attribute in node.attributes.items():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield name, attribute.as_graph()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from ((name, body) for body in attribute.as_graphs())
 
 
 def _values(graph: ir.Graph) -> Iterator[ir.Value]:
@@ -148,9 +155,8 @@ def _values(graph: ir.Graph) -> Iterator[ir.Value]:
     yield from chain(graph.inputs, graph.initializers.values())
     for node in graph:
         yield from node.outputs
-        for attribute in node.attributes.values():
-            for body in _bodies(attribute):
-                yield from _values(body)
+        for body in bodies(node):
+            yield from _values(body)
 
 
 def _give_names(graph: ir.Graph, new_nodes: Iterable[ir.Node]) -> None:

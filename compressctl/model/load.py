@@ -1,21 +1,42 @@
-"""Reading models."""
+"""Reading models: whatever onnx can express, brought to the one form that passes expect, with a note on each change."""
 
 from __future__ import annotations
 
-import hashlib
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass, OutputFixPass
 
-from compressctl.notes import Note
+from compressctl.errors import ModelError, UsageError
+from compressctl.model import opset, protos, read
+from compressctl.model.external import external_files
+from compressctl.model.graph import walk_subgraphs
+from compressctl.model.qops import is_quantized
+from compressctl.model.shapes import infer_shapes
+from compressctl.model.soundness import check_numbers, quantization_faults
+from compressctl.notes import Note, done, skipped, warning
 from compressctl.tensorspec import Dim, TensorSpec
+
+_KNOWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training")
+_KNOWN_PREFIXES = ("com.microsoft", "ai.onnx.preview")
+_SHAPE_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL, ir.DataType.STRING)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model, where it came from, and what was noticed on the way."""
+    """A model in the form that passes expect, and where it came from.
+
+    Attributes:
+        model: standard opset >= 13, no functions, no initializers among the inputs, every node named, shapes inferred;
+            external data stay on disk, mapped when used.
+        path: the file it was read from.
+        sha256: of the file's bytes followed by those of its external data files, in the order of their locations.
+        notes: what was changed or noticed.
+    """
 
     model: ir.Model
     path: Path
@@ -24,20 +45,160 @@ class Loaded:
 
 
 def load_model(path: Path, inputs: Mapping[str, TensorSpec] | None = None, *, allow_custom: bool = False) -> Loaded:
-    """Load an ONNX or TorchScript file."""
-    model = ir.load(path)
-    return Loaded(model, path, hashlib.sha256(path.read_bytes()).hexdigest())
+    """Load an ONNX or TorchScript file; which of the two is told by its content.
+
+    Args:
+        path: the file.
+        inputs: types and shapes of the inputs by name; TorchScript needs them, ONNX has its own.
+        allow_custom: warn of operators from domains that onnxruntime does not know, instead of refusing them.
+
+    Raises:
+        UsageError: a TorchScript file without `inputs`.
+        ModelError: the file cannot be used; one line that names the file, and the node or tensor.
+    """
+    read.require_file(path)
+    files: tuple[Path, ...] = (path,)
+    if read.is_torchscript(path):
+        model, notes = _from_torchscript(path, inputs)
+    else:
+        proto = read.read_proto(path)
+        try:
+            files += external_files(protos.tensors(proto), path)
+            model, notes = _from_proto(proto, path)
+        except (ValueError, TypeError, KeyError, IndexError, RuntimeError, OverflowError) as error:
+            # onnx's checker and onnx_ir report malformed content with any of these; deeper causes come first.
+            raise ModelError(f"{path} is not a valid ONNX model: {_reason(error)}") from error
+    notes += _normalise(model)
+    notes += _check_domains(model, path, allow_custom)
+    notes += check_numbers(model, about=str(path))
+    if fault := next(quantization_faults(model.graph), None):
+        raise ModelError(f"{path}: {fault}")
+    notes += _remarks(model)
+    try:
+        infer_shapes(model)
+    except ModelError as error:
+        notes.append(warning(error.message))
+    return Loaded(model, path, read.sha256(files), tuple(notes))
 
 
 def interface(model: ir.Model) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Return the specs of the model's inputs and outputs, in graph order."""
-    inputs = tuple(_spec(value) for value in model.graph.inputs if not value.is_initializer())
-    return inputs, tuple(_spec(value) for value in model.graph.outputs)
+    """Return the specs of the model's inputs and outputs, in graph order. A shape of unknown rank reads as ()."""
+    return tuple(map(_spec, model.graph.inputs)), tuple(map(_spec, model.graph.outputs))
 
 
 def _spec(value: ir.Value) -> TensorSpec:
-    dims: tuple[Dim, ...] = tuple(
-        dim if isinstance(dim, int) else dim.value for dim in (value.shape if value.shape is not None else ())
-    )
-    dtype = value.dtype.numpy().name if value.dtype is not None else "float32"
+    dims: tuple[Dim, ...] = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape or ())
+    dtype = "string" if value.dtype == ir.DataType.STRING else (value.dtype or ir.DataType.FLOAT).numpy().name
     return TensorSpec(value.name or "", dtype, dims)
+
+
+def _from_torchscript(path: Path, inputs: Mapping[str, TensorSpec] | None) -> tuple[ir.Model, list[Note]]:
+    if not inputs:
+        raise UsageError(
+            f"{path} is TorchScript, which does not say the shapes of its inputs", "add --input name:1x3x32x32"
+        )
+    from compressctl.model.torchscript import convert
+
+    with tempfile.TemporaryDirectory(prefix="compressctl-") as workdir:
+        model, notes = convert(path, inputs, Path(workdir))
+    return model, list(notes)
+
+
+def _from_proto(proto: onnx.ModelProto, path: Path) -> tuple[ir.Model, list[Note]]:
+    """Check the proto and bring it to a current opset; edits `proto`, and hands its weights over without a copy."""
+    notes: list[Note] = []
+    if proto.training_info:
+        del proto.training_info[:]
+        notes.append(warning("the training information was dropped"))
+    if count := protos.densify(proto):
+        notes.append(done(f"sparse tensors made dense: {count}"))
+    proto.ir_version = max(proto.ir_version, opset.least_ir_version({}))
+    protos.name_nodes(proto)
+    overridable = {info.name for info in proto.graph.input} & {tensor.name for tensor in proto.graph.initializer}
+    weights = protos.take_weights(proto)
+    onnx.checker.check_model(proto)
+    if proto.functions:
+        notes.append(done(f"functions inlined: {len(proto.functions)}"))
+        proto.CopyFrom(_inlined(proto))
+    if (version := opset.standard_opset(proto)) < opset.OLDEST:
+        opset.convert_up(proto, about=str(path))
+        notes.append(done(f"converted from opset {version} to {opset.TARGET}"))
+    protos.name_nodes(proto)
+    model = ir.serde.deserialize_model(proto)
+    graph = model.graph
+    for value in [value for value in graph.inputs if value.name in weights or value.is_initializer()]:
+        graph.inputs.remove(value)
+        if value.name in weights:
+            tensor = ir.serde.deserialize_tensor(weights[value.name])
+            value.const_value, value.shape = tensor, ir.Shape(tensor.shape.numpy())
+            graph.register_initializer(value)
+    ir.external_data.set_base_dir(graph, path.absolute().parent)
+    if overridable:
+        notes.append(done(f"weights that were listed as inputs are so no longer: {len(overridable)}"))
+    return model, notes
+
+
+def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
+    model = ir.serde.deserialize_model(proto)
+    OutputFixPass()(model)  # a function that hands an input straight through would rename its caller's value
+    return ir.to_proto(InlinePass()(model).model)
+
+
+def _normalise(model: ir.Model) -> list[Note]:
+    """Lift the weights of Constant nodes to initializers of the same name; scalars and shapes stay where they are."""
+    lifted = 0
+    for node in model.graph.all_nodes():
+        attribute = node.attributes.get("value")
+        if node.op_type != "Constant" or node.domain or attribute is None:
+            continue
+        tensor = attribute.as_tensor()
+        weight = tensor.size > 1 and tensor.dtype not in _SHAPE_TYPES
+        if weight and node.graph is model.graph and not node.outputs[0].is_graph_output():
+            _lift(model.graph, node, tensor)
+            lifted += 1
+        elif isinstance(tensor, ir.ExternalTensor):  # attributes are saved inside the .onnx file
+            node.attributes["value"] = ir.AttrTensor("value", ir.Tensor(tensor.numpy(), tensor.dtype))
+    return [done(f"Constant nodes lifted to initializers: {lifted}")] if lifted else []
+
+
+def _lift(graph: ir.Graph, node: ir.Node, tensor: ir.TensorProtocol) -> None:
+    old = node.outputs[0]
+    name, old.name = old.name, None
+    tensor.name = name or ""
+    shape = ir.Shape(tensor.shape.numpy())
+    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
+    graph.register_initializer(value)
+    old.replace_all_uses_with(value)
+    graph.remove(node, safe=True)
+
+
+def _check_domains(model: ir.Model, path: Path, allow_custom: bool) -> list[Note]:
+    notes: list[Note] = []
+    for node in model.graph.all_nodes():
+        if node.domain in _KNOWN_DOMAINS or node.domain.startswith(_KNOWN_PREFIXES):
+            continue
+        what = f"operator {node.op_type} of the custom domain {node.domain!r}"
+        if not allow_custom:
+            raise ModelError(f"{path}: node {node.name!r} is {what}, which onnxruntime does not know")
+        notes.append(warning(f"is {what}, which onnxruntime does not know", node.name))
+    return notes
+
+
+def _remarks(model: ir.Model) -> list[Note]:
+    """Say what passes will leave alone: quantized parts and bodies."""
+    notes: list[Note] = []
+    quantized = [node for node in model.graph.all_nodes() if is_quantized(node)]
+    if quantized:
+        kinds = ", ".join(sorted({node.op_type for node in quantized}))
+        notes.append(warning(f"the model is quantized already, at {len(quantized)} nodes ({kinds})"))
+    for node, name, body in walk_subgraphs(model.graph):
+        inside = ", ".join(sorted({inner.op_type for inner in body})) or "no nodes"
+        notes.append(skipped(f"{name} of {node.op_type} is carried through untouched; it holds {inside}", node.name))
+    return notes
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of the innermost cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,105 @@
+"""Walking and editing an `onnx.ModelProto` before it becomes an `ir.Model`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, count
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from compressctl.errors import ModelError
+
+_LARGE = 1024  # bytes; what shape inference and the version converter look into is smaller
+
+
+def graphs(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
+    """Yield the main graph and all bodies inside it, outer ones first; not those of functions."""
+    pending = [proto.graph]
+    while pending:
+        yield (graph := pending.pop())
+        for attribute in chain.from_iterable(node.attribute for node in graph.node):
+            pending.extend([attribute.g] if attribute.HasField("g") else attribute.graphs)
+
+
+def tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor the model stores: initializers, parts of sparse ones, and node attributes."""
+    for graph in graphs(proto):
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+        yield from _attribute_tensors(graph.node)
+    for function in proto.functions:
+        yield from _attribute_tensors(function.node)
+
+
+def take_weights(proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Take the main graph's large initializers out, put graph inputs in their place, and return them by name.
+
+    What remains is light enough for onnx's C++ functions, which copy the whole model several times.
+    """
+    weights = {tensor.name: tensor for tensor in proto.graph.initializer if _stored_bytes(tensor) > _LARGE}
+    small = [tensor for tensor in proto.graph.initializer if tensor.name not in weights]
+    inputs = {info.name for info in proto.graph.input}
+    for name, tensor in weights.items():
+        if name not in inputs:
+            info = helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
+            proto.graph.input.append(info)
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(small)
+    return weights
+
+
+def name_nodes(proto: onnx.ModelProto) -> None:
+    """Name nodes that have no name `OpType_<n>`, and number those whose name an earlier node bears."""
+    for nodes in chain([[node for graph in graphs(proto) for node in graph.node]], (f.node for f in proto.functions)):
+        taken = {node.name for node in nodes if node.name}
+        seen: set[str] = set()
+        for node in nodes:
+            if not node.name or node.name in seen:
+                base = node.name or node.op_type
+                node.name = next(name for i in count() if (name := f"{base}_{i}") not in taken)
+                taken.add(node.name)
+            seen.add(node.name)
+
+
+def densify(proto: onnx.ModelProto) -> int:
+    """Turn sparse initializers and sparse Constant nodes into dense ones (as onnx_ir holds them); return how many."""
+    changed = 0
+    for graph in graphs(proto):
+        for sparse in graph.sparse_initializer:
+            graph.initializer.append(_dense(sparse))
+            changed += 1
+        del graph.sparse_initializer[:]
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.type == onnx.AttributeProto.SPARSE_TENSOR and node.op_type == "Constant":
+                    attribute.CopyFrom(helper.make_attribute("value", _dense(attribute.sparse_tensor)))
+                    changed += 1
+    return changed
+
+
+def _dense(sparse: onnx.SparseTensorProto) -> onnx.TensorProto:
+    """Scatter a COO tensor; indices are [NNZ] (linear) or [NNZ, rank] (SparseTensorProto in onnx.proto)."""
+    values = numpy_helper.to_array(sparse.values)
+    indices = numpy_helper.to_array(sparse.indices)
+    shape = tuple(sparse.dims)
+    try:
+        dense = np.zeros(shape, values.dtype)
+    except MemoryError as error:
+        raise ModelError(f"sparse tensor {sparse.values.name!r} of shape {shape} does not fit in memory") from error
+    position = np.unravel_index(indices, shape) if indices.ndim == 1 else tuple(indices.T)
+    dense[position] = values
+    return numpy_helper.from_array(dense, sparse.values.name)
+
+
+def _attribute_tensors(nodes: Iterator[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for attribute in chain.from_iterable(node.attribute for node in nodes):
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+
+
+def _stored_bytes(tensor: onnx.TensorProto) -> int:
+    return tensor.ByteSize() if tensor.data_location != onnx.TensorProto.EXTERNAL else 2**31

@@ -1,0 +1,98 @@
+"""Where a model came from, kept in its `metadata_props`: no paths, no times, so equal runs give equal bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import onnx_ir as ir
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import StringStringEntryProto
+
+_PREFIX = "compressctl."
+_METADATA_FIELD = 14  # ModelProto.metadata_props in onnx.proto
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What determines an output.
+
+    Attributes:
+        input_sha256: of the input model, with its external data.
+        recipe: the resolved recipe as canonical JSON.
+        versions: library name -> version, of what took part.
+        passes: the passes that ran, in order.
+    """
+
+    input_sha256: str
+    recipe: str
+    versions: dict[str, str]
+    passes: tuple[str, ...]
+
+    def same_origin(self, other: Provenance | None) -> bool:
+        """Return whether both come from the same input by the same recipe (of whatever versions)."""
+        return other is not None and (self.input_sha256, self.recipe) == (other.input_sha256, other.recipe)
+
+
+def stamp(model: ir.Model, provenance: Provenance) -> None:
+    """Write `provenance` into the model's metadata, in place of what an earlier run left there."""
+    for key in [key for key in model.metadata_props if key.startswith(_PREFIX)]:
+        del model.metadata_props[key]
+    model.metadata_props.update(
+        {
+            f"{_PREFIX}input_sha256": provenance.input_sha256,
+            f"{_PREFIX}passes": json.dumps(provenance.passes),
+            f"{_PREFIX}recipe": provenance.recipe,
+            f"{_PREFIX}versions": json.dumps(provenance.versions, sort_keys=True),
+        }
+    )
+
+
+def read(path: Path) -> Provenance | None:
+    """Return the provenance in an ONNX file, or None where it has none or is no ONNX file; weights are skipped."""
+    try:
+        with path.open("rb") as file:
+            entries = [StringStringEntryProto.FromString(data) for data in _fields(file, _METADATA_FIELD)]
+        found = {entry.key.removeprefix(_PREFIX): entry.value for entry in entries if entry.key.startswith(_PREFIX)}
+        passes, versions = json.loads(found["passes"]), json.loads(found["versions"])
+        return Provenance(found["input_sha256"], found["recipe"], dict(versions), tuple(passes))
+    except (OSError, DecodeError, KeyError, ValueError, TypeError):
+        return None
+
+
+def _fields(file: BinaryIO, number: int) -> list[bytes]:
+    """Return the contents of a message's length-delimited fields of that number (protobuf encoding guide)."""
+    end, found = os.fstat(file.fileno()).st_size, []
+    while file.tell() < end:
+        tag = _varint(file)
+        match tag & 7:
+            case 0:
+                _varint(file)
+            case 1:
+                file.seek(8, os.SEEK_CUR)
+            case 2:
+                length = _varint(file)
+                if tag >> 3 == number:
+                    found.append(file.read(length))
+                else:
+                    file.seek(length, os.SEEK_CUR)
+            case 5:
+                file.seek(4, os.SEEK_CUR)
+            case other:
+                raise ValueError(f"wire type {other}")
+    return found
+
+
+def _varint(file: BinaryIO) -> int:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            raise ValueError("truncated")
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+    raise ValueError("varint too long")

@@ -1,0 +1,43 @@
+"""Going through a tensor's elements without holding all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+_ELEMENTS = 1 << 22
+
+
+def stored_tensors(graph: ir.Graph) -> Iterator[tuple[str, ir.TensorProtocol]]:
+    """Yield (name, tensor) for each initializer and node attribute of `graph` and of the bodies inside it."""
+    for inner in (graph, *graph.subgraphs()):
+        for name, value in inner.initializers.items():
+            if value.const_value is not None:
+                yield name, value.const_value
+    for node in graph.all_nodes():
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
+                yield node.outputs[0].name or node.name or "", attribute.as_tensor()
+
+
+def chunks(tensor: ir.TensorProtocol, elements: int = _ELEMENTS) -> Iterator[NDArray[Any]]:
+    """Yield the tensor's elements in order as flat arrays of at most `elements`.
+
+    External tensors are read piece by piece, not mapped, so that no pages of theirs stay in memory.
+    """
+    if not isinstance(tensor, ir.ExternalTensor) or tensor.dtype.bitwidth < 8:
+        flat = tensor.numpy().reshape(-1)
+        for start in range(0, flat.size, elements):
+            yield flat[start : start + elements]
+        return
+    dtype, left = np.dtype(tensor.dtype.numpy()), tensor.size
+    with open(tensor.path, "rb") as file:  # noqa: PTH123 (onnx_ir gives a string)
+        file.seek(tensor.offset or 0)
+        while left:
+            block = file.read(min(left, elements) * dtype.itemsize)
+            yield np.frombuffer(block, dtype)
+            left -= min(left, elements)
