@@ -99,12 +99,14 @@ def entropy(histogram: Histogram) -> Range:
     low, high = minmax(histogram)
     zero = int(np.searchsorted(histogram.edges, 0.0))
     used = np.flatnonzero(histogram.counts)
-    first, last = min(int(used[0]), zero), max(int(used[-1]) + 1, zero)
-    reach = max(last - zero, zero - first)
+    reach = max(int(used[-1]) + 1 - zero, zero - int(used[0]))
     best, least = (low, high), np.inf
     # Below LEVELS bins every bin has a level of its own and rounding no longer shows.
     for clip in np.unique(np.linspace(min(LEVELS, reach), reach, _THRESHOLDS).astype(int)):
-        start, stop = max(first, zero - clip), min(last, zero + clip)
+        kept = used[np.searchsorted(used, zero - clip) : np.searchsorted(used, zero + clip)]
+        if kept.size == 0:
+            continue
+        start, stop = min(int(kept[0]), zero), max(int(kept[-1]) + 1, zero)
         divergence = _divergence(histogram.counts, start, stop)
         if divergence < least:
             least = divergence
@@ -113,21 +115,19 @@ def entropy(histogram: Histogram) -> Range:
 
 
 def _divergence(counts: NDArray[np.int64], start: int, stop: int) -> float:
-    """KL(P || Q): P has what lies outside [start, stop) in its end bins; Q spreads each level evenly over its bins."""
+    """KL(P || Q) of the bins [start, stop), some of which hold values.
+
+    P has what lies outside in its outermost bins that hold values; Q spreads the values of each level, without those
+    outliers, evenly over the level's bins that hold values.
+    """
     inside = counts[start:stop].astype(np.float64)
-    reference = inside.copy()
+    present = np.flatnonzero(inside)
+    reference = inside[present]
     reference[0] += counts[:start].sum()
     reference[-1] += counts[stop:].sum()
-    level = np.arange(stop - start) * LEVELS // (stop - start)
-    # As in the source: the level's mass without the outliers, over the bins where the reference has any. A candidate
-    # that moves outliers into an empty level diverges without bound.
-    present = reference > 0
-    mass = np.bincount(level, inside, LEVELS)
-    spread = mass / np.maximum(np.bincount(level, present, LEVELS), 1)
-    p = reference[present] / reference.sum()
-    q = spread[level][present] / mass.sum() if mass.any() else np.zeros_like(p)
-    if not np.all(q > 0):
-        return float(np.inf)
+    level = present * LEVELS // (stop - start)
+    spread = np.bincount(level, inside[present], LEVELS) / np.maximum(np.bincount(level, minlength=LEVELS), 1)
+    p, q = reference / reference.sum(), spread[level] / inside.sum()
     return float(p @ np.log(p / q))
 
 

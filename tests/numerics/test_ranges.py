@@ -105,13 +105,14 @@ def _slow_entropy(histogram: Histogram, clips: list[int]) -> tuple[float, tuple[
     best = (np.inf, (0.0, 0.0))
     for clip in clips:
         start, stop = max(zero - clip, 0), min(zero + clip, len(counts))
-        while start < zero and not any(counts[: start + 1]):
+        while start < zero and counts[start] == 0:
             start += 1
-        while stop > zero and not any(counts[stop - 1 :]):
+        while stop > zero and counts[stop - 1] == 0:
             stop -= 1
         reference = [float(c) for c in counts[start:stop]]
-        reference[0] += sum(counts[:start])
-        reference[-1] += sum(counts[stop:])
+        occupied = [i for i, c in enumerate(reference) if c > 0]
+        reference[occupied[0]] += sum(counts[:start])
+        reference[occupied[-1]] += sum(counts[stop:])
         candidate = [0.0] * len(reference)
         levels: dict[int, list[int]] = {}
         for i in range(len(reference)):
@@ -121,7 +122,7 @@ def _slow_entropy(histogram: Histogram, clips: list[int]) -> tuple[float, tuple[
             present = [i for i in members if reference[i] > 0]
             for i in present:
                 candidate[i] = mass / len(present)
-        divergence = float(kullback_leibler(reference, candidate)) if any(candidate) else np.inf
+        divergence = float(kullback_leibler(reference, candidate))
         best = min(best, (divergence, (min(edges[start], 0.0), max(edges[stop], 0.0))))
     return best
 
