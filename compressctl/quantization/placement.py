@@ -3,9 +3,9 @@
 What onnxruntime fuses on the CPU decides the rules (its QDQ transformers):
 
 1. A chosen Conv needs a quantized input and output; a Relu or Clip that alone follows it belongs to it. Behind any other
-   activation (HardSwish, SiLU, …) its output is quantized right after the Conv.
+   activation (HardSwish, Tanh, …) its output is quantized right after the Conv.
 2. A chosen Gemm or MatMul needs a quantized input; its output stays float unless a consumer wants it quantized.
-3. A *join* (Add, Mul, Concat, pooling, LeakyRelu) between quantized tensors is quantized when its result is wanted
+3. A *join* (Add, Mul, Concat, pooling, LeakyRelu, Sigmoid) between quantized tensors is quantized when its result is wanted
    quantized further on: all its inputs and its output.
 4. A *carrier* (MaxPool, Reshape, Transpose, …) keeps the scale and zero point of its input.
 5. A tensor whose producer emits integers is read dequantized by all its consumers. Any other tensor is read dequantized
@@ -23,7 +23,7 @@ import onnx_ir as ir
 from compressctl.model.graph import constant
 
 COMPUTE = {"Conv": (0,), "Gemm": (0,), "MatMul": (0,)}
-JOINS = {"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "LeakyRelu"}
+JOINS = {"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "LeakyRelu", "Sigmoid"}
 CARRIERS = {
     "Expand",
     "Flatten",
