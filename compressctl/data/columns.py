@@ -104,7 +104,7 @@ class StreamedColumn(Column):
             yield read
 
     def _rows(self, stream: IO[bytes], rows: range) -> NDArray[Any]:
-        run = len(rows) if rows.step == 1 else 1  # rows that lie next to each other are read at once
+        run = max(1, len(rows)) if rows.step == 1 else 1  # rows that lie next to each other are read at once
         blocks = []
         for first in rows[::run]:
             stream.seek(self._offset + first * self._row_bytes)

@@ -5,6 +5,7 @@ decode, resize, centre crop, scale, normalise, channel order, layout.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,7 @@ def _decode(path: Path, mode: str) -> Image:
         from PIL import Image
     except ImportError:
         raise MissingExtraError("image folders", "images") from None
-    with Image.open(path) as image:
+    with Image.open(BytesIO(path.read_bytes())) as image:  # one read, where Pillow would make dozens of small ones
         if image.mode.startswith(("I", "F")):
             raise DataError(f"{path} has more than 8 bits a channel, which image folders do not take")
         return image.convert(mode)

@@ -52,10 +52,11 @@ def evaluate(
     if not source.judgeable:
         raise UsageError(f"{metric.name} cannot be judged on {source.notation}", "give --data with real samples")
     metric = metric.fresh()
-    wanted = None if metric.output is None else [metric.output]
+    outputs: list[str] | None = None  # all, so that a choice that does not fit is answered by those that do
     batches = -(-len(source) // (source.fixed_batch or batch_size))
     for batch in (progress or Silent()).track(source.batches(batch_size), f"evaluate {metric.name}", batches):
-        metric.update(session.run(batch.feeds, wanted), batch)
+        metric.update(session.run(batch.feeds, outputs), batch)
+        outputs = None if metric.output is None else [metric.output]
     return metric.result()
 
 

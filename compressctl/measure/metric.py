@@ -47,7 +47,7 @@ class Metric(ABC):
 
     Attributes:
         name: as the user wrote it.
-        output: the one output of the model that is needed, or None where that is not known beforehand.
+        output: the one output of the model that is judged; None as long as that is open, or where all are.
         higher_is_better: the direction of good.
         unit: "%" for fractions that are shown times 100, "dB", or "".
     """
@@ -128,13 +128,13 @@ class OutputMetric(Metric):
     wanted: str  # the outputs and labels that it judges, for error messages
 
     def __init__(self, name: str, output: str | None) -> None:
-        self.output = output
+        self._named = output
         super().__init__(name)
 
     def reset(self) -> None:
         """Forget what was fed, and which output was chosen for want of a name."""
         super().reset()
-        self._chosen = self.output
+        self.output = self._named
 
     @abstractmethod
     def _fits(self, output: Array, labels: Array, batch: Batch) -> bool:
@@ -153,14 +153,14 @@ class OutputMetric(Metric):
             for name, array in outputs.items()
             if array.ndim and len(array) == batch.count and self._fits(array, labels, batch)
         ]
-        if self._chosen is None and len(fitting) == 1:
-            self._chosen = fitting[0]
-        if self._chosen not in fitting:
+        if self.output is None and len(fitting) == 1:
+            self.output = fitting[0]
+        if self.output not in fitting:
             raise self._misfit(outputs, fitting, labels)
-        return self._compare(outputs[self._chosen], labels, batch)
+        return self._compare(outputs[self.output], labels, batch)
 
     def _misfit(self, outputs: Outputs, fitting: list[str], labels: Array) -> CompressctlError:
-        chosen = self._chosen
+        chosen = self.output
         if chosen is None and fitting:
             return UsageError(
                 f"{self.name} could judge the outputs {', '.join(fitting)}", f"choose one: {self.name}:{fitting[0]}"
@@ -169,6 +169,6 @@ class OutputMetric(Metric):
             return UsageError(f"{self.name}: there is no output {chosen!r}", f"there are {', '.join(outputs)}")
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in outputs.items())
         return DataError(
-            f"{self.name} judges {self.wanted}: {'no output' if chosen is None else repr(chosen)} fits",
+            f"{self.name} judges {self.wanted}: {'no output fits' if chosen is None else f'{chosen!r} does not fit'}",
             f"these do: {', '.join(fitting)}" if fitting else f"a batch gave {shapes} and labels {list(labels.shape)}",
         )

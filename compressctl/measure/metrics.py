@@ -60,7 +60,7 @@ class ClassMetric(OutputMetric):
             row = int(np.argmax(bad))
             raise DataError(
                 f"{self.name}: label {labels[row]} of sample {self.seen + row} is not a class of output "
-                f"{self._chosen!r}, which are 0 to {classes - 1}"
+                f"{self.output!r}, which are 0 to {classes - 1}"
             )
         return labels.astype(np.int64)
 
