@@ -18,7 +18,8 @@ from compressctl.errors import UsageError
 from compressctl.measure import machine
 from compressctl.measure.isolated import check_file
 from compressctl.measure.measurement import Measurement, Workload, measure_files
-from compressctl.measure.metrics import Metric, parse_metric
+from compressctl.measure.metric import Metric
+from compressctl.measure.metrics import parse_metric
 from compressctl.model.load import Loaded, interface, load_model
 from compressctl.model.provenance import Provenance, stamp
 from compressctl.model.save import check_writable, save_model
@@ -196,13 +197,13 @@ def _regressions(after: Measurement) -> list[Note]:
     if after.size_ratio is not None and after.size_ratio > 1:
         found.append(warning(f"the result is larger than the input: x {after.size_ratio:.3f}"))
     if after.drop is not None and after.drop.low > 0:
-        found.append(warning(f"the metric is worse than the input's by {after.drop.value:.4g}, beyond chance"))
+        found.append(warning(f"the metric is worse than the input's by {after.drop.drop:.4g}, beyond chance"))
     return found
 
 
 def _judge(recipe: Recipe, after: Measurement) -> tuple[BudgetVerdict, ...]:
     measured = {
-        "max_accuracy_drop": after.drop.value if after.drop else None,
+        "max_accuracy_drop": after.drop.drop if after.drop else None,
         "size_ratio": after.size_ratio,
         "latency_ratio": after.latency_ratio.value if after.latency_ratio else None,
     }

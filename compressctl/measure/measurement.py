@@ -18,26 +18,6 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class LatencyFacts:
-    """Latency of one inference in milliseconds."""
-
-    median_ms: float
-    p95_ms: float
-    runs: int
-    load_ms: float
-
-
-@dataclass(frozen=True)
-class Drop:
-    """How much worse than the baseline a metric is (positive is worse), from a paired test."""
-
-    value: float
-    low: float
-    high: float
-    p_value: float
-
-
-@dataclass(frozen=True)
 class Measurement:
     """One model file, measured.
 
@@ -63,13 +43,13 @@ class Measurement:
     parameters: int
     nonzeros: int
     macs: int | None
-    latency: LatencyFacts
+    latency: Latency
     latency_ratio: Interval | None = None
     size_ratio: float | None = None
     peak_memory: int | None = None
     score: Interval | None = None
     samples: int = 0
-    drop: Drop | None = None
+    drop: Comparison | None = None
     fidelity: tuple[OutputFidelity, ...] = ()
     executed_ops: dict[str, int] = field(default_factory=dict)
     profile: Profile | None = None
@@ -127,7 +107,7 @@ def measure_files(
         drop = None
         if workload.evaluation is not None and workload.metric is not None:
             scores.append(evaluate(opened, workload.evaluation, workload.metric, _EVALUATION_BATCH, progress))
-            drop = _drop(compare(scores[0], scores[-1], workload.metric)) if index else None
+            drop = compare(scores[0], scores[-1], workload.metric) if index else None
         measurements.append(
             Measurement(
                 path=str(path),
@@ -145,3 +125,40 @@ def measure_files(
             )
         )
     return measurements
+
+
+def _latencies(
+    baseline: Path, results: Sequence[Path], feeds: Feeds, workload: Workload
+) -> tuple[list[Latency], list[Interval | None]]:
+    if not results:
+        return [latency(baseline, feeds, threads=workload.threads, seconds=workload.seconds, seed=workload.seed)], [None]
+    ratios = compare_latency(
+        baseline, results, feeds, threads=workload.threads, seconds=workload.seconds, seed=workload.seed
+    )
+    latencies = [ratios[0].baseline, *(ratio.result for ratio in ratios)]
+    return latencies, [None, *(Interval(ratio.ratio, ratio.low, ratio.high) for ratio in ratios)]
+
+
+def _content(path: Path, session: Session, feeds: Feeds) -> dict[str, Any]:
+    """Sizes, with MACs at the measured input's dimensions."""
+    dims = {
+        dim: size
+        for spec in session.inputs
+        for dim, size in zip(spec.shape, feeds[spec.name].shape, strict=True)
+        if isinstance(dim, str)
+    }
+    size = count(load_model(path).model, dims)
+    return {
+        "bytes": file_bytes(path),
+        "parameters": size.parameters,
+        "nonzeros": size.nonzeros,
+        "macs": size.macs,
+    }
+
+
+def _fidelity(
+    baseline: Session, result: Session, workload: Workload, progress: Progress
+) -> tuple[OutputFidelity, ...]:
+    if workload.fidelity is None:
+        return ()
+    return fidelity(baseline, result, workload.fidelity, _EVALUATION_BATCH, progress)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from compressctl.data.source import Source
-    from compressctl.measure.metrics import Metric
+    from compressctl.measure.metric import Metric
 
 
 class PassConfig(BaseModel):

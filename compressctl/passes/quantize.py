@@ -25,7 +25,7 @@ from compressctl.passes.base import Context, Outcome, PassConfig
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from compressctl.measure.metrics import Score
+    from compressctl.measure.metric import Score
     from compressctl.notes import Note
     from compressctl.quantization.calibration import Observations
     from compressctl.quantization.plan import Plan

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from compressctl.model.graph import remove_dead
 from compressctl.notes import Note, done, skipped
@@ -22,6 +20,7 @@ from compressctl.quantization.static import (
     add_to_bias,
     insert_qdq,
     integer_bias,
+    output_axis,
     pad_integers,
     quantize_weights,
     shield_float_nodes,
@@ -79,8 +78,9 @@ def _static(model: ir.Model, plan: Plan, observations: Observations, settings: S
         for node, error in errors.items():
             source = inputs[node]
             means = observations.channel_mean.get(source.name or "") if source is not None else None
-            if means is not None and not _tiny(error):
-                corrected += add_to_bias(model, node, -bias_shift(node_kind(node), error, means))
+            if means is not None:
+                axis = output_axis(node)
+                corrected += add_to_bias(model, node, -bias_shift(error, means, axis))
     insert_qdq(model, placement, observations.ranges)
     pad_integers(model, placement)
     misfits = integer_bias(model, placement)
@@ -92,12 +92,3 @@ def _static(model: ir.Model, plan: Plan, observations: Observations, settings: S
     if corrected:
         notes.append(done(f"bias correction on {corrected} layers"))
     return notes
-
-
-def _tiny(error: NDArray[np.float32]) -> bool:
-    return not np.any(error)
-
-
-def node_kind(node: ir.Node) -> str:
-    """How a weight's axes are laid out."""
-    return node.op_type

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from compressctl.measure.accuracy import Comparison
 from compressctl.measure.measurement import Interval, Measurement
 from compressctl.notes import Note
 from compressctl.report.schema import BenchReport, Report
@@ -35,7 +36,7 @@ def summary(report: Report) -> Table:
     if before.score and after.score and report.metric:
         change = ""
         if after.drop:
-            change = f"drop {points(report.metric, after.drop.value)} [{_pair(report.metric, after.drop)}]"
+            change = f"drop {points(report.metric, after.drop.drop)} [{_pair(report.metric, after.drop)}]"
         rows.append((report.metric, score(report.metric, before), score(report.metric, after), change))
     rows += [
         (f"fidelity of {output.name}", "", f"SQNR {output.sqnr_db:.1f} dB", _agreement(output.agreement, output.scale))
@@ -112,7 +113,7 @@ def points(metric: str, value: float) -> str:
     return f"{100 * value:+.2f} points" if metric.split(":")[0] in FRACTIONS else f"{value:+.4f}"
 
 
-def _pair(metric: str, interval: Interval) -> str:
+def _pair(metric: str, interval: Comparison) -> str:
     if metric.split(":")[0] in FRACTIONS:
         return f"{100 * interval.low:+.2f}, {100 * interval.high:+.2f}"
     return f"{interval.low:+.4f}, {interval.high:+.4f}"
@@ -147,7 +148,7 @@ def _bench_row(report: BenchReport, model: Measurement, several: bool) -> tuple[
     if report.metric:
         row.append(score(report.metric, model))
         if several and model.drop:
-            drop = f"{points(report.metric, model.drop.value)} [{_pair(report.metric, model.drop)}]"
+            drop = f"{points(report.metric, model.drop.drop)} [{_pair(report.metric, model.drop)}]"
             row += [drop, f"{model.drop.p_value:.3f}"]
         elif several:
             row += ["", ""]
