@@ -1,0 +1,207 @@
+"""Emitted Q/DQ graphs against numpy, and the kernels onnxruntime forms of them."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from compressctl.measure.session import Session
+from compressctl.model.graph import constant, remove_dead
+from compressctl.model.verify import verify_graph
+from compressctl.numerics.bias import bias_shift
+from compressctl.numerics.qparams import affine, dequantize, quantize, symmetric
+from compressctl.quantization.placement import place
+from compressctl.quantization.static import (
+    add_to_bias,
+    insert_qdq,
+    integer_bias,
+    obstacle,
+    output_axis,
+    pad_integers,
+    quantize_weights,
+    shield_float_nodes,
+)
+from tests.quantization import graphs
+
+RNG = np.random.default_rng(7)
+X = RNG.normal(size=(2, 4, 8, 8)).astype(np.float32)
+
+
+def model(body: str, arrays: dict, x: str = "float[N,4,8,8] x", y: str = "float[N,C,H,W] y") -> ir.Model:
+    return graphs.model(body, arrays, x, y)
+
+
+def weights(*shape: int) -> np.ndarray:
+    return (RNG.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+
+
+def quantized(m: ir.Model, x: np.ndarray, keep: tuple[str, ...] = (), **options: bool) -> ir.Model:
+    """Quantize all Conv, Gemm and MatMul nodes but `keep`, with the ranges seen on x."""
+    m = m.clone()
+    chosen = {n for n in m.graph if n.op_type in ("Conv", "Gemm", "MatMul") and n.name not in keep}
+    placement = place(m.graph, chosen)
+    ranges = observed(m, [str(v.name) for v in placement.observed], x)
+    settings = {"per_channel": True, "reduced_range": False, **options}
+    quantize_weights(m, placement.weighted, **settings)
+    insert_qdq(m, placement, ranges)
+    pad_integers(m, placement)
+    assert not integer_bias(m, placement)
+    shield_float_nodes(m, placement.weighted)
+    remove_dead(m)
+    verify_graph(m, where="test")
+    return m
+
+
+def observed(m: ir.Model, names: list[str], x: np.ndarray) -> dict[str, tuple[float, float]]:
+    probe = m.clone()
+    values = {v.name: v for node in probe.graph for v in node.outputs}
+    for name in names:
+        if name in values and not values[name].is_graph_output():
+            values[name].dtype = ir.DataType.FLOAT
+            probe.graph.outputs.append(values[name])
+    results = {"x": x, **Session(probe, optimize=False).run({"x": x})}
+    return {name: (float(results[name].min()), float(results[name].max())) for name in names}
+
+
+def run(m: ir.Model, x: np.ndarray, *, optimize: bool) -> np.ndarray:
+    return Session(m, optimize=optimize).run({"x": x})["y"]
+
+
+def executed(m: ir.Model, folder: Path) -> Counter:
+    path = folder / "optimized.onnx"
+    Session(m, optimized_path=path)
+    return Counter(node.op_type for node in ir.load(path).graph)
+
+
+def fake(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    qparams = affine(low, high)
+    return dequantize(quantize(x, qparams), qparams)
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("trans_b", [0, 1])
+def test_gemm_chain_equals_numpy(per_channel, trans_b):
+    k, v, b = weights(16, 32), weights(32, 10), RNG.normal(size=32).astype(np.float32)
+    arrays = {"k": k.T.copy() if trans_b else k, "v": v, "b": b}
+    m = model(
+        f"h = Gemm<transB={trans_b}>(x, k, b) r = Relu(h) y = Gemm(r, v)", arrays, "float[N,16] x", "float[N,10] y"
+    )
+    x = RNG.normal(size=(64, 16)).astype(np.float32)
+    q = quantized(m, x, per_channel=per_channel)
+
+    axis = 1 if per_channel else None
+    ks, vs = symmetric(k, axis), symmetric(v, axis)
+    xq = affine(x.min(), x.max())
+    scale = xq.scale * ks.scale
+    bias = np.rint(b.astype(np.float64) / scale) * scale
+    h = dequantize(quantize(x, xq), xq).astype(np.float64) @ dequantize(quantize(k, ks), ks) + bias
+    hidden = np.maximum(x @ k + b, 0)
+    expected = fake(np.maximum(h, 0).astype(np.float32), 0.0, hidden.max()).astype(np.float64) @ dequantize(
+        quantize(v, vs), vs
+    )
+    got = run(q, x, optimize=False)
+    # A hidden value that lies on a rounding edge may fall to the other side: at most one step of r in few rows.
+    step = hidden.max() / 255 * np.abs(v).max()
+    assert np.abs(got - expected).max() <= 1.01 * step
+    assert np.mean(np.abs(got - expected) > 1e-5) < 0.02
+
+
+def test_convolutions_run_as_integer_kernels(tmp_path):
+    arrays = {"w": weights(8, 4, 3, 3), "v": weights(8, 8, 3, 3), "b": weights(8, 1)[:, 0], "k": weights(8, 10)}
+    body = """
+      c = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(c) d = Conv<pads=[1,1,1,1]>(r, v) a = Add(d, r) s = Relu(a)
+      p = GlobalAveragePool(s) f = Flatten(p) y = Gemm(f, k)
+    """
+    m = model(body, arrays, y="float[N,10] y")
+    q = quantized(m, X)
+    ops = executed(q, tmp_path)
+    assert ops["QLinearConv"] == 2 and ops["QLinearAdd"] == 1 and ops["QGemm"] == 1
+    assert ops["QLinearGlobalAveragePool"] == 1 and not ops["Conv"] and not ops["Relu"]
+    float_y, int_y = run(m, X, optimize=True), run(q, X, optimize=True)
+    assert np.square(int_y - float_y).sum() < 1e-2 * np.square(float_y).sum()
+
+
+def test_relu6_folds_into_the_quantization(tmp_path):
+    arrays = {"w": 5 * weights(8, 4, 3, 3), "lo": np.float32(0), "hi": np.float32(6), "v": weights(4, 8, 1, 1)}
+    m = model("c = Conv(x, w) r = Clip(c, lo, hi) y = Conv(r, v)", arrays)
+    ops = executed(quantized(m, 10 * X), tmp_path)
+    assert ops["QLinearConv"] == 2 and not ops["Clip"]
+
+
+def test_pad_between_convolutions_stays_among_integers(tmp_path):
+    arrays = {"w": weights(8, 4, 3, 3), "v": weights(4, 8, 1, 1), "p": np.array([0, 0, 1, 1, 0, 0, 1, 1])}
+    m = model("c = Conv(x, w) d = Pad(c, p) y = Conv(d, v)", arrays)
+    q = quantized(m, X)
+    ops = executed(q, tmp_path)
+    assert ops["QLinearConv"] == 2 and ops["DequantizeLinear"] == 1 and ops["Pad"] == 1
+    border = run(q, X, optimize=False)[:, :, 0, 0]
+    assert np.array_equal(border, np.zeros_like(border))  # a Conv without bias of padding: 0.0 is exact
+
+
+def test_a_layer_kept_in_float_is_not_quantized_behind_our_back(tmp_path):
+    arrays = {"w": weights(8, 4, 3, 3), "v": weights(8, 8, 3, 3), "u": weights(4, 8, 1, 1), "b": weights(8, 1)[:, 0]}
+    arrays["v"][0] *= 100  # one scale for the whole weight would round the other channels away
+    m = model("c = Conv(x, w) r = Relu(c) d = Conv(r, v, b) s = Relu(d) y = Conv(s, u)", arrays)
+    q = quantized(m, X, keep=("Conv_2",))
+    ops = executed(q, tmp_path)
+    assert ops["QLinearConv"] == 2
+    assert ops["Conv"] + ops["FusedConv"] == 1
+
+
+def test_transformer_layer_reads_integers_at_its_input_only(tmp_path):
+    arrays = {"k": weights(16, 16), "b": weights(16, 1)[:, 0]}
+    m = model("h = MatMul(x, k) a = Add(h, b) y = Add(a, x)", arrays, "float[N,8,16] x", "float[N,8,16] y")
+    x = RNG.normal(size=(2, 8, 16)).astype(np.float32)
+    q = quantized(m, x)
+    assert Counter(n.op_type for n in q.graph)["QuantizeLinear"] == 1
+    assert executed(q, tmp_path)["MatMulIntegerToFloat"] == 1
+    last = next(n for n in q.graph if n.op_type == "Add" and n.outputs[0].is_graph_output())
+    assert last.inputs[1].name == "x"
+
+
+def test_output_names_stay(tmp_path):
+    m = model("y = Conv(x, w)", {"w": weights(8, 4, 3, 3)})
+    q = quantized(m, X)
+    assert [v.name for v in q.graph.outputs] == ["y"] and q.graph.outputs[0].producer().op_type == "DequantizeLinear"
+
+
+def test_shared_weight_is_stored_once():
+    m = model("c = Conv(x, w) y = Conv(c, w)", {"w": weights(4, 4, 1, 1)})
+    q = quantized(m, X)
+    assert sum(v.dtype == ir.DataType.INT8 and len(v.shape) == 4 for v in q.graph.initializers.values()) == 1
+
+
+def test_bias_correction_takes_back_the_mean_error():
+    w = weights(8, 4, 1, 1)
+    x = RNG.gamma(1.0, size=(16, 4, 8, 8)).astype(np.float32)
+    m = model("y = Conv(x, w)", {"w": w}, "float[N,4,8,8] x")
+    node = m.graph[0]
+    (error,) = quantize_weights(m, [node], per_channel=False, reduced_range=False).values()
+    assert add_to_bias(m, node, -bias_shift(error, x.mean(axis=(0, 2, 3)), output_axis(node)))
+    exact = np.einsum("nihw,oi->nohw", x.astype(np.float64), w[:, :, 0, 0])
+    assert np.abs((run(m, x, optimize=False) - exact).mean(axis=(0, 2, 3))).max() < 1e-5
+    assert np.abs(np.einsum("nihw,oi->nohw", x, error[:, :, 0, 0]).mean(axis=(0, 2, 3))).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("y = MatMul(x, x)", "not constant"),
+        ("y = Gemm<transA=1>(x, k)", "transA"),
+        ("y = Gemm<alpha=0.5>(x, k)", "alpha"),
+        ("y = MatMul(x, z)", "zero"),
+    ],
+)
+def test_obstacles_are_named(body, reason):
+    arrays = {"k": weights(8, 8), "z": np.zeros((8, 8), np.float32)}
+    m = model(body, arrays, "float[8,8] x", "float[8,8] y")
+    assert reason in str(obstacle(m.graph[0]))
+
+
+def test_weights_of_the_original_are_untouched():
+    m = model("y = Conv(x, w)", {"w": weights(8, 4, 3, 3)})
+    before = constant(m.graph[0].inputs[1]).copy()
+    quantized(m, X)
+    assert np.array_equal(constant(m.graph[0].inputs[1]), before)
