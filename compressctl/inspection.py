@@ -4,58 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from compressctl.model.load import interface, load_model
-from compressctl.model.size import LayerSize, count
-from compressctl.notes import Note
+from compressctl.model.size import count
 from compressctl.passes import simplify
 from compressctl.passes.base import Context
 from compressctl.quantization.plan import Selection, make_plan
-from compressctl.tensorspec import TensorSpec, parse_tensor_specs
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A node with weights or work.
-
-    Attributes:
-        size: its name, operator, shape, parameters, bytes and MACs.
-        quantize: "static", "dynamic", "rows" (embedding), or "" where it stays float.
-    """
-
-    size: LayerSize
-    quantize: str
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """A model looked at, not measured.
-
-    Attributes:
-        path: the file.
-        inputs: the graph's inputs.
-        outputs: the graph's outputs.
-        opset: version of the standard operators.
-        parameters: weights in all.
-        bytes: bytes of all weights.
-        macs: multiply-accumulates for one sample, or None where shapes are unknown.
-        layers: in graph order.
-        simplify: what the simplify pass would do.
-        notes: from loading, and what quantize would leave alone and why.
-    """
-
-    path: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    opset: int
-    parameters: int
-    bytes: int
-    macs: int | None
-    layers: tuple[Layer, ...]
-    simplify: tuple[Note, ...]
-    notes: tuple[Note, ...]
+from compressctl.report.inspection import Inspection, Layer
+from compressctl.tensorspec import parse_tensor_specs
 
 
 def inspect_model(path: Path, inputs: Sequence[str] = ()) -> Inspection:

@@ -18,7 +18,6 @@ from compressctl.errors import UsageError
 from compressctl.measure import machine
 from compressctl.measure.isolated import check_file
 from compressctl.measure.measurement import Measurement, Workload, measure_files
-from compressctl.measure.metric import Metric
 from compressctl.measure.metrics import parse_metric
 from compressctl.model.load import Loaded, interface, load_model
 from compressctl.model.provenance import Provenance, stamp
@@ -187,7 +186,11 @@ def _baseline_file(loaded: Loaded, workdir: Path) -> Path:
 
 def _fidelity_source(evaluation: Source | None, calibration: Source | None, model: ir.Model, recipe: Recipe) -> Source:
     source = evaluation or calibration
-    return source if source is not None else open_source(f"random:{_FIDELITY_SAMPLES}", interface(model)[0], seed=recipe.seed)
+    return (
+        source
+        if source is not None
+        else open_source(f"random:{_FIDELITY_SAMPLES}", interface(model)[0], seed=recipe.seed)
+    )
 
 
 def _regressions(after: Measurement) -> list[Note]:

@@ -18,7 +18,10 @@ from compressctl.passes import PASSES, name_of
 from compressctl.tensorspec import parse_tensor_spec
 
 COMMAND_LINE = "command line"
-AnyPass = Annotated[Union[tuple(module.Config for module in PASSES)], Field(discriminator="type")]  # type: ignore[valid-type]
+AnyPass = Annotated[
+    Union[tuple(module.Config for module in PASSES)],  # type: ignore[valid-type]  # noqa: UP007
+    Field(discriminator="type"),
+]
 
 
 class Recipe(BaseModel):
@@ -37,7 +40,8 @@ class Recipe(BaseModel):
     data: str | None = None
     """Samples with labels to measure the metric on."""
     metric: str | None = None
-    """What is measured on `data`: top1, top5, f1, mse, psnr, spearman, python:module:function; NAME:OUTPUT picks an output."""
+    """What is measured on `data`: top1, top5, f1, mse, psnr, spearman, python:module:function; `NAME:OUTPUT` picks an
+    output."""
     passes: tuple[AnyPass, ...]
     """The passes, in order."""
     max_accuracy_drop: float | None = Field(default=None, ge=0)
@@ -91,7 +95,9 @@ def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise RecipeError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or 'cannot be parsed'}") from error
+        raise RecipeError(
+            f"{where}: not valid YAML: {getattr(error, 'problem', None) or 'cannot be parsed'}"
+        ) from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys", "see `compressctl schema`")
     return build_recipe({**content, **(overrides or {})}, origin=str(path))
@@ -125,7 +131,8 @@ def _explain(error: ValidationError, origin: str) -> RecipeError:
         known = _known_keys(problem["loc"])
         close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         return RecipeError(
-            f"{origin}: {path}: unknown key", f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+            f"{origin}: {path}: unknown key",
+            f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}",
         )
     if kind == "union_tag_invalid":
         given = str(cast(dict[str, Any], problem.get("ctx", {})).get("tag", ""))

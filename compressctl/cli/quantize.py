@@ -32,7 +32,9 @@ def quantize(
     ] = None,
     bias_correction: Annotated[
         bool | None,
-        typer.Option("--bias-correction/--no-bias-correction", help=o.describe(_C, "bias_correction"), show_default=False),
+        typer.Option(
+            "--bias-correction/--no-bias-correction", help=o.describe(_C, "bias_correction"), show_default=False
+        ),
     ] = None,
     embeddings: Annotated[
         bool | None, typer.Option("--embeddings/--no-embeddings", help=o.describe(_C, "embeddings"), show_default=False)
@@ -42,7 +44,9 @@ def quantize(
     smooth_alpha: Annotated[
         float | None,
         typer.Option(
-            "--smooth-quant", metavar="ALPHA", help=f"Run smooth_quant before. {o.describe(smooth_quant.Config, 'alpha')}"
+            "--smooth-quant",
+            metavar="ALPHA",
+            help=f"Run smooth_quant before. {o.describe(smooth_quant.Config, 'alpha')}",
         ),
     ] = None,
     include: Annotated[list[str] | None, o.option(_C, "include", metavar="GLOB")] = None,

@@ -131,7 +131,9 @@ def _latencies(
     baseline: Path, results: Sequence[Path], feeds: Feeds, workload: Workload
 ) -> tuple[list[Latency], list[Interval | None]]:
     if not results:
-        return [latency(baseline, feeds, threads=workload.threads, seconds=workload.seconds, seed=workload.seed)], [None]
+        return [latency(baseline, feeds, threads=workload.threads, seconds=workload.seconds, seed=workload.seed)], [
+            None
+        ]
     ratios = compare_latency(
         baseline, results, feeds, threads=workload.threads, seconds=workload.seconds, seed=workload.seed
     )
@@ -156,9 +158,7 @@ def _content(path: Path, session: Session, feeds: Feeds) -> dict[str, Any]:
     }
 
 
-def _fidelity(
-    baseline: Session, result: Session, workload: Workload, progress: Progress
-) -> tuple[OutputFidelity, ...]:
+def _fidelity(baseline: Session, result: Session, workload: Workload, progress: Progress) -> tuple[OutputFidelity, ...]:
     if workload.fidelity is None:
         return ()
     return fidelity(baseline, result, workload.fidelity, _EVALUATION_BATCH, progress)

@@ -80,7 +80,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     from compressctl.measure.machine import int8_target
     from compressctl.notes import skipped, warning
     from compressctl.quantization.apply import Settings, apply
-    from compressctl.quantization.plan import Plan, Selection, make_plan
+    from compressctl.quantization.plan import Selection, make_plan
 
     selection = Selection(config.include, config.exclude, config.include_op, config.exclude_op)
     plan, notes = make_plan(

@@ -1,0 +1,1 @@
+"""INT8 quantization: what to quantize, which ranges, which operators to write."""

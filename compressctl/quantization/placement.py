@@ -156,7 +156,9 @@ def _foldable(node: ir.Node) -> bool:
         return False
     low = constant(node.inputs[1])
     high = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    return low is not None and float(low) == 0.0 and (len(node.inputs) < 3 or node.inputs[2] is None or high is not None)
+    return (
+        low is not None and float(low) == 0.0 and (len(node.inputs) < 3 or node.inputs[2] is None or high is not None)
+    )
 
 
 def _carries(node: ir.Node) -> bool:

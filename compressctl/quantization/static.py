@@ -116,7 +116,7 @@ def add_to_bias(model: ir.Model, node: ir.Node, correction: NDArray[np.float64])
 
 
 def pad_integers(model: ir.Model, placement: Placement) -> None:
-    """Move each placed Pad between the integers: onnxruntime folds Q/DQ pairs around other carriers but not around Pad."""
+    """Move each placed Pad between the integers: onnxruntime folds Q/DQ pairs around the other carriers only."""
     graph = model.graph
     for pad in placement.joins:
         if pad.op_type != "Pad":
@@ -203,9 +203,7 @@ def _input_channels(node: ir.Node, weight: NDArray[np.float32]) -> int | None:
     return int(weight.shape[1]) * node.attributes.get_int("group", 1)
 
 
-def _activation_parameters(
-    graph: ir.Graph, name: str, bounds: tuple[float, float]
-) -> tuple[ir.Value, ir.Value]:
+def _activation_parameters(graph: ir.Graph, name: str, bounds: tuple[float, float]) -> tuple[ir.Value, ir.Value]:
     qparams = affine(*bounds, name=name)
     return (
         initializer(graph, f"{name}_scale", qparams.scale),
@@ -225,9 +223,7 @@ def _within_clip(value: ir.Value, low: float, high: float) -> tuple[float, float
     return (low, min(high, float(bound) * (1 - 1e-6))) if bound is not None else (low, high)
 
 
-def _insert_pair(
-    graph: ir.Graph, value: ir.Value, parameters: tuple[ir.Value, ir.Value], placement: Placement
-) -> None:
+def _insert_pair(graph: ir.Graph, value: ir.Value, parameters: tuple[ir.Value, ir.Value], placement: Placement) -> None:
     name = value.name or ""
     uses = list(value.uses())
     to_integers = _named(ir.node("QuantizeLinear", [value, *parameters]), f"{name}_quantize")

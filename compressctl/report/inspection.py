@@ -1,17 +1,62 @@
-"""An inspection as tables and as JSON."""
+"""An inspection of a model, as a value, as tables and as JSON."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
+from compressctl.model.size import LayerSize
+from compressctl.notes import Note
 from compressctl.report.tables import Table, grouped, si
+from compressctl.tensorspec import TensorSpec
 
 
-def tables(inspection: Any) -> list[Table]:
-    """Return the tables of an `Inspection`: the model, its layers, what passes would do."""
+@dataclass(frozen=True)
+class Layer:
+    """A node with weights or work.
+
+    Attributes:
+        size: its name, operator, shape, parameters, bytes and MACs.
+        quantize: "static", "dynamic", "rows" (embedding), or "" where it stays float.
+    """
+
+    size: LayerSize
+    quantize: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A model looked at, not measured.
+
+    Attributes:
+        path: the file.
+        inputs: the graph's inputs.
+        outputs: the graph's outputs.
+        opset: version of the standard operators.
+        parameters: weights in all.
+        bytes: bytes of all weights.
+        macs: multiply-accumulates for one sample, or None where shapes are unknown.
+        layers: in graph order.
+        simplify: what the simplify pass would do.
+        notes: from loading, and what quantize would leave alone and why.
+    """
+
+    path: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    opset: int
+    parameters: int
+    bytes: int
+    macs: int | None
+    layers: tuple[Layer, ...]
+    simplify: tuple[Note, ...]
+    notes: tuple[Note, ...]
+
+
+def tables(inspection: Inspection) -> list[Table]:
+    """Return the tables of an inspection: the model, its layers, what passes would do."""
     facts = [
         ("inputs", ", ".join(map(str, inspection.inputs))),
         ("outputs", ", ".join(map(str, inspection.outputs))),
@@ -42,6 +87,6 @@ def tables(inspection: Any) -> list[Table]:
     ]
 
 
-def to_json(inspection: Any) -> str:
+def to_json(inspection: Inspection) -> str:
     """Return the inspection as one JSON document."""
-    return json.dumps(TypeAdapter(type(inspection)).dump_python(inspection, mode="json"), indent=2)
+    return json.dumps(TypeAdapter(Inspection).dump_python(inspection, mode="json"), indent=2)

@@ -7,7 +7,6 @@ import pytest
 from compressctl.quantization.placement import Placement, place
 from tests.quantization import graphs
 
-
 SHAPES = {"w": (4, 4, 1, 1), "v": (4, 4, 1, 1), "b": (4,), "k": (4, 4)}
 
 
