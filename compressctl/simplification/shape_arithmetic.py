@@ -1,0 +1,113 @@
+"""Shapes that exporters compute at run time become constants.
+
+- A small integer tensor whose elements are all known (Gather a fixed dimension from a Shape) becomes an initializer.
+- The target of a Reshape becomes a constant: 0 for a dimension that stays where it is, -1 for the one that is left.
+- The target of an Expand becomes a constant: 1 for a dimension that the input has already.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from compressctl.model.graph import constant, initializer
+from compressctl.notes import Note, done
+from compressctl.simplification.contents import Contents
+from compressctl.simplification.edit import is_op
+from compressctl.simplification.facts import Facts
+from compressctl.tensorspec import Dim
+
+
+def apply(model: ir.Model, facts: Facts) -> list[Note]:
+    """Apply the rule to the main graph of `model`."""
+    graph, notes = model.graph, []
+    for node in tuple(graph):
+        if is_op(node, "Reshape") and _fix_reshape(graph, node, facts):
+            notes.append(done("target shape of a Reshape made constant", node.name))
+        elif is_op(node, "Expand") and _fix_expand(graph, node, facts):
+            notes.append(done("target shape of an Expand made constant", node.name))
+        elif _is_known(node.outputs[0], facts) and _fix_value(graph, node, facts):
+            notes.append(done("shape arithmetic with a known result made constant", node.name))
+    return notes
+
+
+def reshape_target(elements: Sequence[Dim], shape: Sequence[Dim] | None) -> list[int] | None:
+    """Express a target of Reshape in constants: exactly the same result for an input of `shape`, or None.
+
+    Args:
+        elements: the wanted target: sizes, symbols, None for unknown ones; 0 and -1 as Reshape has them.
+        shape: the input's shape, where its rank is known.
+    """
+    shape = shape or ()
+    target: list[int | None] = [
+        element if isinstance(element, int) else 0 if element and shape[i : i + 1] == (element,) else None
+        for i, element in enumerate(elements)
+    ]
+    unknown = [i for i, element in enumerate(target) if element is None]
+    if not unknown:
+        return [element for element in target if element is not None]
+    if len(unknown) > 1 or -1 in target:
+        return None
+    place = unknown[0]
+    target[place] = 0 if _rest_is_equal(elements, shape, place) else -1
+    return [element for element in target if element is not None]
+
+
+def _rest_is_equal(elements: Sequence[Dim], shape: Sequence[Dim], place: int) -> bool:
+    """Whether the sizes but the one at `place` have the same product on both sides: then that one is the same, too."""
+    if place >= len(shape):
+        return False
+    rest = [[*dims[:place], *dims[place + 1 :]] for dims in (tuple(shape), tuple(elements))]
+    if None in rest[0] or 0 in rest[1]:
+        return False
+    products = [math.prod(dim for dim in dims if isinstance(dim, int)) for dims in rest]
+    symbols = [sorted(dim for dim in dims if isinstance(dim, str)) for dims in rest]
+    return products[0] == products[1] and symbols[0] == symbols[1]
+
+
+def _fix_reshape(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
+    elements = facts.contents(node.inputs[1]) if len(node.inputs) > 1 else None
+    zeros_copy = not node.attributes.get_int("allowzero", 0)
+    if elements is None or constant(node.inputs[1]) is not None or not zeros_copy:
+        return False
+    target = reshape_target(list(elements), facts.shape(node.inputs[0]))
+    if target is None:
+        return False
+    node.replace_input_with(1, initializer(graph, f"{node.name}_shape", np.array(target, np.int64)))
+    return True
+
+
+def _fix_expand(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
+    elements, shape = facts.contents(node.inputs[1]), facts.shape(node.inputs[0])
+    if elements is None or shape is None or constant(node.inputs[1]) is not None:
+        return False
+    missing = len(elements) - len(shape)
+    aligned = [None] * missing + list(shape[max(0, -missing) :])
+    target = [1 if e is not None and e == dim else e for e, dim in zip(elements, aligned, strict=True)]
+    if not all(isinstance(element, int) for element in target):
+        return False
+    node.replace_input_with(1, initializer(graph, f"{node.name}_shape", np.array(target, np.int64)))
+    return True
+
+
+def _fix_value(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
+    """Replace the output of `node` where it leaves the part of the graph that is known."""
+    output = node.outputs[0]
+    leaves = any(user.graph is not graph or not _is_known(user.outputs[0], facts) for user in output.consumers())
+    dtype = facts.dtype(output)
+    if output.is_graph_output() or not leaves or dtype is None:
+        return False
+    contents: Contents | None = facts.contents(output)
+    assert contents is not None
+    name, output.name = output.name, None  # so that the initializer can bear it
+    output.replace_all_uses_with(initializer(graph, name or "shape", contents.astype(dtype.numpy())))
+    graph.remove(node, safe=True)
+    return True
+
+
+def _is_known(value: ir.Value, facts: Facts) -> bool:
+    contents = facts.contents(value)
+    return contents is not None and all(isinstance(element, int) for element in contents.flat)
