@@ -43,7 +43,9 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours still ends in one line
         if debug:
             traceback.print_exc()
-        return _say(f"internal fault: {type(error).__name__}: {error}", EXIT_FAULT, "run again with --debug and report it")
+        return _say(
+            f"internal fault: {type(error).__name__}: {error}", EXIT_FAULT, "run again with --debug and report it"
+        )
 
 
 def _say(message: str, code: int, hint: str | None = None) -> int:

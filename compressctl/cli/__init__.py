@@ -1,4 +1,4 @@
-"""The command line: each command turns its arguments into a recipe or a call, prints the outcome, returns the exit code.
+"""The command line: each command turns its arguments into a recipe or a call, prints the outcome, gives the exit code.
 
 Importing this must stay cheap (`--help`): commands import what they run inside their functions.
 """

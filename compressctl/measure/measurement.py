@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from compressctl.measure.fidelity import OutputFidelity
-from compressctl.measure.profile import Profile
+from compressctl.data.random import random_feeds
+from compressctl.data.source import Feeds, Source
+from compressctl.measure.accuracy import Comparison, compare, evaluate
+from compressctl.measure.fidelity import OutputFidelity, fidelity
+from compressctl.measure.latency import Latency, compare_latency, latency
+from compressctl.measure.memory import peak_memory
+from compressctl.measure.metric import Metric, Score
+from compressctl.measure.profile import Profile, executed_ops, profile
+from compressctl.measure.session import Session
+from compressctl.model.load import load_model
+from compressctl.model.size import count, file_bytes
+from compressctl.progress import Progress, Silent
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,7 @@ class Workload:
     batch_size: int = 1
     threads: int = 0
     seed: int = 0
-    feeds: dict[str, NDArray[Any]] | None = None
+    feeds: Feeds | None = None
     evaluation: Source | None = None
     metric: Metric | None = None
     fidelity: Source | None = None

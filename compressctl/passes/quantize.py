@@ -3,8 +3,8 @@
 `int8`: static. Activations get u8 Q/DQ pairs with ranges observed on calibration samples, weights become s8 (per
 channel, zero point 0) behind a DequantizeLinear: convolutions, Gemm and weight MatMul, and what joins them (residual
 Add, Concat, pooling, reshapes), so that onnxruntime runs integer kernels from end to end.
-`int8-dynamic`: no data needed. Weight MatMul and Gemm become DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul, LSTM
-becomes DynamicQuantizeLSTM, embedding tables become int8 rows with a scale each.
+`int8-dynamic`: no data needed. Weight MatMul and Gemm become DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul,
+LSTM becomes DynamicQuantizeLSTM, embedding tables become int8 rows with a scale each.
 `auto`: per node the faster of the two: static for convolutions and what hangs on them, dynamic for the other weight
 MatMuls, LSTM and embeddings. Without calibration data only the dynamic part.
 
@@ -142,7 +142,7 @@ def _observe(model: ir.Model, plan: Plan, config: Config, context: Context) -> O
 def _keep_in_float(
     build: Callable[[Plan], ir.Model], plan: Plan, config: Config, context: Context
 ) -> tuple[list[str], list[Harm], tuple[Note, ...]]:
-    """Return the layers to leave in float, the ranking they were taken from (empty where none was needed), and notes."""
+    """Return the layers to leave in float, the ranking they come from (empty where none was needed), and notes."""
     from compressctl.measure.accuracy import compare, evaluate
     from compressctl.measure.session import Session
     from compressctl.notes import warning

@@ -2,11 +2,11 @@
 
 What onnxruntime fuses on the CPU decides the rules (its QDQ transformers):
 
-1. A chosen Conv needs a quantized input and output; a Relu or Clip that alone follows it belongs to it. Behind any other
-   activation (HardSwish, Tanh, …) its output is quantized right after the Conv.
+1. A chosen Conv needs a quantized input and output; a Relu or Clip that alone follows it belongs to it. Behind any
+   other activation (HardSwish, Tanh, …) its output is quantized right after the Conv.
 2. A chosen Gemm or MatMul needs a quantized input; its output stays float unless a consumer wants it quantized.
-3. A *join* (Add, Mul, Concat, pooling, LeakyRelu, Sigmoid) between quantized tensors is quantized when its result is wanted
-   quantized further on: all its inputs and its output.
+3. A *join* (Add, Mul, Concat, pooling, LeakyRelu, Sigmoid) between quantized tensors is quantized when its result is
+   wanted quantized further on: all its inputs and its output.
 4. A *carrier* (MaxPool, Reshape, Transpose, …) keeps the scale and zero point of its input.
 5. A tensor whose producer emits integers is read dequantized by all its consumers. Any other tensor is read dequantized
    only by the nodes that want it so: residual paths of transformers keep full precision.
@@ -47,7 +47,7 @@ class Placement:
 
     Attributes:
         weighted: the nodes whose weights become int8, in graph order.
-        scale_of: quantized tensor -> the tensor whose scale and zero point it has (itself, or through carriers another).
+        scale_of: quantized tensor -> the tensor that it has its scale and zero point from (itself, unless carried).
         everywhere: the quantized tensors that all consumers read dequantized; the others are read so by `readers` only.
         readers: nodes that read a dequantized tensor.
         joins: the other nodes that run on integers, in graph order.

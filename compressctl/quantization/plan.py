@@ -147,7 +147,7 @@ def make_plan(
 
 
 def _hangs_on(node: ir.Node, static: Collection[ir.Node], scheme: Scheme) -> bool:
-    """In auto: a convolution, or a Gemm or MatMul whose input comes from a static node through what carries integers."""
+    """In auto: a convolution, or a Gemm or MatMul that reads a static node's output through what carries integers."""
     if scheme != "auto":
         return False
     if node.op_type == "Conv":
