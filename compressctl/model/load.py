@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 import onnx_ir as ir
@@ -16,10 +17,14 @@ from compressctl.model import opset, protos, read
 from compressctl.model.external import external_files
 from compressctl.model.graph import walk_subgraphs
 from compressctl.model.qops import is_quantized
+from compressctl.model.reasons import MALFORMED, reason
 from compressctl.model.shapes import infer_shapes
 from compressctl.model.soundness import check_numbers, quantization_faults
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.tensorspec import Dim, TensorSpec
+
+if TYPE_CHECKING:
+    from compressctl.model.torchscript import Check
 
 _KNOWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training")
 _KNOWN_PREFIXES = ("com.microsoft", "ai.onnx.preview")
@@ -36,12 +41,14 @@ class Loaded:
         path: the file it was read from.
         sha256: of the file's bytes followed by those of its external data files, in the order of their locations.
         notes: what was changed or noticed.
+        checks: of a converted TorchScript file, batches and what it returns for them: `torchscript.verify_checks`.
     """
 
     model: ir.Model
     path: Path
     sha256: str
     notes: tuple[Note, ...] = ()
+    checks: tuple[Check, ...] = ()
 
 
 def load_model(path: Path, inputs: Mapping[str, TensorSpec] | None = None, *, allow_custom: bool = False) -> Loaded:
@@ -57,28 +64,22 @@ def load_model(path: Path, inputs: Mapping[str, TensorSpec] | None = None, *, al
         ModelError: the file cannot be used; one line that names the file, and the node or tensor.
     """
     read.require_file(path)
-    files: tuple[Path, ...] = (path,)
+    checks: tuple[Check, ...] = ()
     if read.is_torchscript(path):
-        model, notes = _from_torchscript(path, inputs)
+        model, notes, checks = _from_torchscript(path, inputs)
+        files: tuple[Path, ...] = (path,)
     else:
         proto = read.read_proto(path)
         try:
-            files += external_files(protos.tensors(proto), path)
+            files = (path, *external_files(protos.tensors(proto), path))
             model, notes = _from_proto(proto, path)
-        except (ValueError, TypeError, KeyError, IndexError, RuntimeError, OverflowError) as error:
-            # onnx's checker and onnx_ir report malformed content with any of these; deeper causes come first.
-            raise ModelError(f"{path} is not a valid ONNX model: {_reason(error)}") from error
-    notes += _normalise(model)
-    notes += _check_domains(model, path, allow_custom)
-    notes += check_numbers(model, about=str(path))
-    if fault := next(quantization_faults(model.graph), None):
-        raise ModelError(f"{path}: {fault}")
-    notes += _remarks(model)
+        except MALFORMED as error:
+            raise ModelError(f"{path} is not a valid ONNX model: {reason(error)}") from error
     try:
-        infer_shapes(model)
-    except ModelError as error:
-        notes.append(warning(error.message))
-    return Loaded(model, path, read.sha256(files), tuple(notes))
+        notes += _settle(model, path, allow_custom)
+    except MALFORMED as error:
+        raise ModelError(f"{path} cannot be used: {reason(error)}") from error
+    return Loaded(model, path, read.sha256(files), tuple(notes), checks)
 
 
 def interface(model: ir.Model) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -92,16 +93,16 @@ def _spec(value: ir.Value) -> TensorSpec:
     return TensorSpec(value.name or "", dtype, dims)
 
 
-def _from_torchscript(path: Path, inputs: Mapping[str, TensorSpec] | None) -> tuple[ir.Model, list[Note]]:
+def _from_torchscript(
+    path: Path, inputs: Mapping[str, TensorSpec] | None
+) -> tuple[ir.Model, list[Note], tuple[Check, ...]]:
     if not inputs:
-        raise UsageError(
-            f"{path} is TorchScript, which does not say the shapes of its inputs", "add --input name:1x3x32x32"
-        )
+        raise UsageError(f"{path} is TorchScript, which does not tell its inputs", "add --input name:1x3x32x32")
     from compressctl.model.torchscript import convert
 
     with tempfile.TemporaryDirectory(prefix="compressctl-") as workdir:
-        model, notes = convert(path, inputs, Path(workdir))
-    return model, list(notes)
+        model, notes, checks = convert(path, inputs, Path(workdir))
+    return model, list(notes), checks
 
 
 def _from_proto(proto: onnx.ModelProto, path: Path) -> tuple[ir.Model, list[Note]]:
@@ -129,9 +130,11 @@ def _from_proto(proto: onnx.ModelProto, path: Path) -> tuple[ir.Model, list[Note
     for value in [value for value in graph.inputs if value.name in weights or value.is_initializer()]:
         graph.inputs.remove(value)
         if value.name in weights:
-            tensor = ir.serde.deserialize_tensor(weights[value.name])
-            value.const_value, value.shape = tensor, ir.Shape(tensor.shape.numpy())
+            value.const_value = ir.serde.deserialize_tensor(weights[value.name])
             graph.register_initializer(value)
+    for value in graph.initializers.values():
+        if (tensor := value.const_value) is not None:  # what the tensor holds counts, not what the file declares
+            value.type, value.shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape.numpy())
     ir.external_data.set_base_dir(graph, path.absolute().parent)
     if overridable:
         notes.append(done(f"weights that were listed as inputs are so no longer: {len(overridable)}"))
@@ -144,7 +147,20 @@ def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
     return ir.to_proto(InlinePass()(model).model)
 
 
-def _normalise(model: ir.Model) -> list[Note]:
+def _settle(model: ir.Model, path: Path, allow_custom: bool) -> list[Note]:
+    """Bring a model of either origin to the common form, and refuse what no pass could work on."""
+    notes = _lift_constants(model) + _check_domains(model, path, allow_custom) + check_numbers(model, about=str(path))
+    if fault := next(quantization_faults(model.graph), None):
+        raise ModelError(f"{path}: {fault}")
+    notes += _remarks(model)
+    try:
+        infer_shapes(model)
+    except ModelError as error:
+        notes.append(warning(error.message))
+    return notes
+
+
+def _lift_constants(model: ir.Model) -> list[Note]:
     """Lift the weights of Constant nodes to initializers of the same name; scalars and shapes stay where they are."""
     lifted = 0
     for node in model.graph.all_nodes():
@@ -195,10 +211,3 @@ def _remarks(model: ir.Model) -> list[Note]:
         inside = ", ".join(sorted({inner.op_type for inner in body})) or "no nodes"
         notes.append(skipped(f"{name} of {node.op_type} is carried through untouched; it holds {inside}", node.name))
     return notes
-
-
-def _reason(error: BaseException) -> str:
-    """Return the first line of the innermost cause."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

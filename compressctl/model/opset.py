@@ -10,6 +10,7 @@ import onnx_ir as ir
 from onnx import helper, version_converter
 
 from compressctl.errors import ModelError
+from compressctl.model.reasons import MALFORMED, reason
 
 OLDEST = 13  # per-channel QuantizeLinear and DequantizeLinear begin here
 TARGET = 17
@@ -44,10 +45,10 @@ def convert_up(proto: onnx.ModelProto, *, about: str) -> None:
     version = standard_opset(proto)
     try:
         converted = version_converter.convert_version(proto, TARGET)
-    except (RuntimeError, ValueError) as error:  # ConvertError is a RuntimeError
+    except MALFORMED as error:
         words = set(re.findall(r"[A-Z][A-Za-z]+", str(error).replace("\n", " ")))
         culprits = [op for op in _operators(proto.graph) if op in words or f"{op}{version}" in str(error)]
-        named = f"operator {culprits[0]}" if culprits else f"the graph ({_last_line(error)})"
+        named = f"operator {culprits[0]}" if culprits else f"the graph ({reason(error)})"
         hint = f"export the model again with opset {OLDEST} or later"
         raise ModelError(f"{about}: {named} cannot be converted from opset {version} to {TARGET}", hint) from error
     for field in ("input", "output"):  # the converter puts made-up names in the place of unknown dimensions
@@ -74,7 +75,3 @@ def _operators(graph: onnx.GraphProto) -> Iterator[str]:
         for attribute in node.attribute:
             for body in (attribute.g, *attribute.graphs):
                 yield from _operators(body)
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

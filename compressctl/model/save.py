@@ -17,6 +17,7 @@ from compressctl.errors import OutputError, PassError
 from compressctl.model import opset
 from compressctl.model.provenance import Provenance
 from compressctl.model.provenance import read as read_provenance
+from compressctl.model.reasons import reason
 from compressctl.model.tensors import stored_tensors
 
 EMBED_LIMIT = 2_000_000_000  # bytes of tensors that one file may hold; protobuf's own limit is 2**31 - 1 in all
@@ -48,7 +49,7 @@ def save_model(model: ir.Model, path: Path, *, overwrite: bool, embed_limit: int
             try:
                 onnx.checker.check_model(staging / path.name)
             except onnx.checker.ValidationError as error:
-                raise PassError(f"{path.name} fails onnx's check: {' '.join(str(error).split())}") from error
+                raise PassError(f"{path.name} fails onnx's check: {reason(error)}") from error
             return _move_into_place(staging, path)
         finally:
             shutil.rmtree(staging, ignore_errors=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import onnx
 import onnx_ir as ir
 from onnx import shape_inference
 
 from compressctl.errors import ModelError
+from compressctl.model.folding import fold_shape_arithmetic
+from compressctl.model.reasons import MALFORMED, reason
 from compressctl.model.skeleton import skeleton
 
 
@@ -34,14 +36,17 @@ def infer_shapes(model: ir.Model) -> None:
 
 
 def inferred_types(proto: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
-    """Run onnx's shape inference, with data propagation, and return the type of every value it knows, by name."""
-    try:
-        inferred = shape_inference.infer_shapes(proto, data_prop=True)
-    except (RuntimeError, ValueError) as error:  # InferenceError is a RuntimeError
-        raise ModelError(f"shapes cannot be inferred: {' '.join(str(error).split())}") from error
-    graph = inferred.graph
-    infos: Iterable[onnx.ValueInfoProto] = [*graph.input, *graph.value_info, *graph.output]
-    return {info.name: info.type for info in infos}
+    """Return the type of every value that follows from the inputs, by name; folds shape arithmetic in `proto`."""
+    types: dict[str, onnx.TypeProto] = {}
+    while True:
+        try:
+            graph = shape_inference.infer_shapes(proto, data_prop=True).graph
+        except MALFORMED as error:
+            raise ModelError(f"shapes cannot be inferred: {reason(error)}") from error
+        infos: Iterable[onnx.ValueInfoProto] = [*graph.input, *graph.value_info, *graph.output]
+        types.update({info.name: info.type for info in infos})
+        if not fold_shape_arithmetic(proto, types):
+            return types
 
 
 def _merged(old: ir.Shape | None, new: ir.Shape) -> ir.Shape:
@@ -62,3 +67,38 @@ def _named(inferred: int | ir.SymbolicDim, known: ir.SymbolicDim | None = None) 
     if known is not None and known.value is not None:
         return known.value
     return None if inferred.value is None or inferred.value.startswith("unk__") else inferred.value
+
+
+def concrete_shapes(model: ir.Model, dims: Mapping[str, int]) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+    """Infer the shapes that values have at given input sizes; `model` is not changed.
+
+    Args:
+        model: the model.
+        dims: sizes of symbolic input dimensions by name; those left out, and unnamed ones, are taken as 1.
+
+    Returns:
+        the shapes that are known in full, by value name, and the sizes that input dimensions were given, by their
+        names or as `input[axis]`.
+
+    Raises:
+        ModelError: the shapes contradict each other.
+    """
+    proto = skeleton(model)
+    used: dict[str, int] = {}
+    for info in proto.graph.input:
+        for axis, dim in enumerate(info.type.tensor_type.shape.dim):
+            if not dim.HasField("dim_value"):
+                name = dim.dim_param or f"{info.name}[{axis}]"
+                dim.dim_value = used[name] = dims.get(name, 1)
+    for info in (*proto.graph.value_info, *proto.graph.output):
+        for dim in info.type.tensor_type.shape.dim:
+            if dim.dim_param in used:
+                dim.dim_value = used[dim.dim_param]
+            elif not dim.HasField("dim_value"):
+                dim.Clear()
+    shapes = {}
+    for name, kind in inferred_types(proto).items():
+        tensor = kind.tensor_type
+        if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
+            shapes[name] = tuple(dim.dim_value for dim in tensor.shape.dim)
+    return shapes, used

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from compressctl.errors import ModelError
 from compressctl.model.graph import constant
-from compressctl.model.qops import may_be_negative, quantization_pairs
+from compressctl.model.qops import is_blockwise, quantized_inputs
 from compressctl.model.tensors import chunks, stored_tensors
 from compressctl.notes import Note, warning
 
@@ -52,17 +52,17 @@ def quantization_faults(graph: ir.Graph) -> Iterator[str]:
     be one or as many as the scales, finite and, for int32 data, zero (ONNX operator specification, DequantizeLinear).
     """
     for node in graph.all_nodes():
-        for scale_value, zero_value in quantization_pairs(node):
+        for _, scale_value, zero_value in quantized_inputs(node):
             scale, zero = constant(scale_value), constant(zero_value)
             if scale is not None:
                 values = scale.astype(np.float32)
                 if not np.isfinite(values).all():
                     yield f"node {node.name!r} has a scale that is not finite"
-                elif not may_be_negative(node) and values.size and values.min() <= 0:
+                elif not is_blockwise(node) and values.size and values.min() <= 0:
                     yield f"node {node.name!r} has a scale of {values.min():g}, scales must be above zero"
             if zero is None:
                 continue
-            if scale is not None and zero.size not in (1, scale.size) and not may_be_negative(node):
+            if scale is not None and zero.size not in (1, scale.size) and not is_blockwise(node):
                 yield f"node {node.name!r} has {zero.size} zero points for {scale.size} scales"
             if (zero.dtype == np.int32 and zero.any()) or not np.isfinite(zero.astype(np.float32)).all():
                 yield f"node {node.name!r} has a zero point out of range"

@@ -21,7 +21,7 @@ def stored_tensors(graph: ir.Graph) -> Iterator[tuple[str, ir.TensorProtocol]]:
     for node in graph.all_nodes():
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
-                yield node.outputs[0].name or node.name or "", attribute.as_tensor()
+                yield node.outputs[0].name or node.name or "", attribute.value
 
 
 def chunks(tensor: ir.TensorProtocol, elements: int = _ELEMENTS) -> Iterator[NDArray[Any]]:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from compressctl.errors import PassError
 from compressctl.model.graph import bodies
+from compressctl.model.reasons import reason
 from compressctl.model.skeleton import skeleton
 from compressctl.model.soundness import quantization_faults
 
@@ -31,7 +32,7 @@ def verify_graph(model: ir.Model, *, where: str) -> None:
         try:
             onnx.checker.check_model(skeleton(model))
         except onnx.checker.ValidationError as error:
-            fault = " ".join(str(error).split())
+            fault = reason(error)
     if fault is not None:
         raise PassError(f"{where} left an invalid graph: {fault}")
 
