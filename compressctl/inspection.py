@@ -40,11 +40,7 @@ def inspect_model(path: Path, inputs: Sequence[str] = ()) -> Inspection:
         context = Context(baseline=model, workdir=Path(folder))
         simplified = simplify.run(model.clone(), simplify.Config(), context)
     plan, notes = make_plan(simplified.model, "auto", Selection(), calibrated=True, embeddings=True)
-    kinds = {
-        **dict.fromkeys(plan.static, "static"),
-        **dict.fromkeys(plan.dynamic + plan.lstm, "dynamic"),
-        **dict.fromkeys(plan.embedding, "rows"),
-    }
+    kinds = {**dict.fromkeys(plan.static, "static"), **dict.fromkeys(plan.dynamic, "dynamic")}
     return Inspection(
         path=str(path),
         inputs=specs[0],

@@ -109,7 +109,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     facts: dict[str, Any] = {
         "target": target,
         "reduced_range": reduced,
-        "quantized": {"static": len(plan.static), "dynamic": len(plan.dynamic), "lstm": len(plan.lstm)},
+        "quantized": {"static": len(plan.static), "dynamic": len(plan.dynamic)},
         "harm": [{"layer": harm.layer, "sqnr_db": harm.sqnr_db} for harm in harms],
     }
     if kept:

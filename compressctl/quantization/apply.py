@@ -11,9 +11,7 @@ from compressctl.model.graph import remove_dead
 from compressctl.notes import Note, done, skipped
 from compressctl.numerics.bias import bias_shift
 from compressctl.quantization.calibration import Observations
-from compressctl.quantization.dynamic import quantize_matmuls
-from compressctl.quantization.embedding import quantize_embeddings
-from compressctl.quantization.lstm import quantize_lstms
+from compressctl.quantization.dynamic import quantize
 from compressctl.quantization.placement import Placement, place
 from compressctl.quantization.plan import Plan, named
 from compressctl.quantization.static import (
@@ -25,7 +23,6 @@ from compressctl.quantization.static import (
     quantize_weights,
     shield_float_nodes,
 )
-from compressctl.quantization.weights import Int8Weights
 
 
 @dataclass(frozen=True)
@@ -51,18 +48,12 @@ def apply(model: ir.Model, plan: Plan, observations: Observations | None, settin
         observations: ranges of the tensors of `placement_of(model, plan)`; None where nothing is static.
         settings: how.
     """
-    graph = model.graph
     notes: list[Note] = []
-    weights = Int8Weights(graph, settings.reduced_range)
-    if plan.embedding:
-        notes += quantize_embeddings(model, named(graph, plan.embedding), weights=weights)
-    if plan.lstm:
-        notes += quantize_lstms(model, named(graph, plan.lstm), weights=weights)
     if plan.static:
         assert observations is not None
         notes += _static(model, plan, observations, settings)
     if plan.dynamic:
-        notes += quantize_matmuls(model, named(graph, plan.dynamic), weights=weights)
+        notes += quantize(model, named(model.graph, plan.dynamic), reduced_range=settings.reduced_range)
     remove_dead(model)
     return notes
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
 import onnx_ir as ir
 
 from compressctl.errors import UsageError
-from compressctl.model.graph import constant, walk_subgraphs
+from compressctl.model.graph import constant
 from compressctl.notes import Note, skipped, warning
-from compressctl.quantization import dynamic
+from compressctl.quantization.dynamic import candidates
 from compressctl.quantization.placement import CARRIERS, JOINS
 from compressctl.quantization.static import obstacle as static_obstacle
 
@@ -65,33 +65,24 @@ class Plan:
 
     Attributes:
         static: Conv, Gemm and MatMul that get Q/DQ pairs.
-        dynamic: MatMul and Gemm whose activations are quantized as they come.
-        lstm: LSTM nodes.
-        embedding: Gather nodes that look up rows.
+        dynamic: MatMul, Gemm and LSTM whose activations are quantized as they come, Gather that looks up int8 rows.
     """
 
     static: tuple[str, ...] = ()
     dynamic: tuple[str, ...] = ()
-    lstm: tuple[str, ...] = ()
-    embedding: tuple[str, ...] = ()
 
     @property
     def layers(self) -> tuple[str, ...]:
         """All names."""
-        return self.static + self.dynamic + self.lstm + self.embedding
+        return self.static + self.dynamic
 
     def without(self, names: Collection[str]) -> Plan:
         """The plan with some nodes left in float."""
-        return self._filtered(lambda name: name not in names)
+        return Plan(*(tuple(name for name in part if name not in names) for part in (self.static, self.dynamic)))
 
     def only(self, name: str) -> Plan:
         """The plan of a single node."""
-        return self._filtered(lambda other: other == name)
-
-    def _filtered(self, keep: object) -> Plan:
-        assert callable(keep)
-        parts = ("static", "dynamic", "lstm", "embedding")
-        return replace(self, **{part: tuple(filter(keep, getattr(self, part))) for part in parts})
+        return self.without([other for other in self.layers if other != name])
 
 
 def make_plan(
@@ -101,11 +92,14 @@ def make_plan(
 
     Args:
         model: not edited.
-        scheme: "int8" (static), "int8-dynamic", or "auto": static for convolutions and what hangs on them, dynamic
-            for the other MatMul and Gemm, for LSTM and embeddings.
+        scheme: "int8": static, and int8 rows for embeddings; "int8-dynamic"; or "auto": static for convolutions and what
+            hangs on them, dynamic for the other MatMul and Gemm, for LSTM and embeddings.
         selection: what the user lets us touch.
         calibrated: whether there are samples to observe activations on; without, auto plans nothing static.
         embeddings: whether to store embedding tables as int8.
+
+    Returns:
+        The plan, and a note for each node that looks quantizable and is left, with the reason.
 
     Raises:
         UsageError: scheme int8 without calibration data, or a selection that matches nothing.
@@ -113,43 +107,36 @@ def make_plan(
     if scheme == "int8" and not calibrated:
         raise UsageError("scheme int8 needs calibration data", _HINT)
     selection.check(model.graph)
-    notes = _hidden(model)
-    static: dict[ir.Node, None] = {}
-    parts: dict[str, list[str]] = {"dynamic": [], "lstm": [], "embedding": []}
-    left: list[ir.Node] = []
+    reasons = dict(candidates(model))
+    static: dict[ir.Node, str | None] = {}
     for node in model.graph:
-        if not selection.allows(node):
-            continue
-        if node.op_type in _STATIC and node.domain == "" and (scheme == "int8" or _hangs_on(node, static, scheme)):
-            if (reason := static_obstacle(node)) is not None:
-                notes.append(skipped(reason, node.name))
-            elif not calibrated:
-                left.append(node)
-            else:
-                static[node] = None
-            if calibrated or node.op_type == "Conv":
-                continue
-        if scheme == "int8" and node.op_type != "Gather":
-            notes += _no_static_kernel(node)
-            continue
-        kind = dynamic.kind(node)
-        if kind is None or (kind == "embedding" and not embeddings):
-            continue
-        if (reason := dynamic.obstacle(node)) is not None:
+        eligible = node.op_type in _STATIC and node.domain == "" and selection.allows(node)
+        if calibrated and eligible and (scheme == "int8" or (scheme == "auto" and _hangs_on(node, static))):
+            static[node] = static_obstacle(node)
+    dynamic: list[str] = []
+    notes: list[Note] = []
+    for node, reason in static.items():
+        if reason is not None:
             notes.append(skipped(reason, node.name))
+    for node, reason in reasons.items():
+        if node in static or not selection.allows(node) or (node.op_type == "Gather" and not embeddings):
+            continue
+        if scheme == "auto" and node.op_type == "Conv" and node.graph is model.graph:
+            continue  # said once for all, below
+        if scheme == "int8" and node.op_type != "Gather":
+            reason = reason or f"onnxruntime has no static INT8 kernel for {node.op_type}; int8-dynamic has one"
+        if reason is None:
+            dynamic.append(node.name or "")
         else:
-            parts[kind].append(node.name or "")
-    convolutions = [node for node in left if node.op_type == "Conv"]
-    if convolutions:
-        notes.append(warning(f"{len(convolutions)} convolutions stay float; {_HINT}"))
-    plan = Plan(tuple(node.name or "" for node in static), **{key: tuple(names) for key, names in parts.items()})
-    return plan, tuple(notes)
+            notes.append(skipped(reason, node.name))
+    convolutions = sum(node.op_type == "Conv" and selection.allows(node) for node in model.graph)
+    if scheme == "auto" and not calibrated and convolutions:
+        notes.append(warning(f"{convolutions} convolutions stay float; {_HINT}"))
+    return Plan(tuple(node.name or "" for node, reason in static.items() if reason is None), tuple(dynamic)), tuple(notes)
 
 
-def _hangs_on(node: ir.Node, static: Collection[ir.Node], scheme: Scheme) -> bool:
-    """In auto: a convolution, or a Gemm or MatMul that reads a static node's output through what carries integers."""
-    if scheme != "auto":
-        return False
+def _hangs_on(node: ir.Node, static: Mapping[ir.Node, str | None]) -> bool:
+    """Whether it is a convolution, or reads a static node's output through what carries integers."""
     if node.op_type == "Conv":
         return True
     pending: list[ir.Value | None] = [node.inputs[0]]
@@ -162,29 +149,11 @@ def _hangs_on(node: ir.Node, static: Collection[ir.Node], scheme: Scheme) -> boo
         producer = value.producer()
         if producer is None:
             continue
-        if producer in static:
+        if producer in static and static[producer] is None:
             return True
         if producer.op_type in CARRIERS | JOINS | {"Relu", "Clip"}:
             pending += [source for source in producer.inputs if constant(source) is None]
     return False
-
-
-def _hidden(model: ir.Model) -> list[Note]:
-    """Name the weights inside If, Loop and Scan bodies, which stay as they are."""
-    found = []
-    for owner, _, body in walk_subgraphs(model.graph):
-        layers = [node.name or node.op_type for node in body if node.op_type in (*_STATIC, "LSTM", "GRU")]
-        if layers:
-            listed = ", ".join(layers[:4]) + (" …" if len(layers) > 4 else "")
-            found.append(skipped(f"{len(layers)} layers inside the {owner.op_type} stay float: {listed}", owner.name))
-    return found
-
-
-def _no_static_kernel(node: ir.Node) -> list[Note]:
-    if node.op_type in ("LSTM", "GRU", "RNN", "ConvTranspose") and node.domain == "":
-        hint = "; scheme int8-dynamic quantizes it" if node.op_type == "LSTM" else ""
-        return [skipped(f"onnxruntime has no static INT8 kernel for {node.op_type}{hint}", node.name)]
-    return []
 
 
 def named(graph: ir.Graph, names: Iterable[str]) -> Sequence[ir.Node]:

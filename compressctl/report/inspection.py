@@ -19,7 +19,7 @@ class Layer:
 
     Attributes:
         size: its name, operator, shape, parameters, bytes and MACs.
-        quantize: "static", "dynamic", "rows" (embedding), or "" where it stays float.
+        quantize: "static", "dynamic" or "" where it stays float.
     """
 
     size: LayerSize
