@@ -1,0 +1,103 @@
+"""Fidelity of outputs against numpy on the whole of them, and its view of wrong scale and NaN."""
+
+import numpy as np
+import onnx
+import pytest
+
+from compressctl.data.notation import open_source
+from compressctl.errors import ModelError
+from compressctl.measure.fidelity import fidelity
+from compressctl.measure.session import Session
+
+X = np.random.default_rng(0).normal(size=(37, 5)).astype(np.float32)
+W = np.random.default_rng(1).normal(size=(5, 5)).astype(np.float32)
+
+
+def _session(body: str, batch: str = "N", outputs: str = "float[{0}, 5] y") -> Session:
+    weights = ", ".join(map(str, W.ravel().tolist()))
+    text = f"""
+        <ir_version: 8, opset_import: ["": 17]>
+        agraph (float[{batch}, 5] x) => ({outputs.format(batch)})
+        <float[5, 5] w = {{{weights}}}, float k = {{0.9}}, float big = {{3.0e38}}, float zero = {{0.0}}> {{ {body} }}"""
+    return Session(onnx.parser.parse_model(text).SerializeToString(), threads=1)
+
+
+def _fidelity(tmp_path, before: Session, after: Session, batch_size: int = 8, x: np.ndarray = X):
+    np.save(tmp_path / "x.npy", x)
+    return fidelity(before, after, open_source(f"{tmp_path}/x.npy", before.inputs), batch_size)
+
+
+@pytest.mark.parametrize(("batch", "batch_size"), [("N", 1), ("N", 16), ("8", 1)])
+def test_figures_are_numpys(tmp_path, batch, batch_size):
+    before, after = _session("y = Identity(x)", batch), _session("y = MatMul(x, w)", batch)
+    (found,) = _fidelity(tmp_path, before, after, batch_size)
+    b, r = X.astype(np.float64), (X @ W).astype(np.float64)
+    assert found.agreement == (b.argmax(1) == r.argmax(1)).mean() and found.count == 37
+    assert found.sqnr_db == pytest.approx(10 * np.log10((b**2).sum() / ((b - r) ** 2).sum()), rel=1e-5)
+    assert found.cosine == pytest.approx((b * r).sum() / np.sqrt((b**2).sum() * (r**2).sum()), rel=1e-5)
+    assert found.scale == pytest.approx(np.linalg.lstsq(b.reshape(-1, 1), r.ravel(), rcond=None)[0][0], rel=1e-5)
+    assert found.max_abs_error == pytest.approx(np.abs(b - r).max(), rel=1e-5)
+    assert (found.baseline_non_finite, found.result_non_finite) == (0, 0)
+
+
+def test_a_wrong_scale_is_visible(tmp_path):
+    (found,) = _fidelity(tmp_path, _session("y = Identity(x)"), _session("y = Mul(x, k)"))
+    assert found.agreement == 1 and found.cosine == pytest.approx(1) and found.scale == pytest.approx(0.9)
+    assert found.sqnr_db == pytest.approx(20, abs=1e-4)
+
+
+def test_equal_models(tmp_path):
+    model = _session("y = MatMul(x, w)")
+    (found,) = _fidelity(tmp_path, model, model)
+    assert (found.agreement, found.sqnr_db, found.cosine, found.scale, found.max_abs_error) == (1, np.inf, 1, 1, 0)
+
+
+def test_nan_is_reported(tmp_path):
+    (found,) = _fidelity(tmp_path, _session("y = Identity(x)"), _session("y = Sqrt(x)"))
+    assert found.baseline_non_finite == 0 and found.result_non_finite == (X < 0).sum()
+    assert np.isnan([found.sqnr_db, found.cosine, found.scale, found.max_abs_error]).all()
+    agreeing = (X >= 0).all(1)  # a row with NaN never agrees
+    assert found.agreement == agreeing.mean()
+
+
+def test_infinities_that_both_have_are_left_out(tmp_path):
+    overflow = "a = Mul(x, big) b = Abs(x) one = Greater(b, k) y = Where(one, a, x)"
+    x = X.copy()
+    x[0, 0] = 1e3  # overflows in both
+    scaled = overflow.replace("Where(one, a, x)", "Where(one, a, c)").replace("one =", "c = Mul(x, k) one =")
+    (found,) = _fidelity(tmp_path, _session(overflow), _session(scaled), x=x)
+    small = np.abs(x) <= np.float32(0.9)
+    with np.errstate(over="ignore"):
+        b = np.where(small, x, x * np.float32(3e38))
+    assert found.baseline_non_finite == found.result_non_finite == np.isinf(b).sum() > 0
+    assert np.isfinite(found.max_abs_error) and np.isfinite(found.sqnr_db)
+    (found,) = _fidelity(tmp_path, _session("y = Identity(x)"), _session(overflow), x=x)
+    assert found.max_abs_error == np.inf and np.isnan([found.sqnr_db, found.cosine, found.scale]).all()
+
+
+def test_several_outputs_of_several_kinds(tmp_path):
+    outputs = "float[{0}, 5] y, float[{0}, 1] s, int64[{0}, 5] i, float z"
+    body = "y = Identity(x) s = ReduceMean<axes = [1]>(x) a = Mul(x, x) i = Cast<to = 7>(a) z = Identity(zero)"
+    before = _session(body, outputs=outputs)
+    after = _session(body.replace("Mul(x, x)", "Abs(x)"), outputs=outputs)
+    y, s, i, z = _fidelity(tmp_path, before, after)
+    assert [found.name for found in (y, s, i, z)] == ["y", "s", "i", "z"]
+    assert (y.agreement, s.agreement, i.agreement, z.agreement) == (1, None, None, None)
+    assert i.max_abs_error == np.abs((X * X).astype(np.int64) - np.abs(X).astype(np.int64)).max()
+    assert (z.sqnr_db, z.cosine) == (np.inf, 1)
+
+
+def test_a_silent_baseline(tmp_path):
+    (found,) = _fidelity(tmp_path, _session("y = Mul(x, zero)"), _session("y = Identity(x)"))
+    assert found.sqnr_db == -np.inf and np.isnan(found.cosine) and np.isnan(found.scale)
+    (found,) = _fidelity(tmp_path, _session("y = Identity(x)"), _session("y = Mul(x, zero)"))
+    assert found.sqnr_db == 0 and np.isnan(found.cosine) and found.scale == 0
+
+
+def test_models_that_cannot_be_compared(tmp_path):
+    before = _session("y = Identity(x)")
+    with pytest.raises(ModelError, match=r"lacks the output 'y' \(it has q\)"):
+        _fidelity(tmp_path, before, _session("q = Identity(x)", outputs="float[{0}, 5] q"))
+    flat = _session("y = Flatten<axis = 0>(x)", outputs="float[a, b] y")
+    with pytest.raises(ModelError, match=r"'y' .* differ in shape: \[1, 40\] and \[8, 5\]"):
+        _fidelity(tmp_path, before, flat)
