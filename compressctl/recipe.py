@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from compressctl.errors import RecipeError
+from compressctl.errors import RecipeError, UsageError
 from compressctl.passes import PASSES, name_of
 from compressctl.tensorspec import parse_tensor_spec
 
@@ -71,7 +71,10 @@ class Recipe(BaseModel):
     @classmethod
     def _inputs_parse(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
         for text in texts:
-            parse_tensor_spec(text)
+            try:
+                parse_tensor_spec(text)
+            except UsageError as error:
+                raise ValueError(str(error).removeprefix("--input ")) from error
         return texts
 
     def canonical(self) -> str:

@@ -9,8 +9,21 @@ from dataclasses import dataclass
 from compressctl.errors import UsageError
 
 Dim = int | str | None
-_NOTATION = re.compile(r"(?P<name>[^:]+)(?::(?P<shape>[^:]*))?(?::(?P<dtype>[a-z]+[0-9]*))?")
-DTYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64", "bool")
+_NOTATION = re.compile(r"(?P<name>.+?):(?P<shape>[^:]*)(?::(?P<dtype>[a-z]+[0-9]*))?")
+DTYPES = (
+    "float32",
+    "float64",
+    "float16",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "bool",
+)
 
 
 @dataclass(frozen=True)
@@ -39,26 +52,30 @@ class TensorSpec:
 
 
 def parse_tensor_spec(text: str) -> TensorSpec:
-    """Parse the notation `name:1x3x32x32[:dtype]`; `?` or a word is a dynamic dimension; dtype defaults to float32.
+    """Parse the notation `name:1x3x32x32[:dtype]`; the type is float32 unless said.
+
+    A dimension is a number, `?` where it is dynamic, or a name for it; with names, separate by commas: `ids:1,seq:int64`.
 
     Raises:
         UsageError: the text does not follow the notation.
     """
     match = _NOTATION.fullmatch(text.strip())
-    if match is None or match["shape"] is None:
+    if match is None:
         raise UsageError(f"--input {text!r} is not NAME:SHAPE[:DTYPE]", "for example --input image:1x3x224x224:float32")
-    dims: list[Dim] = []
-    for word in filter(None, match["shape"].split("x")) if re.fullmatch(r"[0-9x?]*", match["shape"]) else match["shape"].split(","):
-        if word.isdigit():
-            if int(word) < 1:
-                raise UsageError(f"--input {text!r} has a dimension of 0", "dimensions start at 1")
-            dims.append(int(word))
-        else:
-            dims.append(None if word == "?" else word)
+    words = match["shape"].split("," if "," in match["shape"] else "x") if match["shape"] else []
+    dims = tuple(_dim(word.strip(), text) for word in words)
     dtype = match["dtype"] or "float32"
     if dtype not in DTYPES:
         raise UsageError(f"--input {text!r} has an unknown type {dtype!r}", f"one of {', '.join(DTYPES)}")
-    return TensorSpec(match["name"], dtype, tuple(dims))
+    return TensorSpec(match["name"], dtype, dims)
+
+
+def _dim(word: str, text: str) -> Dim:
+    if word.isdecimal() and int(word) > 0:
+        return int(word)
+    if word.isdecimal() or not re.fullmatch(r"\?|[A-Za-z_]\w*", word):
+        raise UsageError(f"--input {text!r}: {word!r} is no dimension", "a number from 1, ? or a name")
+    return None if word == "?" else word
 
 
 def parse_tensor_specs(texts: Iterable[str]) -> dict[str, TensorSpec]:
