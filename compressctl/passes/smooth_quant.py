@@ -1,0 +1,54 @@
+"""SmoothQuant: move the outlier channels of activations into the weights, which are easier to quantize.
+
+Where a LayerNormalization, or a Mul by a constant vector, feeds weight MatMuls, its channel j is divided by s_j and row
+j of the weights multiplied by it: exact in real numbers. s_j = max|X_j|^alpha / max|W_j|^(1 - alpha), max|X_j| observed
+on calibration samples, max|W_j| over all weights that read the channel.
+
+Source: Xiao et al. 2022, "SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from compressctl.errors import UsageError
+from compressctl.passes.base import Context, Outcome, PassConfig
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+class Config(PassConfig):
+    """Options of `smooth_quant`."""
+
+    type: Literal["smooth_quant"] = "smooth_quant"
+    alpha: float = Field(default=0.5, ge=0, le=1)
+    """How much of the difficulty moves from activations into weights: 0 none, 1 all of it."""
+
+
+def run(model: ir.Model, config: Config, context: Context) -> Outcome:
+    """Smooth the activations of `model` in place.
+
+    Raises:
+        UsageError: there are no calibration samples.
+    """
+    from compressctl.quantization.calibration import observe
+    from compressctl.quantization.smoothing import places, smooth
+
+    if context.calibration is None:
+        raise UsageError("smooth_quant needs calibration data", "add --calibrate DATA")
+    found, notes = places(model.graph)
+    if not found:
+        return Outcome(model, notes)
+    observations = observe(
+        model,
+        (),
+        context.calibration,
+        threads=context.threads,
+        workdir=context.workdir,
+        progress=context.progress,
+        channel_absmax=[place.tensor for place in found],
+    )
+    return Outcome(model, (*notes, *smooth(model, found, observations.channel_absmax, config.alpha)))
