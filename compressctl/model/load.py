@@ -18,7 +18,7 @@ from compressctl.model.external import external_files
 from compressctl.model.graph import walk_subgraphs
 from compressctl.model.qops import is_quantized
 from compressctl.model.reasons import MALFORMED, reason
-from compressctl.model.shapes import infer_shapes
+from compressctl.model.shapes import infer_shapes, inferred_types
 from compressctl.model.soundness import check_numbers, quantization_faults
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.tensorspec import Dim, TensorSpec
@@ -117,7 +117,10 @@ def _from_proto(proto: onnx.ModelProto, path: Path) -> tuple[ir.Model, list[Note
     protos.name_nodes(proto)
     overridable = {info.name for info in proto.graph.input} & {tensor.name for tensor in proto.graph.initializer}
     weights = protos.take_weights(proto)
+    unshaped = _complete_outputs(proto, path)
     onnx.checker.check_model(proto)
+    if unshaped:
+        raise ModelError(f"{path}: output {unshaped[0]!r} has no shape, not even a number of dimensions")
     if proto.functions:
         notes.append(done(f"functions inlined: {len(proto.functions)}"))
         proto.CopyFrom(_inlined(proto))
@@ -139,6 +142,32 @@ def _from_proto(proto: onnx.ModelProto, path: Path) -> tuple[ir.Model, list[Note
     if overridable:
         notes.append(done(f"weights that were listed as inputs are so no longer: {len(overridable)}"))
     return model, notes
+
+
+def _complete_outputs(proto: onnx.ModelProto, path: Path) -> list[str]:
+    """Infer the types of outputs that the file declares without a shape, which onnxruntime runs but onnx refuses.
+
+    Returns the names of those that cannot be inferred; they get an empty shape, for the sake of onnx's checker.
+    """
+    lacking = [info for info in proto.graph.output if not _has_shape(info)]
+    if not lacking:
+        return []
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)  # inference folds what it can, and the file's own nodes are to stay
+    try:
+        types = inferred_types(copy)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}") from error
+    for info in lacking:
+        info.type.CopyFrom(types.get(info.name, info.type))
+    unshaped = [info for info in lacking if not _has_shape(info)]
+    for info in unshaped:
+        info.type.tensor_type.shape.SetInParent()
+    return [info.name for info in unshaped]
+
+
+def _has_shape(info: onnx.ValueInfoProto) -> bool:
+    return info.type.WhichOneof("value") not in (None, "tensor_type") or info.type.tensor_type.HasField("shape")
 
 
 def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from bisect import bisect_left
 
 import onnx
 import onnx_ir as ir
@@ -46,11 +45,9 @@ def convert_up(proto: onnx.ModelProto, *, about: str) -> None:
     try:
         converted = version_converter.convert_version(proto, TARGET)
     except MALFORMED as error:
-        words = set(re.findall(r"[A-Z][A-Za-z]+", str(error).replace("\n", " ")))
-        culprits = [op for op in _operators(proto.graph) if op in words or f"{op}{version}" in str(error)]
-        named = f"operator {culprits[0]}" if culprits else f"the graph ({reason(error)})"
+        culprit = f"node {_culprit(proto)} cannot be converted from opset {version} to {TARGET}"
         hint = f"export the model again with opset {OLDEST} or later"
-        raise ModelError(f"{about}: {named} cannot be converted from opset {version} to {TARGET}", hint) from error
+        raise ModelError(f"{about}: {culprit}: {reason(error)}", hint) from error
     for field in ("input", "output"):  # the converter puts made-up names in the place of unknown dimensions
         del getattr(converted.graph, field)[:]
         getattr(converted.graph, field).extend(getattr(proto.graph, field))
@@ -69,9 +66,20 @@ def least_ir_version(opsets: dict[str, int], types: set[ir.DataType] | None = No
     return max(_OLDEST_IR, by_opset, *(_TYPE_SINCE.get(kind, 0) for kind in types or ()))
 
 
-def _operators(graph: onnx.GraphProto) -> Iterator[str]:
-    for node in graph.node:
-        yield node.op_type
-        for attribute in node.attribute:
-            for body in (attribute.g, *attribute.graphs):
-                yield from _operators(body)
+def _culprit(proto: onnx.ModelProto) -> str:
+    """Return name and operator of the node that the converter fails at: the last of the shortest failing prefix."""
+    nodes = proto.graph.node
+
+    def fails(length: int) -> bool:
+        prefix = onnx.ModelProto()
+        prefix.CopyFrom(proto)
+        del prefix.graph.node[length:], prefix.graph.output[:]
+        prefix.graph.output.append(helper.make_tensor_value_info(nodes[length - 1].output[0], 1, None))
+        try:
+            version_converter.convert_version(prefix, TARGET)
+        except MALFORMED:
+            return True
+        return False
+
+    node = nodes[bisect_left(range(1, len(nodes)), True, key=fails)]
+    return f"{node.name!r} ({node.op_type})"

@@ -25,6 +25,7 @@ def reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     message, _, context = str(error).partition("==> Context:")
-    text = " ".join(re.sub(r"^\S+\.(cc|h):\d+: ", "", message.strip()).split()) or type(error).__name__
+    text = re.sub(r"^\S+\.(cc|h):\d+: (.*Assertion `.*` failed: )?", "", " ".join(message.split()))
+    text = text or type(error).__name__
     node = re.search(r"Bad node spec for node\. Name: (\S+) OpType: \S+", context)
     return f"node {node[1]!r}: {text}" if node else text

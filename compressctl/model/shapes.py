@@ -77,11 +77,8 @@ def concrete_shapes(model: ir.Model, dims: Mapping[str, int]) -> tuple[dict[str,
         dims: sizes of symbolic input dimensions by name; those left out, and unnamed ones, are taken as 1.
 
     Returns:
-        the shapes that are known in full, by value name, and the sizes that input dimensions were given, by their
-        names or as `input[axis]`.
-
-    Raises:
-        ModelError: the shapes contradict each other.
+        the shapes that are known in full, by value name (none where inference finds a contradiction), and the sizes
+        that input dimensions were given, by their names or as `input[axis]`.
     """
     proto = skeleton(model)
     used: dict[str, int] = {}
@@ -96,8 +93,12 @@ def concrete_shapes(model: ir.Model, dims: Mapping[str, int]) -> tuple[dict[str,
                 dim.dim_value = used[dim.dim_param]
             elif not dim.HasField("dim_value"):
                 dim.Clear()
+    try:
+        types = inferred_types(proto)
+    except ModelError:
+        types = {}
     shapes = {}
-    for name, kind in inferred_types(proto).items():
+    for name, kind in types.items():
         tensor = kind.tensor_type
         if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
             shapes[name] = tuple(dim.dim_value for dim in tensor.shape.dim)

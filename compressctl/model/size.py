@@ -96,7 +96,7 @@ def count(model: ir.Model, dims: Mapping[str, int] | None = None, *, path: Path 
         path: the model's file, for `file_bytes`.
 
     Raises:
-        ModelError: the shapes contradict each other.
+        ModelError: `path` cannot be read.
     """
     shapes, used = concrete_shapes(model, dims or {})
     stored = _stored_by_node(model)
