@@ -11,7 +11,6 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from compressctl.errors import DataError
 
 Reader = Callable[[int], NDArray[Any]]
+OpenStream = Callable[[], AbstractContextManager[IO[bytes]]]
 _DAMAGE = (
     *(EOFError, MemoryError, OSError, OverflowError, RuntimeError, SyntaxError, TypeError, ValueError),
     *(lzma.LZMAError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
@@ -53,8 +53,8 @@ class Column(ABC):
         """Return a reader of `rows` (ascending): `reader(n)` gives the next n of them as an array of its own."""
 
 
-class MappedColumn(Column):
-    """An array that lies uncompressed in a file, memory-mapped, or in memory."""
+class ArrayColumn(Column):
+    """An array in memory or memory-mapped."""
 
     def __init__(self, where: str, array: NDArray[Any]) -> None:
         super().__init__(where, array.shape, array.dtype)
@@ -74,14 +74,17 @@ class MappedColumn(Column):
         yield read
 
 
-class StreamedColumn(Column):
-    """A compressed member of a zip archive in C order, decompressed as it is read."""
+class StreamColumn(Column):
+    """An array in C order whose values begin at `offset` of a stream: a file, or a zip member being decompressed.
+
+    Reading rather than mapping keeps what was read out of the process's resident memory.
+    """
 
     def __init__(
-        self, where: str, path: Path, member: str, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+        self, where: str, open_stream: OpenStream, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]
     ) -> None:
         super().__init__(where, shape, dtype)
-        self._path, self._member, self._offset = path, member, offset
+        self._open_stream, self._offset = open_stream, offset
         self._row_shape = shape[1:]
         self._row_bytes = dtype.itemsize * math.prod(self._row_shape)
 
@@ -91,8 +94,7 @@ class StreamedColumn(Column):
         position = 0
         with ExitStack() as stack:
             with reading(self.where):
-                archive = stack.enter_context(zipfile.ZipFile(self._path))
-                stream = stack.enter_context(archive.open(self._member))
+                stream = stack.enter_context(self._open_stream())
 
             def read(n: int) -> NDArray[Any]:
                 nonlocal position

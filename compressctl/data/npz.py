@@ -1,4 +1,4 @@
-"""The arrays of .npz and .npy files as columns: mapped where they lie uncompressed, else streamed. Never unpickled.
+"""The arrays of .npz and .npy files as columns that are read row by row. Nothing is unpickled.
 
 The formats: NEP 1 (`numpy.lib.format`) inside a zip archive (PKWARE APPNOTE).
 """
@@ -9,13 +9,16 @@ import math
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy_format
 
-from compressctl.data.columns import Column, MappedColumn, StreamedColumn, reading
+from compressctl.data.columns import ArrayColumn, Column, StreamColumn, reading
 from compressctl.errors import DataError
 
 _LOCAL_HEADER = 30  # bytes before the name in a zip archive's local file header
@@ -41,7 +44,9 @@ def open_npy(path: Path) -> Column:
         with path.open("rb") as stream:
             shape, fortran, dtype = _header(stream, str(path))
             offset = stream.tell()
-        return MappedColumn(str(path), _map(path, offset, shape, dtype, fortran))
+        if path.stat().st_size < offset + dtype.itemsize * math.prod(shape):
+            raise EOFError("it ends too early")
+        return _in_file(str(path), path, offset, shape, dtype, fortran)
 
 
 def open_npz(path: Path) -> dict[str, Column | DataError]:
@@ -76,11 +81,26 @@ def _column(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: 
     if info.compress_type == zipfile.ZIP_STORED:
         start = _data_offset(path, info)
         _check_crc(path, start, info)
-        return MappedColumn(where, _map(path, start + offset, shape, dtype, fortran))
+        return _in_file(where, path, start + offset, shape, dtype, fortran)
     if fortran:  # the values of a row are scattered over the stream: the array is read whole
         with archive.open(info) as stream:
-            return MappedColumn(where, npy_format.read_array(stream, allow_pickle=False))
-    return StreamedColumn(where, path, info.filename, offset, shape, dtype)
+            return ArrayColumn(where, npy_format.read_array(stream, allow_pickle=False))
+    return StreamColumn(where, partial(_open_member, path, info.filename), offset, shape, dtype)
+
+
+def _in_file(
+    where: str, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], fortran: bool
+) -> Column:
+    """Return a column whose values lie uncompressed in a file."""
+    if fortran and 0 not in shape:
+        return ArrayColumn(where, np.memmap(path, dtype, "r", offset, shape, "F"))
+    return StreamColumn(where, lambda: path.open("rb"), offset, shape, dtype)
+
+
+@contextmanager
+def _open_member(path: Path, name: str) -> Iterator[IO[bytes]]:
+    with zipfile.ZipFile(path) as archive, archive.open(name) as stream:
+        yield stream
 
 
 def _header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -98,12 +118,6 @@ def _header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dt
     return shape, fortran, dtype
 
 
-def _map(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], fortran: bool) -> Any:
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
-
-
 def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
     with path.open("rb") as file:
         file.seek(info.header_offset)
@@ -112,7 +126,7 @@ def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
 
 
 def _check_crc(path: Path, start: int, info: zipfile.ZipInfo) -> None:
-    """Check the bytes that a memory map would otherwise take on trust."""
+    """Check bytes that are read around zipfile, which would have checked them."""
     crc, left = 0, info.file_size
     with path.open("rb") as file:
         file.seek(start)
