@@ -1,0 +1,88 @@
+"""Opening and running a model file in a process of its own: a crash of onnxruntime there is an error message here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+import compressctl
+from compressctl.errors import DataError, ModelError
+from compressctl.measure.worker import load_arrays, save_arrays
+
+TIMEOUT = 900.0  # seconds
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a worker process saw.
+
+    Attributes:
+        outputs: of the last run.
+        empty_bytes: peak resident memory before the model was opened; None where the system does not tell.
+        peak_bytes: the same after the last run.
+    """
+
+    outputs: dict[str, NDArray[Any]]
+    empty_bytes: int | None
+    peak_bytes: int | None
+
+
+def check_file(
+    path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0, timeout: float = TIMEOUT
+) -> dict[str, NDArray[Any]]:
+    """Open a model file in a fresh process, run it once, and return its outputs.
+
+    Raises:
+        ModelError: onnxruntime cannot open or run it, crashes, or takes longer than `timeout` seconds.
+        DataError: the feeds do not fit the model.
+    """
+    return run_isolated(path, feeds, threads=threads, runs=1, timeout=timeout).outputs
+
+
+def run_isolated(
+    path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int, runs: int, timeout: float = TIMEOUT
+) -> Finished:
+    """Open a model file in a fresh process and run it `runs` times; errors as `check_file`."""
+    with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
+        request, inputs, outputs = (Path(folder, name) for name in ("request.json", "feeds.npz", "outputs.npz"))
+        dtypes = save_arrays(inputs, feeds)
+        settings = {"model": str(path), "feeds": str(inputs), "outputs": str(outputs), "dtypes": dtypes}
+        request.write_text(json.dumps({**settings, "threads": threads, "runs": runs}))
+        reply = _ask(path, request, timeout)
+        if "error" in reply:
+            kind = {"DataError": DataError}.get(reply["error"], ModelError)
+            raise kind(reply["message"], reply["hint"])
+        return Finished(load_arrays(outputs, reply["dtypes"]), reply["empty_bytes"], reply["peak_bytes"])
+
+
+def _ask(path: Path, request: Path, timeout: float) -> dict[str, Any]:
+    command = [sys.executable, "-P", "-m", "compressctl.measure.worker", str(request)]
+    home = str(Path(compressctl.__file__).parents[1])  # found by the worker even where the package is not installed
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"onnxruntime did not finish with {path} within {timeout:g} seconds") from None
+    if done.returncode != 0:
+        raise ModelError(*_crash(done.returncode, done.stderr, path))
+    reply: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return reply
+
+
+def _crash(code: int, stderr: str, path: Path) -> tuple[str, str | None]:
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        hint = "the system may have run out of memory" if name == "SIGKILL" else None
+        return f"onnxruntime crashed ({name}) on {path}", hint
+    last = next(reversed(stderr.strip().splitlines()), f"exit code {code}")
+    return f"onnxruntime crashed on {path}: {last}", None

@@ -1,0 +1,135 @@
+"""Where the time goes: by operator and by node, and which operators onnxruntime really runs."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressctl.measure.session import Session
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
+
+WARM_UP = 2  # runs that are not counted
+SLOWEST = 15  # nodes to list
+_CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
+_SUFFIX = "_kernel_time"
+
+
+@dataclass(frozen=True)
+class OpTime:
+    """Time of all nodes of one operator in one inference: milliseconds, share of all operators, number of nodes."""
+
+    op: str
+    ms: float
+    share: float
+    count: int
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """Time of one node in one inference: milliseconds, share of all operators."""
+
+    name: str
+    op: str
+    ms: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Time in operators during one inference, profiling on.
+
+    Attributes:
+        total_ms: of all nodes; a node's time is its median over the runs.
+        by_op: all operators, slowest first.
+        slowest: the slowest nodes, slowest first.
+    """
+
+    total_ms: float
+    by_op: tuple[OpTime, ...]
+    slowest: tuple[NodeTime, ...]
+
+
+def profile(path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0, runs: int = 20) -> Profile:
+    """Return where a model spends its time, from onnxruntime's profiler.
+
+    A body's nodes count for themselves; If, Loop and Scan only for what they add. Nodes carry the names of the
+    optimised graph, where fusions replace names.
+
+    Raises:
+        ModelError, DataError: the model cannot be opened, or cannot run on the feeds.
+    """
+    with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
+        session = Session(path, threads=threads, profile=Path(folder, "profile"))
+        session.time(feeds, WARM_UP + runs)
+        events = json.loads(session.end_profiling().read_text(encoding="utf-8"))
+    starts = sorted(event["ts"] for event in events if event["name"] == "model_run")
+    nodes: dict[tuple[str, str], NDArray[np.float64]] = defaultdict(lambda: np.zeros(len(starts)))
+    for event, microseconds in _own_times(events):
+        run = int(np.searchsorted(starts, event["ts"], side="right")) - 1
+        nodes[event["name"].removesuffix(_SUFFIX), event["args"]["op_name"]][run] += microseconds / 1e3
+    return _summary({key: float(np.median(times[WARM_UP:])) for key, times in nodes.items()})
+
+
+def _own_times(events: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], float]]:
+    """Yield the events of nodes with their microseconds, less those of the nodes in their bodies."""
+    kernels = [event for event in events if event["cat"] == "Node" and event["name"].endswith(_SUFFIX)]
+    kernels.sort(key=lambda event: (event["ts"], -event["dur"]))
+    own = [float(event["dur"]) for event in kernels]
+    parents: list[int] = []
+    for i, event in enumerate(kernels):
+        while parents and kernels[parents[-1]]["ts"] + kernels[parents[-1]]["dur"] < event["ts"] + event["dur"]:
+            parents.pop()
+        if parents:
+            own[parents[-1]] -= event["dur"]
+        if event["args"]["op_name"] in _CONTROL_FLOW:
+            parents.append(i)
+    return zip(kernels, own, strict=True)
+
+
+def _summary(nodes: Mapping[tuple[str, str], float]) -> Profile:
+    total = sum(nodes.values())
+    share = 1 / total if total else 0.0
+    times: dict[str, list[float]] = defaultdict(list)
+    for (_, op), ms in nodes.items():
+        times[op].append(ms)
+    by_op = [OpTime(op, sum(each), sum(each) * share, len(each)) for op, each in times.items()]
+    by_node = [NodeTime(name, op, ms, ms * share) for (name, op), ms in nodes.items()]
+    by_op.sort(key=lambda row: -row.ms)
+    by_node.sort(key=lambda row: -row.ms)
+    return Profile(total, tuple(by_op), tuple(by_node[:SLOWEST]))
+
+
+def executed_ops(path: Path) -> dict[str, int]:
+    """Return how often each operator occurs in the graph that onnxruntime runs, after all its optimisations.
+
+    Its own operators go by their names (QLinearConv, FusedConv, DynamicQuantizeMatMul, …); `[NCHWc]` marks those of the
+    blocked layout. Bodies of If, Loop and Scan are included. Most frequent first.
+
+    Raises:
+        ModelError: the model cannot be opened.
+    """
+    import onnx
+
+    with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
+        optimized = Path(folder, "optimized.onnx")
+        Session(path, threads=1, optimized_path=optimized)
+        graph = onnx.load(optimized, load_external_data=False).graph
+    return dict(sorted(Counter(_ops(graph)).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _ops(graph: GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        yield node.op_type + ("[NCHWc]" if node.domain == "com.microsoft.nchwc" else "")
+        for attribute in node.attribute:
+            for body in (*attribute.graphs, *((attribute.g,) if attribute.HasField("g") else ())):
+                yield from _ops(body)
