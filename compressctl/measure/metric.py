@@ -147,7 +147,7 @@ class OutputMetric(Metric):
     def _judge(self, outputs: Outputs, batch: Batch) -> Array:
         labels = batch.labels
         if labels is None:
-            raise DataError(f"{self.name} needs labels, and the data have none")
+            raise DataError(f"{self.name} needs labels, and the data have none", "labels=NAME names them in a .npz")
         fitting = [
             name
             for name, array in outputs.items()

@@ -1,16 +1,37 @@
-"""The Python in docs/data.md runs, from top to bottom."""
+"""What docs/data.md shows runs, from top to bottom."""
 
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 
 
-def test_the_examples_run(tmp_path, monkeypatch):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "data.md").read_text(encoding="utf-8"), re.DOTALL)
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT))
     Path("sample_models").symlink_to(ROOT / "sample_models")
+
+
+def test_the_python_runs():
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)
     assert len(blocks) == 5
+
+
+def test_the_command_runs(monkeypatch):
+    (command,) = re.findall(r"^\$ compressctl (.*)$", TEXT, re.MULTILINE)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    done = subprocess.run(
+        [sys.executable, "-m", "compressctl", *shlex.split(command)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "top1" in done.stdout
