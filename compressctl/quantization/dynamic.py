@@ -1,0 +1,98 @@
+"""INT8 without data: weights become integers now, activations as they come.
+
+What has such a form in onnxruntime's CPU kernels: MatMul and Gemm with a constant weight, LSTM, embedding tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx_ir as ir
+
+from compressctl.model.graph import remove_dead, walk_subgraphs
+from compressctl.notes import Note, skipped, warning
+from compressctl.quantization import embedding, lstm, matmul
+from compressctl.quantization.weights import Int8Weights
+
+_FORMS = {"MatMul": matmul, "Gemm": matmul, "LSTM": lstm, "Gather": embedding}
+_QUANTIZED = [
+    "MatMulInteger",
+    "ConvInteger",
+    "QLinearMatMul",
+    "QLinearConv",
+    "QGemm",
+    "QAttention",
+    "DynamicQuantizeLSTM",
+    "DynamicQuantizeMatMul",
+    "MatMulIntegerToFloat",
+    "MatMulNBits",
+    "GatherBlockQuantized",
+]
+_NO_FORM = {
+    "Conv": "a convolution whose input is quantized as it comes is slower than in float",
+    **dict.fromkeys(("ConvTranspose", "GRU", "RNN", "Einsum", "FusedMatMul", "FusedGemm"), "it has no INT8 kernel"),
+    **dict.fromkeys(_QUANTIZED, "it is quantized already"),
+}
+
+
+def candidates(model: ir.Model) -> list[tuple[ir.Node, str | None]]:
+    """Return each node that looks quantizable, with the reason why it is not, or None where it is.
+
+    That the file would grow is a reason too, but `quantize` quantizes such a node where it is told to.
+    """
+    found: list[tuple[ir.Node, str | None]] = []
+    for node in filter(_looks_quantizable, model.graph):
+        found.append((node, _obstacle(node) or _growth(node)))
+    for owner, name, body in walk_subgraphs(model.graph):
+        reason = f"it is inside {name} of {owner.op_type} {owner.name!r}"
+        found += [(node, reason) for node in filter(_looks_quantizable, body)]
+    return found
+
+
+def quantize(model: ir.Model, nodes: Iterable[ir.Node], *, reduced_range: bool = False) -> list[Note]:
+    """Quantize `nodes`, any subset of the `candidates`; what has no INT8 form is left, with a note.
+
+    A weight that several nodes use is stored once, and stays beside its int8 form where others use it in float.
+
+    Args:
+        model: edited in place; what nothing uses any more is removed. Standard opset 11 or later.
+        nodes: nodes of the model's main graph.
+        reduced_range: 7-bit weights, which cannot saturate on x86 without VNNI.
+
+    Raises:
+        ModelError: a weight holds NaN or infinity.
+    """
+    weights = Int8Weights(model.graph, reduced_range=reduced_range)
+    notes: list[Note] = []
+    chosen: dict[str, list[ir.Node]] = {op_type: [] for op_type in _FORMS}
+    for node in nodes:
+        reason = _obstacle(node) if node.graph is model.graph else "it is not in the main graph"
+        if reason is None:
+            chosen[node.op_type].append(node)
+        else:
+            notes.append(skipped(reason, node.name))
+    notes += matmul.quantize_matmuls(model, chosen["MatMul"] + chosen["Gemm"], weights)
+    notes += lstm.quantize_lstms(model, chosen["LSTM"], weights)
+    notes += embedding.quantize_embeddings(model, chosen["Gather"], weights)
+    remove_dead(model)
+    for weight, _ in weights.quantized:
+        if users := ", ".join(str(node.name) for node in weight.consumers()):
+            notes.append(warning(f"stays in float too, for {users}", weight.name))
+    return notes
+
+
+def _looks_quantizable(node: ir.Node) -> bool:
+    if node.op_type == "Gather":
+        return embedding.is_embedding(node)
+    return node.op_type in _NO_FORM or (node.op_type in _FORMS and not node.domain)
+
+
+def _obstacle(node: ir.Node) -> str | None:
+    form = None if node.domain else _FORMS.get(node.op_type)
+    reason: str | None = form.obstacle(node) if form else _NO_FORM.get(node.op_type, "it has no INT8 form")
+    return reason
+
+
+def _growth(node: ir.Node) -> str | None:
+    saved: int = _FORMS[node.op_type].saved_bytes(node)
+    return None if saved > 0 else f"its INT8 form would be {-saved} bytes larger"

@@ -1,0 +1,109 @@
+"""The int8 form of constant float weights, each stored once however many nodes use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.model.graph import constant, initializer
+from compressctl.numerics.qparams import quantize, symmetric
+
+Channels = Literal["rows", "columns"]
+"""What shares a scale: each vector along the last axis ("rows"), or each index of the last axis ("columns")."""
+Quantized = tuple[NDArray[np.int8], NDArray[np.float32]]
+
+_TINY = np.finfo(np.float32).tiny  # a smaller scale is denormal, which kernels may take for 0
+
+
+def array_of(weight: ir.Value | None) -> NDArray[Any]:
+    """Return the array of a value that is known to be a constant."""
+    array = constant(weight)
+    assert array is not None, f"{weight} is no constant"
+    return array
+
+
+def obstacle_of(weight: ir.Value | None) -> str | None:
+    """Return why `weight` has no int8 form, or None."""
+    array = constant(weight)
+    if array is None:
+        producer = weight.producer() if weight is not None else None
+        if producer is not None and producer.op_type == "DequantizeLinear":
+            return "it is quantized already"
+        return f"its weight is not constant but {f'made by {producer.op_type}' if producer else 'an input'}"
+    if array.dtype.name != "float32":
+        return f"its weight is {array.dtype.name}, only float32 has an INT8 form"
+    return "its weight is empty" if array.size == 0 else None
+
+
+def quantize_weight(
+    weight: NDArray[Any], channels: Channels, *, reduced_range: bool = False, name: str = "weight"
+) -> Quantized:
+    """Return (values, scales) with weight ~ values * scales and zero point 0; a channel of zeros has scale 1.
+
+    Args:
+        weight: float, of two axes or more [..., K, N].
+        channels: "rows": scales of shape [..., K]; "columns": scales of shape [N].
+        reduced_range: values in [-64, 64], which cannot saturate on x86 without VNNI, instead of [-127, 127].
+        name: the tensor, for the error message.
+
+    Raises:
+        ModelError: `weight` holds NaN or infinity.
+    """
+    matrix = weight.reshape(-1, weight.shape[-1])
+    qparams = symmetric(matrix, 0 if channels == "rows" else 1, reduced=reduced_range, name=f"weight {name!r}")
+    scale_shape = weight.shape[:-1] if channels == "rows" else weight.shape[-1:]
+    values = quantize(matrix, qparams).astype(np.int8, copy=False)
+    return values.reshape(weight.shape), qparams.scale.reshape(scale_shape)
+
+
+@dataclass
+class Int8Weights:
+    """Makes the int8 initializers of one graph and remembers them, so that a shared weight is stored once.
+
+    Attributes:
+        graph: where the initializers are registered.
+        reduced_range: as in `quantize_weight`.
+        quantized: integers and scales of each weight that was asked for.
+    """
+
+    graph: ir.Graph
+    reduced_range: bool = False
+    quantized: dict[tuple[ir.Value, Channels], Quantized] = field(default_factory=dict, init=False)
+    _initializers: dict[tuple[Any, ...], ir.Value] = field(default_factory=dict, init=False, repr=False)
+
+    def values(self, weight: ir.Value, channels: Channels, *, transposed: bool = False) -> ir.Value:
+        """Return the int8 initializer of the constant `weight`, its last two axes swapped where `transposed`."""
+        key = (weight, channels, transposed)
+        if key not in self._initializers:
+            values, _ = self._quantize(weight, channels)
+            stored = values.swapaxes(-1, -2) if transposed else values
+            self._initializers[key] = initializer(self.graph, f"{weight.name}_int8", stored)
+        return self._initializers[key]
+
+    def scale(self, weight: ir.Value, channels: Channels, *, factor: float = 1.0, keepdims: bool = False) -> ir.Value:
+        """Return the float32 initializer of the scales of the constant `weight`.
+
+        Args:
+            weight: a constant.
+            channels: as in `quantize_weight`.
+            factor: positive; multiplied into the scales.
+            keepdims: whether to add a last axis of size 1.
+        """
+        key = (weight, channels, factor, keepdims)
+        if key not in self._initializers:
+            _, scale = self._quantize(weight, channels)
+            scale = np.maximum(scale * np.float32(factor), _TINY)
+            scale = scale[..., np.newaxis] if keepdims else scale
+            self._initializers[key] = initializer(self.graph, f"{weight.name}_scale", scale)
+        return self._initializers[key]
+
+    def _quantize(self, weight: ir.Value, channels: Channels) -> Quantized:
+        key = (weight, channels)
+        if key not in self.quantized:
+            array, name = array_of(weight), str(weight.name)
+            self.quantized[key] = quantize_weight(array, channels, reduced_range=self.reduced_range, name=name)
+        return self.quantized[key]
