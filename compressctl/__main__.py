@@ -11,21 +11,23 @@ from compressctl.errors import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNUSA
 
 def main() -> None:
     """Run the command line; exit with the code that `errors` documents, never with a traceback (but for --debug)."""
-    sys.exit(_run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:]))
 
 
-def _run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:
+    """Run the command line on `arguments`; return the exit code."""
     debug = "--debug" in arguments
     try:
-        import click
+        import typer
 
         from compressctl.cli import app
 
+        refused = typer.BadParameter.__mro__[2]  # ClickException: older typers have it from click, newer ones their own
         try:
             result = app(arguments, standalone_mode=False)
-        except click.exceptions.Abort:
+        except typer.Abort:
             return _say("interrupted", EXIT_INTERRUPTED)
-        except click.ClickException as error:
+        except refused as error:
             return _say(error.format_message(), EXIT_USAGE)
         return result if isinstance(result, int) else EXIT_OK
     except CompressctlError as error:

@@ -65,6 +65,8 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report:
         workdir = Path(folder)
         notes = [*loaded.notes, *_source_notes(calibration), *_source_notes(evaluation)]
         if evaluation is not None and not evaluation.judgeable:
+            if recipe.max_accuracy_drop is not None:
+                raise UsageError("--max-accuracy-drop cannot be judged on random data", "give real samples as --data")
             evaluation, metric = None, None
         context = Context(
             baseline=loaded.model.clone(),
@@ -177,7 +179,7 @@ def _measure(
 
 def _baseline_file(loaded: Loaded, workdir: Path) -> Path:
     """The input as onnxruntime can open it: the file itself, or what TorchScript was converted to."""
-    if loaded.format == "onnx":
+    if loaded.path.suffix.lower() == ".onnx":
         return loaded.path
     path = workdir / "input.onnx"
     save_model(loaded.model, path, overwrite=True)

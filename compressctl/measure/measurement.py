@@ -128,7 +128,7 @@ def measure_files(
                 latency=latencies[index],
                 latency_ratio=ratios[index],
                 size_ratio=file_bytes(path) / file_bytes(baseline) if index else None,
-                peak_memory=peak_memory(path, feeds, threads=workload.threads) if workload.memory else None,
+                peak_memory=peak_memory(path, feeds, threads=workload.threads).model_bytes if workload.memory else None,
                 score=Interval(scores[-1].value, scores[-1].low, scores[-1].high) if scores else None,
                 samples=scores[-1].count if scores else 0,
                 drop=drop,

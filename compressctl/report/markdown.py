@@ -22,7 +22,7 @@ def to_markdown(report: Report) -> str:
     if report.notes:
         parts.append("## Notes\n\n" + "\n".join(f"- {kind}: {text}" for kind, text in grouped(report.notes)))
     parts.append(_table(executed(report.output)))
-    machine = ", ".join(f"{key} {value}" for key, value in report.machine.items())
+    machine = f"{report.machine.cpu}, {report.machine.usable_cores} cores, {report.machine.system}"
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     parts.append(f"Measured on: {machine}. With {versions}.")
     return "\n\n".join(parts) + "\n"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from compressctl.measure.machine import Machine
 from compressctl.measure.measurement import Measurement
 from compressctl.notes import Note
 
@@ -77,7 +78,7 @@ class Report:
     input_sha256: str
     output_sha256: str
     metric: str | None
-    machine: dict[str, Any]
+    machine: Machine
     versions: dict[str, str]
     seconds: float
     schema_version: str = SCHEMA_VERSION
@@ -92,7 +93,7 @@ class BenchReport:
     metric: str | None
     notes: tuple[Note, ...]
     batch_size: int
-    machine: dict[str, Any]
+    machine: Machine
     versions: dict[str, str]
     schema_version: str = SCHEMA_VERSION
 

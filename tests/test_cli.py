@@ -1,0 +1,365 @@
+"""The command line end to end: exit codes, what goes to stdout and stderr, what is written and what is left alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from compressctl.__main__ import run
+
+ROOT = Path(__file__).parents[1]
+CNN = ROOT / "sample_models" / "cnn.onnx"
+MLP = ROOT / "sample_models" / "mlp.onnx"
+TRANSFORMER = ROOT / "sample_models" / "transformer.onnx"
+LSTM = ROOT / "sample_models" / "lstm.onnx"
+CALIBRATE = ("--calibrate", "digits:train[:64]")
+TOP1 = ("--data", "digits:test", "--metric", "top1")
+
+
+@pytest.fixture
+def call(capsys):
+    def _call(*arguments: object) -> tuple[int, str, str]:
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return _call
+
+
+def ops(path: Path) -> list[str]:
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def report(path: Path) -> dict:
+    return json.loads(path.with_suffix(".report.json").read_text())
+
+
+def test_quantize_writes_model_and_reports(call, tmp_path):
+    out = tmp_path / "out.onnx"
+    code, stdout, stderr = call("quantize", CNN, "-o", out, *CALIBRATE, *TOP1)
+    assert code == 0
+    assert "size" in stdout and "top1" in stdout and "compressctl: quantize" in stderr
+    content = report(out)
+    assert content["schema_version"] == "1.0"
+    assert content["output"]["bytes"] == out.stat().st_size
+    assert content["input"]["score"]["value"] - content["output"]["score"]["value"] < 0.01
+    assert content["output"]["executed_ops"]["QLinearConv"] > 0 and "Conv" not in content["output"]["executed_ops"]
+    assert out.with_suffix(".report.md").read_text().startswith("# ")
+
+
+def test_json_is_one_document_and_nothing_else(call, tmp_path):
+    code, stdout, _ = call("quantize", MLP, "-o", tmp_path / "o.onnx", "--json", "-q")
+    assert code == 0 and json.loads(stdout)["output"]["path"].endswith("o.onnx")
+
+
+def test_quiet_leaves_stderr_empty(call, tmp_path):
+    assert call("quantize", MLP, "-o", tmp_path / "o.onnx", "-q")[2] == ""
+
+
+def test_same_command_same_bytes(call, tmp_path):
+    paths = [tmp_path / "a.onnx", tmp_path / "b.onnx"]
+    for path in paths:
+        assert call("quantize", CNN, "-o", path, *CALIBRATE, "-q")[0] == 0
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_dynamic_scheme_needs_no_data(call, tmp_path):
+    out = tmp_path / "o.onnx"
+    assert call("quantize", TRANSFORMER, "-o", out, "--scheme", "int8-dynamic")[0] == 0
+    assert "MatMulInteger" in ops(out) and "QuantizeLinear" not in ops(out)
+
+
+def test_lstm_in_auto(call, tmp_path):
+    out = tmp_path / "o.onnx"
+    assert call("quantize", LSTM, "-o", out, *TOP1)[0] == 0
+    assert "DynamicQuantizeLSTM" in ops(out)
+
+
+def test_static_without_data_names_the_flag(call, tmp_path):
+    code, _, stderr = call("quantize", CNN, "-o", tmp_path / "o.onnx", "--scheme", "int8")
+    assert code == 2 and "--calibrate" in stderr and not list(tmp_path.iterdir())
+
+
+def test_auto_without_data_says_what_it_left(call, tmp_path):
+    code, stdout, _ = call("quantize", CNN, "-o", tmp_path / "o.onnx")
+    assert code == 0 and "convolutions stay float" in stdout and "--calibrate" in stdout
+
+
+def test_random_calibration_is_legal_and_loud(call, tmp_path):
+    code, stdout, _ = call("quantize", CNN, "-o", tmp_path / "o.onnx", "--calibrate", "random:8")
+    assert code == 0 and "RANDOM" in stdout
+
+
+def test_budget_missed_is_exit_4_with_the_output_written(call, tmp_path):
+    out = tmp_path / "o.onnx"
+    code, stdout, _ = call("quantize", CNN, "-o", out, *CALIBRATE, "--size-ratio", "0.01")
+    assert code == 4 and out.exists() and "MISSED" in stdout
+    assert report(out)["budgets"] == [
+        {"budget": "size_ratio", "limit": 0.01, "value": report(out)["output"]["size_ratio"], "met": False}
+    ]
+
+
+def test_budget_met(call, tmp_path):
+    code, stdout, _ = call("quantize", CNN, "-o", tmp_path / "o.onnx", *CALIBRATE, *TOP1, "--max-accuracy-drop", "0.05")
+    assert code == 0 and "met" in stdout
+
+
+def test_accuracy_budget_without_data_is_refused(call, tmp_path):
+    code, _, stderr = call("quantize", CNN, "-o", tmp_path / "o.onnx", *CALIBRATE, "--max-accuracy-drop", "0.01")
+    assert code == 2 and "--data" in stderr
+
+
+def test_accuracy_budget_on_random_data_is_refused(call, tmp_path):
+    arguments = ("--data", "random", "--metric", "top1", "--max-accuracy-drop", "0.01")
+    code, _, stderr = call("quantize", CNN, "-o", tmp_path / "o.onnx", *CALIBRATE, *arguments)
+    assert code == 2 and "random" in stderr
+
+
+def test_keep_float_keeps_the_worst_layers_and_prints_the_lines_that_pin_them(call, tmp_path):
+    out = tmp_path / "o.onnx"
+    code, stdout, _ = call("quantize", CNN, "-o", out, *CALIBRATE, "--keep-float", 2, "--scheme", "int8")
+    facts = report(out)["passes"][-1]["facts"]
+    worst = [row["layer"] for row in facts["harm"][:2]]
+    assert code == 0 and len(worst) == 2
+    assert all(name in stdout for name in worst) and "exclude:" in stdout
+    assert sum(report(out)["output"]["executed_ops"].get(op, 0) for op in ("Conv", "FusedConv", "Gemm", "MatMul")) == 2
+
+
+def test_exclude_leaves_a_node_in_float(call, tmp_path):
+    out = tmp_path / "o.onnx"
+    call("quantize", CNN, "-o", out, *CALIBRATE, "--exclude-op", "Gemm")
+    assert report(out)["output"]["executed_ops"].get("Gemm") == 1
+
+
+@pytest.mark.parametrize("flag", ["--include", "--exclude", "--include-op", "--exclude-op"])
+def test_a_glob_that_matches_nothing_is_refused(call, tmp_path, flag):
+    code, _, stderr = call("quantize", CNN, "-o", tmp_path / "o.onnx", *CALIBRATE, flag, "nothing*")
+    assert code == 2 and "nothing*" in stderr
+
+
+@pytest.mark.parametrize("method", ["minmax", "percentile", "entropy", "mse"])
+def test_calibration_methods_keep_the_accuracy(call, tmp_path, method):
+    out = tmp_path / "o.onnx"
+    assert call("quantize", CNN, "-o", out, *CALIBRATE, *TOP1, "--calibration-method", method)[0] == 0
+    assert report(out)["output"]["drop"]["drop"] < 0.02
+
+
+@pytest.mark.parametrize("extra", [("--equalize",), ("--per-tensor",), ("--no-bias-correction",), ("--reduced-range",)])
+def test_options_keep_the_accuracy(call, tmp_path, extra):
+    out = tmp_path / "o.onnx"
+    assert call("quantize", CNN, "-o", out, *CALIBRATE, *TOP1, *extra)[0] == 0
+    assert report(out)["output"]["drop"]["drop"] < 0.03
+
+
+def test_smooth_quant_needs_calibration(call, tmp_path):
+    arguments = ("quantize", TRANSFORMER, "-o", tmp_path / "o.onnx", "--smooth-quant", 0.5)
+    code, _, stderr = call(*arguments)
+    assert code == 2 and "--calibrate" in stderr
+    assert call(*arguments, *CALIBRATE, *TOP1)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["cnn_scripted.pt", "cnn_traced.pt"])
+def test_torchscript(call, tmp_path, name):
+    pytest.importorskip("torch")
+    out = tmp_path / "o.onnx"
+    model = ROOT / "sample_models" / name
+    code, _, stderr = call("quantize", model, "-o", out, *CALIBRATE, *TOP1, "--input", "input:1x1x8x8")
+    assert code == 0, stderr
+    assert report(out)["output"]["drop"]["drop"] < 0.02
+    code, _, stderr = call("quantize", model, "-o", tmp_path / "p.onnx", *CALIBRATE)
+    assert code == 2 and "--input" in stderr
+
+
+def test_simplify_command(call, tmp_path):
+    out = tmp_path / "o.onnx"
+    assert call("simplify", CNN, "-o", out)[0] == 0
+    assert "BatchNormalization" in ops(CNN) and "BatchNormalization" not in ops(out)
+
+
+def test_bench_one_and_many(call, tmp_path):
+    code, stdout, _ = call("bench", MLP, "--seconds", "0.5")
+    assert code == 0 and "Gemm" in stdout
+    report_path = tmp_path / "bench.json"
+    code, stdout, _ = call("bench", MLP, CNN, *TOP1, "--json", "--seconds", "0.5", "--report", report_path, "--profile")
+    content = json.loads(stdout)
+    assert code == 0 and content == json.loads(report_path.read_text())
+    assert content["models"][1]["latency_ratio"]["value"] > 1
+    assert content["models"][0]["macs"] == 64 * 128 + 128 * 10
+    assert content["models"][1]["profile"]["by_op"]
+
+
+def test_inspect(call):
+    code, stdout, _ = call("inspect", CNN)
+    assert code == 0 and "Conv" in stdout and "static" in stdout and "BatchNormalization" in stdout
+    assert json.loads(call("inspect", CNN, "--json")[1])["layers"]
+
+
+def test_schema(call):
+    assert "passes" in json.loads(call("schema")[1])["properties"]
+    assert json.loads(call("schema", "--report")[1])["title"] == "Report"
+
+
+def test_existing_output_is_kept(call, tmp_path):
+    out = tmp_path / "o.onnx"
+    out.write_text("mine")
+    code, _, stderr = call("quantize", MLP, "-o", out)
+    assert code == 2 and "--force" in stderr and out.read_text() == "mine"
+    assert call("quantize", MLP, "-o", out, "--force")[0] == 0
+    assert call("quantize", MLP, "-o", out)[0] == 0  # our own earlier output of the same recipe
+    assert call("quantize", MLP, "-o", out, "--seed", 3)[0] == 2
+
+
+def _truncated(path: Path) -> None:
+    path.write_bytes(CNN.read_bytes()[:1000])
+
+
+def _random(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+
+
+def _custom(path: Path) -> None:
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17, "my.ops": 1]> g (float[N] x) => (float[N] y) { y = my.ops.Magic(x) }'
+    )
+    onnx.save(onnx.parser.parse_model(text), path)
+
+
+def _nan(path: Path) -> None:
+    model = onnx.load(MLP)
+    weight = next(t for t in model.graph.initializer if len(t.dims) == 2)
+    array = onnx.numpy_helper.to_array(weight).copy()
+    array[0, 0] = np.nan
+    weight.CopyFrom(onnx.numpy_helper.from_array(array, weight.name))
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda path: None, "bad.onnx"),
+        (lambda path: path.write_bytes(b""), "empty"),
+        (_truncated, "bad.onnx"),
+        (_random, "bad.onnx"),
+        (lambda path: path.write_text("hello"), "bad.onnx"),
+        (lambda path: path.mkdir(), "bad.onnx"),
+        (_custom, "Magic"),
+        (_nan, "NaN"),
+    ],
+)
+@pytest.mark.parametrize("command", ["quantize", "bench", "inspect"])
+def test_unusable_models(call, tmp_path, make, word, command):
+    bad = tmp_path / "bad.onnx"
+    make(bad)
+    output = ("-o", tmp_path / "o.onnx") if command == "quantize" else ()
+    code, stdout, stderr = call(command, bad, *output)
+    assert code == 3 and word in stderr and "Traceback" not in stderr
+    assert stdout == "" and not (tmp_path / "o.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda path: np.savez(path, other=np.zeros((4, 1, 8, 8), np.float32)), "input"),
+        (lambda path: np.savez(path, input=np.zeros((4, 1, 9, 8), np.float32)), "1x8x8"),
+        (lambda path: np.savez(path, input=np.full((4, 1, 8, 8), np.nan, np.float32)), "NaN"),
+        (lambda path: np.savez(path, input=np.zeros((0, 1, 8, 8), np.float32)), "empty"),
+        (lambda path: np.savez(path, input=np.array([{}, {}], object)), "pickle"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 broken"), "d.npz"),
+    ],
+)
+def test_unusable_data(call, tmp_path, make, word):
+    make(tmp_path / "d.npz")
+    code, _, stderr = call("quantize", CNN, "-o", tmp_path / "o.onnx", "--calibrate", tmp_path / "d.npz")
+    assert code == 3 and word in stderr and not (tmp_path / "o.onnx").exists()
+
+
+def test_labels_out_of_range(call, tmp_path):
+    data = {"input": np.zeros((4, 1, 8, 8), np.float32), "labels": np.array([0, 1, 2, 10])}
+    np.savez(tmp_path / "d.npz", **data)
+    code, _, stderr = call("bench", CNN, "--data", tmp_path / "d.npz", "--metric", "top1")
+    assert code == 3 and "10" in stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("quantize",),
+        ("quantise", "m.onnx"),
+        ("quantize", MLP, "-o", "o.onnx", "--scheme", "int9"),
+        ("quantize", MLP, "-o", "o.onnx", "--threads", "-1"),
+        ("quantize", MLP, "-o", "no/such/folder/o.onnx"),
+        ("quantize", MLP, "-o", "o.txt"),
+        ("bench", MLP, "--metric", "top1"),
+        ("bench", MLP, *TOP1[:2], "--metric", "top9"),
+        ("bench", MLP, "--data", "digitz"),
+        ("pipeline", "no.yaml"),
+    ],
+)
+def test_wrong_usage_is_exit_2(call, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    code, _, stderr = call(*arguments)
+    assert code == 2 and stderr.startswith("error: ") and not list(tmp_path.iterdir())
+
+
+def test_python_data_needs_leave(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    code = "import numpy as np\ndef load():\n    yield {'input': np.ones((4, 1, 8, 8), np.float32)}\n"
+    (tmp_path / "own_samples.py").write_text(code)
+    arguments = ("quantize", CNN, "-o", "o.onnx", "--calibrate", "python:own_samples:load")
+    status, _, stderr = call(*arguments)
+    assert status == 2 and "--allow-python" in stderr
+    assert call(*arguments, "--allow-python")[0] == 0
+
+
+def test_interrupt_leaves_nothing(tmp_path):
+    out = tmp_path / "o.onnx"
+    command = [
+        sys.executable,
+        "-m",
+        "compressctl",
+        "quantize",
+        str(CNN),
+        "-o",
+        str(out),
+        "--calibrate",
+        "random:100000",
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "quantize" in line:
+            break
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait(30) == 130 and "interrupted" in rest and "Traceback" not in rest
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_is_cheap():
+    """What `--help` imports is what it costs."""
+    code = "import sys, compressctl.cli; print([m for m in ('numpy', 'onnx', 'onnx_ir', 'onnxruntime', 'rich.console') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", ["quantize", "simplify", "pipeline", "bench", "inspect", "schema"])
+def test_every_command_has_help(call, command):
+    code, stdout, _ = call(command, "--help")
+    assert code == 0 and "Usage:" in stdout
+
+
+def test_stdout_closed_early_is_no_error():
+    command = f"{sys.executable} -m compressctl schema | head -1"
+    result = subprocess.run(
+        command, shell=True, cwd=ROOT, capture_output=True, text=True, env={**os.environ}, check=False
+    )
+    assert result.returncode == 0 and result.stderr == ""
