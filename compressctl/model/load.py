@@ -111,6 +111,7 @@ def _from_proto(proto: onnx.ModelProto, path: Path) -> tuple[ir.Model, list[Note
     if proto.training_info:
         del proto.training_info[:]
         notes.append(warning("the training information was dropped"))
+    protos.embed_small(proto, path.absolute().parent)
     if count := protos.densify(proto):
         notes.append(done(f"sparse tensors made dense: {count}"))
     proto.ir_version = max(proto.ir_version, opset.least_ir_version({}))
@@ -192,17 +193,14 @@ def _settle(model: ir.Model, path: Path, allow_custom: bool) -> list[Note]:
 def _lift_constants(model: ir.Model) -> list[Note]:
     """Lift the weights of Constant nodes to initializers of the same name; scalars and shapes stay where they are."""
     lifted = 0
-    for node in model.graph.all_nodes():
+    for node in model.graph:
         attribute = node.attributes.get("value")
         if node.op_type != "Constant" or node.domain or attribute is None:
             continue
-        tensor = attribute.as_tensor()
-        weight = tensor.size > 1 and tensor.dtype not in _SHAPE_TYPES
-        if weight and node.graph is model.graph and not node.outputs[0].is_graph_output():
+        tensor, output = attribute.as_tensor(), node.outputs[0]
+        if tensor.size > 1 and tensor.dtype not in _SHAPE_TYPES and not output.is_graph_output():
             _lift(model.graph, node, tensor)
             lifted += 1
-        elif isinstance(tensor, ir.ExternalTensor):  # attributes are saved inside the .onnx file
-            node.attributes["value"] = ir.AttrTensor("value", ir.Tensor(tensor.numpy(), tensor.dtype))
     return [done(f"Constant nodes lifted to initializers: {lifted}")] if lifted else []
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from itertools import chain, count
+from itertools import chain, count, islice
+from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from onnx import helper, numpy_helper
 
 from compressctl.errors import ModelError
@@ -24,7 +27,7 @@ def graphs(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
 
 
 def tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor the model stores: initializers, parts of sparse ones, and node attributes."""
+    """Yield every tensor the model stores: the main graph's initializers, parts of sparse ones, attributes; bodies'."""
     for graph in graphs(proto):
         yield from graph.initializer
         for sparse in graph.sparse_initializer:
@@ -32,6 +35,18 @@ def tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
         yield from _attribute_tensors(graph.node)
     for function in proto.functions:
         yield from _attribute_tensors(function.node)
+
+
+def embed_small(proto: onnx.ModelProto, folder: Path) -> None:
+    """Read external data into the proto, except those of the main graph's large initializers."""
+    initializers = proto.graph.initializer
+    small = (tensor for tensor in initializers if _stored_bytes(tensor) <= _LARGE)
+    elsewhere = islice(tensors(proto), len(initializers), None)
+    for tensor in chain(small, elsewhere):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            tensor.raw_data = ir.serde.deserialize_tensor(tensor, folder).tobytes()
+            tensor.ClearField("external_data")
+            tensor.data_location = onnx.TensorProto.DEFAULT
 
 
 def take_weights(proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
@@ -102,4 +117,6 @@ def _attribute_tensors(nodes: Iterator[onnx.NodeProto]) -> Iterator[onnx.TensorP
 
 
 def _stored_bytes(tensor: onnx.TensorProto) -> int:
-    return tensor.ByteSize() if tensor.data_location != onnx.TensorProto.EXTERNAL else 2**31
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        return int(math.prod(tensor.dims) * ir.DataType(tensor.data_type).bitwidth / 8)
+    return int(tensor.ByteSize())
