@@ -25,7 +25,7 @@ def save_arrays(path: Path, arrays: Named) -> dict[str, str]:
     """Write arrays to an npz file that needs no pickle; return their types by name, which `load_arrays` needs."""
     dtypes = {name: array.dtype.name if array.dtype.kind != "O" else "str" for name, array in arrays.items()}
     plain = (array.astype(str) if array.dtype.kind == "O" else array for array in arrays.values())
-    np.savez(path, *(array.view(f"u{array.itemsize}") if array.dtype.kind == "V" else array for array in plain))
+    np.savez(path, *(array.view(f"u{array.itemsize}") if _foreign(array.dtype) else array for array in plain))
     return dtypes
 
 
@@ -33,6 +33,11 @@ def load_arrays(path: Path, dtypes: Mapping[str, str]) -> dict[str, NDArray[Any]
     """Read what `save_arrays` wrote."""
     with np.load(path, allow_pickle=False) as file:
         return {name: _typed(file[f"arr_{i}"], dtype) for i, (name, dtype) in enumerate(dtypes.items())}
+
+
+def _foreign(dtype: np.dtype[Any]) -> bool:
+    """Whether numpy cannot name the type in a file: bfloat16 and what else ml_dtypes registers."""
+    return dtype.isbuiltin == 2
 
 
 def _typed(array: NDArray[Any], dtype: str) -> NDArray[Any]:
