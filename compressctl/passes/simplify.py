@@ -11,9 +11,9 @@ taken back. Bodies of If, Loop and Scan stay as they are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from compressctl.notes import Note
+from compressctl.notes import Note, NoteKind
 from compressctl.passes.base import Context, Outcome, PassConfig
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ RuleName = Literal[
     "batchnorm",
     "channel_arithmetic",
     "pooling",
+    "sums",
     "activations",
 ]
 _BATCH = 3
@@ -55,7 +56,11 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
 
     names = [name for name in RULES if name not in config.skip]
     result, notes = simplify(model, _feeds(model, context), names, context.threads)
-    return Outcome(result, tuple(_summarise(notes)), {"rewrites": _rewrites(notes)})
+    by_text = _by_text(notes)
+    summary = tuple(Note(kind, _summary(text, names)) for (kind, text), names in by_text.items())
+    kinds: tuple[NoteKind, ...] = ("done", "skipped")
+    facts = {key: {text: names for (kind, text), names in by_text.items() if kind == key} for key in kinds}
+    return Outcome(result, summary, dict(facts))
 
 
 def _feeds(model: ir.Model, context: Context) -> Iterator[Arrays]:
@@ -71,20 +76,16 @@ def _feeds(model: ir.Model, context: Context) -> Iterator[Arrays]:
         yield random_feeds(inputs, _BATCH, context.seed, sizes)
 
 
-def _rewrites(notes: Iterable[Note]) -> dict[str, list[str]]:
-    """Return the names of nodes and initializers by kind of rewrite."""
-    rewrites: dict[str, Any] = {}
+def _by_text(notes: Iterable[Note]) -> dict[tuple[NoteKind, str], list[str]]:
+    """Return the names of nodes and initializers by kind of remark."""
+    names: dict[tuple[NoteKind, str], list[str]] = {}
     for note in notes:
-        if note.kind == "done":
-            rewrites.setdefault(note.text, []).append(note.node or "")
-    return rewrites
+        names.setdefault((note.kind, note.text), []).extend([note.node] if note.node else [])
+    return names
 
 
-def _summarise(notes: Iterable[Note]) -> Iterator[Note]:
-    """Yield one note for each kind of rewrite, with its count, then the other notes as they are."""
-    notes = tuple(notes)
-    for text, names in _rewrites(notes).items():
-        shown = ", ".join(name for name in names[:_NAMES_IN_NOTE] if name)
-        more = f", and {len(names) - _NAMES_IN_NOTE} more" if len(names) > _NAMES_IN_NOTE else ""
-        yield Note("done", f"{text}: {len(names)}" + (f" ({shown}{more})" if shown else ""))
-    yield from (note for note in notes if note.kind != "done")
+def _summary(text: str, names: list[str]) -> str:
+    if not names:
+        return text
+    more = f" and {len(names) - _NAMES_IN_NOTE} more" if len(names) > _NAMES_IN_NOTE else ""
+    return f"{text}: {len(names)} ({', '.join(names[:_NAMES_IN_NOTE])}{more})"

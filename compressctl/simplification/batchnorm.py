@@ -45,7 +45,7 @@ def _into_layer_before(graph: ir.Graph, node: ir.Node, affine: Affine, facts: Fa
     if layer is None:
         return "it follows an input"
     if not is_only_use(affine.source, node):
-        return f"the output of {layer.name} has other users"
+        return "the output of the layer before it has other users"
     if is_op(layer, *BIASED):
         reason = scale_outputs(graph, layer, affine.scale, affine.shift)
         if reason is None:

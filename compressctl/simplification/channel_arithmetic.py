@@ -1,4 +1,6 @@
-"""Add, Sub, Mul and Div with one constant a channel become part of the Conv, ConvTranspose or Gemm before them.
+"""Add, Sub, Mul and Div with one constant a channel become part of the layer before them.
+
+That may be a Conv, ConvTranspose, Gemm, or a BatchNormalization that could not become part of its neighbours itself.
 
 Converters write biases and normalisations out as arithmetic.
 """
@@ -10,21 +12,24 @@ import onnx_ir as ir
 from compressctl.model.graph import is_only_use
 from compressctl.notes import Note, done, skipped
 from compressctl.simplification.affine import arithmetic
-from compressctl.simplification.edit import bypass, producer
+from compressctl.simplification.edit import bypass, is_op, producer
 from compressctl.simplification.facts import Facts
-from compressctl.simplification.layers import BIASED, scale_outputs
+from compressctl.simplification.layers import BIASED, scale_batch_norm, scale_outputs
+
+_LAYERS = (*BIASED, "BatchNormalization")
 
 
 def apply(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     graph, notes = model.graph, []
     for node in tuple(graph):
-        layer = next((above for value in node.inputs if (above := producer(value, *BIASED)) is not None), None)
+        layer = next((above for value in node.inputs if (above := producer(value, *_LAYERS)) is not None), None)
         rank = None if layer is None else facts.rank(layer.outputs[0])
         affine = None if rank is None else arithmetic(node, rank)
         if layer is None or affine is None or not is_only_use(layer.outputs[0], node):
             continue
-        reason = scale_outputs(graph, layer, affine.scale, affine.shift)
+        scale = scale_batch_norm if is_op(layer, "BatchNormalization") else scale_outputs
+        reason = scale(graph, layer, affine.scale, affine.shift)
         if reason is None:
             bypass(node, affine.source)
             notes.append(done(f"{node.op_type} by channel folded into {layer.op_type}", node.name))

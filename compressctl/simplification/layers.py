@@ -30,21 +30,40 @@ def scale_outputs(graph: ir.Graph, layer: ir.Node, scale: Vector, shift: Vector)
     """
     weight = _weight(layer)
     if weight is None:
-        return f"the weights of {layer.name} are not constant"
+        return "the weights of the layer are not stored constants"
     channels = output_channels(layer, weight)
     if scale.size not in (1, channels) or shift.size not in (1, channels):
-        return f"it has another number of channels than {layer.name}"
+        return "it has another number of channels than the layer"
     bias = _bias(layer, channels)
     if bias is None:
-        return f"the bias of {layer.name} is not constant, or not one number a channel"
+        return "the bias of the layer is not constant, or not one number a channel"
     per_channel = np.broadcast_to(scale, channels)
     new_weight = _round(weight * _along_outputs(layer, weight, per_channel), weight)
     new_bias = _round(bias * scale + shift, weight)
     if new_weight is None or new_bias is None:
-        return f"the weights of {layer.name} would overflow"
+        return "the weights of the layer would overflow"
     set_constant(graph, layer, 1, new_weight, _weight_name(layer))
     if is_op(layer, *BIASED) and (given(layer, 2) is not None or new_bias.any()):
         _set_bias(graph, layer, new_bias)
+    return None
+
+
+def scale_batch_norm(graph: ir.Graph, node: ir.Node, scale: Vector, shift: Vector) -> str | None:
+    """Make the outputs of a BatchNormalization scale * y + shift: gamma' = scale * gamma, beta' = scale * beta + shift.
+
+    Returns:
+        None, or why it was not done.
+    """
+    gamma, beta = constant(given(node, 1)), constant(given(node, 2))
+    if gamma is None or beta is None:
+        return "the parameters of the layer are not constant"
+    if scale.size not in (1, gamma.size):
+        return "it has another number of channels than the layer"
+    new_gamma, new_beta = _round(gamma * scale, gamma), _round(beta * scale + shift, beta)
+    if new_gamma is None or new_beta is None:
+        return "the parameters of the layer would overflow"
+    set_constant(graph, node, 1, new_gamma, f"{node.name}_scale")
+    set_constant(graph, node, 2, new_beta, f"{node.name}_bias")
     return None
 
 
@@ -56,15 +75,15 @@ def scale_inputs(graph: ir.Graph, layer: ir.Node, scale: Vector, shift: Vector) 
     """
     weight = _weight(layer)
     if weight is None:
-        return f"the weights of {layer.name} are not constant"
+        return "the weights of the layer are not stored constants"
     if layer.attributes.get_int("transA", 0):
-        return f"{layer.name} reads its input transposed"
+        return "the layer reads its input transposed"
     padded = any(layer.attributes.get_ints("pads", ())) or "SAME" in layer.attributes.get_string("auto_pad", "NOTSET")
     if padded and shift.any():
-        return f"{layer.name} pads its input with zeros"
+        return "the layer pads its input with zeros"
     bias = _bias(layer, output_channels(layer, weight))
     if bias is None:
-        return f"the bias of {layer.name} is not constant, or not one number a channel"
+        return "the bias of the layer is not constant, or not one number a channel"
     group = layer.attributes.get_int("group", 1)
     # [group, outputs of the group, inputs of the group, kernel]
     table = weight.astype(np.float64)
@@ -72,7 +91,7 @@ def scale_inputs(graph: ir.Graph, layer: ir.Node, scale: Vector, shift: Vector) 
         table = table.T
     table = table.reshape(group, table.shape[0] // group, table.shape[1], -1)
     if scale.size != group * table.shape[2]:
-        return f"it has another number of channels than {layer.name} reads"
+        return "it has another number of channels than the layer reads"
     alpha = layer.attributes.get_float("alpha", 1.0)
     extra = alpha * np.einsum("goik,gi->go", table, shift.reshape(group, -1)).reshape(-1)
     scaled = table * scale.reshape(group, 1, -1, 1)
@@ -80,7 +99,7 @@ def scale_inputs(graph: ir.Graph, layer: ir.Node, scale: Vector, shift: Vector) 
         scaled = scaled.reshape(weight.shape[::-1]).T
     new_weight, new_bias = _round(scaled.reshape(weight.shape), weight), _round(bias + extra, weight)
     if new_weight is None or new_bias is None:
-        return f"the weights of {layer.name} would overflow"
+        return "the weights of the layer would overflow"
     set_constant(graph, layer, 1, new_weight, _weight_name(layer))
     _set_bias(graph, layer, new_bias)
     return None

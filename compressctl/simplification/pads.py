@@ -47,7 +47,7 @@ def _fold(pad: ir.Node, layer: ir.Node, facts: Facts) -> str | None:
         return "its pads are not constants, or negative, or not of the spatial dimensions only"
     auto_pad = layer.attributes.get_string("auto_pad", "NOTSET")
     if auto_pad not in ("NOTSET", "VALID"):
-        return f"the padding of {layer.name} is automatic"
+        return "that pads automatically"
     own = layer.attributes.get_ints("pads", ()) if auto_pad == "NOTSET" else ()
     total = [a + b for a, b in zip(pads, own or [0] * len(pads), strict=True)]
     value = _value(pad)
@@ -60,7 +60,7 @@ def _fold(pad: ir.Node, layer: ir.Node, facts: Facts) -> str | None:
             return reason
         if is_op(layer, "AveragePool"):
             if any(own) and not layer.attributes.get_int("count_include_pad", 0):
-                return f"{layer.name} does not count its own padding"
+                return "that does not count its own padding"
             layer.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
     layer.attributes.pop("auto_pad", None)
     layer.attributes["pads"] = ir.AttrInt64s("pads", total)
@@ -94,13 +94,13 @@ def _pooling_problem(pad: ir.Node, layer: ir.Node, value: float | None, total: l
     """Return why `layer`, a pooling, cannot take over `pad`, or None."""
     kernel = layer.attributes.get_ints("kernel_shape", ())
     if layer.attributes.get_int("ceil_mode", 0) or any(d != 1 for d in layer.attributes.get_ints("dilations", ())):
-        return f"{layer.name} has dilations or rounds its output size up"
+        return "that has dilations or rounds its output size up"
     if any(size >= k for size, k in zip(total, (*kernel, *kernel), strict=True)):
-        return f"it is as wide as the window of {layer.name}"
+        return "it is as wide as the window"
     if is_op(layer, "AveragePool"):
         return None if value == 0 else "it does not pad with zeros"
     if not other_outputs_unused(layer):
-        return f"the indices of {layer.name} are used"
+        return "the indices of that are used"
     if value is not None and value <= np.finfo(np.float32).min:
         return None
     if value == 0 and _never_negative(pad.inputs[0], _DEPTH):

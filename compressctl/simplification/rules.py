@@ -20,6 +20,7 @@ from compressctl.simplification import (
     reshapes,
     shape_arithmetic,
     slices,
+    sums,
     transposes,
 )
 from compressctl.simplification.facts import Facts
@@ -38,6 +39,7 @@ RULES: dict[str, Rule] = {
     "batchnorm": batchnorm.apply,
     "channel_arithmetic": channel_arithmetic.apply,
     "pooling": pooling.apply,
+    "sums": sums.apply,
     "activations": activations.apply,
 }
 _MAX_ROUNDS = 50  # a chain as long as that takes a round a link; only a fault of ours would go on for ever
@@ -52,13 +54,16 @@ def apply_rules(model: ir.Model, names: Collection[str] = tuple(RULES)) -> list[
         a note for each rewrite, and for what the last round left alone, with its reason.
     """
     rewrites: list[Note] = []
+    dead = 0
     for _ in range(_MAX_ROUNDS):
-        rewrites += [done("unused node or initializer removed")] * remove_dead(model)
+        dead += remove_dead(model)
         facts = Facts(model)
         notes = [note for name, rule in RULES.items() if name in names for note in rule(model, facts)]
         rewrites += [note for note in notes if note.kind == "done"]
         if not any(note.kind == "done" for note in notes):
             break
+    if dead:
+        rewrites.append(done(f"unused nodes and initializers removed: {dead}"))
     if facts.problem is not None:
         notes.append(warning(f"shapes could not be inferred, so most rewrites were not tried: {facts.problem}"))
-    return [*rewrites, *notes]
+    return [*rewrites, *(note for note in notes if note.kind != "done")]

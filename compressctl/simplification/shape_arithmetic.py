@@ -1,7 +1,7 @@
 """Shapes that exporters compute at run time become constants.
 
 - A small integer tensor whose elements are all known (Gather a fixed dimension from a Shape) becomes an initializer.
-- The target of a Reshape becomes a constant: 0 for a dimension that stays where it is, -1 for the one that is left.
+- The target of a Reshape becomes a constant: 0 for a dimension that stays where it is, -1 for one that is left then.
 - The target of an Expand becomes a constant: 1 for a dimension that the input has already.
 """
 
@@ -61,7 +61,7 @@ def _rest_is_equal(elements: Sequence[Dim], shape: Sequence[Dim], place: int) ->
     if place >= len(shape):
         return False
     rest = [[*dims[:place], *dims[place + 1 :]] for dims in (tuple(shape), tuple(elements))]
-    if None in rest[0] or 0 in rest[1]:
+    if None in rest[0] or None in rest[1] or 0 in rest[1]:
         return False
     products = [math.prod(dim for dim in dims if isinstance(dim, int)) for dims in rest]
     symbols = [sorted(dim for dim in dims if isinstance(dim, str)) for dims in rest]
@@ -69,11 +69,20 @@ def _rest_is_equal(elements: Sequence[Dim], shape: Sequence[Dim], place: int) ->
 
 
 def _fix_reshape(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
-    elements = facts.contents(node.inputs[1]) if len(node.inputs) > 1 else None
-    zeros_copy = not node.attributes.get_int("allowzero", 0)
-    if elements is None or constant(node.inputs[1]) is not None or not zeros_copy:
+    elements, shape = facts.contents(node.inputs[1]), facts.shape(node.inputs[0])
+    zero_is_zero: int = node.attributes.get_int("allowzero", 0)
+    if elements is None or zero_is_zero:
         return False
-    target = reshape_target(list(elements), facts.shape(node.inputs[0]))
+    known = constant(node.inputs[1])
+    if known is None:
+        target = reshape_target(list(elements), shape)
+    elif -1 in known and shape is not None:  # 0 instead of -1 tells shape inference more
+        exact = [shape[i] if size == 0 else None if size == -1 else int(size) for i, size in enumerate(known)]
+        place = int(np.flatnonzero(known == -1)[0])
+        copies = _rest_is_equal(exact, shape, place)
+        target = [0 if i == place else int(size) for i, size in enumerate(known)] if copies else None
+    else:
+        target = None
     if target is None:
         return False
     node.replace_input_with(1, initializer(graph, f"{node.name}_shape", np.array(target, np.int64)))

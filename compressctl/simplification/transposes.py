@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.graph import constant, initializer
+from compressctl.model.graph import constant, initializer, is_only_use
 from compressctl.notes import Note, done
 from compressctl.simplification.edit import add_after, bypass, given, is_op, producer
 from compressctl.simplification.facts import Facts
@@ -22,6 +22,7 @@ _UNARY = {
     "Neg", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu",
 }  # fmt: skip
 _BROADCAST = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu"}
+_DEPTH = 4  # nodes between a Transpose and the place where several meet
 _PERMUTABLE = _UNARY | _BROADCAST | {"Pad", "Concat"}
 
 
@@ -89,28 +90,34 @@ def _data_input(node: ir.Node, index: int) -> bool:
 
 def _moved_perm(node: ir.Node, facts: Facts) -> Perm | None:
     """Return the permutation that can move through `node`: all its data inputs bring it, or are constants."""
-    perms = set()
-    for index, value in enumerate(node.inputs):
-        above = producer(value, "Transpose")
-        if above is not None and _data_input(node, index):
-            perms.add(_perm(above, facts))
-        elif value is not None and (node.op_type == "Concat" or constant(value) is None):
-            return None
+    above = (producer(value, "Transpose") for index, value in enumerate(node.inputs) if _data_input(node, index))
+    perms = {_perm(transpose, facts) for transpose in above if transpose is not None}
     perm = perms.pop() if len(perms) == 1 else None
-    if perm is None:
+    if perm is None or (node.op_type == "Pad" and given(node, 3) is not None):
         return None
-    for value in node.inputs:
-        array = constant(value)
-        if array is not None and array.ndim > len(perm):
-            return None  # the constant raises the rank
-    if node.op_type == "Pad" and (given(node, 3) is not None or given(node, 1) is None):
-        return None
-    return perm
+    return perm if all(_comes_along(node, index, perm, facts, depth=1) for index in range(len(node.inputs))) else None
 
 
-def _pays(node: ir.Node, perm: Perm, facts: Facts) -> bool:
+def _comes_along(node: ir.Node, index: int, perm: Perm, facts: Facts, depth: int) -> bool:
+    """Whether `perm` can move below `node` for all that this input minds, after at most `depth` moves above it."""
+    value = node.inputs[index]
+    array = constant(value)
+    if value is None or array is not None:
+        return array is None or (node.op_type != "Concat" and array.ndim <= len(perm))
+    above = value.producer()
+    if depth == 0 or above is None or not _data_input(node, index):
+        return False
+    if is_op(above, "Transpose"):
+        return _perm(above, facts) == perm
+    return is_op(above, *_PERMUTABLE) and all(
+        _comes_along(above, position, perm, facts, depth - 1) for position in range(len(above.inputs))
+    )
+
+
+def _pays(node: ir.Node, perm: Perm, facts: Facts, arriving: int = 0) -> bool:
     """Whether a Transpose below `node` cancels with another, or is one instead of several."""
-    if sum(producer(value, "Transpose") is not None for value in node.inputs) > 1:
+    above = {producer(value, "Transpose") for value in node.inputs}
+    if arriving + sum(one is not None and is_only_use(one.outputs[0], node) for one in above) > 1:
         return True
     for user in node.outputs[0].consumers():
         if user.graph is not node.graph:
@@ -120,8 +127,8 @@ def _pays(node: ir.Node, perm: Perm, facts: Facts) -> bool:
             if [perm[axis] for axis in second] == list(range(len(perm))):
                 return True
         elif is_op(user, *_PERMUTABLE):
-            others = [value for value in user.inputs if value is not node.outputs[0] and value is not None]
-            ready = all(constant(value) is not None or producer(value, "Transpose") is not None for value in others)
-            if ready and _pays(user, perm, facts):
+            others = [index for index, value in enumerate(user.inputs) if value is not node.outputs[0]]
+            ready = all(_comes_along(user, index, perm, facts, _DEPTH) for index in others)
+            if ready and _pays(user, perm, facts, arriving=1):
                 return True
     return False
