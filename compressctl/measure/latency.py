@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import geometric_mean
 from time import perf_counter
 from typing import Any
 
@@ -127,7 +128,7 @@ def _interleave(paths: Sequence[Path], feeds: Feeds, threads: int, seconds: floa
         while number < sets:
             started = perf_counter()
             sessions = _open(paths, timings, threads, reverse=number % 2 == 1)
-            runs = math.ceil(BURST / min(_warm_up(session, feeds) for session in sessions))
+            runs = math.ceil(BURST / geometric_mean([_warm_up(session, feeds) for session in sessions]))
             if number == 0:  # the first set shows what a set costs before its rounds, and so how many there can be
                 ready = perf_counter() - started
                 sets = min(max(int(seconds / 2 / ready), SETS[0]), SETS[1])

@@ -39,5 +39,5 @@ def test_fifty_mebibytes_of_weights_take_as_much_memory(tmp_path) -> None:
 
 
 def test_feeds_that_do_not_fit(tmp_path) -> None:
-    with pytest.raises(DataError, match="input 'i' of .* is fed int32"):
+    with pytest.raises(DataError, match=r"input 'i' of .* is fed int32"):
         peak_memory(table(tmp_path / "model.onnx", 1), {"i": np.arange(4, dtype=np.int32)})

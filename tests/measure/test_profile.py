@@ -19,7 +19,8 @@ def saved(path, body: str, **weights: np.ndarray):
 
 
 BRANCHES = """g (float[N,64] x, bool c) => (float[N,64] y) { y = If(c) <
-    then_branch = t () => (float[N,64] a) { r = Sin(x) a = Exp(r) }, else_branch = e () => (float[N,64] b) { b = Tan(x) }> }"""
+    then_branch = t () => (float[N,64] a) { r = Sin(x) a = Exp(r) },
+    else_branch = e () => (float[N,64] b) { b = Tan(x) }> }"""
 
 
 def test_the_slow_node_is_found_and_shares_sum_to_one(tmp_path) -> None:

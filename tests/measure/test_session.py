@@ -124,7 +124,7 @@ def test_a_missing_file_is_named(tmp_path) -> None:
 
 def test_a_failing_node_is_named_quietly(capfd) -> None:
     opened = session("g (float[N] x) => (float[2,7] y) <int64[2] s = {2, 7}> { [bend] y = Reshape(x, s) }")
-    with pytest.raises(ModelError, match="Reshape 'bend': .*cannot be reshaped") as raised:
+    with pytest.raises(ModelError, match=r"Reshape 'bend': .*cannot be reshaped") as raised:
         opened.run({"x": X[0]})
     assert_clean(raised.value)
     assert capfd.readouterr() == ("", "")
