@@ -88,7 +88,8 @@ def replace_node(
             new_nodes.append(ir.node("Identity", [new]))
             new = new_nodes[-1].outputs[0]
         name, old.name = old.name, None
-        new.name, new.type, new.shape = name, new.type or old.type, new.shape or old.shape
+        new.name, new.type = name, new.type or old.type
+        new.shape = old.shape if new.shape is None else new.shape
         old.replace_all_uses_with(new, replace_graph_outputs=True)
     _give_names(graph, new_nodes)
     graph.insert_before(node, new_nodes)

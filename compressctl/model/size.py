@@ -34,7 +34,7 @@ class LayerSize:
     Attributes:
         node: its name.
         op: its operator.
-        shape: of its first output, with the model's symbolic names.
+        shape: of its first output, with symbolic names where the model has them, else at the sizes counted with.
         parameters: elements of the weights it is the first to use.
         nonzeros: how many of them stand for a value other than zero.
         bytes: of all stored tensors it is the first to use.
@@ -103,8 +103,8 @@ def count(model: ir.Model, dims: Mapping[str, int] | None = None, *, path: Path 
     rows = []
     for node in model.graph:
         sizes = np.array([_size(value, tensor) for value, tensor in stored.get(node, ())], np.int64).reshape(-1, 3)
-        output = node.outputs[0].shape if node.outputs else None
-        shape: tuple[Dim, ...] = tuple(dim if isinstance(dim, int) else dim.value for dim in output or ())
+        output = node.outputs[0]
+        shape = shapes.get(output.name or "", ()) if output.shape is None else _symbolic(output.shape)
         work = macs(node, lambda value: None if value is None else shapes.get(value.name or ""))
         parameters, nonzeros, stored_bytes = map(int, sizes.sum(axis=0))
         rows.append(LayerSize(node.name or "", node.op_type, shape, parameters, nonzeros, stored_bytes, work))
@@ -118,6 +118,10 @@ def count(model: ir.Model, dims: Mapping[str, int] | None = None, *, path: Path 
         dims=tuple(sorted(used.items())),
         uncounted=tuple(row.node for row in rows if row.macs is None),
     )
+
+
+def _symbolic(shape: ir.Shape) -> tuple[Dim, ...]:
+    return tuple(dim if isinstance(dim, int) else dim.value for dim in shape)
 
 
 def _stored_by_node(model: ir.Model) -> dict[ir.Node | None, list[tuple[ir.Value, ir.TensorProtocol]]]:

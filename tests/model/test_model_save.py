@@ -1,0 +1,226 @@
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from texts import BRANCHES, CNN, answer, cnn_weights, image, ir_model, run
+
+from compressctl.errors import OutputError, PassError
+from compressctl.model.load import load_model
+from compressctl.model.provenance import Provenance, stamp
+from compressctl.model.save import check_writable, save_model, serialize
+
+OURS = Provenance("abc", '{"scheme":"int8"}', {"onnx": "1.17"}, ("simplify", "quantize"))
+
+
+@pytest.fixture
+def cnn() -> ir.Model:
+    return ir_model(CNN, **cnn_weights())
+
+
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """Let the operating system refuse to write files beyond `limit` bytes, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def interrupting(model: ir.Model, name: str) -> None:
+    """Make the tensor `name` raise KeyboardInterrupt as soon as somebody reads its data."""
+    value = model.graph.initializers[name]
+
+    def interrupt() -> ir.TensorProtocol:
+        raise KeyboardInterrupt
+
+    value.const_value = ir.LazyTensor(interrupt, value.const_value.dtype, shape=value.const_value.shape, name=name)
+
+
+@pytest.mark.parametrize("limit", [10**9, 100], ids=["embedded", "external"])
+def test_what_is_saved_computes_the_same(limit: int, cnn: ir.Model, tmp_path: Path) -> None:
+    files = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=limit)
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    np.testing.assert_array_equal(run(files[0], image=image())[0], answer(cnn, image=image())[0])
+
+
+@pytest.mark.parametrize("limit", [10**9, 100], ids=["embedded", "external"])
+def test_equal_graphs_give_equal_bytes(limit: int, cnn: ir.Model, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        save_model(cnn.clone(), tmp_path / name / "m.onnx", overwrite=False, embed_limit=limit)
+    for file in (tmp_path / "a").iterdir():
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+
+
+def test_external_data_begin_on_pages_and_small_tensors_stay_inside(cnn: ir.Model, tmp_path: Path) -> None:
+    path, data = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=100)
+    assert data.name == "m.onnx.data"
+    tensors = {tensor.name: tensor for tensor in onnx.load(path, load_external_data=False).graph.initializer}
+    entries = {entry.key: entry.value for entry in tensors["kernel"].external_data}
+    assert entries["location"] == "m.onnx.data"
+    assert int(entries["offset"]) % 4096 == 0
+    stored = np.fromfile(data, np.float32, 16 * 27, offset=int(entries["offset"]))
+    np.testing.assert_array_equal(stored, cnn_weights()["kernel"].ravel())
+    assert len(tensors["bias"].raw_data) == 64
+
+
+def test_external_data_are_written_again_beside_the_output(cnn: ir.Model, tmp_path: Path) -> None:
+    first = save_model(cnn, tmp_path / "a.onnx", overwrite=False, embed_limit=100)
+    loaded = load_model(first[0]).model
+    second = save_model(loaded, tmp_path / "b.onnx", overwrite=False, embed_limit=100)
+    whole = save_model(loaded, tmp_path / "c.onnx", overwrite=False)
+    for file in first:
+        file.unlink()
+    expected = answer(cnn, image=image())[0]
+    np.testing.assert_array_equal(run(second[0], image=image())[0], expected)
+    np.testing.assert_array_equal(run(whole[0], image=image())[0], expected)
+
+
+def test_the_model_is_not_changed(cnn: ir.Model, tmp_path: Path) -> None:
+    tensors = {name: value.const_value for name, value in cnn.graph.initializers.items()}
+    before = serialize(cnn, tmp_path)
+    save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=100)
+    assert serialize(cnn, tmp_path) == before
+    assert all(value.const_value is tensors[name] for name, value in cnn.graph.initializers.items())
+
+
+def test_serialize_gives_bytes_or_a_file(cnn: ir.Model, tmp_path: Path) -> None:
+    assert isinstance(serialize(cnn, tmp_path), bytes)
+    assert not list(tmp_path.iterdir())
+    paths = [serialize(cnn, tmp_path, embed_limit=100) for _ in range(2)]
+    assert paths[0] != paths[1]
+    for path in paths:
+        np.testing.assert_array_equal(run(path, image=image())[0], answer(cnn, image=image())[0])
+
+
+@pytest.mark.parametrize(("dtype", "version"), [("float32", 8), ("int4", 10), ("float8_e5m2", 9), ("int2", 13)])
+def test_the_ir_version_is_the_least_that_the_types_need(dtype: str, version: int, tmp_path: Path) -> None:
+    import ml_dtypes
+
+    model = ir_model("""<ir_version: 8, opset_import: ["" : 17]> m (float[2] x) => (float[2] y) { y = Relu (x) }""")
+    array = np.ones(2).astype(getattr(ml_dtypes, dtype, dtype))
+    model.graph.register_initializer(ir.Value(name="w", const_value=ir.tensor(array, name="w")))
+    assert onnx.load(save_model(model, tmp_path / "m.onnx", overwrite=False)[0]).ir_version == version
+
+
+# Failures
+
+
+def test_a_file_is_only_replaced_on_demand(cnn: ir.Model, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"precious")
+    with pytest.raises(OutputError, match=r"m\.onnx exists already \(--force replaces it\)"):
+        save_model(cnn, path, overwrite=False)
+    assert path.read_bytes() == b"precious"
+    save_model(cnn, path, overwrite=True)
+    onnx.checker.check_model(path)
+
+
+@pytest.mark.parametrize("limit", [10**9, 100], ids=["embedded", "external"])
+def test_a_full_disk_leaves_everything_as_it_was(limit: int, cnn: ir.Model, tmp_path: Path) -> None:
+    files = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=limit)
+    before = {file: file.read_bytes() for file in files}
+    changed = ir_model(CNN, **cnn_weights(seed=1))
+    with full_disk(1000), pytest.raises(OutputError, match=r"cannot write .*m\.onnx: File too large"):
+        save_model(changed, tmp_path / "m.onnx", overwrite=True, embed_limit=limit)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("limit", [10**9, 100], ids=["embedded", "external"])
+def test_an_interrupt_leaves_everything_as_it_was(limit: int, cnn: ir.Model, tmp_path: Path) -> None:
+    files = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=limit)
+    before = {file: file.read_bytes() for file in files}
+    interrupting(cnn, "kernel")
+    with pytest.raises(KeyboardInterrupt):
+        save_model(cnn, tmp_path / "m.onnx", overwrite=True, embed_limit=limit)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_old_data_come_back_where_the_model_cannot_be_replaced(cnn: ir.Model, tmp_path: Path) -> None:
+    path, data = tmp_path / "m.onnx", tmp_path / "m.onnx.data"
+    path.mkdir()  # a folder cannot be replaced by a file
+    data.write_bytes(b"precious")
+    with pytest.raises(OutputError, match="cannot write"):
+        save_model(cnn, path, overwrite=True, embed_limit=100)
+    assert data.read_bytes() == b"precious"
+    data.unlink()
+    with pytest.raises(OutputError, match="cannot write"):
+        save_model(cnn, path, overwrite=True, embed_limit=100)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_invalid_graph_is_not_written(cnn: ir.Model, tmp_path: Path) -> None:
+    cnn.graph[0].attributes["frobnicate"] = ir.AttrInt64("frobnicate", 1)
+    with pytest.raises(PassError, match=r"m\.onnx fails onnx's check: node 'conv': Unrecognized attribute: frobnicate"):
+        save_model(cnn, tmp_path / "m.onnx", overwrite=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_weights_of_the_input_are_never_overwritten(cnn: ir.Model, tmp_path: Path) -> None:
+    path, data = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=100)
+    loaded = load_model(path).model
+    before = data.read_bytes()
+    with pytest.raises(OutputError, match="holds the weights of the input model"):
+        save_model(loaded, path, overwrite=True, embed_limit=100)
+    assert data.read_bytes() == before
+
+
+def test_a_missing_folder(cnn: ir.Model, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot write .*: No such file or directory"):
+        save_model(cnn, tmp_path / "none" / "m.onnx", overwrite=False)
+
+
+# Early refusal
+
+
+def test_a_free_name_can_be_written(tmp_path: Path) -> None:
+    check_writable(tmp_path / "m.onnx", force=False, provenance=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("m.bin", "does not end in .onnx"),
+        ("folder.onnx", "is a directory"),
+        ("none/m.onnx", "does not exist"),
+        ("file/m.onnx", "does not exist"),
+        ("input.onnx", "is the input model itself"),
+        ("link.onnx", "is the input model itself"),
+    ],
+)
+def test_names_that_cannot_be_written(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "input.onnx").touch()
+    (tmp_path / "link.onnx").symlink_to("input.onnx")
+    with pytest.raises(OutputError, match=message):
+        check_writable(tmp_path / name, force=True, provenance=OURS, source=tmp_path / "input.onnx")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="cannot be written"):
+        check_writable(tmp_path / "m.onnx", force=True, provenance=None)
+
+
+def test_only_our_own_earlier_output_is_replaced_without_force(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    model = ir_model(BRANCHES)
+    stamp(model, OURS)
+    save_model(model, path, overwrite=False)
+    check_writable(path, force=False, provenance=OURS)
+    later = Provenance(OURS.input_sha256, OURS.recipe, {"onnx": "2.0"}, ())
+    check_writable(path, force=False, provenance=later)
+    for other in (None, Provenance("def", OURS.recipe, {}, ()), Provenance("abc", "{}", {}, ())):
+        with pytest.raises(OutputError, match="exists, and is no earlier output of this recipe"):
+            check_writable(path, force=False, provenance=other)
+        check_writable(path, force=True, provenance=other)
