@@ -25,7 +25,7 @@ class Config(PassConfig):
 
     type: Literal["smooth_quant"] = "smooth_quant"
     alpha: float = Field(default=0.5, ge=0, le=1)
-    """How much of the difficulty moves from activations into weights: 0 none, 1 all of it."""
+    """Share of the difficulty that moves from activations into weights: 0.5 splits it evenly, 1 moves all of it."""
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
