@@ -1,0 +1,188 @@
+"""A TorchScript file in, an ONNX model out, and the means to prove that they agree."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import sys
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir as ir
+
+from compressctl.errors import MissingExtraError, ModelError
+from compressctl.model import read
+from compressctl.model.torchscript.checks import Check
+from compressctl.notes import Note, done, warning
+from compressctl.tensorspec import TensorSpec
+
+if TYPE_CHECKING:
+    import torch
+
+    from compressctl.model.torchscript.interface import Argument, Axes
+
+# Sizes of the batch and of other dynamic dimensions, for the example and for two checks. torch.export takes 0 and 1 for
+# constants; 32 survives five halvings by strided layers.
+_SIZES = ((2, 32), (1, 32), (3, 64))
+
+
+def convert(
+    path: Path, inputs: Mapping[str, TensorSpec], workdir: Path
+) -> tuple[ir.Model, tuple[Note, ...], tuple[Check, ...]]:
+    """Convert a TorchScript file to an ONNX model in memory.
+
+    Args:
+        path: a file of `torch.jit.save`.
+        inputs: a spec for each tensor that forward takes, by name where all names are forward's own, else in its order.
+            The first dimension is the batch, and dynamic, as are named and unknown (`?`) dimensions.
+        workdir: an existing folder for temporary files; the model needs none of them.
+
+    Returns:
+        the model, what the user should know, and two batches for `verify_checks`, which the caller runs in onnxruntime.
+
+    Raises:
+        MissingExtraError: torch or onnxscript is not installed.
+        UsageError: the inputs are not what forward takes.
+        ModelError: the file is damaged, no TorchScript, saved in training mode, or cannot be expressed in ONNX.
+    """
+    if not read.is_torchscript(path):
+        raise ModelError(f"{path} is not TorchScript", "make it with torch.jit.script or torch.jit.trace, and save it")
+    with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums
+        if (member := archive.testzip()) is not None:
+            raise ModelError(f"{path} is damaged: its member {member} does not match its checksum")
+    try:
+        import onnxscript  # noqa: F401  # torch.onnx needs it
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("TorchScript input", "torch") from error
+    with _quiet(), torch.no_grad():
+        from compressctl.model.torchscript.interface import bind
+
+        try:
+            script = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ModelError(f"{path} cannot be read as TorchScript: {_reason(error)}") from error
+        notes = _enter_inference(script, path)
+        arguments = bind(script, inputs, path)
+        model, more, checks = _export(script, arguments, path, workdir)
+    return model, (*notes, *more), checks
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence torch's warnings, log lines and prints; what matters is raised, and reported from there."""
+    disabled = logging.root.manager.disable
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(stream) for stream in (1, 2)]
+    with warnings.catch_warnings(), Path(os.devnull).open("w") as null:
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            for stream in (1, 2):  # torch's C++ code prints whole graphs
+                os.dup2(null.fileno(), stream)
+            with contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
+                yield
+        finally:
+            for stream, original in zip((1, 2), saved, strict=True):
+                os.dup2(original, stream)
+                os.close(original)
+            logging.disable(disabled)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the one line of torch's message that says what went wrong; TorchScript puts it below its traceback."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception): ", line)]
+    line = raised[-1] if raised else lines[0] if lines else type(error).__name__
+    return line.partition(" For more information")[0]
+
+
+def _enter_inference(script: torch.jit.ScriptModule, path: Path) -> list[Note]:
+    """Put the module into inference mode; refuse one whose graph says otherwise."""
+    from compressctl.model.torchscript.interpreter import all_nodes
+
+    saved_in_training = script.training
+    script.eval()
+    for node in all_nodes(script.inlined_graph):
+        if node.kind().startswith("aten::") and _trains(node):
+            raise ModelError(
+                f"{path} was saved in training mode: {node.kind().removeprefix('aten::')} is part of its graph",
+                "call .eval() on the module before torch.jit.trace",
+            )
+    return [warning("saved in training mode; converted in inference mode", str(path))] if saved_in_training else []
+
+
+def _trains(node: Any) -> bool:
+    """Return whether a node's train flag is a constant True, and its dropout rate, where it has one, not 0."""
+    import torch
+
+    if "train" not in node.schema():
+        return False
+    declared = torch._C.parse_schema(node.schema()).arguments
+    values = {argument.name: value.toIValue() for argument, value in zip(declared, node.inputs(), strict=True)}
+    rate = values.get("p", values.get("dropout", 1.0))  # None where it is computed
+    return values.get("train", values.get("training")) is True and rate is not None and rate > 0
+
+
+def _export(
+    script: torch.jit.ScriptModule, arguments: tuple[Argument, ...], path: Path, workdir: Path
+) -> tuple[ir.Model, list[Note], tuple[Check, ...]]:
+    """Export with a dynamic batch, or where that cannot be, with the batch that the specs give."""
+    import torch
+
+    from compressctl.model.torchscript.export import Task, export_interpreted, export_scripted
+    from compressctl.model.torchscript.interface import dynamic_axes
+
+    specs = [argument.spec for argument in arguments if argument.spec]
+    given = " ".join(map(str, specs))
+    reasons: list[str] = []
+    for batch in (True, False):
+        axes = tuple(dynamic_axes(spec, batch=batch) for spec in specs)
+        try:
+            samples = tuple(_run(script, arguments, axes, *sizes) for sizes in _SIZES)
+        except (RuntimeError, ValueError, TypeError, torch.jit.Error) as error:
+            if not batch:
+                raise ModelError(f"{path} does not run on {given}: {_reason(error)}", "check --input") from error
+            reasons.append(_reason(error))
+            continue
+        task = Task(path, script, arguments, axes, samples, workdir)
+        for export in (export_interpreted, export_scripted):
+            try:
+                model = export(task)
+            except Exception as error:  # noqa: BLE001  # torch's exporters raise whatever goes wrong inside them
+                reasons.append(_reason(error))
+                continue
+            notes = []
+            if not batch:
+                notes.append(warning(f"the batch size is fixed as given: {reasons[0]}", str(path)))
+            if export is export_scripted:
+                notes.append(
+                    done(f"converted by torch's older exporter, since torch.export says: {reasons[-1]}", str(path))
+                )
+            return model, notes, samples[1:]
+    raise ModelError(f"{path} cannot be converted to ONNX with {given}: {reasons[0]}", "export it to ONNX from Python")
+
+
+def _run(
+    script: torch.jit.ScriptModule, arguments: Sequence[Argument], axes: Sequence[Axes], batch: int, size: int
+) -> Check:
+    """Run the module on random inputs with dynamic dimensions of `batch` and `size`."""
+    import torch
+
+    from compressctl.model.torchscript.interface import call, random_feeds
+
+    specs = [argument.spec for argument in arguments if argument.spec]
+    feeds = random_feeds(specs, axes, batch, size, seed=batch)
+    with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # it would profile and compile what runs three times
+        outputs = call(script, arguments, [torch.from_numpy(array) for array in feeds.values()])
+    if not outputs:
+        raise ValueError("forward returns no tensor")
+    return Check(feeds, {name: tensor.numpy() for name, tensor in outputs.items()})

@@ -1,0 +1,110 @@
+"""What goes into a ScriptModule and comes out of it: arguments, dynamic dimensions, random inputs, output names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from compressctl.errors import ModelError, UsageError
+from compressctl.tensorspec import TensorSpec
+
+Arrays = dict[str, NDArray[Any]]
+Axes = dict[int, str]  # the dynamic dimensions of one tensor: axis -> name
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of forward: a model input, or None and the default value that takes its place."""
+
+    spec: TensorSpec | None
+    default: Any = None
+
+
+def bind(script: torch.jit.ScriptModule, inputs: Mapping[str, TensorSpec], path: Path) -> tuple[Argument, ...]:
+    """Match specs with forward's arguments: by name where all names are forward's own, else in its order.
+
+    Raises:
+        UsageError: they do not match; the message says what forward takes.
+        ModelError: forward takes something that is no tensor and has no default.
+    """
+    declared = script.forward.schema.arguments[1:]  # type: ignore[attr-defined]
+    tensors = [a.name for a in declared if str(a.type) in ("Tensor", "Optional[Tensor]")]
+    required = [a.name for a in declared if not a.has_default_value()]
+    takes = ", ".join(f"{a.name}: {a.type}" + ("" if a.name in required else f" = {a.default_value}") for a in declared)
+    if not set(required).issubset(tensors):
+        raise ModelError(
+            f"{path}: forward({takes}) takes more than tensors", "wrap the module in one that takes tensors"
+        )
+    if not set(inputs).issubset(tensors):
+        inputs = dict(zip(tensors, inputs.values(), strict=False)) if len(inputs) <= len(tensors) else {}
+    if not inputs or not inputs.keys() >= set(required):
+        example = " ".join(f"--input {name}:1x3x32x32" for name in required)
+        raise UsageError(
+            f"{path}: the inputs do not fit forward({takes})", f"give the shape of each, such as {example}"
+        )
+    return tuple(Argument(inputs.get(a.name), None if a.name in inputs else a.default_value) for a in declared)
+
+
+def dynamic_axes(spec: TensorSpec, *, batch: bool) -> Axes:
+    """Return an input's named and unknown dimensions; with `batch`, the first too where the spec gives its size."""
+    axes = {axis: dim or f"{spec.name}_{axis}" for axis, dim in enumerate(spec.shape) if not isinstance(dim, int)}
+    if spec.shape and (spec.shape[0] is None or (batch and isinstance(spec.shape[0], int))):
+        axes[0] = "batch"
+    return {axis: re.sub(r"\W", "_", name) for axis, name in sorted(axes.items())}
+
+
+def random_feeds(specs: Sequence[TensorSpec], axes: Sequence[Axes], batch: int, size: int, seed: int) -> Arrays:
+    """Return random inputs: standard normal, and for integers 0 or 1, which are valid as ids, as types and as masks.
+
+    Args:
+        specs: the inputs.
+        axes: their dynamic dimensions.
+        batch: the size of dynamic dimensions that are some input's first.
+        size: the size of all other dynamic dimensions.
+        seed: of the random numbers.
+    """
+    random = np.random.default_rng(seed)
+    batches = {names[0] for names in axes if 0 in names}
+    feeds: Arrays = {}
+    for spec, names in zip(specs, axes, strict=True):
+        dims = [batch if names.get(i) in batches else size if i in names else dim for i, dim in enumerate(spec.shape)]
+        shape = [dim for dim in dims if isinstance(dim, int)]
+        values = random.standard_normal(shape) if spec.dtype.startswith("float") else random.integers(0, 2, shape)
+        feeds[spec.name] = np.asarray(values, dtype=spec.dtype)
+    return feeds
+
+
+def call(function: Callable[..., Any], arguments: Sequence[Argument], tensors: Sequence[Any]) -> dict[str, Any]:
+    """Call forward with `tensors` for the inputs among `arguments`; return the tensors it returns, by output name."""
+    given = iter(tensors)
+    result = function(*(next(given) if argument.spec else argument.default for argument in arguments))
+    taken = {argument.spec.name for argument in arguments if argument.spec}
+    outputs: dict[str, Any] = {}
+    for name, tensor in leaves(result):
+        base, index = name or "output", 0
+        while (unique := f"{base}_{index}" if index else base) in taken:
+            index += 1
+        taken.add(unique)
+        outputs[unique] = tensor
+    return outputs
+
+
+def leaves(value: Any, name: str | None = None) -> list[tuple[str | None, Any]]:
+    """Flatten what forward returns into (name or None, tensor); names come from dicts and named tuples."""
+    if isinstance(value, torch.Tensor):
+        return [(name, value)]
+    children: list[tuple[str | None, Any]] = []
+    if isinstance(value, dict):
+        children = [(str(key), item) for key, item in value.items()]
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        children = list(zip(value._fields, value, strict=True))
+    elif isinstance(value, (tuple, list)):
+        children = [(name, item) for item in value]
+    return [leaf for key, item in children for leaf in leaves(item, key)]
