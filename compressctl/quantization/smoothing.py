@@ -115,11 +115,8 @@ def _absorbers(value: ir.Value) -> tuple[tuple[ir.Node, int], ...]:
     if node.op_type in _NORMALIZATIONS:
         vectors = tuple((node, index) for index in range(1, len(node.inputs)) if node.inputs[index] is not None)
         rank = value.shape.rank() if value.shape is not None else 0
-        return (
-            vectors
-            if node.attributes.get_int("axis", -1) in (-1, rank - 1) and all(_is_vector(*vector) for vector in vectors)
-            else ()
-        )
+        last = node.attributes.get_int("axis", -1) in (-1, rank - 1)
+        return vectors if last and all(_is_vector(*vector) for vector in vectors) else ()
     if node.op_type == "Mul":
         return next((((node, index),) for index in (0, 1) if _is_vector(node, index)), ())
     if node.op_type == "Add":  # of a normalisation written out: Add(Mul(x, weight), bias)
