@@ -7,7 +7,7 @@ A body of If, Loop or Scan may use ("capture") values of the graph around it. on
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, count
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+_HOLDERS = frozenset({"If", "Loop", "Scan", "SequenceMap"})  # the standard operators that hold bodies
 
 
 def constant(value: ir.Value | None) -> Array | None:
@@ -51,7 +52,7 @@ def initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
 
 def unique_name(graph: ir.Graph, base: str) -> str:
     """Return `base`, or `base_1`, `base_2`, …: the first that no value of `graph` or of a body inside it bears."""
-    taken = {value.name for value in _values(graph)}
+    taken = _value_names(graph)
     return base if base not in taken else next(name for i in count(1) if (name := f"{base}_{i}") not in taken)
 
 
@@ -144,6 +145,8 @@ def ensure_opset(model: ir.Model, domain: str, version: int) -> None:
 
 
 def _named_bodies(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
+    if not node.domain and node.op_type not in _HOLDERS:  # most nodes; their attributes are slow to go through
+        return
     for name, attribute in node.attributes.items():
         if attribute.type == ir.AttributeType.GRAPH:
             yield name, attribute.as_graph()
@@ -151,19 +154,22 @@ def _named_bodies(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
             yield from ((name, body) for body in attribute.as_graphs())
 
 
-def _values(graph: ir.Graph) -> Iterator[ir.Value]:
-    """Yield every value that `graph` and the bodies inside it define."""
-    yield from chain(graph.inputs, graph.initializers.values())
+def _value_names(graph: ir.Graph) -> set[str | None]:
+    """Return the names of all values that `graph` and the bodies inside it define."""
+    names = {value.name for value in graph.inputs}
+    names.update(graph.initializers)
     for node in graph:
-        yield from node.outputs
+        for output in node.outputs:
+            names.add(output.name)
         for body in bodies(node):
-            yield from _values(body)
+            names |= _value_names(body)
+    return names
 
 
 def _give_names(graph: ir.Graph, new_nodes: Iterable[ir.Node]) -> None:
     """Name the nameless among `new_nodes` and their outputs; rename those whose name is taken."""
-    nodes = {node.name for node in graph.all_nodes()}
-    values = {value.name for value in _values(graph)}
+    nodes = {node.name for inner in (graph, *(body for _, _, body in walk_subgraphs(graph))) for node in inner}
+    values = _value_names(graph)
     for node in new_nodes:
         node.name = _free(node.name or node.op_type, nodes)
         for output in node.outputs:
