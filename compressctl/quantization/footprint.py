@@ -31,13 +31,14 @@ def node_bytes(nodes: Iterable[ir.Node]) -> int:
 
 
 def tensor_bytes(name: str | None, dtype: ir.DataType, shape: Sequence[int]) -> int:
-    """Return the bytes that an initializer takes in a file, of a type whose elements are whole bytes."""
+    """Return the bytes that an initializer and its type and shape take, of a type whose elements are whole bytes."""
     header = onnx.TensorProto(dims=shape, data_type=dtype.value, name=name).ByteSize()
-    return _field(header + _field(prod(shape) * int(dtype.itemsize)))
+    info = onnx.helper.make_tensor_value_info(str(name), dtype.value, shape).ByteSize()
+    return _field(header + _field(prod(shape) * int(dtype.itemsize))) + _field(info)
 
 
 def int8_saving(weight: ir.Value, shape: Sequence[int], scale_shape: Sequence[int]) -> int:
-    """Return what int8 values and scales save on the float32 `weight`, in bytes, shared out among the nodes that use it."""
+    """Return the bytes that int8 values and scales save on the float32 `weight`, shared out among its users."""
     saved = tensor_bytes(weight.name, ir.DataType.FLOAT, shape)
     saved -= tensor_bytes(f"{weight.name}_int8", ir.DataType.INT8, shape)
     saved -= tensor_bytes(f"{weight.name}_scale", ir.DataType.FLOAT, scale_shape)

@@ -126,7 +126,7 @@ def _untransposed(weight: ir.Value) -> ir.Value | None:
     node = weight.producer()
     if node is None or node.op_type != "Transpose" or (array := constant(node.inputs[0])) is None:
         return None
-    return node.inputs[0] if array.ndim == 2 and node.attributes.get_ints("perm", [1, 0]) == [1, 0] else None
+    return node.inputs[0] if array.ndim == 2 and tuple(node.attributes.get_ints("perm", (1, 0))) == (1, 0) else None
 
 
 def _bias(graph: ir.Graph, node: ir.Node, product: _Product) -> ir.Value | None:
