@@ -29,6 +29,8 @@ def run(arguments: list[str]) -> int:
             return _say("interrupted", EXIT_INTERRUPTED)
         except refused as error:
             return _say(error.format_message(), EXIT_USAGE)
+        if result == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this
+            return _say("interrupted", EXIT_INTERRUPTED)
         return result if isinstance(result, int) else EXIT_OK
     except CompressctlError as error:
         if debug:

@@ -49,7 +49,7 @@ def inspect_model(path: Path, inputs: Sequence[str] = ()) -> Inspection:
         parameters=size.parameters,
         bytes=sum(layer.bytes for layer in size.by_layer),
         macs=size.macs,
-        layers=tuple(Layer(layer, kinds.get(layer.name, "")) for layer in size.by_layer),
+        layers=tuple(Layer(layer, kinds.get(layer.node, "")) for layer in size.by_layer),
         simplify=simplified.notes,
         notes=(*loaded.notes, *notes),
     )

@@ -99,6 +99,8 @@ def entropy(histogram: Histogram) -> Range:
     low, high = minmax(histogram)
     zero = int(np.searchsorted(histogram.edges, 0.0))
     used = np.flatnonzero(histogram.counts)
+    if used.size <= LEVELS:  # values as discrete as the levels (pixels) lose nothing to rounding: no reason to clip
+        return low, high
     reach = max(int(used[-1]) + 1 - zero, zero - int(used[0]))
     best, least = (low, high), np.inf
     # Below LEVELS bins every bin has a level of its own and rounding no longer shows.

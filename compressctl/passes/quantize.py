@@ -119,6 +119,8 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
 
 def _observe(model: ir.Model, plan: Plan, config: Config, context: Context) -> Observations | None:
     """Observe, in one pass over the calibration samples, what the static part of the plan needs."""
+    from dataclasses import replace
+
     from compressctl.quantization.apply import placement_of
     from compressctl.quantization.calibration import observe
 
@@ -126,7 +128,7 @@ def _observe(model: ir.Model, plan: Plan, config: Config, context: Context) -> O
         return None
     placement = placement_of(model, plan)
     inputs = {node.inputs[0].name or "" for node in placement.weighted if node.inputs[0] is not None}
-    return observe(
+    observations = observe(
         model,
         [value.name or "" for value in placement.observed],
         context.calibration,
@@ -137,6 +139,9 @@ def _observe(model: ir.Model, plan: Plan, config: Config, context: Context) -> O
         workdir=context.workdir,
         progress=context.progress,
     )
+    # Where only a part of the plan is carried out, a tensor may stand on its own that carries another's values here.
+    carried = {value.name or "": observations.ranges[root.name or ""] for value, root in placement.scale_of.items()}
+    return replace(observations, ranges={**observations.ranges, **carried})
 
 
 def _keep_in_float(

@@ -67,7 +67,7 @@ def tables(inspection: Inspection) -> list[Table]:
     ]
     layers = tuple(
         (
-            layer.size.name,
+            layer.size.node,
             layer.size.op,
             "x".join("?" if dim is None else str(dim) for dim in layer.size.shape),
             si(layer.size.parameters),
