@@ -10,24 +10,26 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from compressctl.model.graph import constant, replace_node
+from compressctl.model.graph import replace_node
 from compressctl.notes import Note, done
 from compressctl.quantization.footprint import int8_saving, make_node, node_bytes, stand_in
-from compressctl.quantization.weights import Int8Weights, array_of, obstacle_of
+from compressctl.quantization.weights import Int8Weights, obstacle_of, shape_of, tensor_of
 
 
 def is_embedding(node: ir.Node) -> bool:
     """Return whether `node` looks up slices of a constant float tensor of two axes or more."""
-    table = constant(node.inputs[0]) if node.op_type == "Gather" and not node.domain else None
-    return table is not None and table.ndim >= 2 and table.dtype.kind == "f"
+    table = tensor_of(node.inputs[0]) if node.op_type == "Gather" and not node.domain else None
+    return table is not None and len(table.shape) >= 2 and table.dtype.is_floating_point()
 
 
 def obstacle(node: ir.Node) -> str | None:
     """Return why the embedding `node` cannot be quantized, or None."""
     if reason := obstacle_of(node.inputs[0]):
         return reason
-    axis, rank = node.attributes.get_int("axis", 0), array_of(node.inputs[0]).ndim
-    return f"it looks up slices along axis {axis} of {rank}, not rows" if rank != 2 or axis not in (0, -2) else None
+    table, axis = node.inputs[0], node.attributes.get_int("axis", 0)
+    assert table is not None
+    rank = len(shape_of(table))
+    return None if rank == 2 and axis in (0, -2) else f"it looks up slices along axis {axis} of {rank}, not rows"
 
 
 def saved_bytes(node: ir.Node) -> int:
@@ -37,7 +39,7 @@ def saved_bytes(node: ir.Node) -> int:
     """
     table, indices = node.inputs[:2]
     assert table is not None and indices is not None
-    rows, columns = array_of(table).shape
+    rows, columns = shape_of(table)
     emitted = _emit(node, stand_in(table, "_int8"), stand_in(table, "_scale"), stand_in(indices))
     return int8_saving(table, (rows, columns), (rows, 1)) + node_bytes([node]) - node_bytes(emitted)
 

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from compressctl.model.graph import ensure_opset, initializer, replace_node
 from compressctl.notes import Note, done
 from compressctl.quantization.footprint import int8_saving, make_node, node_bytes, stand_in, tensor_bytes
-from compressctl.quantization.weights import Int8Weights, array_of, obstacle_of
+from compressctl.quantization.weights import Int8Weights, obstacle_of, shape_of
 
 DOMAIN = "com.microsoft"
 _OPTIONAL_INPUTS = 5  # B, sequence_lens, initial_h, initial_c, P: they follow X, W, R in both operators
@@ -35,7 +35,7 @@ def saved_bytes(node: ir.Node) -> int:
     saved, quantized = node_bytes([node]), []
     for weight in node.inputs[1:3]:
         assert weight is not None
-        shape = array_of(weight).shape
+        shape = shape_of(weight)
         saved += int8_saving(weight, shape, shape[:2])
         quantized += [stand_in(weight, "_int8"), stand_in(weight, "_scale")]
     saved -= tensor_bytes(_zero_name(node), ir.DataType.INT8, shape[:2])
@@ -60,7 +60,7 @@ def quantize_lstms(model: ir.Model, nodes: Iterable[ir.Node], weights: Int8Weigh
         for weight in node.inputs[1:3]:
             assert weight is not None
             quantized += [weights.values(weight, "rows", transposed=True), weights.scale(weight, "rows")]
-        zero = initializer(model.graph, _zero_name(node), np.zeros(array_of(quantized[1]).shape, np.int8))
+        zero = initializer(model.graph, _zero_name(node), np.zeros(shape_of(quantized[1]), np.int8))
         replace_node(model.graph, node, [_emit(node, node.inputs, quantized, zero)])
         ensure_opset(model, DOMAIN, 1)
         notes.append(done("LSTM weights to int8, inputs and hidden states quantized as they come", node.name))

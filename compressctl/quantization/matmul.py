@@ -19,7 +19,7 @@ from compressctl.model.graph import constant, initializer, insert_before, replac
 from compressctl.notes import Note, done
 from compressctl.quantization.embedding import is_embedding
 from compressctl.quantization.footprint import int8_saving, make_node, node_bytes, stand_in
-from compressctl.quantization.weights import Channels, Int8Weights, array_of, obstacle_of
+from compressctl.quantization.weights import Channels, Int8Weights, obstacle_of, shape_of, tensor_of
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def saved_bytes(node: ir.Node) -> int:
     product = _product(node)
     assert isinstance(product, _Product)
     weight = product.weight
-    rows, columns = array_of(weight).shape
+    rows, columns = shape_of(weight)
     quantizer = _quantizer(stand_in(product.x))
     bias = product.bias and stand_in(product.bias)
     emitted = _emit(node, quantizer.outputs, stand_in(weight, "_int8"), stand_in(weight, "_scale"), bias)
@@ -108,9 +108,9 @@ def _product(node: ir.Node) -> _Product | str:
     if (untransposed := _untransposed(weight)) is not None:
         weight, transposed = untransposed, not transposed
     if reason := obstacle_of(weight):
-        fixed = constant(x) is not None and constant(weight) is None
+        fixed = tensor_of(x) is not None and tensor_of(weight) is None
         return "its constant is the first operand, an INT8 weight must be the second" if fixed else reason
-    if (rank := array_of(weight).ndim) != 2:
+    if (rank := len(shape_of(weight))) != 2:
         return f"its weight has {rank} axes, an INT8 weight must have 2"
     if gemm and attributes.get_int("transA", 0) == 1:
         return "it transposes its input (transA)"
@@ -124,9 +124,10 @@ def _product(node: ir.Node) -> _Product | str:
 def _untransposed(weight: ir.Value) -> ir.Value | None:
     """Return the constant matrix that `weight` is the transpose of, if a Transpose node says so."""
     node = weight.producer()
-    if node is None or node.op_type != "Transpose" or (array := constant(node.inputs[0])) is None:
+    if node is None or node.op_type != "Transpose" or (matrix := tensor_of(node.inputs[0])) is None:
         return None
-    return node.inputs[0] if array.ndim == 2 and tuple(node.attributes.get_ints("perm", (1, 0))) == (1, 0) else None
+    swaps = len(matrix.shape) == 2 and tuple(node.attributes.get_ints("perm", (1, 0))) == (1, 0)
+    return node.inputs[0] if swaps else None
 
 
 def _bias(graph: ir.Graph, node: ir.Node, product: _Product) -> ir.Value | None:

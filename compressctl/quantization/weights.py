@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.model.graph import constant, initializer
+from compressctl.model.graph import initializer
 from compressctl.numerics.qparams import quantize, symmetric
 
 Channels = Literal["rows", "columns"]
@@ -19,24 +19,31 @@ Quantized = tuple[NDArray[np.int8], NDArray[np.float32]]
 _TINY = np.finfo(np.float32).tiny  # a smaller scale is denormal, which kernels may take for 0
 
 
-def array_of(weight: ir.Value | None) -> NDArray[Any]:
-    """Return the array of a value that is known to be a constant."""
-    array = constant(weight)
-    assert array is not None, f"{weight} is no constant"
-    return array
+def tensor_of(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """Return the tensor of an initializer that cannot be fed, or of a Constant node, else None; reads no data."""
+    if value is None or value.is_graph_input():
+        return None
+    return value.const_value if value.is_initializer() else ir.convenience.get_const_tensor(value)
+
+
+def shape_of(weight: ir.Value) -> tuple[int, ...]:
+    """Return the shape of a value that is known to be a constant; its data is not read."""
+    tensor = tensor_of(weight)
+    assert tensor is not None, f"{weight.name} is no constant"
+    return tuple(tensor.shape.numpy())
 
 
 def obstacle_of(weight: ir.Value | None) -> str | None:
     """Return why `weight` has no int8 form, or None."""
-    array = constant(weight)
-    if array is None:
+    tensor = tensor_of(weight)
+    if tensor is None:
         producer = weight.producer() if weight is not None else None
         if producer is not None and producer.op_type == "DequantizeLinear":
             return "it is quantized already"
         return f"its weight is not constant but {f'made by {producer.op_type}' if producer else 'an input'}"
-    if array.dtype.name != "float32":
-        return f"its weight is {array.dtype.name}, only float32 has an INT8 form"
-    return "its weight is empty" if array.size == 0 else None
+    if tensor.dtype != ir.DataType.FLOAT:
+        return f"its weight is {tensor.dtype.name.lower()}, only float has an INT8 form"
+    return "its weight is empty" if tensor.size == 0 else None
 
 
 def quantize_weight(
@@ -104,6 +111,8 @@ class Int8Weights:
     def _quantize(self, weight: ir.Value, channels: Channels) -> Quantized:
         key = (weight, channels)
         if key not in self.quantized:
-            array, name = array_of(weight), str(weight.name)
+            tensor, name = tensor_of(weight), str(weight.name)
+            assert tensor is not None, f"{name} is no constant"
+            array = tensor.numpy()
             self.quantized[key] = quantize_weight(array, channels, reduced_range=self.reduced_range, name=name)
         return self.quantized[key]

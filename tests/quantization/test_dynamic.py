@@ -209,7 +209,7 @@ def test_float64_and_float16_weights_are_left():
     for dtype in ("double", "float16"):
         w = ARRAYS["w"].astype(dtype.replace("double", "float64"))
         ((_, reason),) = candidates(build("y = MatMul(x, w)", f"{dtype}[n, 32] x", f"{dtype}[n, 48] y", w=w))
-        assert "only float32" in reason
+        assert "only float has" in reason
 
 
 def test_nodes_inside_a_branch_are_named_and_left():
