@@ -14,6 +14,13 @@ from compressctl.errors import ModelError
 
 PROTOBUF_LIMIT = 2**31 - 1  # bytes; protobuf refuses longer messages
 _PICKLE = b"\x80"
+_FLATBUFFER = b"PTMF"  # at offset 4
+_OTHER_ARCHIVES = {
+    "bytecode.pkl": "a PyTorch Mobile file of bytecode alone",
+    "data.pkl": "a PyTorch checkpoint of weights alone",
+    "models/model.json": "a program of torch.export",
+    "serialized_exported_program.json": "a program of torch.export",
+}
 
 
 def require_file(path: Path) -> None:
@@ -37,10 +44,12 @@ def is_torchscript(path: Path) -> bool:
         ModelError: a zip file or a pickle that is something else, such as a PyTorch checkpoint.
     """
     with path.open("rb") as file:
-        start = file.read(4)
+        start, kind = file.read(4), file.read(4)
     export = "save the model with torch.jit.save, or export it to ONNX"
     if start[:1] == _PICKLE:
         raise ModelError(f"{path} is a Python pickle (a PyTorch checkpoint?), not a model with its graph", export)
+    if kind == _FLATBUFFER:
+        raise ModelError(f"{path} is a PyTorch Mobile file of bytecode alone", export)
     if start != b"PK\x03\x04":
         return False
     try:
@@ -50,8 +59,10 @@ def is_torchscript(path: Path) -> bool:
         raise ModelError(f"{path} starts like a zip archive, but is damaged: {error}") from error
     if "constants.pkl" in members and any(name.startswith("code/") for name in members):
         return True
-    kind = "a PyTorch checkpoint of weights alone" if "data.pkl" in members else "a zip archive that holds no model"
-    raise ModelError(f"{path} is {kind}", export)
+    what = next(
+        (what for name, what in _OTHER_ARCHIVES.items() if name in members), "a zip archive that holds no model"
+    )
+    raise ModelError(f"{path} is {what}", export)
 
 
 def read_proto(path: Path) -> onnx.ModelProto:

@@ -387,6 +387,29 @@ def test_a_checkpoint_is_no_torchscript(content: str, tmp_path: Path) -> None:
         convert(path, parse_tensor_specs(["x:1x12"]), tmp_path)
 
 
+def test_mobile_files_convert_unless_they_are_bytecode_alone(tmp_path: Path) -> None:
+    module, path = scripted(Flat()), tmp_path / "model.ptl"
+    module._save_for_lite_interpreter(str(path))
+    x = torch.randn(1, 12)
+    assert_same(converted(path, tmp_path, "x:1x12").session.run({"x": x.numpy()})["output"], module(x))
+    bare = tmp_path / "bare.ptl"
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(bare, "w") as stripped:
+        for name in archive.namelist():
+            if "/code/" not in name:
+                stripped.writestr(name, archive.read(name))
+    module._save_for_lite_interpreter(str(path), _use_flatbuffer=True)
+    for file in (bare, path):
+        with pytest.raises(ModelError, match="Mobile file of bytecode alone"):
+            convert(file, parse_tensor_specs(["x:1x12"]), tmp_path)
+
+
+def test_a_program_of_torch_export_is_no_torchscript(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt2"
+    torch.export.save(torch.export.export(Flat().eval(), (torch.randn(1, 12),)), path)
+    with pytest.raises(ModelError, match=r"a program of torch\.export"):
+        convert(path, parse_tensor_specs(["x:1x12"]), tmp_path)
+
+
 def test_verify_checks_tells_value_and_shape() -> None:
     check = Check({}, {"y": np.array([100.0, np.nan, -50.0], np.float32), "n": np.array([1, 2])})
 
