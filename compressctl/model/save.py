@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from compressctl.errors import OutputError, PassError
-from compressctl.model import opset
+from compressctl.model import opset, wire
 from compressctl.model.provenance import Provenance
 from compressctl.model.provenance import read as read_provenance
 from compressctl.model.reasons import reason
@@ -62,7 +62,7 @@ def serialize(model: ir.Model, workdir: Path, *, embed_limit: int = EMBED_LIMIT)
         OutputError: `workdir` cannot be written.
     """
     if _tensor_bytes(model) <= embed_limit:
-        return _bytes(model.clone())
+        return b"".join(_pieces(model.clone()))
     with _reported(workdir):
         path = Path(tempfile.mkdtemp(dir=workdir)) / "model.onnx"
         _write(model, path, embed_limit)
@@ -120,7 +120,8 @@ def _write(model: ir.Model, path: Path, embed_limit: int) -> None:
                     value.const_value = _append(file, tensor, value.name or "")
             _sync(file)
     with path.open("xb") as file:
-        file.write(_bytes(copy, own_data=_data_path(path) if external else None))
+        for piece in _pieces(copy, keep=_data_path(path)):
+            file.write(piece)
         _sync(file)
 
 
@@ -138,18 +139,11 @@ def _append(file: BinaryIO, tensor: ir.TensorProtocol, name: str) -> ir.External
     )
 
 
-def _bytes(copy: ir.Model, own_data: Path | None = None) -> bytes:
-    """Serialize a clone, which this edits, with all external data inside except those in `own_data`."""
+def _pieces(copy: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
     types = {value.dtype for node in copy.graph.all_nodes() for value in node.outputs if value.dtype is not None}
-    for value in _initializers(copy):
-        tensor = value.const_value
-        if isinstance(tensor, ir.ExternalTensor) and (own_data is None or Path(tensor.path) != own_data):
-            value.const_value = ir.Tensor(tensor.numpy(), tensor.dtype, name=value.name)
-        if tensor is not None:
-            types.add(tensor.dtype)
+    types |= {value.const_value.dtype for value in _initializers(copy) if value.const_value is not None}
     copy.ir_version = max(copy.ir_version, opset.least_ir_version(copy.opset_imports, types))
-    serialized: bytes = ir.to_proto(copy).SerializeToString(deterministic=True)
-    return serialized
+    return wire.pieces(copy, keep)
 
 
 def _move_into_place(staging: Path, path: Path) -> list[Path]:
