@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from compressctl.model.reasons import MALFORMED
 
@@ -32,8 +33,8 @@ def fold_shape_arithmetic(proto: onnx.ModelProto, types: Mapping[str, onnx.TypeP
     graph = proto.graph
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Constant" and (tensor := next((a.t for a in node.attribute if a.name == "value"), None)):
-            known[node.output[0]] = numpy_helper.to_array(tensor)
+        if node.op_type == "Constant" and not node.domain:
+            known[node.output[0]] = _constant(node.attribute[0])
     outputs = {info.name for info in graph.output}
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
     folded: list[onnx.NodeProto] = []
@@ -46,6 +47,13 @@ def fold_shape_arithmetic(proto: onnx.ModelProto, types: Mapping[str, onnx.TypeP
     for node in folded:
         graph.node.remove(node)
     return bool(folded)
+
+
+def _constant(attribute: onnx.AttributeProto) -> NDArray[Any]:
+    if attribute.name == "value":
+        return numpy_helper.to_array(attribute.t)
+    dtype = np.float32 if attribute.name.startswith("value_float") else None
+    return np.array(helper.get_attribute_value(attribute), dtype)
 
 
 def _evaluate(
@@ -63,9 +71,8 @@ def _evaluate(
         return [sizes[bounds.get("start", 0) : bounds.get("end", len(sizes))]]
     if node.op_type not in _ARITHMETIC or not all(name in known for name in node.input if name):
         return None
-    if any(known[name].size > _ELEMENTS for name in node.input if name):
-        return None
-    if node.op_type in ("ConstantOfShape", "Expand") and known[node.input[-1]].prod() > _ELEMENTS:
+    inputs = [known[name] for name in node.input if name]
+    if any(array.size > _ELEMENTS for array in inputs) or _elements(node.op_type, inputs) > _ELEMENTS:
         return None
     from onnx.reference import ReferenceEvaluator
 
@@ -75,3 +82,13 @@ def _evaluate(
     except MALFORMED:  # inference says nothing of this value either, as if it had not been tried
         return None
     return result if isinstance(result[0], np.ndarray) and result[0].size <= _ELEMENTS else None
+
+
+def _elements(op_type: str, inputs: list[NDArray[Any]]) -> float:
+    """Return how many elements an operator that can make much out of little would make."""
+    if op_type in ("ConstantOfShape", "Expand"):
+        return float(math.prod(inputs[-1].tolist()))
+    if op_type == "Range":
+        start, limit, delta = (float(array) for array in inputs)
+        return (limit - start) / delta if delta else math.inf
+    return 0

@@ -2,6 +2,9 @@
 
 A body of If, Loop or Scan may use ("capture") values of the graph around it. onnx_ir counts such uses in
 `Value.uses()`, so everything here that asks for uses respects captures.
+
+Clones of a model share tensors and types: give a value a new `const_value` or `ir.TensorType`; never write into an
+array, nor assign `value.dtype`, which changes the type object itself.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ def constant(value: ir.Value | None) -> Array | None:
 
 
 def initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
-    """Register `array` as an initializer of `graph` under a unique name derived from `name`; returns its value."""
+    """Register `array`, which is not copied, as an initializer under a unique name derived from `name`."""
     unique = unique_name(graph, name)
     tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=unique)
     value = ir.Value(name=unique, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)

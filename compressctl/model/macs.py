@@ -60,7 +60,7 @@ def macs(node: ir.Node, shape_of: ShapeOf) -> int | None:
             return steps * (_product(weights) + _product(recurrence))
         if op == "Einsum":
             return _einsum(node, [shape_of(value) for value in node.inputs])
-    except _UnknownShapeError:
+    except (_UnknownShapeError, LookupError, ValueError):  # the latter: shapes that do not fit the operator
         return None
     inner = (macs(inner, shape_of) for body in bodies(node) for inner in body)
     return None if op in _OPAQUE or any(count != 0 for count in inner) else 0

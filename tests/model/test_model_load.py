@@ -254,6 +254,22 @@ def test_shapes_follow_shape_arithmetic(tmp_path: Path) -> None:
     assert values["p"].shape == ir.Shape(["batch", 7])
 
 
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "shape = Constant <value = int64[2] {4294967296, 4294967296}> () big = ConstantOfShape (shape)",
+        "s = Constant <value_ints = [100000, 100000]> () one = Constant <value_int = 1> () big = Expand (one, s)",
+        "zero = Constant <value_int = 0> () one = Constant <value_int = 1> () "
+        "end = Constant <value_int = 1000000000000> () big = Range (zero, end, one)",
+    ],
+)
+def test_shape_arithmetic_makes_nothing_large(bomb: str, tmp_path: Path) -> None:
+    load(
+        proto(f"""<ir_version: 8, opset_import: ["" : 17]> m (float[2] x) => (float[2] y) {{ {bomb} y = Relu (x) }}"""),
+        tmp_path,
+    )
+
+
 def test_undeclared_outputs_are_inferred(tmp_path: Path) -> None:
     model = cnn()
     model.graph.output[0].CopyFrom(onnx.ValueInfoProto(name="logits"))
