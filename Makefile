@@ -44,7 +44,7 @@ bench: $(INSTALLED)  ## Compare with onnxruntime's quantizer; BENCH_DATA=DIR add
 	$(BIN)/python -m benchmarks $(if $(BENCH_DATA),--data $(BENCH_DATA))
 
 sample-models: $(INSTALLED)  ## Train the sample models again
-	$(BIN)/python -m sample_models.train
+	PYTHONHASHSEED=0 $(BIN)/python -m sample_models.train
 
 clean:  ## Remove the virtual environment, caches and everything built
 	rm -rf .venv $(BUILD) dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -19,9 +19,11 @@ from compressctl.measure import machine
 from compressctl.measure.isolated import check_file
 from compressctl.measure.measurement import Measurement, Workload, measure_files
 from compressctl.measure.metrics import parse_metric
+from compressctl.measure.session import Session
 from compressctl.model.load import Loaded, interface, load_model
 from compressctl.model.provenance import Provenance, stamp
 from compressctl.model.save import check_writable, save_model
+from compressctl.model.torchscript import verify_checks
 from compressctl.model.verify import verify_graph
 from compressctl.notes import Note, warning
 from compressctl.passes import name_of, pass_of
@@ -58,6 +60,8 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report:
     metric = parse_metric(recipe.metric, allow_python=recipe.allow_python) if recipe.metric else None
     progress.step(f"load {recipe.model}")
     loaded = load_model(recipe.model, parse_tensor_specs(recipe.input))
+    if loaded.checks:
+        verify_checks(loaded.checks, Session(loaded.model, threads=recipe.threads).run, loaded.path)
     provenance = Provenance(loaded.sha256, recipe.canonical(), versions(), tuple(c.type for c in recipe.passes))
     check_writable(recipe.output, force=recipe.force, provenance=provenance)
     calibration, evaluation = (_open(notation, loaded.model, recipe) for notation in (recipe.calibrate, recipe.data))
@@ -179,7 +183,7 @@ def _measure(
 
 def _baseline_file(loaded: Loaded, workdir: Path) -> Path:
     """The input as onnxruntime can open it: the file itself, or what TorchScript was converted to."""
-    if loaded.path.suffix.lower() == ".onnx":
+    if not loaded.checks:
         return loaded.path
     path = workdir / "input.onnx"
     save_model(loaded.model, path, overwrite=True)
