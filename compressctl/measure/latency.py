@@ -25,7 +25,7 @@ from compressctl.measure.session import Session
 from compressctl.numerics.bootstrap import group_interval
 
 SETS = (5, 12)  # fewest and most sets of sessions; more of them where loading is cheap
-MIN_ROUNDS = 3  # in each set
+MIN_ROUNDS = 5  # in each set
 BURST = 0.005  # seconds that a model keeps the processor's caches before the next one has its turn
 
 Feeds = Mapping[str, NDArray[Any]]
@@ -75,7 +75,8 @@ def compare_latency(
     Args:
         feeds: an array for every input; its first dimension is the batch size.
         threads: threads of each session; 0 for onnxruntime's default.
-        seconds: time to spend; models that load or run slowly take what the fewest sets and rounds need.
+        seconds: time to spend, half of it at least on timed runs; models that load or run slowly take longer, as the
+            fewest sets and rounds need it.
         seed: seed of the order of the models and of the bootstrap.
 
     Raises:
@@ -132,7 +133,7 @@ def _interleave(paths: Sequence[Path], feeds: Feeds, threads: int, seconds: floa
             if number == 0:  # the first set shows what a set costs before its rounds, and so how many there can be
                 ready = perf_counter() - started
                 sets = min(max(int(seconds / 2 / ready), SETS[0]), SETS[1])
-                budget = seconds / sets - ready
+                budget = max(seconds / sets - ready, seconds / 2 / sets)
             _rounds(sessions, runs, feeds, timings, budget, rng)
             del sessions  # before the next set is opened: never more than one in memory
             number += 1
