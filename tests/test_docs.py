@@ -1,0 +1,70 @@
+"""What the documents say is what the code does."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from compressctl.__main__ import run
+from compressctl.recipe import Recipe, json_schema
+from docs import generate
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("page", "text"), [("cli.md", generate.cli_page), ("recipe.md", generate.recipe_page)])
+def test_reference_pages_are_current(page, text):
+    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == text(), "run `make docs`"
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_run(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    output = tmp_path / "out.onnx"
+    assert run(["pipeline", str(path), "-o", str(output), "--json", "-q"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    content = yaml.safe_load(path.read_text())
+    assert [item["type"] for item in report["passes"]] == [item["type"] for item in content["passes"]]
+    budgets = {key for key in ("max_accuracy_drop", "size_ratio", "latency_ratio") if key in content}
+    assert {verdict["budget"] for verdict in report["budgets"]} == budgets
+    assert output.exists()
+
+
+def test_recipes_keys_are_in_the_schema():
+    known = set(json_schema()["properties"])
+    for path in RECIPES:
+        assert set(yaml.safe_load(path.read_text())) <= known
+
+
+def test_readme_names_every_command_and_recipe():
+    for command in ("quantize", "simplify", "pipeline", "bench", "inspect", "schema"):
+        assert f"compressctl {command}" in README
+    for path in RECIPES:
+        assert path.name in README
+
+
+def _commands() -> list[str]:
+    """The one-liners of the README that run on what the repository holds."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith("compressctl ") and "sample_models/" in line]
+
+
+@pytest.mark.parametrize("line", _commands())
+def test_readme_commands_run(line, tmp_path, monkeypatch, capsys):
+    if ".pt" in line:
+        pytest.importorskip("torch")
+    for name in ("sample_models", "recipes"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(line.split("#")[0].split(" | ")[0])
+    assert run(words[1:]) == 0, capsys.readouterr().err
+
+
+def test_every_recipe_key_is_described():
+    assert all(info.description for info in Recipe.model_fields.values())
