@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from compressctl.measure.metric import Score
     from compressctl.notes import Note
+    from compressctl.numerics.saturation import Saturation
     from compressctl.quantization.calibration import Observations
     from compressctl.quantization.plan import Plan
     from compressctl.quantization.sensitivity import Harm
@@ -81,6 +82,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     from compressctl.notes import skipped, warning
     from compressctl.quantization.apply import Settings, apply
     from compressctl.quantization.plan import Selection, make_plan
+    from compressctl.quantization.saturation import saturation_notes
 
     selection = Selection(config.include, config.exclude, config.include_op, config.exclude_op)
     plan, notes = make_plan(
@@ -96,6 +98,8 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     reduced = target == "avx2" if config.reduced_range is None else config.reduced_range
     settings = Settings(config.per_channel, config.bias_correction, reduced)
     observations = _observe(model, plan, config, context)
+    saturated = _saturated(model, plan, observations, config, context) if target == "avx2" and not reduced else {}
+    notes = (*notes, *(observations.notes if observations else ()), *saturation_notes(saturated))
 
     def build(part: Plan) -> ir.Model:
         clone = model.clone()
@@ -110,6 +114,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         "target": target,
         "reduced_range": reduced,
         "quantized": {"static": len(plan.static), "dynamic": len(plan.dynamic)},
+        "saturation": {name: {"share": one.share, "noise": one.noise} for name, one in saturated.items()},
         "harm": [{"layer": harm.layer, "sqnr_db": harm.sqnr_db} for harm in harms],
     }
     if kept:
@@ -142,6 +147,27 @@ def _observe(model: ir.Model, plan: Plan, config: Config, context: Context) -> O
     # Where only a part of the plan is carried out, a tensor may stand on its own that carries another's values here.
     carried = {value.name or "": observations.ranges[root.name or ""] for value, root in placement.scale_of.items()}
     return replace(observations, ranges={**observations.ranges, **carried})
+
+
+def _saturated(
+    model: ir.Model, plan: Plan, observations: Observations | None, config: Config, context: Context
+) -> dict[str, Saturation]:
+    """Return what saturates, of the static layers, on a processor that adds products in pairs of 16 bits."""
+    from compressctl.quantization.plan import named
+    from compressctl.quantization.saturation import simulate
+
+    if observations is None or context.calibration is None:
+        return {}
+    return simulate(
+        model,
+        named(model.graph, plan.static),
+        observations.ranges,
+        context.calibration,
+        per_channel=config.per_channel,
+        threads=context.threads,
+        workdir=context.workdir,
+        seed=context.seed,
+    )
 
 
 def _keep_in_float(
