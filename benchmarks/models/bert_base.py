@@ -29,10 +29,10 @@ def build(path: Path) -> None:
 
 
 def _additive_mask(graph: Graph, attention: str) -> str:
-    """Turn 1 and 0 into 0 and the lowest float, shaped [batch, 1, 1, tokens]."""
+    """Turn 1 and 0 into 0 and -10,000, as the original does, shaped [batch, 1, 1, tokens]."""
     kept = graph.op("Cast", graph.op("Unsqueeze", attention, graph.ints(1, 2)), to=TensorProto.FLOAT)
     dropped = graph.op("Sub", graph.scalar(1), kept)
-    return graph.op("Mul", dropped, graph.scalar(float(np.finfo(np.float32).min)))
+    return graph.op("Mul", dropped, graph.scalar(-10_000))
 
 
 def _embeddings(graph: Graph, ids: str, types: str) -> str:
