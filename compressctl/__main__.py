@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from typing import Any
 
 from compressctl.errors import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNUSABLE, EXIT_USAGE, CompressctlError
 
@@ -22,7 +23,8 @@ def run(arguments: list[str]) -> int:
 
         from compressctl.cli import app
 
-        refused = typer.BadParameter.__mro__[2]  # ClickException: older typers have it from click, newer ones their own
+        # ClickException: older typers have it from click, newer ones bring their own.
+        refused: type[Any] = typer.BadParameter.__mro__[2]
         try:
             result = app(arguments, standalone_mode=False)
         except typer.Abort:

@@ -160,7 +160,8 @@ def _measure(
     context: Context,
 ) -> tuple[list[Stage], Measurement, Measurement, dict[int, str]]:
     """Save and measure the result; take back passes, last first, while it is slower and not smaller than the input."""
-    kept, reasons = list(stages), {}
+    kept = list(stages)
+    reasons: dict[int, str] = {}
     while True:
         final = kept[-1].outcome.model if kept else loaded.model
         stamp(final, replace(provenance, passes=tuple(stage.config.type for stage in kept)))

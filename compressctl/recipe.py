@@ -9,19 +9,20 @@ import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from compressctl.errors import RecipeError, UsageError
 from compressctl.passes import PASSES, name_of
+from compressctl.passes.base import PassConfig
 from compressctl.tensorspec import parse_tensor_spec
 
 COMMAND_LINE = "command line"
-AnyPass = Annotated[
-    Union[tuple(module.Config for module in PASSES)],  # type: ignore[valid-type]  # noqa: UP007
-    Field(discriminator="type"),
-]
+if TYPE_CHECKING:
+    AnyPass = PassConfig
+else:
+    AnyPass = Annotated[Union[tuple(module.Config for module in PASSES)], Field(discriminator="type")]  # noqa: UP007
 
 
 class Recipe(BaseModel):
@@ -138,7 +139,7 @@ def _explain(error: ValidationError, origin: str) -> RecipeError:
             f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}",
         )
     if kind == "union_tag_invalid":
-        given = str(cast(dict[str, Any], problem.get("ctx", {})).get("tag", ""))
+        given = str(problem.get("ctx", {}).get("tag", ""))
         close = difflib.get_close_matches(given, _pass_names(), n=1)
         return RecipeError(
             f"{origin}: {path}.type: there is no pass {given!r}",

@@ -1,0 +1,1 @@
+"""Pure numpy: choosing numbers, apart from editing graphs."""

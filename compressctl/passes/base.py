@@ -27,6 +27,8 @@ class PassConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    type: str
+
 
 @dataclass(frozen=True)
 class Context:

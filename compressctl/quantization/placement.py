@@ -141,7 +141,7 @@ def _quantize_output(placement: Placement, node: ir.Node) -> None:
 def _after_activation(node: ir.Node) -> ir.Value:
     """The output of the node, or of the Relu or Clip that alone reads it."""
     value = node.outputs[0]
-    uses = value.uses()
+    uses = list(value.uses())
     if value.is_graph_output() or len(uses) != 1 or uses[0].idx != 0 or uses[0].node.graph is not node.graph:
         return value
     follower = uses[0].node

@@ -92,8 +92,8 @@ def make_plan(
 
     Args:
         model: not edited.
-        scheme: "int8": static, and int8 rows for embeddings; "int8-dynamic"; or "auto": static for convolutions and what
-            hangs on them, dynamic for the other MatMul and Gemm, for LSTM and embeddings.
+        scheme: "int8": static, and int8 rows for embeddings; "int8-dynamic"; or "auto": static for convolutions and
+            what hangs on them, dynamic for the other MatMul and Gemm, for LSTM and embeddings.
         selection: what the user lets us touch.
         calibrated: whether there are samples to observe activations on; without, auto plans nothing static.
         embeddings: whether to store embedding tables as int8.
@@ -132,7 +132,8 @@ def make_plan(
     convolutions = sum(node.op_type == "Conv" and selection.allows(node) for node in model.graph)
     if scheme == "auto" and not calibrated and convolutions:
         notes.append(warning(f"{convolutions} convolutions stay float; {_HINT}"))
-    return Plan(tuple(node.name or "" for node, reason in static.items() if reason is None), tuple(dynamic)), tuple(notes)
+    chosen = tuple(node.name or "" for node, reason in static.items() if reason is None)
+    return Plan(chosen, tuple(dynamic)), tuple(notes)
 
 
 def _hangs_on(node: ir.Node, static: Mapping[ir.Node, str | None]) -> bool:

@@ -101,7 +101,7 @@ def _input_name(node: ir.Node) -> str:
 def _unfolded(
     node: ir.Node, x: NDArray[Any], w: NDArray[Any], zero_point: int, rng: np.random.Generator
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return patches [rows, kernel * channels] and weight [kernel * channels, outputs] of a group, channels innermost."""
+    """Return patches [rows, kernel * channels] and weight [kernel * channels, outputs] of a group, channels inmost."""
     kernel = w.shape[2:]
     spatial = len(kernel)
     strides = node.attributes.get_ints("strides", [1] * spatial)

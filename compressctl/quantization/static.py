@@ -197,9 +197,9 @@ def _input_channels(node: ir.Node, weight: NDArray[np.float32]) -> int | None:
     if node.op_type == "Gemm":
         if node.attributes.get_int("transA", 0):
             return None
-        return weight.shape[1 - output_axis(node)]
+        return int(weight.shape[1 - output_axis(node)])
     if node.op_type == "ConvTranspose":
-        return weight.shape[0]
+        return int(weight.shape[0])
     return int(weight.shape[1]) * node.attributes.get_int("group", 1)
 
 
