@@ -54,7 +54,7 @@ class TensorSpec:
 def parse_tensor_spec(text: str) -> TensorSpec:
     """Parse the notation `name:1x3x32x32[:dtype]`; the type is float32 unless said.
 
-    A dimension is a number, `?` where it is dynamic, or a name for it; names are separated by commas: `ids:1,seq:int64`.
+    A dimension is a number, `?` where it is dynamic, or a name; names are separated by commas: `ids:1,seq:int64`.
 
     Raises:
         UsageError: the text does not follow the notation.
