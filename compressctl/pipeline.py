@@ -63,7 +63,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report:
     if loaded.checks:
         verify_checks(loaded.checks, Session(loaded.model, threads=recipe.threads).run, loaded.path)
     provenance = Provenance(loaded.sha256, recipe.canonical(), versions(), tuple(c.type for c in recipe.passes))
-    check_writable(recipe.output, force=recipe.force, provenance=provenance)
+    check_writable(recipe.output, force=recipe.force, provenance=provenance, source=recipe.model)
     calibration, evaluation = (_open(notation, loaded.model, recipe) for notation in (recipe.calibrate, recipe.data))
     with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
         workdir = Path(folder)

@@ -297,6 +297,8 @@ def test_labels_out_of_range(call, tmp_path):
         ("quantize", MLP, "-o", "o.onnx", "--threads", "-1"),
         ("quantize", MLP, "-o", "no/such/folder/o.onnx"),
         ("quantize", MLP, "-o", "o.txt"),
+        ("quantize", MLP, "-o", MLP),
+        ("quantize", MLP, "-o", MLP, "--force"),
         ("bench", MLP, "--metric", "top1"),
         ("bench", MLP, *TOP1[:2], "--metric", "top9"),
         ("pipeline", "no.yaml"),

@@ -87,7 +87,7 @@ def _inputs(
     feeds = next(iter(source.batches(_SAMPLES))).feeds
     for value in (value for node in clone.graph for value in node.outputs):
         if value.name in names and not value.is_graph_output():
-            value.dtype = ir.DataType.FLOAT
+            value.type = ir.TensorType(ir.DataType.FLOAT)  # clones share type objects
             clone.graph.outputs.append(value)
     results = Session(clone, threads=threads, workdir=workdir).run(feeds)
     return {name: feeds[name] if name in feeds else results[name] for name in names}
