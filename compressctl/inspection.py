@@ -8,7 +8,7 @@ from pathlib import Path
 
 from compressctl.model.load import interface, load_model
 from compressctl.model.size import count
-from compressctl.passes import simplify
+from compressctl.passes import equalize, simplify
 from compressctl.passes.base import Context
 from compressctl.quantization.plan import Selection, make_plan
 from compressctl.report.inspection import Inspection, Layer
@@ -39,6 +39,7 @@ def inspect_model(path: Path, inputs: Sequence[str] = ()) -> Inspection:
     with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
         context = Context(baseline=model, workdir=Path(folder))
         simplified = simplify.run(model.clone(), simplify.Config(), context)
+        equalized = equalize.run(simplified.model.clone(), equalize.Config(), context)
     plan, notes = make_plan(simplified.model, "auto", Selection(), calibrated=True, embeddings=True)
     kinds = {**dict.fromkeys(plan.static, "static"), **dict.fromkeys(plan.dynamic, "dynamic")}
     return Inspection(
@@ -50,6 +51,6 @@ def inspect_model(path: Path, inputs: Sequence[str] = ()) -> Inspection:
         bytes=sum(layer.bytes for layer in size.by_layer),
         macs=size.macs,
         layers=tuple(Layer(layer, kinds.get(layer.node, "")) for layer in size.by_layer),
-        simplify=simplified.notes,
+        passes={"simplify": simplified.notes, "equalize": equalized.notes},
         notes=(*loaded.notes, *notes),
     )

@@ -36,7 +36,7 @@ from compressctl.report.write import write_report
 from compressctl.tensorspec import parse_tensor_specs
 from compressctl.versions import versions
 
-_FIDELITY_SAMPLES = 64
+_FIDELITY_SAMPLES = 16
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Inspection:
         bytes: bytes of all weights.
         macs: multiply-accumulates for one sample, or None where shapes are unknown.
         layers: in graph order.
-        simplify: what the simplify pass would do.
+        passes: what passes that need no data would do, by name; `Layer.quantize` is what quantize would.
         notes: from loading, and what quantize would leave alone and why.
     """
 
@@ -51,7 +51,7 @@ class Inspection:
     bytes: int
     macs: int | None
     layers: tuple[Layer, ...]
-    simplify: tuple[Note, ...]
+    passes: dict[str, tuple[Note, ...]]
     notes: tuple[Note, ...]
 
 
@@ -77,7 +77,7 @@ def tables(inspection: Inspection) -> list[Table]:
         )
         for layer in inspection.layers
     )
-    remarks = [("simplify", text) for _, text in grouped(inspection.simplify)]
+    remarks = [(name, text) for name, notes in inspection.passes.items() for _, text in grouped(notes)]
     remarks += [("", f"{kind}: {text}") for kind, text in grouped(inspection.notes)]
     header = ("layer", "operator", "output", "parameters", "bytes", "MACs", "quantize auto")
     return [
