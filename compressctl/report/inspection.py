@@ -73,7 +73,7 @@ def tables(inspection: Inspection) -> list[Table]:
             si(layer.size.parameters),
             si(layer.size.bytes, "B"),
             si(layer.size.macs),
-            layer.quantize or "float",
+            layer.quantize or ("float" if layer.size.parameters else ""),
         )
         for layer in inspection.layers
     )
