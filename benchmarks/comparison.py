@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,8 @@ def _latencies(case: Case, results: Sequence[Path]) -> list[str]:
 
 
 def _row(name: str, latency: str, size: str, score: float, cost: process.Cost, plain: process.Cost) -> str:
-    quality, ratio, peak = f"{score:.2f}", f"{cost.cpu_s / plain.cpu_s:.1f}", f"{cost.peak_bytes / 1e6:,.0f}"
+    quality = f"{score:.2f}" if isfinite(score) else "–"
+    ratio, peak = f"{cost.cpu_s / plain.cpu_s:.1f}", f"{cost.peak_bytes / 1e6:,.0f}"
     return f"| {name} | {latency} | {size} | {quality} | {cost.cpu_s:.1f} | {ratio} | {peak} |"
 
 
