@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.graph import constant
@@ -88,14 +87,14 @@ def _covers(end: Dim, dim: Dim) -> bool:
 
 
 def _neutral(node: ir.Node, facts: Facts) -> ir.Value | None:
-    neutral, output = _NEUTRAL[node.op_type], node.outputs[0]
+    """Only for single numbers: vectors are weights, and onnxruntime looks for those of LayerNormalization, say."""
     for position in (1, 0) if node.op_type in ("Add", "Mul") else (1,):
         array, source = constant(node.inputs[position]), node.inputs[1 - position]
-        if array is None or array.size == 0 or array.flat[0] != neutral or not np.all(array == neutral):
-            continue
         rank = facts.rank(source)
-        if facts.same_shape(source, output) or (array.size == 1 and rank is not None and rank >= array.ndim):
-            return source if facts.dtype(source) == facts.dtype(output) else None
+        if array is None or array.size != 1 or array.item() != _NEUTRAL[node.op_type] or rank is None:
+            continue
+        if rank >= array.ndim and facts.dtype(source) == facts.dtype(node.outputs[0]):
+            return source
     return None
 
 

@@ -24,11 +24,16 @@ from compressctl.tensorspec import Dim
 def apply(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     graph, notes = model.graph, []
+    targets: dict[tuple[int, ...], ir.Value] = {}  # the nodes of a model's layers share theirs
     for node in tuple(graph):
-        if is_op(node, "Reshape") and _fix_reshape(graph, node, facts):
-            notes.append(done("target shape of a Reshape made constant", node.name))
-        elif is_op(node, "Expand") and _fix_expand(graph, node, facts):
-            notes.append(done("target shape of an Expand made constant", node.name))
+        target = (
+            _reshape(node, facts) if is_op(node, "Reshape") else _expand(node, facts) if is_op(node, "Expand") else None
+        )
+        if target is not None:
+            if target not in targets:
+                targets[target] = initializer(graph, f"{node.name}_shape", np.array(target, np.int64))
+            node.replace_input_with(1, targets[target])
+            notes.append(done(f"target shape of {node.op_type} made constant", node.name))
         elif _is_known(node.outputs[0], facts) and _fix_value(graph, node, facts):
             notes.append(done("shape arithmetic with a known result made constant", node.name))
     return notes
@@ -68,38 +73,35 @@ def _rest_is_equal(elements: Sequence[Dim], shape: Sequence[Dim], place: int) ->
     return products[0] == products[1] and symbols[0] == symbols[1]
 
 
-def _fix_reshape(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
+def _reshape(node: ir.Node, facts: Facts) -> tuple[int, ...] | None:
+    """Return a better target for a Reshape, or None."""
     elements, shape = facts.contents(node.inputs[1]), facts.shape(node.inputs[0])
     zero_is_zero: int = node.attributes.get_int("allowzero", 0)
     if elements is None or zero_is_zero:
-        return False
+        return None
     known = constant(node.inputs[1])
     if known is None:
         target = reshape_target(list(elements), shape)
-    elif -1 in known and shape is not None:  # 0 instead of -1 tells shape inference more
-        exact = [shape[i] if size == 0 else None if size == -1 else int(size) for i, size in enumerate(known)]
-        place = int(np.flatnonzero(known == -1)[0])
-        copies = _rest_is_equal(exact, shape, place)
-        target = [0 if i == place else int(size) for i, size in enumerate(known)] if copies else None
-    else:
-        target = None
-    if target is None:
-        return False
-    node.replace_input_with(1, initializer(graph, f"{node.name}_shape", np.array(target, np.int64)))
-    return True
+        return None if target is None else tuple(target)
+    if -1 not in known or shape is None:
+        return None
+    # 0 instead of -1 tells shape inference more
+    exact = [shape[i] if size == 0 else None if size == -1 else int(size) for i, size in enumerate(known)]
+    place = int(np.flatnonzero(known == -1)[0])
+    if not _rest_is_equal(exact, shape, place):
+        return None
+    return tuple(0 if i == place else int(size) for i, size in enumerate(known))
 
 
-def _fix_expand(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
+def _expand(node: ir.Node, facts: Facts) -> tuple[int, ...] | None:
+    """Return a constant target for an Expand that has none, or None."""
     elements, shape = facts.contents(node.inputs[1]), facts.shape(node.inputs[0])
     if elements is None or shape is None or constant(node.inputs[1]) is not None:
-        return False
+        return None
     missing = len(elements) - len(shape)
     aligned = [None] * missing + list(shape[max(0, -missing) :])
     target = [1 if e is not None and e == dim else e for e, dim in zip(elements, aligned, strict=True)]
-    if not all(isinstance(element, int) for element in target):
-        return False
-    node.replace_input_with(1, initializer(graph, f"{node.name}_shape", np.array(target, np.int64)))
-    return True
+    return tuple(target) if all(isinstance(element, int) for element in target) else None
 
 
 def _fix_value(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
