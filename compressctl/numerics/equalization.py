@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SETTLED = 1e-3  # relative change of a scale in a sweep
+_BIAS_GROWTH = 4.0  # how far a bias may rise above the usual proportion of bias to weights in its layer
 
 
 @dataclass
@@ -21,23 +22,43 @@ class Layer:
 
     Attributes:
         reach: largest magnitude over the kernel, float64 [groups, outputs / groups, inputs / groups].
+        bias: magnitude of the bias, float64 [groups, outputs / groups].
         inputs: factor of each input channel's weights, float64 [groups, inputs / groups].
         outputs: divisor of each output channel's weights and bias, float64 [groups, outputs / groups].
     """
 
     reach: NDArray[np.float64]
+    bias: NDArray[np.float64]
     inputs: NDArray[np.float64]
     outputs: NDArray[np.float64]
 
     @classmethod
-    def of(cls, weight: NDArray[Any], groups: int) -> Layer:
-        """Return the layer of a Conv weight [outputs, inputs / groups, *kernel], with scales of 1."""
+    def of(cls, weight: NDArray[Any], bias: NDArray[Any] | None, groups: int) -> Layer:
+        """Return the layer of a Conv weight [outputs, inputs / groups, *kernel] and its bias, with scales of 1."""
         magnitude = np.abs(weight.reshape(*weight.shape[:2], -1)).max(axis=2, initial=0).astype(np.float64)
         reach = magnitude.reshape(groups, weight.shape[0] // groups, weight.shape[1])
-        return cls(reach, np.ones(reach[:, 0].shape), np.ones(reach[:, :, 0].shape))
+        outputs, inputs = reach.shape[:2], reach[:, 0].shape
+        magnitude = np.zeros(outputs) if bias is None else np.abs(bias.astype(np.float64)).reshape(outputs)
+        return cls(reach, magnitude, np.ones(inputs), np.ones(outputs))
 
-    def scaled(self) -> NDArray[np.float64]:
-        """Return `reach` under the scales found so far."""
+    def input_ranges(self) -> NDArray[np.float64]:
+        """Return the largest weight that reads each input channel, under the scales found so far."""
+        ranges: NDArray[np.float64] = self._scaled().max(axis=1).reshape(-1)
+        return ranges
+
+    def output_ranges(self) -> NDArray[np.float64]:
+        """Return the largest weight of each output channel, under the scales found so far.
+
+        A channel that its bias alone keeps alive (BatchNormalization leaves many such) counts as if it had weights:
+        scaling up next to nothing would scale up the bias with it, and so the range of the activations.
+        """
+        weights, bias = self._scaled().max(axis=2).reshape(-1), (self.bias / self.outputs).reshape(-1)
+        both = (weights > 0) & (bias > 0)
+        usual = np.median(weights[both] / bias[both]) if both.any() else 0.0
+        ranges: NDArray[np.float64] = np.maximum(weights, bias * (usual / _BIAS_GROWTH))
+        return ranges
+
+    def _scaled(self) -> NDArray[np.float64]:
         return self.reach * self.inputs[:, None, :] / self.outputs[:, :, None]
 
 
@@ -50,8 +71,7 @@ def equalize(pairs: Sequence[tuple[Layer, Layer]], sweeps: int) -> int:
     for sweep in range(1, sweeps + 1):
         change = 0.0
         for first, second in pairs:
-            r1 = first.scaled().max(axis=2).reshape(-1)
-            r2 = second.scaled().max(axis=1).reshape(-1)
+            r1, r2 = first.output_ranges(), second.input_ranges()
             alive = (r1 > 0) & (r2 > 0)
             scale = np.sqrt(np.divide(r1, r2, out=np.ones_like(r1), where=alive))
             first.outputs *= scale.reshape(first.outputs.shape)

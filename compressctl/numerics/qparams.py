@@ -41,7 +41,13 @@ class QParams:
 
 
 def symmetric(
-    weight: NDArray[Any], axis: int | None, *, bits: int = 8, reduced: bool = False, name: str = "weight"
+    weight: NDArray[Any],
+    axis: int | None,
+    *,
+    bits: int = 8,
+    reduced: bool = False,
+    least: NDArray[np.floating[Any]] | float = 0.0,
+    name: str = "weight",
 ) -> QParams:
     """Return int8 parameters with zero point 0 that cover `weight` exactly: integers in [-127, 127].
 
@@ -50,6 +56,7 @@ def symmetric(
         axis: the dimension that gets one scale an entry (negative counts from the end); None for one scale in all.
         bits: 2 to 8; integers lie in [-(2^(bits-1)-1), 2^(bits-1)-1].
         reduced: integers in [-64, 64], for processors that saturate sums of two u8*s8 products (x86 without VNNI).
+        least: smallest scale, or one a channel, see `least_weight_scale`.
         name: the tensor, for the error message.
 
     Raises:
@@ -63,8 +70,22 @@ def symmetric(
     if not np.all(largest <= _LARGEST):
         raise ModelError(f"{name} holds NaN or infinite values", "such a tensor cannot be quantized")
     levels = _REDUCED_WEIGHT if reduced else 2 ** (bits - 1) - 1
-    scale = np.where(largest > 0, np.maximum(largest / levels, _TINY), 1.0).astype(np.float32)
+    # Any scale fits a channel of zeros; that of the largest channel suits its bias, which is rounded in steps of it.
+    whole = largest.max(initial=0) / levels
+    scale = np.where(largest > 0, largest / levels, whole if whole > _TINY else 1.0)
+    floor = np.maximum(np.max(least) if axis is None else least, _TINY)
+    scale = np.asarray(np.maximum(scale, floor), np.float32)
     return QParams(scale, np.zeros(scale.shape, np.int8), "int8", axis)
+
+
+def least_weight_scale(bias: NDArray[Any], input_scale: float) -> NDArray[np.float64]:
+    """Return the smallest weight scale of each output channel at which its bias fits 32 bits.
+
+    Integer kernels hold the bias as int32 in steps of input_scale * weight_scale. Channels that BatchNormalization
+    has all but silenced have such small weights, and so such fine steps, that their bias overflows; with this scale
+    their weights round to 0 instead. Three quarters of the range stay free for the sum that the bias joins.
+    """
+    return np.abs(bias.astype(np.float64)) / (input_scale * 2**29)
 
 
 def affine(

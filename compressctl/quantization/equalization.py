@@ -37,7 +37,9 @@ def equalize(model: ir.Model, sweeps: int) -> list[Note]:
         else:
             notes.append(skipped(f"not equalized: {found}", node.name))
     nodes = dict.fromkeys(node for pair in pairs for node in pair)
-    layers = {node: Layer.of(floats(node, 1), node.attributes.get_int("group", 1)) for node in nodes}
+    layers = {
+        node: Layer.of(floats(node, 1), constant(_bias(node)), node.attributes.get_int("group", 1)) for node in nodes
+    }
     equalization.equalize([(layers[first], layers[second]) for first, second in pairs], sweeps)
     for node, layer in layers.items():
         _write(graph, node, layer)
@@ -50,7 +52,7 @@ def equalize(model: ir.Model, sweeps: int) -> list[Note]:
 
 def _obstacle(node: ir.Node) -> str | None:
     """Why the weights of a convolution cannot be scaled, or None."""
-    weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
+    weight, bias = node.inputs[1], _bias(node)
     array = constant(weight)
     if weight is None or array is None or (bias is not None and constant(bias) is None):
         return "its weight or bias is not constant"
@@ -89,6 +91,10 @@ def _write(graph: ir.Graph, node: ir.Node, layer: Layer) -> None:
     kernel = (1,) * (weight.ndim - 2)
     factor = (layer.inputs[:, None, :] / layer.outputs[:, :, None]).reshape(*layer.reach.shape, *kernel)
     replace_constant(graph, node, 1, (grouped * factor).reshape(weight.shape), "equalized")
-    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    bias = constant(_bias(node))
     if bias is not None:
         replace_constant(graph, node, 2, bias / layer.outputs.reshape(-1), "equalized")
+
+
+def _bias(node: ir.Node) -> ir.Value | None:
+    return node.inputs[2] if len(node.inputs) > 2 else None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from compressctl.errors import ModelError
-from compressctl.numerics.qparams import QParams, affine, dequantize, quantize, symmetric
+from compressctl.numerics.qparams import QParams, affine, dequantize, least_weight_scale, quantize, symmetric
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
@@ -106,7 +106,7 @@ def test_known_parameters():
     assert affine(-1.0, 1.55, dtype="int8").zero_point == -28
     assert affine(0.0, 12.7, reduced=True).scale == np.float32(0.1)
     weight = np.array([[1.27, -0.5], [0.0, 0.0], [-2.54, 1.0]], np.float32)
-    np.testing.assert_array_equal(symmetric(weight, 0).scale, np.array([0.01, 1.0, 0.02], np.float32))
+    np.testing.assert_array_equal(symmetric(weight, 0).scale, np.array([0.01, 0.02, 0.02], np.float32))
     np.testing.assert_array_equal(symmetric(weight, -1).scale, np.array([0.02, 1 / 127], np.float32))
     assert symmetric(weight, -1).axis == 1
     assert symmetric(weight, None).scale == np.float32(0.02)
@@ -137,3 +137,21 @@ def test_symmetric_refuses_nan_and_infinity(bad):
     weight[1, 1] = bad
     with pytest.raises(ModelError, match=r"conv1\.weight holds NaN"):
         symmetric(weight, 0, name="conv1.weight")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    bias=hnp.arrays(np.float32, 3, elements=st.floats(-1e4, 1e4, width=32)),
+    input_scale=st.floats(1e-6, 1e3),
+    exponent=st.integers(-30, 0),
+)
+def test_least_scale_lets_the_bias_fit_32_bits(bias, input_scale, exponent):
+    weight = np.array([[1.0, -0.5], [1.0, 0.3], [0.0, 0.0]], np.float32)
+    weight[1] *= 10.0**exponent
+    least = least_weight_scale(bias, input_scale)
+    p = symmetric(weight, 0, least=least)
+    unbounded = symmetric(weight, 0)
+    np.testing.assert_array_less(np.abs(bias / (p.scale.astype(np.float64) * input_scale)), 2**29 * (1 + 1e-6))
+    np.testing.assert_array_equal(p.scale, np.maximum(unbounded.scale, least.astype("f")))
+    whole = symmetric(weight, None, least=least).scale
+    assert whole == max(unbounded.scale.max(), np.float32(least.max()))

@@ -24,17 +24,16 @@ def _uneven(*shape: int) -> np.ndarray:
 
 WEIGHTS = {
     "w1": _uneven(8, 4, 3, 3),
-    "b1": RNG.standard_normal(8).astype("f"),
     "dw": _uneven(8, 1, 3, 3),
-    "bd": RNG.standard_normal(8).astype("f"),
     "w2": _uneven(6, 8, 1, 1),
     "g2": _uneven(6, 4, 3, 3),
-    "b2": RNG.standard_normal(6).astype("f"),
     "w3": _uneven(5, 6, 1, 1),
     "slope": RNG.random((8, 1, 1)).astype("f"),
     "zero": np.zeros((), "f"),
     "six": np.array(6, "f"),
 }
+for bias, weight in (("b1", "w1"), ("bd", "dw"), ("b2", "w2")):  # in like proportion: none lives by its bias alone
+    WEIGHTS[bias] = np.abs(WEIGHTS[weight]).max(axis=(1, 2, 3)) * RNG.uniform(-1, 1, len(WEIGHTS[weight])).astype("f")
 
 
 def _run(body: str, iterations: int = 40) -> tuple[ir.Model, ir.Model, list[Note]]:
