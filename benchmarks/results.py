@@ -16,6 +16,7 @@ Written by `python -m benchmarks`; `$DATA` is the folder given by `--data`, `$CA
 Each table comes from one run. Latency (batch 1, one thread, all files of a table timed in alternation; with its 95 %
 interval) and size are ratios to the FP32 file. CPU seconds and peak memory are those of the whole command, all threads
 and child processes; "of inference" is CPU time over that of running the FP32 model on the same samples.
+What compressctl takes includes measuring the result against its input, which onnxruntime's quantizer leaves to others.
 """
 ISA = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8")
 
