@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from compressctl.cli import options as o
-from compressctl.cli.run import run_recipe
+from compressctl.cli.run import Shared, runs_recipe
 from compressctl.passes import quantize as pass_
 from compressctl.passes import smooth_quant
 from compressctl.recipe import COMMAND_LINE, build_recipe
@@ -15,14 +15,11 @@ from compressctl.recipe import COMMAND_LINE, build_recipe
 _C = pass_.Config
 
 
+@runs_recipe
 def quantize(
     model: o.Model,
     output: o.Output,
     scheme: Annotated[str | None, o.option(_C, "scheme", metavar="auto|int8|int8-dynamic")] = None,
-    calibrate: o.Calibrate = None,
-    data: o.Data = None,
-    metric: o.MetricName = None,
-    input: o.Input = None,
     calibration_method: Annotated[
         str | None, o.option(_C, "calibration_method", metavar="minmax|percentile|entropy|mse")
     ] = None,
@@ -59,20 +56,8 @@ def quantize(
         bool | None,
         typer.Option("--reduced-range/--full-range", help=o.describe(_C, "reduced_range"), show_default=False),
     ] = None,
-    max_accuracy_drop: o.MaxAccuracyDrop = None,
-    size_ratio: o.SizeRatio = None,
-    latency_ratio: o.LatencyRatio = None,
-    on_regression: o.OnRegression = None,
-    batch_size: o.BatchSize = None,
-    threads: o.Threads = None,
-    seed: o.Seed = None,
-    device: o.Device = None,
-    report: o.ReportPath = None,
-    allow_python: o.AllowPython = False,
-    force: o.Force = False,
-    as_json: o.Json = False,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
+    *,
+    shared: Shared,
 ) -> int:
     """Quantize a model to INT8, in the form that onnxruntime runs fast, and measure what it brought.
 
@@ -101,26 +86,7 @@ def quantize(
         "reduced_range": reduced_range,
     }
     passes.append({"type": "quantize", **chosen, **{k: v for k, v in switches.items() if v is not None}})
-    if on_regression is None and scheme not in (None, "auto"):
-        on_regression = "keep"  # the user forced the scheme: flag what is slower, do not undo it
-    content = o.given(
-        model=model,
-        output=output,
-        input=input,
-        calibrate=calibrate,
-        data=data,
-        metric=metric,
-        passes=passes,
-        max_accuracy_drop=max_accuracy_drop,
-        size_ratio=size_ratio,
-        latency_ratio=latency_ratio,
-        on_regression=on_regression,
-        batch_size=batch_size,
-        threads=threads,
-        seed=seed,
-        device=device,
-        report=report,
-        allow_python=allow_python,
-        force=force,
-    )
-    return run_recipe(build_recipe(content, COMMAND_LINE), as_json=as_json, quiet=quiet, verbose=verbose)
+    content = {"model": model, "output": output, "passes": passes}
+    if scheme not in (None, "auto"):
+        content["on_regression"] = "keep"  # the user forced the scheme: flag what is slower, do not undo it
+    return shared.run(build_recipe({**content, **shared.recipe}, COMMAND_LINE))

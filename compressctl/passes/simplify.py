@@ -60,7 +60,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     summary = tuple(Note(kind, _summary(text, names)) for (kind, text), names in by_text.items())
     kinds: tuple[NoteKind, ...] = ("done", "skipped")
     facts = {key: {text: names for (kind, text), names in by_text.items() if kind == key} for key in kinds}
-    return Outcome(result, summary, dict(facts))
+    return Outcome(result, summary, {**facts})
 
 
 def _feeds(model: ir.Model, context: Context) -> Iterator[Arrays]:
