@@ -11,7 +11,7 @@ taken back. Bodies of If, Loop and Scan stay as they are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from compressctl.notes import Note, NoteKind
 from compressctl.passes.base import Context, Outcome, PassConfig
@@ -59,8 +59,8 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     by_text = _by_text(notes)
     summary = tuple(Note(kind, _summary(text, names)) for (kind, text), names in by_text.items())
     kinds: tuple[NoteKind, ...] = ("done", "skipped")
-    facts = {key: {text: names for (kind, text), names in by_text.items() if kind == key} for key in kinds}
-    return Outcome(result, summary, {**facts})
+    facts: dict[str, Any] = {key: {text: names for (kind, text), names in by_text.items() if kind == key} for key in kinds}
+    return Outcome(result, summary, facts)
 
 
 def _feeds(model: ir.Model, context: Context) -> Iterator[Arrays]:
