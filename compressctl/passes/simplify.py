@@ -26,6 +26,8 @@ RuleName = Literal[
     "duplicates",
     "constants",
     "shape_arithmetic",
+    "resizes",
+    "sequences",
     "transposes",
     "reshapes",
     "slices",
@@ -59,7 +61,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     by_text = _by_text(notes)
     summary = tuple(Note(kind, _summary(text, names)) for (kind, text), names in by_text.items())
     kinds: tuple[NoteKind, ...] = ("done", "skipped")
-    facts: dict[str, Any] = {key: {text: names for (kind, text), names in by_text.items() if kind == key} for key in kinds}
+    facts: dict[str, Any] = {
+        key: {text: names for (kind, text), names in by_text.items() if kind == key} for key in kinds
+    }
     return Outcome(result, summary, facts)
 
 
@@ -67,13 +71,15 @@ def _feeds(model: ir.Model, context: Context) -> Iterator[Arrays]:
     """Yield inputs to compare the models on: calibration samples, or random numbers in small, then in usual sizes."""
     from compressctl.data.random import random_feeds
     from compressctl.model.load import interface
+    from compressctl.model.lookups import lookup_limits
 
     if context.calibration is not None:
         yield next(iter(context.calibration.batches(_BATCH))).feeds
         return
     inputs, _ = interface(model)
+    limits = lookup_limits(model)
     for sizes in (_SMALL, None):
-        yield random_feeds(inputs, _BATCH, context.seed, sizes)
+        yield random_feeds(inputs, _BATCH, context.seed, sizes, limits)
 
 
 def _by_text(notes: Iterable[Note]) -> dict[tuple[NoteKind, str], list[str]]:
