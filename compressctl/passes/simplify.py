@@ -74,7 +74,7 @@ def _feeds(model: ir.Model, context: Context) -> Iterator[Arrays]:
     from compressctl.model.lookups import lookup_limits
 
     if context.calibration is not None:
-        yield next(iter(context.calibration.batches(_BATCH))).feeds
+        yield context.calibration.first(_BATCH)
         return
     inputs, _ = interface(model)
     limits = lookup_limits(model)

@@ -121,4 +121,4 @@ def _key(node: ir.Node) -> Hashable | None:
             return None  # bodies, types
         attributes.append((name, attribute.type, value))
     named = tuple(bool(output.name) for output in node.outputs)
-    return node.op_type, tuple(id(value) for value in node.inputs), tuple(attributes), named
+    return node.op_type, tuple(node.inputs), tuple(attributes), named

@@ -24,8 +24,8 @@ Shape = tuple[Dim, ...]
 class Facts:
     """Facts about the values of `model.graph`, as it is now.
 
-    They stay true for a value as long as rewrites keep what it holds; values made later are unknown here. Dimensions
-    of one symbolic name are equal.
+    They stay true for a value as long as rewrites keep what it holds (else they `forget` it); values made later are
+    unknown here. Dimensions of one symbolic name are equal.
 
     Attributes:
         problem: why shapes could not be inferred, or None.
@@ -69,6 +69,11 @@ class Facts:
     def contents(self, value: ir.Value | None) -> NDArray[Any] | None:
         """Return the elements of a small integer or bool tensor (an array of objects: int, bool, symbol, None)."""
         return None if value is None else self._contents.get(value)
+
+    def forget(self, value: ir.Value) -> None:
+        """Drop what is known of a value that a rewrite made hold something else."""
+        for known in (self._shapes, self._contents):
+            known.pop(value, None)
 
     def _infer(self, model: ir.Model) -> None:
         try:

@@ -1,8 +1,8 @@
 """Nodes that hand on their input are removed.
 
-Identity; Dropout at inference; Cast to the type at hand; Reshape, Flatten, Squeeze, Unsqueeze, Expand, Slice, Pad,
-Transpose and Tile that change nothing; Concat, Sum, Max, Min and Mean of one tensor; x + 0, x - 0, x * 1, x / 1 and
-x ** 1.
+Identity; Dropout at inference; Cast and CastLike to the type at hand; Reshape, Flatten, Squeeze, Unsqueeze, Expand,
+Slice, Pad, Transpose and Tile that change nothing; Concat, Sum, Max, Min and Mean of one tensor; x + 0, x - 0, x * 1,
+x / 1 and x ** 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from compressctl.model.graph import constant
 from compressctl.notes import Note, done
-from compressctl.simplification.edit import Array, bypass, given
+from compressctl.simplification.edit import Array, become, bypass, given, is_op
 from compressctl.simplification.facts import Facts
 from compressctl.tensorspec import Dim
 
@@ -25,6 +25,8 @@ def apply(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     notes = []
     for node in tuple(model.graph):
+        if is_op(node, "CastLike") and (dtype := facts.dtype(node.inputs[1])) is not None:
+            become(node, "Cast", node.inputs[:1], to=int(dtype))
         finder = _FINDERS.get(node.op_type) if node.domain == "" else None
         source = finder(node, facts) if finder is not None else None
         if source is not None and bypass(node, source):

@@ -32,6 +32,7 @@ def apply(model: ir.Model, facts: Facts) -> list[Note]:
         if target is not None:
             if target not in targets:
                 targets[target] = initializer(graph, f"{node.name}_shape", np.array(target, np.int64))
+            node.attributes.pop("allowzero", None)
             node.replace_input_with(1, targets[target])
             notes.append(done(f"target shape of {node.op_type} made constant", node.name))
         elif _is_known(node.outputs[0], facts) and _fix_value(graph, node, facts):
@@ -76,8 +77,7 @@ def _rest_is_equal(elements: Sequence[Dim], shape: Sequence[Dim], place: int) ->
 def _reshape(node: ir.Node, facts: Facts) -> tuple[int, ...] | None:
     """Return a better target for a Reshape, or None."""
     elements, shape = facts.contents(node.inputs[1]), facts.shape(node.inputs[0])
-    zero_is_zero: int = node.attributes.get_int("allowzero", 0)
-    if elements is None or zero_is_zero:
+    if elements is None or (node.attributes.get_int("allowzero", 0) == 1 and 0 in elements):
         return None
     known = constant(node.inputs[1])
     if known is None:

@@ -63,7 +63,7 @@ def _compose(node: ir.Node, facts: Facts) -> bool:
 def _sink(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
     """Move the Transposes above `node` below it, as one."""
     perm = _moved_perm(node, facts)
-    if perm is None or not _pays(node, perm, facts):
+    if perm is None or not _pays(node, perm, facts, seen=set()):
         return False
     rank, inverse = len(perm), tuple(np.argsort(perm))
     if node.op_type == "Concat":
@@ -81,6 +81,7 @@ def _sink(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
                 full = array.reshape((1,) * (rank - array.ndim) + array.shape).transpose(inverse)
                 node.replace_input_with(index, initializer(graph, value.name or "constant", full))
     add_after(node, "Transpose", f"{node.name}_transpose", perm=perm)
+    facts.forget(node.outputs[0])  # permuted now
     return True
 
 
@@ -114,13 +115,18 @@ def _comes_along(node: ir.Node, index: int, perm: Perm, facts: Facts, depth: int
     )
 
 
-def _pays(node: ir.Node, perm: Perm, facts: Facts, arriving: int = 0) -> bool:
-    """Whether a Transpose below `node` cancels with another, or is one instead of several."""
+def _pays(node: ir.Node, perm: Perm, facts: Facts, seen: set[ir.Node]) -> bool:
+    """Whether a Transpose below `node` cancels with another, or is one instead of several.
+
+    `seen` are the nodes that were looked at on the way from where the Transpose is.
+    """
+    arriving = 1 if seen else 0
+    seen.add(node)
     above = {producer(value, "Transpose") for value in node.inputs}
     if arriving + sum(one is not None and is_only_use(one.outputs[0], node) for one in above) > 1:
         return True
     for user in node.outputs[0].consumers():
-        if user.graph is not node.graph:
+        if user.graph is not node.graph or user in seen:
             continue
         if is_op(user, "Transpose"):
             second = _perm(user, facts) or ()
@@ -129,6 +135,6 @@ def _pays(node: ir.Node, perm: Perm, facts: Facts, arriving: int = 0) -> bool:
         elif is_op(user, *_PERMUTABLE):
             others = [index for index, value in enumerate(user.inputs) if value is not node.outputs[0]]
             ready = all(_comes_along(user, index, perm, facts, _DEPTH) for index in others)
-            if ready and _pays(user, perm, facts, arriving=1):
+            if ready and _pays(user, perm, facts, seen):
                 return True
     return False

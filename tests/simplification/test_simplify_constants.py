@@ -149,6 +149,14 @@ def test_batch_and_sequence_split_into_heads_and_merge_again() -> None:
     assert result.weights[result.node("y").inputs[1].name].tolist() == [0, 0, 12]
 
 
+@pytest.mark.parametrize(("size", "constant"), [(4, True), (0, False)])
+def test_targets_that_take_zero_for_zero(size: int, constant: bool) -> None:
+    text = f"""(float[batch,{size},3] x) => (float[batch,a,b] y)
+    {{ b = Shape <start = 0, end = 1> (x) t = Concat <axis = 0> (b, rest) y = Reshape <allowzero = 1> (x, t) }}"""
+    result = rewrite(text, rest=ints(3, size))
+    assert ("Concat" not in result.ops) == constant
+
+
 def test_two_dimensions_that_change_stay_computed() -> None:
     text = """(float[a,b,c] x) => (float[p,q] y)
     { s = Shape(x) a1 = Slice(s, i0, i1) b1 = Slice(s, i1, i2) c1 = Slice(s, i2, i3) ab = Mul(a1, b1)

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rewriting import ints, rand, rewrite
+from rewriting import ints, parse, rand, rewrite
+
+from compressctl.simplification.rules import apply_rules
 
 WITHOUT_EFFECT = {
     "Identity": ("Identity(a)", {}),
     "Dropout": ("Dropout(a)", {}),
     "Dropout, not training": ("Dropout(a, r, t)", {"r": np.array(0.5, np.float32), "t": np.array(False)}),
     "Cast": ("Cast <to = 1> (a)", {}),
+    "CastLike": ("CastLike(a, x)", {}),
     "Reshape": ("Reshape(a, s)", {"s": ints(0, 4, 6)}),
     "Reshape, inferred": ("Reshape(a, s)", {"s": ints(-1, 4, 6)}),
     "Transpose": ("Transpose <perm = [0,1,2]> (a)", {}),
@@ -74,6 +77,13 @@ def test_identity_between_input_and_output_stays() -> None:
     assert rewrite("(float[batch,4] x) => (float[batch,4] y) { y = Identity(x) }").ops == {"Identity": 1}
     text = "(float[batch,4] x) => (float[batch,4] y, float[batch,4] z) { y = Relu(x) z = Identity(y) }"
     assert rewrite(text).ops == {"Relu": 1, "Identity": 1}
+
+
+def test_castlike_to_a_known_type_is_a_cast_that_folds() -> None:
+    text = """(float[batch,4] x) => (float[batch,4] y)
+    { a = CastLike(v, x) b = Exp(x) c = CastLike(b, v) d = Cast <to = 1> (c) y = Sub(a, d) }"""
+    result = rewrite(text, v=np.array(2.0))
+    assert result.ops == {"Exp": 1, "Cast": 2, "Sub": 1}
 
 
 def test_mask_of_dropout_in_use_keeps_it() -> None:
@@ -176,3 +186,44 @@ def test_slices_of_different_axes_become_one() -> None:
     parameters = {"s": ints(1), "e": ints(2**63 - 1), "a2": ints(2), "d": ints(2)}
     assert rewrite(text, a3=ints(-1), **parameters).ops == {"Slice": 1}
     assert rewrite(text, a3=ints(-2), **parameters).ops == {"Slice": 2}
+
+
+@pytest.mark.parametrize(
+    ("height", "mode", "ops"),
+    [
+        (16, "nearest", {"Resize": 1, "Sigmoid": 1}),
+        (4, "linear", {"Resize": 1, "Sigmoid": 1}),
+        (12, "cubic", {"Resize": 1, "Sigmoid": 1}),
+        (11, "linear", {"Resize": 1, "Sigmoid": 1}),
+    ],
+)
+def test_resize_to_the_shape_of_another_tensor(height: int, mode: str, ops: dict[str, int]) -> None:
+    text = f"""(float[batch,4,8,8] x, float[batch,2,{height},8] z) => (float[batch,4,{height},8] y)
+    {{ b = Shape <start = 0, end = 1> (x) s = Shape <start = 2> (z) t = Concat <axis = 0> (b, four, s)
+       r = Resize <mode = "{mode}"> (x, , , t) y = Sigmoid(r) }}"""
+    result = rewrite(text, four=ints(4))
+    assert result.ops == ops
+    np.testing.assert_array_equal(result.weights["r_scales"], np.array([1, 1, height / 8, 1], np.float32))
+
+
+def test_resize_by_a_ratio_that_rounds_stays() -> None:
+    text = """(float[batch,4,7,7] x) => (float[batch,4,3,3] y)
+    { b = Shape <start = 0, end = 1> (x) t = Concat <axis = 0> (b, rest) y = Resize <mode = "linear"> (x, , , t) }"""
+    assert rewrite(text, rest=ints(4, 3, 3)).ops == {"Shape": 1, "Concat": 1, "Resize": 1}
+
+
+@pytest.mark.parametrize("split", [np.array(3, np.int64), ints(3, 3, 1)])
+def test_parts_of_a_sequence(split: np.ndarray) -> None:
+    text = """(float[batch,7] x) => (float[batch,3] y, float[batch,1] z)
+    { s = SplitToSequence <axis = 1> (x, n) a = SequenceAt(s, i0) b = SequenceAt(s, i1) z = SequenceAt(s, last)
+      y = Mul(a, b) }"""
+    positions = {"i0": np.array(0, np.int64), "i1": np.array(1, np.int64), "last": np.array(-1, np.int64)}
+    assert rewrite(text, n=split, **positions).ops == {"Split": 1, "Mul": 1}
+
+
+def test_a_sequence_that_is_picked_by_a_number_at_run_time_stays() -> None:
+    text = """(float[batch,6] x, int64[1] i) => (float[batch,3] y)
+    { s = SplitToSequence <axis = 1> (x, n) j = Squeeze(i) y = SequenceAt(s, j) }"""
+    model = parse(text, n=np.array(3, np.int64))
+    apply_rules(model)
+    assert model.graph[0].op_type == "SplitToSequence"
