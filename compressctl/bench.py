@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from compressctl.data.notation import open_source
-from compressctl.data.random import random_feeds
 from compressctl.errors import UsageError
 from compressctl.measure import machine
 from compressctl.measure.measurement import Workload, measure_files
 from compressctl.measure.metrics import parse_metric
+from compressctl.measure.trial import RandomFit, fit_random
 from compressctl.model.load import interface, load_model
 from compressctl.notes import Note
 from compressctl.progress import Progress
 from compressctl.report.schema import BenchReport
 from compressctl.tensorspec import parse_tensor_specs
 from compressctl.versions import versions
+
+_RANDOM_SAMPLES = 16
 
 
 def bench(
@@ -47,16 +49,18 @@ def bench(
     loaded = load_model(first, parse_tensor_specs(inputs))
     sized = parse_tensor_specs(inputs)
     specs = [sized.get(spec.name, spec) for spec in interface(loaded.model)[0]]
-    source = open_source(data, specs, seed=seed, allow_python=allow_python) if data else None
-    notes: list[Note] = list(source.notes) if source is not None else []
+    notation = data or f"random:{_RANDOM_SAMPLES}"
+    fit = fit_random(loaded.model, specs, threads=threads) if notation.startswith("random") else RandomFit()
+    source = open_source(notation, specs, seed=seed, allow_python=allow_python, sizes=fit.sizes, limits=fit.limits)
+    notes: list[Note] = list(source.notes) if data else []
     workload = Workload(
         batch_size=batch_size,
         threads=threads,
         seed=seed,
-        feeds=next(source.batches(batch_size)).feeds if source is not None else random_feeds(specs, batch_size, seed),
-        evaluation=source if chosen and source is not None and source.judgeable else None,
+        feeds=source.first(batch_size),
+        evaluation=source if chosen and source.judgeable else None,
         metric=chosen,
-        fidelity=source or open_source("random:16", specs, seed=seed),
+        fidelity=source,
         memory=True,
         profile=profile,
         seconds=seconds,

@@ -12,7 +12,6 @@ from typing import Any
 import onnx_ir as ir
 
 from compressctl.data.notation import open_source
-from compressctl.data.random import random_feeds
 from compressctl.data.source import Source
 from compressctl.errors import UsageError
 from compressctl.measure import machine
@@ -20,6 +19,7 @@ from compressctl.measure.isolated import check_file
 from compressctl.measure.measurement import Measurement, Workload, measure_files
 from compressctl.measure.metrics import parse_metric
 from compressctl.measure.session import Session
+from compressctl.measure.trial import RandomFit, fit_random
 from compressctl.model.load import Loaded, interface, load_model
 from compressctl.model.provenance import Provenance, stamp
 from compressctl.model.save import check_writable, save_model
@@ -37,6 +37,7 @@ from compressctl.tensorspec import parse_tensor_specs
 from compressctl.versions import versions
 
 _FIDELITY_SAMPLES = 16
+_MATERIAL = 0.01  # smaller changes of latency or size decide nothing: the provenance alone takes a kilobyte
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,17 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report:
             threads=recipe.threads,
             progress=progress,
         )
+        source = evaluation or calibration or _open(f"random:{_FIDELITY_SAMPLES}", loaded.model, recipe)
+        assert source is not None
         stages = _run_passes(recipe, loaded.model, context)
         workload = Workload(
             batch_size=recipe.batch_size,
             threads=recipe.threads,
             seed=recipe.seed,
+            feeds=source.first(recipe.batch_size),
             evaluation=context.evaluation,
             metric=metric,
-            fidelity=_fidelity_source(evaluation, calibration, loaded.model, recipe),
+            fidelity=source,
         )
         baseline_file = _baseline_file(loaded, workdir)
         kept, before, after, reasons = _measure(recipe, loaded, stages, provenance, baseline_file, workload, context)
@@ -128,10 +132,17 @@ def _check_budgets(recipe: Recipe) -> None:
 def _open(notation: str | None, model: ir.Model, recipe: Recipe) -> Source | None:
     if notation is None:
         return None
-    inputs, _ = interface(model)
     sized = parse_tensor_specs(recipe.input)
-    specs = [sized.get(spec.name, spec) for spec in inputs]
-    return open_source(notation, specs, seed=recipe.seed, allow_python=recipe.allow_python)
+    specs = [sized.get(spec.name, spec) for spec in interface(model)[0]]
+    fit = fit_random(model, specs, threads=recipe.threads) if notation.startswith("random") else RandomFit()
+    return open_source(
+        notation,
+        specs,
+        seed=recipe.seed,
+        allow_python=recipe.allow_python,
+        sizes=fit.sizes,
+        limits=fit.limits,
+    )
 
 
 def _source_notes(source: Source | None) -> tuple[Note, ...]:
@@ -168,11 +179,11 @@ def _measure(
         candidate = context.workdir / "result.onnx"
         save_model(final, candidate, overwrite=True)
         context.progress.step("verify the result in onnxruntime")
-        check_file(candidate, random_feeds(interface(final)[0], 1, recipe.seed), threads=recipe.threads)
+        check_file(candidate, workload.feeds or {}, threads=recipe.threads)
         context.progress.step("measure")
         before, after = measure_files(baseline_file, [candidate], workload, progress=context.progress)
         assert after.latency_ratio is not None and after.size_ratio is not None
-        worse = after.latency_ratio.low > 1 and after.size_ratio >= 1
+        worse = after.latency_ratio.low > 1 + _MATERIAL and after.size_ratio > 1 - _MATERIAL
         if not worse or not kept or recipe.on_regression == "keep":
             return kept, before, after, reasons
         reasons[len(kept) - 1] = (
@@ -191,20 +202,11 @@ def _baseline_file(loaded: Loaded, workdir: Path) -> Path:
     return path
 
 
-def _fidelity_source(evaluation: Source | None, calibration: Source | None, model: ir.Model, recipe: Recipe) -> Source:
-    source = evaluation or calibration
-    return (
-        source
-        if source is not None
-        else open_source(f"random:{_FIDELITY_SAMPLES}", interface(model)[0], seed=recipe.seed)
-    )
-
-
 def _regressions(after: Measurement) -> list[Note]:
     found = []
-    if after.latency_ratio is not None and after.latency_ratio.low > 1:
+    if after.latency_ratio is not None and after.latency_ratio.low > 1 + _MATERIAL:
         found.append(warning(f"the result is slower than the input on this machine: x {after.latency_ratio.value:.2f}"))
-    if after.size_ratio is not None and after.size_ratio > 1:
+    if after.size_ratio is not None and after.size_ratio > 1 + _MATERIAL:
         found.append(warning(f"the result is larger than the input: x {after.size_ratio:.3f}"))
     if after.drop is not None and after.drop.low > 0:
         found.append(warning(f"the metric is worse than the input's by {after.drop.drop:.4g}, beyond chance"))

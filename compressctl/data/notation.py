@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from compressctl.data.arrays import ArraySource
@@ -24,7 +24,15 @@ SCHEMES = ("digits", "random", "python")
 RANDOM_SAMPLES = 64
 
 
-def open_source(notation: str, inputs: Sequence[TensorSpec], *, seed: int = 0, allow_python: bool = False) -> Source:
+def open_source(
+    notation: str,
+    inputs: Sequence[TensorSpec],
+    *,
+    seed: int = 0,
+    allow_python: bool = False,
+    sizes: Mapping[str, int] | None = None,
+    limits: Mapping[str, int] | None = None,
+) -> Source:
     """Open samples for a model with these inputs.
 
     Args:
@@ -33,6 +41,8 @@ def open_source(notation: str, inputs: Sequence[TensorSpec], *, seed: int = 0, a
         inputs: the model's inputs.
         seed: seed of `random`.
         allow_python: let `python:` import and call code.
+        sizes: of `random`, where the notation gives none; see `random_feeds`.
+        limits: of the integers of `random`; see `random_feeds`.
 
     Raises:
         UsageError: the notation is wrong, or `python:` is used without leave.
@@ -42,7 +52,7 @@ def open_source(notation: str, inputs: Sequence[TensorSpec], *, seed: int = 0, a
     parsed = parse_notation(notation)
     scheme, _, rest = parsed.source.partition(":")
     if scheme == "random":
-        return _random(parsed, rest, inputs, seed)
+        return _random(parsed, rest, inputs, seed, sizes or {}, limits or {})
     if scheme == "digits":
         return DigitsSource(parsed, rest, inputs)
     if scheme == "python":
@@ -57,7 +67,14 @@ def open_source(notation: str, inputs: Sequence[TensorSpec], *, seed: int = 0, a
     raise DataError(f"{path} is neither a .npz or .npy file nor a folder of images")
 
 
-def _random(parsed: Notation, count: str, inputs: Sequence[TensorSpec], seed: int) -> RandomSource:
+def _random(
+    parsed: Notation,
+    count: str,
+    inputs: Sequence[TensorSpec],
+    seed: int,
+    usual: Mapping[str, int],
+    limits: Mapping[str, int],
+) -> RandomSource:
     samples = parse_size(count or str(RANDOM_SAMPLES))
     if samples is None:
         raise UsageError(f"data {parsed.text!r}: {count!r} is not a number of samples", "for example random:64")
@@ -65,8 +82,8 @@ def _random(parsed: Notation, count: str, inputs: Sequence[TensorSpec], seed: in
         raise UsageError(f"data {parsed.text!r}: random samples have no slices", "write random:N for N samples")
     sizes = {key: parsed.options.size(key) for key in dynamic_sizes(inputs)}
     parsed.options.finish()
-    given = {key: size for key, size in sizes.items() if size is not None}
-    return RandomSource(parsed.text, inputs, samples, seed, given)
+    given = dict(usual) | {key: size for key, size in sizes.items() if size is not None}
+    return RandomSource(parsed.text, inputs, samples, seed, given, limits)
 
 
 def _missing(parsed: Notation) -> DataError:

@@ -24,7 +24,11 @@ _ROLES = (
 
 
 def random_feeds(
-    inputs: Sequence[TensorSpec], batch: int, seed: int | Sequence[int], sizes: Mapping[str, int] | None = None
+    inputs: Sequence[TensorSpec],
+    batch: int,
+    seed: int | Sequence[int],
+    sizes: Mapping[str, int] | None = None,
+    limits: Mapping[str, int] | None = None,
 ) -> Feeds:
     """Make one batch of random values that fit the inputs.
 
@@ -38,10 +42,14 @@ def random_feeds(
         seed: seed of the generator.
         sizes: sizes of dynamic dimensions, by their symbolic name, or for all of a kind: `sequence` (default 128),
             `side` of an image (224), `other` (16); and `ids`, the exclusive upper bound of ids.
+        limits: by name of an integer input, the exclusive upper bound of what the model can look up for it.
     """
     rng = np.random.default_rng(seed)
-    given = dict(sizes or {})
-    return {spec.name: _values(rng, spec, _shape(spec, batch, given), given.get("ids", IDS)) for spec in inputs}
+    given, limits = dict(sizes or {}), limits or {}
+    ids = given.get("ids", IDS)
+    return {
+        spec.name: _values(rng, spec, _shape(spec, batch, given), ids, limits.get(spec.name, ids)) for spec in inputs
+    }
 
 
 def dynamic_sizes(inputs: Sequence[TensorSpec]) -> list[str]:
@@ -56,11 +64,17 @@ class RandomSource(Source):
     judgeable = False
 
     def __init__(
-        self, notation: str, inputs: Sequence[TensorSpec], count: int, seed: int, sizes: Mapping[str, int]
+        self,
+        notation: str,
+        inputs: Sequence[TensorSpec],
+        count: int,
+        seed: int,
+        sizes: Mapping[str, int],
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         note = warning("RANDOM DATA: numbers drawn at random say nothing about accuracy on real data")
         super().__init__(notation, inputs, (note,))
-        self._count, self._seed, self._sizes = count, seed, sizes
+        self._count, self._seed, self._sizes, self._limits = count, seed, sizes, limits
 
     def __len__(self) -> int:
         return self._count
@@ -72,7 +86,7 @@ class RandomSource(Source):
 
     def _read(self, size: int) -> Iterator[tuple[Feeds, NDArray[Any] | None]]:
         for index, start in enumerate(range(0, self._count, size)):
-            feeds = random_feeds(self.inputs, size, (self._seed, index), self._sizes)
+            feeds = random_feeds(self.inputs, size, (self._seed, index), self._sizes, self._limits)
             rows = min(size, self._count - start)
             yield {name: array[:rows] for name, array in feeds.items()}, None
 
@@ -102,7 +116,7 @@ def _role(dim: str | None, axis: int, spec: TensorSpec) -> str:
     return "sequence" if axis == 1 else "other"
 
 
-def _values(rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...], ids: int) -> NDArray[Any]:
+def _values(rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...], ids: int, limit: int) -> NDArray[Any]:
     dtype = numpy_dtype(spec)
     name = spec.name.lower()
     if dtype.kind == "f":
@@ -117,5 +131,5 @@ def _values(rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...], 
     elif dtype.itemsize == 1:
         values = rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, endpoint=True)
     else:
-        values = rng.integers(0, ids if "id" in name else 10, shape)
+        values = rng.integers(0, min(ids if "id" in name else 10, limit), shape)
     return values.astype(dtype)

@@ -95,6 +95,11 @@ class Source(ABC):
             yield Batch({name: _pad(a, self.fixed_batch) for name, a in arrays.items()}, labels, count, self.pairs)
             start += count
 
+    def first(self, rows: int) -> Feeds:
+        """Return one batch of exactly `rows` rows (the model's fixed batch, where it has one), for timing."""
+        feeds = next(self.batches(rows)).feeds
+        return {name: _pad(array, self.fixed_batch or rows) for name, array in feeds.items()}
+
     def _refuse_nonfinite(self, array: NDArray[Any], what: str, start: int) -> None:
         found = nonfinite_row(array)
         if found is not None:
