@@ -66,6 +66,13 @@ def insert_before(graph: ir.Graph, node: ir.Node, new_nodes: Iterable[ir.Node]) 
     graph.insert_before(node, new_nodes)
 
 
+def insert_after(graph: ir.Graph, node: ir.Node, new_nodes: Iterable[ir.Node]) -> None:
+    """Insert `new_nodes` after `node`, in order; nameless ones and taken names get unique ones."""
+    new_nodes = list(new_nodes)
+    _give_names(graph, new_nodes)
+    graph.insert_after(node, new_nodes)
+
+
 def replace_node(
     graph: ir.Graph, node: ir.Node, new_nodes: Sequence[ir.Node], new_outputs: Sequence[ir.Value] | None = None
 ) -> None:

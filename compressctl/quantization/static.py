@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.model.graph import constant, initializer, insert_before, replace_node
+from compressctl.model.graph import constant, initializer, insert_after, insert_before, replace_node, unique_name
 from compressctl.numerics.qparams import affine, dequantize, quantize, symmetric
 from compressctl.quantization.placement import Placement
 
@@ -234,9 +234,9 @@ def _insert_pair(graph: ir.Graph, value: ir.Value, parameters: tuple[ir.Value, i
     reals.dtype, reals.shape = ir.DataType.FLOAT, value.shape
     producer = value.producer()
     if producer is not None:
-        graph.insert_after(producer, [to_integers, to_reals])
+        insert_after(graph, producer, [to_integers, to_reals])
     else:
-        graph.insert_before(graph[0], [to_integers, to_reals])
+        insert_before(graph, graph[0], [to_integers, to_reals])
     for use in uses:
         if value in placement.everywhere or use.node in placement.readers:
             use.node.replace_input_with(use.idx, reals)
@@ -244,7 +244,7 @@ def _insert_pair(graph: ir.Graph, value: ir.Value, parameters: tuple[ir.Value, i
         for index, output in enumerate(graph.outputs):
             if output is value:
                 graph.outputs[index] = reals
-        value.name, reals.name = f"{name}_float", name
+        value.name, reals.name = unique_name(graph, f"{name}_float"), name
 
 
 def _named(node: ir.Node, name: str) -> ir.Node:

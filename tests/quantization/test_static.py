@@ -205,3 +205,19 @@ def test_weights_of_the_original_are_untouched():
     before = constant(m.graph[0].inputs[1]).copy()
     quantized(m, X)
     assert np.array_equal(constant(m.graph[0].inputs[1]), before)
+
+
+def test_names_that_are_taken_stay_with_their_owners() -> None:
+    m = model(
+        """x_quantized = Conv(x, w)
+        relu_dequantized = Relu(x_quantized)
+        y = Conv(relu_dequantized, v)""",
+        {"w": weights(8, 4, 3, 3), "v": weights(8, 8, 3, 3)},
+    )
+    for node, name in zip(m.graph, ("y_quantize", "x_quantize", "x_dequantize"), strict=True):
+        node.name = name
+    q = quantized(m, X)
+    assert [output.name for output in q.graph.outputs] == ["y"]
+    names = [node.name for node in q.graph]
+    assert len(names) == len(set(names))
+    assert Session(q).run({"x": X})["y"].shape == (2, 8, 4, 4)
