@@ -50,7 +50,9 @@ def run(arguments: list[str]) -> int:
         if debug:
             traceback.print_exc()
         return _say(
-            f"internal fault: {type(error).__name__}: {error}", EXIT_FAULT, "run again with --debug and report it"
+            f"internal fault: {type(error).__name__}: {error}",
+            EXIT_FAULT,
+            "report it, with what `compressctl --debug …` prints",
         )
 
 
