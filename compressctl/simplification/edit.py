@@ -59,7 +59,8 @@ def bypass(node: ir.Node, source: ir.Value) -> bool:
         name = output.name
         output.replace_all_uses_with(source, replace_graph_outputs=True)
         graph.remove(node, safe=True)
-        source.name, source.type, source.shape = name, output.type or source.type, output.shape or source.shape
+        source.name, source.type = name, output.type or source.type
+        source.shape = source.shape if output.shape is None else output.shape
     else:
         output.replace_all_uses_with(source)
         graph.remove(node, safe=True)

@@ -86,6 +86,11 @@ def test_castlike_to_a_known_type_is_a_cast_that_folds() -> None:
     assert result.ops == {"Exp": 1, "Cast": 2, "Sub": 1}
 
 
+def test_a_scalar_output_keeps_its_shape() -> None:
+    text = "(float[batch,4] x) => (float y) { a = ReduceSum <keepdims = 0> (x) b = Abs(a) y = Identity(b) }"
+    assert rewrite(text).ops == {"ReduceSum": 1, "Abs": 1}
+
+
 def test_mask_of_dropout_in_use_keeps_it() -> None:
     text = (
         "(float[batch,4] x) => (float[batch,4] y) { d, m = Dropout(x) n = Not(m) f = Cast <to = 1> (n) y = Add(d, f) }"
