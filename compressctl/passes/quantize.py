@@ -46,7 +46,7 @@ class Config(PassConfig):
     type: Literal["quantize"] = "quantize"
     scheme: Scheme = "auto"
     """int8 (static, needs calibration data), int8-dynamic (no data), or auto: per node the faster of the two."""
-    calibration_method: CalibrationMethod = "minmax"
+    calibration_method: CalibrationMethod = "percentile"
     """How activation ranges are chosen: minmax, percentile, entropy (KL divergence) or mse."""
     percentile: float = Field(default=99.999, gt=50, le=100)
     """Percent of the values kept inside the range by calibration_method percentile."""

@@ -61,6 +61,7 @@ def apply(model: ir.Model, plan: Plan, observations: Observations | None, settin
 def _static(model: ir.Model, plan: Plan, observations: Observations, settings: Settings) -> list[Note]:
     placement = placement_of(model, plan)
     inputs = {node: node.inputs[0] for node in placement.weighted}
+    insert_qdq(model, placement, observations.ranges)
     errors = quantize_weights(
         model, placement.weighted, per_channel=settings.per_channel, reduced_range=settings.reduced_range
     )
@@ -72,7 +73,6 @@ def _static(model: ir.Model, plan: Plan, observations: Observations, settings: S
             if means is not None:
                 axis = output_axis(node)
                 corrected += add_to_bias(model, node, -bias_shift(error, means, axis))
-    insert_qdq(model, placement, observations.ranges)
     pad_integers(model, placement)
     misfits = integer_bias(model, placement)
     shield_float_nodes(model, placement.weighted)

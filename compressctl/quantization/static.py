@@ -12,7 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.model.graph import constant, initializer, insert_after, insert_before, replace_node, unique_name
-from compressctl.numerics.qparams import affine, dequantize, quantize, symmetric
+from compressctl.numerics.qparams import affine, dequantize, least_weight_scale, quantize, symmetric
 from compressctl.quantization.placement import Placement
 
 _WEIGHT_AXIS = {"Conv": 0, "MatMul": 1}
@@ -72,32 +72,43 @@ def quantize_weights(
 ) -> dict[ir.Node, NDArray[np.float32]]:
     """Replace the weights of Conv, Gemm and MatMul nodes by int8 and a DequantizeLinear.
 
-    A weight that several nodes share is stored once.
+    A weight that several nodes share is stored once. Where a node reads a dequantized tensor (`insert_qdq` came first),
+    scales are large enough for its bias to fit 32 bits.
 
     Returns:
         node -> rounding error of its weight: dequantized minus float, in the weight's shape.
     """
     graph = model.graph
-    stored: dict[tuple[ir.Value, int | None], tuple[tuple[ir.Value, ...], NDArray[np.float32]]] = {}
+    stored: dict[tuple[ir.Value, int | None, bytes], tuple[tuple[ir.Value, ...], NDArray[np.float32]]] = {}
     errors = {}
     for node in nodes:
         weight = node.inputs[1]
-        assert weight is not None
+        real = constant(weight)
+        assert weight is not None and real is not None
         axis = output_axis(node) if per_channel else None
-        if (weight, axis) not in stored:
-            real = constant(weight)
-            assert real is not None
-            qparams = symmetric(real, axis, reduced=reduced_range, name=f"weight {weight.name!r}")
+        least = _least_scale(node, real.shape[output_axis(node)])
+        qparams = symmetric(real, axis, reduced=reduced_range, least=least, name=f"weight {weight.name!r}")
+        key = weight, axis, qparams.scale.tobytes()
+        if key not in stored:
             integers = quantize(real, qparams)
             arrays = {"int8": integers, "scale": qparams.scale, "zero_point": qparams.zero_point}
             values = tuple(initializer(graph, f"{weight.name}_{what}", array) for what, array in arrays.items())
-            stored[weight, axis] = values, dequantize(integers, qparams) - real
-        values, errors[node] = stored[weight, axis]
+            stored[key] = values, dequantize(integers, qparams) - real
+        values, errors[node] = stored[key]
         pair = ir.node("DequantizeLinear", values, attributes={} if axis is None else {"axis": axis})
         pair.outputs[0].dtype, pair.outputs[0].shape = ir.DataType.FLOAT, weight.shape
         insert_before(graph, node, [_named(pair, f"{node.name}_weight_dequantize")])
         node.replace_input_with(1, pair.outputs[0])
     return errors
+
+
+def _least_scale(node: ir.Node, channels: int) -> NDArray[np.float64] | float:
+    source = node.inputs[0].producer() if node.inputs[0] is not None else None
+    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if source is None or source.op_type != "DequantizeLinear" or bias is None or bias.size != channels:
+        return 0.0
+    scale = constant(source.inputs[1])
+    return least_weight_scale(bias.reshape(-1), float(scale)) if scale is not None and scale.ndim == 0 else 0.0
 
 
 def add_to_bias(model: ir.Model, node: ir.Node, correction: NDArray[np.float64]) -> bool:
