@@ -4,7 +4,8 @@ What onnxruntime fuses on the CPU decides the rules (its QDQ transformers):
 
 1. A chosen Conv needs a quantized input and output; a Relu or Clip that alone follows it belongs to it. Behind any
    other activation (HardSwish, Tanh, …) its output is quantized right after the Conv.
-2. A chosen Gemm or MatMul needs a quantized input; its output stays float unless a consumer wants it quantized.
+2. A chosen Gemm or MatMul needs a quantized input; its output stays float unless a consumer wants it quantized, or a
+   Relu or Clip follows: onnxruntime then forms the kernel only if that one's result is quantized (or the graph's).
 3. A *join* (Add, Mul, Concat, pooling, LeakyRelu, Sigmoid) between quantized tensors is quantized when its result is
    wanted quantized further on: all its inputs and its output.
 4. A *carrier* (MaxPool, Reshape, Transpose, …) keeps the scale and zero point of its input.
@@ -74,7 +75,7 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node]) -> Placement:
         if node in chosen:
             placement.weighted.append(node)
             _quantize_input(placement, node)
-            if node.op_type == "Conv":
+            if node.op_type == "Conv" or (followed_by_activation(node) and _after_activation(node).uses()):
                 _quantize_output(placement, node)
         elif node.op_type in JOINS and node.domain == "":
             inputs = [value for value in node.inputs if value is not None]
@@ -133,7 +134,7 @@ def _quantize_input(placement: Placement, node: ir.Node) -> None:
 
 
 def _quantize_output(placement: Placement, node: ir.Node) -> None:
-    value = _after_activation(node) if node.op_type in ("Conv", "Add", "Mul", "Concat") else node.outputs[0]
+    value = _after_activation(node) if node.op_type in (*COMPUTE, "Add", "Mul", "Concat") else node.outputs[0]
     placement.scale_of.setdefault(value, value)
     placement.everywhere.add(value)
 

@@ -157,10 +157,10 @@ def integer_bias(model: ir.Model, placement: Placement) -> list[ir.Node]:
         scales = [constant(node.inputs[index].producer().inputs[1]) for index in (0, 1)]  # type: ignore[union-attr]
         scale = np.asarray(scales[0] * scales[1], np.float32)  # type: ignore[operator]
         channels = constant(node.inputs[1].producer().inputs[0]).shape[output_axis(node)]  # type: ignore[union-attr]
-        if bias is None or bias.shape not in ((channels,), (1, channels)):
+        if bias is None or bias.shape not in ((), (1,), (1, 1), (channels,), (1, channels)):
             misfits.append(node)
             continue
-        integers = np.rint(bias.reshape(-1).astype(np.float64) / scale)
+        integers = np.rint(np.broadcast_to(bias.reshape(-1), channels).astype(np.float64) / scale)
         if np.abs(integers).max(initial=0) >= 2**31:
             misfits.append(node)
             continue

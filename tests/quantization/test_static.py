@@ -7,8 +7,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from compressctl.measure.profile import executed_ops
 from compressctl.measure.session import Session
 from compressctl.model.graph import constant, remove_dead
+from compressctl.model.save import save_model
 from compressctl.model.verify import verify_graph
 from compressctl.numerics.bias import bias_shift
 from compressctl.numerics.qparams import affine, dequantize, quantize, symmetric
@@ -26,6 +28,7 @@ from compressctl.quantization.static import (
 from tests.quantization import graphs
 
 RNG = np.random.default_rng(7)
+_ROWS = ("float[N,32] x", "float[N,16] y")
 X = RNG.normal(size=(2, 4, 8, 8)).astype(np.float32)
 
 
@@ -231,3 +234,25 @@ def test_names_that_are_taken_stay_with_their_owners() -> None:
     names = [node.name for node in q.graph]
     assert len(names) == len(set(names))
     assert Session(q).run({"x": X})["y"].shape == (2, 8, 4, 4)
+
+
+@pytest.mark.parametrize(("op", "kernel"), [("Gemm", "QGemm"), ("MatMul", "QLinearMatMul")])
+@pytest.mark.parametrize("activation", ["Relu(g)", "Clip(g, lo, hi)"])
+def test_a_kernel_forms_before_an_activation_that_float_nodes_read(op, kernel, activation, tmp_path) -> None:
+    bounds = {"lo": np.float32(0), "hi": np.float32(6)} if "Clip" in activation else {}
+    arrays = {"w": weights(32, 16), **bounds}
+    q = quantized(
+        model(f"g = {op}(x, w) k = {activation} y = Tanh(k)", arrays, *_ROWS),
+        RNG.normal(size=(4, 32)).astype(np.float32),
+    )
+    save_model(q, tmp_path / "q.onnx", overwrite=True)
+    assert executed_ops(tmp_path / "q.onnx")[kernel] == 1
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 16), (16,)])
+def test_every_form_of_a_gemm_bias_becomes_integer(shape) -> None:
+    x = RNG.normal(size=(4, 32)).astype(np.float32)
+    arrays = {"w": weights(32, 16), "b": np.full(shape, 0.7, np.float32)}
+    q = quantized(model("y = Gemm(x, w, b)", arrays, *_ROWS), x)
+    exact = x @ arrays["w"] + np.float32(0.7)
+    assert np.abs(Session(q).run({"x": x})["y"] - exact).max() < 0.02 * np.abs(exact).max()
