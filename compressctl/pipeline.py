@@ -32,7 +32,7 @@ from compressctl.progress import Progress, Silent
 from compressctl.quantization.fusion import unfused
 from compressctl.recipe import Recipe
 from compressctl.report.schema import BudgetVerdict, PassReport, Report
-from compressctl.report.write import write_report
+from compressctl.report.write import check_report, write_report
 from compressctl.tensorspec import parse_tensor_specs
 from compressctl.versions import versions
 
@@ -65,6 +65,8 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report:
         verify_checks(loaded.checks, Session(loaded.model, threads=recipe.threads).run, loaded.path)
     provenance = Provenance(loaded.sha256, recipe.canonical(), versions(), tuple(c.type for c in recipe.passes))
     check_writable(recipe.output, force=recipe.force, provenance=provenance, source=recipe.model)
+    report_path = recipe.report or recipe.output.with_suffix(".report.json")
+    check_report(report_path)
     calibration, evaluation = (_open(notation, loaded.model, recipe) for notation in (recipe.calibrate, recipe.data))
     with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
         workdir = Path(folder)
@@ -118,7 +120,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report:
         versions=versions(),
         seconds=time.perf_counter() - started,
     )
-    write_report(report, recipe.report or recipe.output.with_suffix(".report.json"))
+    write_report(report, report_path)
     return report
 
 

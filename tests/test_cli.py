@@ -366,3 +366,10 @@ def test_stdout_closed_early_is_no_error():
         command, shell=True, cwd=ROOT, capture_output=True, text=True, env={**os.environ}, check=False
     )
     assert result.returncode == 0 and result.stderr == ""
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(call, tmp_path):
+    out = tmp_path / "out.onnx"
+    code, _, stderr = call("simplify", MLP, "-o", out, "--report", tmp_path / "missing" / "r.json", "-q")
+    assert code == 2 and "missing of the report does not exist" in stderr
+    assert list(tmp_path.iterdir()) == []

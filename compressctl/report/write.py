@@ -21,6 +21,18 @@ def write_report(report: Report, path: Path) -> None:
     write_text(path.with_suffix(".md"), to_markdown(report))
 
 
+def check_report(path: Path) -> None:
+    """Refuse, before the work, a report that cannot be written.
+
+    Raises:
+        OutputError: its folder does not exist or is not writable.
+    """
+    if not path.parent.is_dir():
+        raise OutputError(f"folder {path.parent} of the report does not exist", "create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"folder {path.parent} of the report is not writable")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file under a temporary name and rename it.
 
