@@ -7,6 +7,7 @@ import onnx_ir as ir
 import pytest
 from rewriting import ints, parse, rand, rewrite
 
+from compressctl.measure.session import Session
 from compressctl.simplification.facts import Facts
 from compressctl.simplification.rules import apply_rules
 from compressctl.simplification.shape_arithmetic import reshape_target
@@ -217,3 +218,41 @@ def test_unnamed_dimensions_of_two_inputs_are_not_taken_for_equal() -> None:
     model = parse("(float[?,4] x, float[?,4] z) => (float[?,4] y) { y = Add(x, z) }")
     assert not Facts(model).same_shape(*model.graph.inputs)
     assert Facts(model).same_shape(model.graph.inputs[0], model.graph.inputs[0])
+
+
+EXPRESSIONS = {
+    "Shape(x)": ["batch", 4, 6],
+    "Shape <start = -2> (x)": [4, 6],
+    "Slice(s, m2, far)": [4, 6],
+    "Slice(s, far, first, zero, m1)": [6, 4, "batch"],
+    "Gather(s, m2)": [4],
+    "Div(s, m4)": [None, -1, -1],
+    "Div(s, one)": ["batch", 4, 6],
+    "Mul(s, m2)": [None, -8, -12],
+    "Sub(s, zero)": ["batch", 4, 6],
+    "Sub(s, s)": [None, 0, 0],
+    "Add(zero, s)": ["batch", 4, 6],
+    "Concat <axis = 0> (s, m1)": ["batch", 4, 6, -1],
+    "Where(positive, s, m1)": [None, 4, 6],
+    "Where(negative, s, m1)": [-1, -1, -1],
+    "ConstantOfShape <value = int64[1] {7}> (three)": [7, 7, 7],
+    "Cast <to = 7> (i)": ["batch", 4, 6],
+    "Reshape(s, m1)": ["batch", 4, 6],
+    "Squeeze(u)": ["batch", 4, 6],
+}
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_contents_are_what_onnxruntime_computes(expression: str) -> None:
+    text = f"""(float[batch,4,6] x) => (int64[n] y)
+    {{ s = Shape(x) i = Cast <to = 6> (s) u = Unsqueeze(s, zero) positive = Equal(s, s4) negative = Equal(s, m1)
+       y = {expression} }}"""
+    numbers = {"zero": 0, "one": 1, "three": 3, "m1": -1, "m2": -2, "m4": -4, "far": 2**63 - 1, "first": -(2**63)}
+    model = parse(text, s4=ints(5, 4, 6), **{name: ints(number) for name, number in numbers.items()})
+    known = Facts(model).contents(model.graph.outputs[0])
+    assert known is not None
+    expected = EXPRESSIONS[expression]
+    assert known.tolist() == expected
+    actual = Session(model, threads=1, optimize=False).run({"x": rand(5, 4, 6)})["y"]
+    numeric = [5 if element == "batch" else element for element in expected]
+    assert [n if n is None else int(a) for n, a in zip(numeric, actual, strict=True)] == numeric

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import get_args
@@ -11,9 +12,11 @@ import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx.backend.test.case.node import collect_testcases
 from rewriting import assert_equal, ints, parse, rand, rewrite
 
 from compressctl.data.notation import open_source
+from compressctl.errors import CompressctlError
 from compressctl.model.load import interface, load_model
 from compressctl.passes.base import Context
 from compressctl.passes.simplify import Config, RuleName, run
@@ -260,3 +263,28 @@ def test_opset_13() -> None:
     result = rewrite(text, opset=13, u=rand(1, 16, 4, 3, 3), i0=ints(0))
     assert result.ops == {"Conv": 1, "GlobalAveragePool": 1, "Flatten": 1, "Relu": 1}
     assert result.weights.keys() == {"u"}
+
+
+def test_operators_that_onnx_writes_out_as_functions() -> None:
+    """onnx's own test cases of operators expanded into simpler ones, all inputs but the first made constant."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its cases overflow on purpose
+        cases = [case for case in collect_testcases("") if "_expanded" in case.name][::4]
+    cases = [case for case in cases if all(isinstance(array, np.ndarray) for array in case.data_sets[0][0])]
+    rewritten = 0
+    for case in cases:
+        model, arrays = ir.from_proto(case.model), case.data_sets[0][0]
+        feeds = {value.name: array for value, array in zip(model.graph.inputs, arrays, strict=True)}
+        for value in list(model.graph.inputs)[1:]:
+            model.graph.inputs.remove(value)
+            value.const_value = ir.tensor(feeds.pop(value.name), name=value.name)
+            model.graph.register_initializer(value)
+        result = model.clone()
+        notes = apply_rules(result)
+        rewritten += any(note.kind == "done" for note in notes)
+        try:
+            expected = Runner(feeds).run(model)
+        except CompressctlError:  # an operator or type that onnxruntime does not have
+            continue
+        assert difference(expected, Runner(feeds).run(result)) is None, case.name
+    assert rewritten > len(cases) / 2
