@@ -61,7 +61,7 @@ def bench(
         evaluation=source if chosen and source.judgeable else None,
         metric=chosen,
         fidelity=source,
-        memory=True,
+        thorough=True,
         profile=profile,
         seconds=seconds,
     )

@@ -123,7 +123,8 @@ def _values(rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...], 
         return rng.standard_normal(shape).astype(dtype)
     if dtype.kind == "b" or "mask" in name:
         values = rng.integers(0, 2, shape)
-        values[..., :1] = 1  # a row that masks everything would make a softmax NaN
+        if shape:
+            values[..., :1] = 1  # a row that masks everything would make a softmax NaN
     elif "type" in name or "segment" in name:
         values = np.zeros(shape, np.int64)
     elif "position" in name:

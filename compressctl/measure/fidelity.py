@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -44,9 +45,15 @@ class OutputFidelity:
 
 
 def fidelity(
-    baseline: Session, result: Session, source: Source, batch_size: int, progress: Progress | None = None
+    baseline: Session,
+    result: Session,
+    source: Source,
+    batch_size: int,
+    progress: Progress | None = None,
+    *,
+    most: int | None = None,
 ) -> tuple[OutputFidelity, ...]:
-    """Compare each output of a result with the baseline's, batch by batch.
+    """Compare each output of a result with the baseline's, batch by batch, on the first `most` samples or all.
 
     Raises:
         ModelError: the result lacks an output, gives it another shape, or a model fails.
@@ -58,8 +65,10 @@ def fidelity(
         if spec.name not in given:
             raise ModelError(f"{result.name} lacks the output {spec.name!r}", f"it has {', '.join(given)}")
         tallies[spec.name] = _Tally(spec.name)
-    batches = -(-len(source) // (source.fixed_batch or batch_size))
-    for batch in (progress or Silent()).track(source.batches(batch_size), "compare outputs", batches):
+    size = source.fixed_batch or batch_size
+    batches = -(-min(len(source), most or len(source)) // size)
+    first = itertools.islice(source.batches(batch_size), batches)
+    for batch in (progress or Silent()).track(first, "compare outputs", batches):
         rows = len(next(iter(batch.feeds.values())))
         expected = baseline.run(batch.feeds)
         actual = result.run(batch.feeds, list(tallies))

@@ -79,8 +79,8 @@ class Workload:
         feeds: one batch for latency and memory; random where None.
         evaluation: labelled samples for the metric, or None.
         metric: or None.
-        fidelity: samples to compare outputs on, or None.
-        memory: measure peak memory too (a process a model).
+        fidelity: samples to compare outputs on (the first 256), or None.
+        thorough: measure peak memory too (a process a model), and look into what runs of the baseline.
         profile: measure where the time goes too.
         seconds: time limit of the latency measurement, for each model beside the baseline.
     """
@@ -92,12 +92,13 @@ class Workload:
     evaluation: Source | None = None
     metric: Metric | None = None
     fidelity: Source | None = None
-    memory: bool = False
+    thorough: bool = False
     profile: bool = False
     seconds: float = 3.0
 
 
 _EVALUATION_BATCH = 16
+_FIDELITY_SAMPLES = 256
 
 
 def measure_files(
@@ -128,12 +129,14 @@ def measure_files(
                 latency=latencies[index],
                 latency_ratio=ratios[index],
                 size_ratio=file_bytes(path) / file_bytes(baseline) if index else None,
-                peak_memory=peak_memory(path, feeds, threads=workload.threads).model_bytes if workload.memory else None,
+                peak_memory=peak_memory(path, feeds, threads=workload.threads).model_bytes
+                if workload.thorough
+                else None,
                 score=Interval(scores[-1].value, scores[-1].low, scores[-1].high) if scores else None,
                 samples=scores[-1].count if scores else 0,
                 drop=drop,
                 fidelity=_fidelity(session, opened, workload, progress) if index else (),
-                executed_ops=executed_ops(path),
+                executed_ops=executed_ops(path) if index or workload.thorough else {},
                 profile=profile(path, feeds, threads=workload.threads) if workload.profile else None,
             )
         )
@@ -174,4 +177,4 @@ def _content(path: Path, session: Session, feeds: Feeds) -> dict[str, Any]:
 def _fidelity(baseline: Session, result: Session, workload: Workload, progress: Progress) -> tuple[OutputFidelity, ...]:
     if workload.fidelity is None:
         return ()
-    return fidelity(baseline, result, workload.fidelity, _EVALUATION_BATCH, progress)
+    return fidelity(baseline, result, workload.fidelity, _EVALUATION_BATCH, progress, most=_FIDELITY_SAMPLES)

@@ -36,6 +36,7 @@ RuleName = Literal[
     "channel_arithmetic",
     "pooling",
     "sums",
+    "gemm",
     "activations",
 ]
 _BATCH = 3

@@ -14,6 +14,7 @@ from compressctl.simplification import (
     channel_arithmetic,
     constants,
     duplicates,
+    gemm,
     identity,
     pads,
     pooling,
@@ -44,6 +45,7 @@ RULES: dict[str, Rule] = {
     "channel_arithmetic": channel_arithmetic.apply,
     "pooling": pooling.apply,
     "sums": sums.apply,
+    "gemm": gemm.apply,
     "activations": activations.apply,
 }
 _MAX_ROUNDS = 50  # a chain as long as that takes a round a link; only a fault of ours would go on for ever

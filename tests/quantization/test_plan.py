@@ -1,0 +1,79 @@
+"""Which nodes a scheme takes, and which it leaves with a reason."""
+
+import numpy as np
+import pytest
+
+from compressctl.errors import UsageError
+from compressctl.quantization.plan import Plan, Selection, make_plan
+from tests.quantization import graphs
+
+RNG = np.random.default_rng(5)
+
+
+def plan(body: str, arrays: dict, x: str, y: str, scheme: str = "auto", calibrated: bool = True, **selection):
+    m = graphs.model(body, arrays, x, y)
+    return make_plan(m, scheme, Selection(**selection), calibrated=calibrated, embeddings=True)
+
+
+def weight(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+CNN = "c = Conv(x, w) r = Relu(c) f = Flatten(r) g = Gemm(f, k) s = Relu(g) y = Gemm(s, v)"
+CNN_ARRAYS = {"w": weight(8, 4, 1, 1), "k": weight(128, 64), "v": weight(64, 64)}
+CNN_IO = ("float[N,4,4,4] x", "float[N,64] y")
+
+
+def test_auto_is_static_for_convolutions_and_what_hangs_on_them():
+    chosen, _ = plan(CNN, CNN_ARRAYS, *CNN_IO)
+    assert chosen == Plan(static=("Conv_0", "Gemm_3", "Gemm_5"))
+
+
+def test_auto_without_samples_is_dynamic_and_says_what_it_leaves():
+    chosen, notes = plan(CNN, CNN_ARRAYS, *CNN_IO, calibrated=False)
+    assert chosen == Plan(dynamic=("Gemm_3", "Gemm_5"))
+    assert any(note.kind == "warning" and "1 convolutions stay float" in note.text for note in notes)
+
+
+def test_auto_is_dynamic_behind_what_carries_no_integers():
+    body = "c = Conv(x, w) t = Tanh(c) f = Flatten(t) y = Gemm(f, k)"
+    chosen, _ = plan(body, CNN_ARRAYS, *CNN_IO)
+    assert chosen == Plan(static=("Conv_0",), dynamic=("Gemm_3",))
+
+
+@pytest.mark.parametrize(
+    ("channels", "group", "taken"), [(64, 1, True), (64, 64, True), (64, 16, False), (64, 2, True)]
+)
+def test_auto_leaves_narrow_groups_in_float(channels, group, taken):
+    body = f"y = Conv<group={group}>(x, w)"
+    arrays = {"w": weight(channels, channels // group, 3, 3)}
+    chosen, notes = plan(body, arrays, f"float[N,{channels},8,8] x", "float[N,C,H,W] y")
+    assert bool(chosen.static) == taken
+    assert taken or any("channels a group" in note.text and note.node == "Conv_0" for note in notes)
+    forced, _ = plan(body, arrays, f"float[N,{channels},8,8] x", "float[N,C,H,W] y", scheme="int8")
+    assert forced.static == ("Conv_0",)
+
+
+def test_static_scheme_without_samples_is_refused():
+    with pytest.raises(UsageError, match="calibrat"):
+        plan(CNN, CNN_ARRAYS, *CNN_IO, scheme="int8", calibrated=False)
+
+
+def test_selection():
+    assert plan(CNN, CNN_ARRAYS, *CNN_IO, exclude=("Gemm_*",))[0].layers == ("Conv_0",)
+    assert plan(CNN, CNN_ARRAYS, *CNN_IO, include=("*_3",), scheme="int8-dynamic")[0].layers == ("Gemm_3",)
+    assert plan(CNN, CNN_ARRAYS, *CNN_IO, include_op=("Conv",))[0].layers == ("Conv_0",)
+    assert plan(CNN, CNN_ARRAYS, *CNN_IO, exclude_op=("Conv",))[0].layers == ("Gemm_3", "Gemm_5")
+
+
+def test_what_stays_float_is_named():
+    body = "h = MatMul(x, x) y = MatMul(h, k)"
+    chosen, notes = plan(body, {"k": weight(64, 64)}, "float[64,64] x", "float[64,64] y")
+    assert chosen.layers == ("MatMul_1",)
+    assert any(note.node == "MatMul_0" and "not constant" in note.text for note in notes)
+
+
+def test_without_and_only():
+    whole = Plan(static=("a", "b"), dynamic=("c",))
+    assert whole.without(["a", "c"]) == Plan(static=("b",))
+    assert whole.only("c") == Plan(dynamic=("c",))
