@@ -43,6 +43,8 @@ def quantize(
         typer.Option(
             "--smooth-quant",
             metavar="ALPHA",
+            min=0,
+            max=1,
             help=f"Run smooth_quant before. {o.describe(smooth_quant.Config, 'alpha')}",
         ),
     ] = None,
