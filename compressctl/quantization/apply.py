@@ -15,6 +15,7 @@ from compressctl.quantization.dynamic import quantize
 from compressctl.quantization.placement import Placement, place
 from compressctl.quantization.plan import Plan, named
 from compressctl.quantization.static import (
+    add_hard_sigmoids,
     add_to_bias,
     insert_qdq,
     integer_bias,
@@ -74,6 +75,7 @@ def _static(model: ir.Model, plan: Plan, observations: Observations, settings: S
                 axis = output_axis(node)
                 corrected += add_to_bias(model, node, -bias_shift(error, means, axis))
     pad_integers(model, placement)
+    add_hard_sigmoids(model, placement)
     misfits = integer_bias(model, placement)
     shield_float_nodes(model, placement.weighted)
     counts = Counter(node.op_type for node in placement.weighted + placement.joins)

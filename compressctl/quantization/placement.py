@@ -6,8 +6,8 @@ What onnxruntime fuses on the CPU decides the rules (its QDQ transformers):
    other activation (HardSwish, Tanh, …) its output is quantized right after the Conv.
 2. A chosen Gemm or MatMul needs a quantized input; its output stays float unless a consumer wants it quantized, or a
    Relu or Clip follows: onnxruntime then forms the kernel only if that one's result is quantized (or the graph's).
-3. A *join* (Add, Mul, Concat, pooling, LeakyRelu, Sigmoid) between quantized tensors is quantized when its result is
-   wanted quantized further on: all its inputs and its output.
+3. A *join* (Add, Mul, Concat, pooling, LeakyRelu, Sigmoid, HardSigmoid) between quantized tensors is quantized when
+   its result is wanted quantized further on: all its inputs and its output.
 4. A *carrier* (MaxPool, Reshape, Transpose, …) keeps the scale and zero point of its input.
 5. A tensor whose producer emits integers is read dequantized by all its consumers. Any other tensor is read dequantized
    only by the nodes that want it so: residual paths of transformers keep full precision.
@@ -24,7 +24,7 @@ import onnx_ir as ir
 from compressctl.model.graph import constant
 
 COMPUTE = {"Conv": (0,), "Gemm": (0,), "MatMul": (0,)}
-JOINS = {"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "LeakyRelu", "Sigmoid"}
+JOINS = {"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "LeakyRelu", "Sigmoid", "HardSigmoid"}
 CARRIERS = {
     "Expand",
     "Flatten",
@@ -77,7 +77,7 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node]) -> Placement:
             _quantize_input(placement, node)
             if node.op_type == "Conv" or (followed_by_activation(node) and _after_activation(node).uses()):
                 _quantize_output(placement, node)
-        elif node.op_type in JOINS and node.domain == "":
+        elif _joins(node):
             inputs = [value for value in node.inputs if value is not None]
             joined = _after_activation(node) if node.op_type in ("Add", "Mul", "Concat") else node.outputs[0]
             if (
@@ -113,7 +113,7 @@ def _wanted(graph: ir.Graph, chosen: Collection[ir.Node]) -> set[ir.Value]:
         if node in chosen:
             wanted.update(value for value in _data_inputs(node) if value is not None)
         elif any(output in wanted for output in node.outputs) and node.domain == "":
-            if node.op_type in JOINS:
+            if _joins(node):
                 wanted.update(value for value in node.inputs if value is not None)
             elif _carries(node) or _foldable(node):
                 source = node.inputs[0]
@@ -160,6 +160,17 @@ def _foldable(node: ir.Node) -> bool:
     return (
         low is not None and float(low) == 0.0 and (len(node.inputs) < 3 or node.inputs[2] is None or high is not None)
     )
+
+
+def _joins(node: ir.Node) -> bool:
+    if node.op_type not in JOINS or node.domain != "":
+        return False
+    return node.op_type != "HardSigmoid" or min(hard_sigmoid(node)) > 0
+
+
+def hard_sigmoid(node: ir.Node) -> tuple[float, float]:
+    """Return alpha and beta of a HardSigmoid: clip(alpha * x + beta, 0, 1)."""
+    return node.attributes.get_float("alpha", 0.2), node.attributes.get_float("beta", 0.5)
 
 
 def _carries(node: ir.Node) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from compressctl.model.graph import constant, initializer, insert_after, insert_before, replace_node, unique_name
 from compressctl.numerics.qparams import affine, dequantize, least_weight_scale, quantize, symmetric
-from compressctl.quantization.placement import Placement
+from compressctl.quantization.placement import Placement, hard_sigmoid
 
 _WEIGHT_AXIS = {"Conv": 0, "MatMul": 1}
 
@@ -140,6 +140,34 @@ def pad_integers(model: ir.Model, placement: Placement) -> None:
         moved.outputs[0].dtype = ir.DataType.UINT8
         replace_node(graph, use.node, [moved])
         graph.remove(pad, safe=True)
+
+
+def add_hard_sigmoids(model: ir.Model, placement: Placement) -> None:
+    """Turn each placed HardSigmoid, which has no integer kernel, into the Add of a constant, which has one.
+
+    clip(alpha * x + beta, 0, 1) = alpha * clip(x + beta / alpha, 0, 1 / alpha): saturation of the unsigned result is
+    the clip, and alpha is the quotient of the scales with which it is quantized and dequantized.
+    """
+    graph = model.graph
+    for node in placement.joins:
+        if node.op_type != "HardSigmoid":
+            continue
+        (use,) = node.outputs[0].uses()
+        assert use.node.op_type == "QuantizeLinear"
+        _, scale, zero_point = use.node.inputs
+        divisor = constant(scale)
+        assert divisor is not None
+        alpha, beta = hard_sigmoid(node)
+        shift = affine(0.0, beta / alpha)
+        parameters = {"value": np.uint8(255), "scale": shift.scale, "zero_point": shift.zero_point}
+        names = f"{node.name}_shift"
+        values = [initializer(graph, f"{names}_{what}", np.asarray(array)) for what, array in parameters.items()]
+        constant_shift = _named(ir.node("DequantizeLinear", values), f"{names}_dequantize")
+        add = _named(ir.node("Add", [node.inputs[0], constant_shift.outputs[0]]), f"{node.name}_add")
+        wider = initializer(graph, f"{node.name}_unscaled", np.asarray(divisor / np.float32(alpha), np.float32))
+        quantize_sum = ir.node("QuantizeLinear", [add.outputs[0], wider, zero_point])
+        replace_node(graph, use.node, [constant_shift, add, quantize_sum])
+        graph.remove(node, safe=True)
 
 
 def integer_bias(model: ir.Model, placement: Placement) -> list[ir.Node]:

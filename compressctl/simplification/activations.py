@@ -1,6 +1,7 @@
 """Activations written out with Max, Min and Clip become one Relu or one Clip, which onnxruntime fuses with layers.
 
 Whatever bounds its input from below by 0: Max(x, 0) -> Relu; Min(Max(x, 0), 6), Clip(Relu(x), max=6) -> Clip(x, 0, 6).
+HardSwish goes the other way, x * HardSigmoid(x): onnxruntime runs it so, and the quantizer knows both halves.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import onnx_ir as ir
 
 from compressctl.model.graph import constant, initializer, is_only_use
 from compressctl.notes import Note, done
-from compressctl.simplification.edit import become, given, is_op
+from compressctl.simplification.edit import add_before, become, given, is_op
 from compressctl.simplification.facts import Facts
 
 
@@ -30,6 +31,14 @@ def apply(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     graph, notes = model.graph, []
     for node in tuple(graph):
+        if is_op(node, "HardSwish"):
+            gate = add_before(node, "HardSigmoid", [node.inputs[0]], f"{node.name}_gate")
+            gate_node = gate.producer()
+            assert gate_node is not None
+            gate_node.attributes.add(ir.AttrFloat32("alpha", 1 / 6))
+            become(node, "Mul", [node.inputs[0], gate])
+            notes.append(done("HardSwish written out as its definition: both halves have integer kernels", node.name))
+            continue
         bounds = _bounds(node, facts)
         if bounds is None:
             continue

@@ -16,6 +16,7 @@ from compressctl.numerics.bias import bias_shift
 from compressctl.numerics.qparams import affine, dequantize, quantize, symmetric
 from compressctl.quantization.placement import place
 from compressctl.quantization.static import (
+    add_hard_sigmoids,
     add_to_bias,
     insert_qdq,
     integer_bias,
@@ -50,6 +51,7 @@ def quantized(m: ir.Model, x: np.ndarray, keep: tuple[str, ...] = (), **options:
     insert_qdq(m, placement, ranges)
     quantize_weights(m, placement.weighted, **settings)
     pad_integers(m, placement)
+    add_hard_sigmoids(m, placement)
     assert not integer_bias(m, placement)
     shield_float_nodes(m, placement.weighted)
     remove_dead(m)
@@ -131,6 +133,23 @@ def test_relu6_folds_into_the_quantization(tmp_path):
     m = model("c = Conv(x, w) r = Clip(c, lo, hi) y = Conv(r, v)", arrays)
     ops = executed(quantized(m, 10 * X), tmp_path)
     assert ops["QLinearConv"] == 2 and not ops["Clip"]
+
+
+def test_hard_sigmoid_runs_on_integers(tmp_path):
+    arrays = {"w": 3 * weights(8, 4, 3, 3), "v": weights(4, 8, 1, 1)}
+    m = model("c = Conv(x, w) h = HardSigmoid<alpha=0.16666667, beta=0.5>(c) a = Mul(c, h) y = Conv(a, v)", arrays)
+    q = quantized(m, X)
+    ops = executed(q, tmp_path)
+    assert ops["QLinearConv"] == 2 and ops["QLinearAdd"] == 1 and ops["QLinearMul"] == 1 and not ops["HardSigmoid"]
+    read = {v.name: v for n in q.graph for v in n.outputs}
+    for name in ("c_dequantized", "h_dequantized"):
+        read[name].type = ir.TensorType(ir.DataType.FLOAT)
+        q.graph.outputs.append(read[name])
+    results = Session(q, optimize=False).run({"x": X})
+    expected = np.clip(results["c_dequantized"] / 6 + 0.5, 0, 1)
+    assert expected.min() == 0 and expected.max() == 1
+    # Half a step of 1/255, and the shift of 3 is rounded to one step of the sum first.
+    assert np.abs(results["h_dequantized"] - expected).max() < 0.51 / 255
 
 
 def test_pad_between_convolutions_stays_among_integers(tmp_path):
