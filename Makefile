@@ -24,9 +24,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## Quantize the digits CNN, from ONNX and from TorchScript, and print the reports
 	@mkdir -p $(BUILD)/demo
 	$(BIN)/compressctl quantize sample_models/cnn.onnx -o $(BUILD)/demo/cnn_int8.onnx \
-	    --calibrate digits:train --data digits:test --metric top1 --force
+	    --calibrate digits:train --data digits:test --metric top1 --batch-size 64 --force
 	$(BIN)/compressctl quantize sample_models/cnn_scripted.pt --input input:1x1x8x8 \
-	    -o $(BUILD)/demo/cnn_scripted_int8.onnx --calibrate digits:train --data digits:test --metric top1 --force
+	    -o $(BUILD)/demo/cnn_scripted_int8.onnx --calibrate digits:train --data digits:test --metric top1 \
+	    --batch-size 64 --force
 
 test: lint  ## Lint, then run the tests
 	$(BIN)/python -m pytest -n 2
