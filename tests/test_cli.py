@@ -332,7 +332,7 @@ def test_interrupt_leaves_nothing(tmp_path):
         "-o",
         str(out),
         "--calibrate",
-        "random:100000",
+        "random:10000000",
     ]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
