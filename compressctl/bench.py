@@ -15,7 +15,7 @@ from compressctl.model.load import interface, load_model
 from compressctl.notes import Note
 from compressctl.progress import Progress
 from compressctl.report.schema import BenchReport
-from compressctl.tensorspec import parse_tensor_specs
+from compressctl.tensorspec import parse_tensor_specs, with_sizes
 from compressctl.versions import versions
 
 _RANDOM_SAMPLES = 16
@@ -46,9 +46,9 @@ def bench(
     first = baseline or models[0]
     others = list(models) if baseline is not None else list(models[1:])
     chosen = parse_metric(metric, allow_python=allow_python) if metric else None
-    loaded = load_model(first, parse_tensor_specs(inputs))
     sized = parse_tensor_specs(inputs)
-    specs = [sized.get(spec.name, spec) for spec in interface(loaded.model)[0]]
+    loaded = load_model(first, sized)
+    specs = with_sizes(interface(loaded.model)[0], sized)
     notation = data or f"random:{_RANDOM_SAMPLES}"
     fit = fit_random(loaded.model, specs, threads=threads) if notation.startswith("random") else RandomFit()
     source = open_source(notation, specs, seed=seed, allow_python=allow_python, sizes=fit.sizes, limits=fit.limits)

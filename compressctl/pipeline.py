@@ -33,7 +33,7 @@ from compressctl.quantization.fusion import unfused
 from compressctl.recipe import Recipe
 from compressctl.report.schema import BudgetVerdict, PassReport, Report
 from compressctl.report.write import check_report, write_report
-from compressctl.tensorspec import parse_tensor_specs
+from compressctl.tensorspec import parse_tensor_specs, with_sizes
 from compressctl.versions import versions
 
 _FIDELITY_SAMPLES = 16
@@ -134,8 +134,7 @@ def _check_budgets(recipe: Recipe) -> None:
 def _open(notation: str | None, model: ir.Model, recipe: Recipe) -> Source | None:
     if notation is None:
         return None
-    sized = parse_tensor_specs(recipe.input)
-    specs = [sized.get(spec.name, spec) for spec in interface(model)[0]]
+    specs = with_sizes(interface(model)[0], parse_tensor_specs(recipe.input))
     fit = fit_random(model, specs, threads=recipe.threads) if notation.startswith("random") else RandomFit()
     return open_source(
         notation,

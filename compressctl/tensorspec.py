@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from compressctl.errors import UsageError
@@ -81,3 +81,26 @@ def _dim(word: str, text: str) -> Dim:
 def parse_tensor_specs(texts: Iterable[str]) -> dict[str, TensorSpec]:
     """Parse several `--input` values into a mapping by name."""
     return {spec.name: spec for spec in map(parse_tensor_spec, texts)}
+
+
+def with_sizes(specs: Iterable[TensorSpec], given: Mapping[str, TensorSpec]) -> list[TensorSpec]:
+    """Return a model's inputs with their dynamic dimensions set to the sizes that the user gave.
+
+    The first dimension is that of samples: where the model leaves it open it stays open, --batch-size decides.
+
+    Raises:
+        UsageError: a given input has another rank, or another size where the model's is fixed.
+    """
+    return [_sized(spec, given[spec.name]) if spec.name in given else spec for spec in specs]
+
+
+def _sized(spec: TensorSpec, given: TensorSpec) -> TensorSpec:
+    if not spec.shape:  # of unknown rank
+        return given
+    pairs = list(zip(spec.shape, given.shape, strict=False))
+    if len(spec.shape) != len(given.shape) or any(
+        isinstance(own, int) and isinstance(size, int) and own != size for own, size in pairs[1:]
+    ):
+        raise UsageError(f"--input {given} does not fit the model's input {spec}")
+    dims = [size if own is None or isinstance(own, str) else own for own, size in pairs]
+    return TensorSpec(spec.name, spec.dtype, (spec.shape[0], *dims[1:]))
