@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from compressctl.measure.session import Session
 from compressctl.measure.trial import RandomFit, fit_random
 from compressctl.model.load import Loaded, interface, load_model
 from compressctl.model.provenance import Provenance, stamp
+from compressctl.model.read import sha256
 from compressctl.model.save import check_writable, save_model
 from compressctl.model.torchscript import verify_checks
 from compressctl.model.verify import verify_graph
@@ -103,7 +103,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report:
         final = kept[-1].outcome.model if kept else loaded.model
         notes += unfused(final, after.executed_ops)
         notes += _regressions(after)
-        save_model(final, recipe.output, overwrite=True)
+        written = save_model(final, recipe.output, overwrite=True)
     verdicts = _judge(recipe, after)
     report = Report(
         verdict=_verdict(verdicts, after),
@@ -114,7 +114,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report:
         notes=tuple(notes),
         recipe=recipe.model_dump(mode="json"),
         input_sha256=loaded.sha256,
-        output_sha256=hashlib.sha256(recipe.output.read_bytes()).hexdigest(),
+        output_sha256=sha256(written),
         metric=recipe.metric if metric else None,
         machine=machine.describe(),
         versions=versions(),

@@ -1,5 +1,6 @@
 """The command line end to end: exit codes, what goes to stdout and stderr, what is written and what is left alone."""
 
+import hashlib
 import json
 import os
 import signal
@@ -49,6 +50,7 @@ def test_quantize_writes_model_and_reports(call, tmp_path):
     content = report(out)
     assert content["schema_version"] == "1.0"
     assert content["output"]["bytes"] == out.stat().st_size
+    assert content["output_sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
     assert content["input"]["score"]["value"] - content["output"]["score"]["value"] < 0.01
     assert content["output"]["executed_ops"]["QLinearConv"] > 0 and "Conv" not in content["output"]["executed_ops"]
     assert out.with_suffix(".report.md").read_text().startswith("# ")
