@@ -30,7 +30,7 @@ demo: $(INSTALLED)  ## Quantize the digits CNN, from ONNX and from TorchScript, 
 	    --batch-size 64 --force
 
 test: lint  ## Lint, then run the tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile=ci
 
 lint: $(INSTALLED)  ## Check style, format, types and layers
 	$(BIN)/ruff check .

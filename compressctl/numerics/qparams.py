@@ -129,7 +129,8 @@ def quantize(x: NDArray[Any], qparams: QParams) -> NDArray[np.integer[Any]]:
 def dequantize(q: NDArray[np.integer[Any]], qparams: QParams) -> NDArray[np.float32]:
     """Return the reals of the integers `q`, bit for bit as onnxruntime's DequantizeLinear."""
     zero_point = _along(qparams.zero_point, qparams.axis, q.ndim).astype(np.float32)
-    real: NDArray[np.float32] = (q.astype(np.float32) - zero_point) * _along(qparams.scale, qparams.axis, q.ndim)
+    with np.errstate(over="ignore"):  # as in onnxruntime, what is out of float32's range becomes infinite
+        real: NDArray[np.float32] = (q.astype(np.float32) - zero_point) * _along(qparams.scale, qparams.axis, q.ndim)
     return real
 
 
