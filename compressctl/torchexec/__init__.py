@@ -1,0 +1,1 @@
+"""An ONNX graph as a differentiable torch module: what trains is the loaded graph itself."""

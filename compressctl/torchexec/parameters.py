@@ -1,0 +1,125 @@
+"""Which constants of a graph are weights that train.
+
+An ONNX graph does not tell a weight from a constant of a formula, so what counts is where it is used: as an operand
+that its operator's specification calls a weight, scale, bias or table, directly or behind nodes that only rearrange it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+_OPERANDS: dict[str, tuple[int, ...]] = {
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "DeformConv": (1, 3),
+    "Gemm": (0, 1, 2),
+    "MatMul": (0, 1),
+    "Einsum": (0, 1),
+    "LSTM": (1, 2, 3, 7),
+    "GRU": (1, 2, 3),
+    "RNN": (1, 2, 3),
+    "BatchNormalization": (1, 2),
+    "LayerNormalization": (1, 2),
+    "InstanceNormalization": (1, 2),
+    "GroupNormalization": (1, 2),
+    "RMSNormalization": (1,),
+    "PRelu": (1,),
+    "Gather": (0,),
+}
+_REARRANGE = {"Identity", "Transpose", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Slice", "Expand", "Split"}
+_FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
+_MASK = 1e4  # an added constant of this size switches positions off, it is no bias
+
+
+def trainable(graph: ir.Graph) -> dict[str, ir.Value]:
+    """Return the constants of the main graph that train, by name: initializers, and outputs of Constant nodes."""
+    constants = [value for value in graph.initializers.values() if value.const_value is not None]
+    constants += [node.outputs[0] for node in graph if node.op_type == "Constant" and node.domain == ""]
+    return {value.name or "": value for value in constants if _is_float(value) and _trains(value)}
+
+
+def running_statistics(graph: ir.Graph) -> dict[str, ir.Value]:
+    """Return the initializers that hold a BatchNormalization's running mean or variance, by name."""
+    nodes = (node for node in graph if node.op_type == "BatchNormalization" and node.domain == "")
+    values = (value for node in nodes for value in node.inputs[3:5])
+    return {value.name or "": value for value in values if value is not None and value.is_initializer()}
+
+
+def tensor_of(value: ir.Value) -> ir.TensorProtocol:
+    """Return the tensor of an initializer or of a Constant node's output."""
+    tensor = value.const_value if value.is_initializer() else ir.convenience.get_const_tensor(value)
+    assert tensor is not None, f"{value.name} is no constant"
+    return tensor
+
+
+def _is_float(value: ir.Value) -> bool:
+    tensor = value.const_value if value.is_initializer() else ir.convenience.get_const_tensor(value)
+    return tensor is not None and tensor.dtype in _FLOATS and tensor.size > 0
+
+
+def _trains(constant: ir.Value) -> bool:
+    return any(_is_weight(constant, value, use.node, use.idx) for value, use in _uses(constant))
+
+
+def _uses(value: ir.Value) -> Iterator[tuple[ir.Value, ir.Usage]]:
+    """Yield where a constant arrives, and as which value: behind nodes that only rearrange it."""
+    for use in value.uses():
+        yield value, use
+        if use.node.op_type in _REARRANGE and use.node.domain == "" and use.idx == 0:
+            for output in use.node.outputs:
+                yield from _uses(output)
+
+
+def _is_weight(constant: ir.Value, value: ir.Value, node: ir.Node, index: int) -> bool:
+    if node.domain != "":
+        return False
+    if node.op_type in _OPERANDS:
+        return index in _OPERANDS[node.op_type]
+    if node.op_type == "QuantizeLinear":
+        return _is_pair(node) and index < 2
+    if node.op_type == "DequantizeLinear":
+        return index == 1 and _signs_before(node)
+    if node.op_type == "GreaterOrEqual":  # the reals whose signs are 1-bit weights
+        return index == 0 and any(use.node.op_type == "Where" for use in node.outputs[0].uses())
+    tensor = tensor_of(constant)
+    if node.op_type == "Concat":  # tokens put before a sequence
+        return tensor.size > 1
+    if node.op_type == "Add":
+        return _is_bias(node, tensor, index)
+    if node.op_type == "Mul":  # a scale for each channel; tables of cosines and the like have more dimensions
+        return tensor.size > 1 and sum(size > 1 for size in tensor.shape.numpy()) == 1 and not _meets_input(node, index)
+    return False
+
+
+def _is_bias(node: ir.Node, tensor: ir.TensorProtocol, index: int) -> bool:
+    other = node.inputs[1 - index]
+    producer = other.producer() if other is not None else None
+    after_product = producer is not None and producer.op_type in ("MatMul", "Einsum", "Conv", "ConvTranspose")
+    if (tensor.size == 1 and not after_product) or _meets_input(node, index):
+        return False
+    return bool(np.abs(tensor.numpy().astype(np.float64)).max() < _MASK)
+
+
+def _meets_input(node: ir.Node, index: int) -> bool:
+    """Whether the other operand is a graph input: then the constant normalises data."""
+    other = node.inputs[1 - index]
+    while other is not None and (producer := other.producer()) is not None and producer.op_type in _REARRANGE:
+        other = producer.inputs[0]
+    return other is not None and other.is_graph_input()
+
+
+def _is_pair(node: ir.Node) -> bool:
+    """Whether a QuantizeLinear's integers go to DequantizeLinear: a simulation of quantization."""
+    readers = [use.node for use in node.outputs[0].uses()]
+    readers = [
+        use.node for reader in readers if reader.op_type == "Clip" for use in reader.outputs[0].uses()
+    ] or readers
+    return bool(readers) and all(reader.op_type == "DequantizeLinear" for reader in readers)
+
+
+def _signs_before(node: ir.Node) -> bool:
+    producer = node.inputs[0].producer() if node.inputs[0] is not None else None
+    return producer is not None and producer.op_type == "Where"
