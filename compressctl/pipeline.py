@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import onnx_ir as ir
 
 from compressctl.data.notation import open_source
 from compressctl.data.source import Source
+from compressctl.data.subset import every
 from compressctl.errors import UsageError
 from compressctl.measure import machine
 from compressctl.measure.isolated import check_file
@@ -34,9 +36,13 @@ from compressctl.recipe import Recipe
 from compressctl.report.schema import BudgetVerdict, PassReport, Report
 from compressctl.report.write import check_report, write_report
 from compressctl.tensorspec import parse_tensor_specs, with_sizes
+from compressctl.training.options import TrainingOptions
+from compressctl.training.slots import Checkpoints
 from compressctl.versions import versions
+from compressctl.world import world
 
 _FIDELITY_SAMPLES = 16
+_MEASURED = 5  # where one source is given to train and to measure on, every fifth sample is measured
 _MATERIAL = 0.01  # smaller changes of latency or size decide nothing: the provenance alone takes a kilobyte
 
 
@@ -49,8 +55,11 @@ class Stage:
     seconds: float
 
 
-def run(recipe: Recipe, progress: Progress | None = None) -> Report:
+def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
     """Run a recipe; write the output and its reports; return the report.
+
+    Of several processes that train together (`torchrun`) the first one writes, measures and gets the report; the others
+    return None as soon as the passes are done.
 
     Raises:
         CompressctlError: of the kind that names what is wrong; nothing is written then.
@@ -67,10 +76,12 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report:
     check_writable(recipe.output, force=recipe.force, provenance=provenance, source=recipe.model)
     report_path = recipe.report or recipe.output.with_suffix(".report.json")
     check_report(report_path)
-    calibration, evaluation = (_open(notation, loaded.model, recipe) for notation in (recipe.calibrate, recipe.data))
+    sources = _open_sources(recipe, loaded.model)
+    checkpoints = _checkpoints(recipe, provenance) if _trains(recipe) else None
     with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
         workdir = Path(folder)
-        notes = [*loaded.notes, *_source_notes(calibration), *_source_notes(evaluation)]
+        calibration, training, evaluation = sources
+        notes = [*loaded.notes, *(note for source in sources if source is not None for note in source.notes)]
         if evaluation is not None and not evaluation.judgeable:
             if recipe.max_accuracy_drop is not None:
                 raise UsageError("--max-accuracy-drop cannot be judged on random data", "give real samples as --data")
@@ -82,13 +93,17 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report:
             evaluation=evaluation if metric else None,
             metric=metric,
             max_accuracy_drop=recipe.max_accuracy_drop,
+            training=training,
+            device=recipe.device,
             seed=recipe.seed,
             threads=recipe.threads,
             progress=progress,
         )
+        stages = _run_passes(recipe, loaded.model, context, checkpoints)
+        if not world().leads:
+            return None
         source = evaluation or calibration or _open(f"random:{_FIDELITY_SAMPLES}", loaded.model, recipe)
         assert source is not None
-        stages = _run_passes(recipe, loaded.model, context)
         workload = Workload(
             batch_size=recipe.batch_size,
             threads=recipe.threads,
@@ -104,6 +119,8 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report:
         notes += unfused(final, after.executed_ops)
         notes += _regressions(after)
         written = save_model(final, recipe.output, overwrite=True)
+        if checkpoints is not None:
+            checkpoints.remove()
     verdicts = _judge(recipe, after)
     report = Report(
         verdict=_verdict(verdicts, after),
@@ -146,17 +163,41 @@ def _open(notation: str | None, model: ir.Model, recipe: Recipe) -> Source | Non
     )
 
 
-def _source_notes(source: Source | None) -> tuple[Note, ...]:
-    return source.notes if source is not None else ()
+def _trains(recipe: Recipe) -> bool:
+    return any(isinstance(config, TrainingOptions) for config in recipe.passes)
 
 
-def _run_passes(recipe: Recipe, model: ir.Model, context: Context) -> list[Stage]:
+def _checkpoints(recipe: Recipe, provenance: Provenance) -> Checkpoints:
+    made_by = json.dumps(provenance.versions, sort_keys=True)
+    depends_on = (provenance.input_sha256, provenance.recipe, made_by)
+    return Checkpoints.beside(recipe.output, depends_on, resume=recipe.resume, force=recipe.force)
+
+
+def _open_sources(recipe: Recipe, model: ir.Model) -> tuple[Source | None, Source | None, Source | None]:
+    """Return the samples to calibrate, to train and to measure on."""
+    calibration, training, evaluation = (
+        _open(notation, model, recipe) for notation in (recipe.calibrate, recipe.train, recipe.data)
+    )
+    if not _trains(recipe):
+        if training is not None:
+            raise UsageError("--train: no pass of this run trains", "add qat, distill or finetune, or leave it out")
+    elif training is None and evaluation is not None:
+        return (
+            calibration,
+            every(evaluation, _MEASURED, held=False),
+            every(evaluation, _MEASURED, held=True),
+        )
+    return calibration, training, evaluation
+
+
+def _run_passes(recipe: Recipe, model: ir.Model, context: Context, checkpoints: Checkpoints | None) -> list[Stage]:
     stages: list[Stage] = []
-    for config in recipe.passes:
+    for index, config in enumerate(recipe.passes):
         context.progress.step(config.type)
         begun = time.perf_counter()
         current = stages[-1].outcome.model if stages else model
-        outcome = pass_of(config).run(current.clone(), config, context)
+        slot = checkpoints.slot(index, config.type) if checkpoints is not None else None
+        outcome = pass_of(config).run(current.clone(), config, replace(context, checkpoint=slot))
         verify_graph(outcome.model, where=config.type)
         stages.append(Stage(config, outcome, time.perf_counter() - begun))
     return stages

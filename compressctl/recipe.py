@@ -38,6 +38,9 @@ class Recipe(BaseModel):
     """Inputs of a TorchScript model, or sizes for dynamic ones: NAME:1x3x32x32[:dtype]."""
     calibrate: str | None = None
     """Samples to observe activations on, e.g. train.npz[:256], images/train[:256],norm=imagenet, random."""
+    train: str | None = None
+    """Samples to train on, with labels or without. Where only `data` is given, every fifth sample of it is measured and
+    the others train."""
     data: str | None = None
     """Samples with labels to measure the metric on."""
     metric: str | None = None
@@ -59,14 +62,16 @@ class Recipe(BaseModel):
     """Threads for onnxruntime; 0: one per physical core."""
     seed: int = 0
     """Seed of everything random."""
-    device: Literal["cpu"] = "cpu"
-    """Where passes compute and where the result is measured."""
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """Where training computes; auto: on a GPU where there is one. Results are measured on the CPU."""
     report: Path | None = None
     """Where the report goes; .json and .md are written. Default: beside the output."""
     allow_python: bool = False
     """Let `python:` data and metrics run code of yours."""
     force: bool = False
-    """Overwrite an output that this recipe did not write."""
+    """Overwrite an output that this recipe did not write, and start again where a run was interrupted."""
+    resume: bool = False
+    """Go on from the checkpoints that an interrupted run of this recipe left beside the output."""
 
     @field_validator("input")
     @classmethod
@@ -79,8 +84,8 @@ class Recipe(BaseModel):
         return texts
 
     def canonical(self) -> str:
-        """Return what decides the output's bytes, as JSON with sorted keys: no output path, report path or force."""
-        content = self.model_dump(mode="json", exclude={"model", "output", "report", "force"})
+        """Return what decides the output's bytes, as JSON with sorted keys: no paths of outputs, no force or resume."""
+        content = self.model_dump(mode="json", exclude={"model", "output", "report", "force", "resume"})
         return json.dumps(content, sort_keys=True)
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from compressctl.cli import options as o
+from compressctl.cli.groups import add_group
 from compressctl.cli.progress import terminal_progress
 from compressctl.errors import EXIT_BUDGET, EXIT_OK
 from compressctl.recipe import Recipe
+from compressctl.world import world
+
+_VIEWS = ("as_json", "quiet", "verbose")
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,15 @@ class Shared:
     verbose: bool
 
     def run(self, recipe: Recipe) -> int:
-        """Run `recipe`, print its report, return the exit code."""
+        """Run `recipe`, print its report, return the exit code; of several processes, the first one prints."""
         from compressctl.pipeline import run
         from compressctl.report.console import print_report
         from compressctl.report.schema import to_json
 
-        with terminal_progress(self.quiet) as progress:
+        with terminal_progress(self.quiet or not world().leads) as progress:
             report = run(recipe, progress)
+        if report is None:
+            return EXIT_OK
         if self.as_json:
             print(to_json(report))
         else:
@@ -46,9 +50,10 @@ class Shared:
         return EXIT_BUDGET if report.verdict == "budget missed" else EXIT_OK
 
 
-def _recipe_options(
+def _options(
     input: o.Input = None,
     calibrate: o.Calibrate = None,
+    train: o.Train = None,
     data: o.Data = None,
     metric: o.MetricName = None,
     max_accuracy_drop: o.MaxAccuracyDrop = None,
@@ -62,26 +67,18 @@ def _recipe_options(
     report: o.ReportPath = None,
     allow_python: o.AllowPython = False,
     force: o.Force = False,
+    resume: o.Resume = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
 ) -> None: ...
 
 
-def _view_options(as_json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False) -> None: ...
+def _shared(arguments: Mapping[str, Any]) -> Shared:
+    views = {name: arguments[name] for name in _VIEWS}
+    return Shared(o.given(**{name: value for name, value in arguments.items() if name not in _VIEWS}), **views)
 
 
 def runs_recipe(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command the shared options; it gets them as its keyword argument `shared`."""
-    keys, views, own = (
-        inspect.signature(function, eval_str=True).parameters for function in (_recipe_options, _view_options, command)
-    )
-
-    @functools.wraps(command)
-    def wrapper(**arguments: Any) -> int:
-        recipe = o.given(**{name: arguments.pop(name) for name in keys})
-        view = {name: arguments.pop(name) for name in views}
-        return command(**arguments, shared=Shared(recipe, **view))
-
-    parameters = [*(p for name, p in own.items() if name != "shared"), *keys.values(), *views.values()]
-    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    wrapper.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return wrapper
+    return add_group(command, "shared", _options, _shared)

@@ -116,10 +116,10 @@ def quantize(x: NDArray[Any], qparams: QParams) -> NDArray[np.integer[Any]]:
     """Return the integers of `x`, bit for bit as onnxruntime's QuantizeLinear: round half to even, then saturate."""
     smallest, largest = _FULL_RANGE[qparams.dtype]
     with np.errstate(over="ignore"):  # an infinite quotient saturates like any large one
-        q = np.divide(x, _along(qparams.scale, qparams.axis, x.ndim), dtype=np.float32)
+        q = np.divide(x, along(qparams.scale, qparams.axis, x.ndim), dtype=np.float32)
     np.rint(q, out=q)
     # Clip before adding the zero point: the sum of a large quotient and the zero point is not exact in float32.
-    zero_point = _along(qparams.zero_point, qparams.axis, x.ndim).astype(np.float32)
+    zero_point = along(qparams.zero_point, qparams.axis, x.ndim).astype(np.float32)
     np.clip(q, smallest - zero_point, largest - zero_point, out=q)
     q += zero_point
     integers: NDArray[np.integer[Any]] = q.astype(qparams.dtype)
@@ -128,13 +128,13 @@ def quantize(x: NDArray[Any], qparams: QParams) -> NDArray[np.integer[Any]]:
 
 def dequantize(q: NDArray[np.integer[Any]], qparams: QParams) -> NDArray[np.float32]:
     """Return the reals of the integers `q`, bit for bit as onnxruntime's DequantizeLinear."""
-    zero_point = _along(qparams.zero_point, qparams.axis, q.ndim).astype(np.float32)
+    zero_point = along(qparams.zero_point, qparams.axis, q.ndim).astype(np.float32)
     with np.errstate(over="ignore"):  # as in onnxruntime, what is out of float32's range becomes infinite
-        real: NDArray[np.float32] = (q.astype(np.float32) - zero_point) * _along(qparams.scale, qparams.axis, q.ndim)
+        real: NDArray[np.float32] = (q.astype(np.float32) - zero_point) * along(qparams.scale, qparams.axis, q.ndim)
     return real
 
 
-def _along(parameter: NDArray[Any], axis: int | None, ndim: int) -> NDArray[Any]:
+def along(parameter: NDArray[Any], axis: int | None, ndim: int) -> NDArray[Any]:
     """Shape per-channel parameters so that they broadcast over a tensor of `ndim` dimensions."""
     if axis is None:
         return parameter

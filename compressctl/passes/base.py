@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from compressctl.data.source import Source
     from compressctl.measure.metric import Metric
+    from compressctl.training.slots import CheckpointSlot
 
 
 class PassConfig(BaseModel):
@@ -40,8 +41,11 @@ class Context:
         evaluation: samples with labels to measure the metric on, or None.
         metric: the metric for `evaluation`, or None.
         max_accuracy_drop: the budget on the metric, in the metric's own unit, or None.
+        training: samples to train on, or None.
+        device: where training computes: cpu, cuda or auto.
+        checkpoint: where a pass that trains keeps its state, or None.
         seed: seed of everything random.
-        threads: threads for onnxruntime and numpy.
+        threads: threads for onnxruntime, numpy and torch.
         workdir: an existing folder for temporary files; removed by the runner.
         progress: where to show progress.
     """
@@ -52,6 +56,9 @@ class Context:
     evaluation: Source | None = None
     metric: Metric | None = None
     max_accuracy_drop: float | None = None
+    training: Source | None = None
+    device: str = "cpu"
+    checkpoint: CheckpointSlot | None = None
     seed: int = 0
     threads: int = 1
     progress: Progress = field(default_factory=Silent)

@@ -31,7 +31,9 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor | None, low: int,
         return result
     shape = [-1 if d == axis % x.ndim else 1 for d in range(x.ndim)] if scale.ndim else []
     zero = torch.zeros_like(scale) if zero_point is None else zero_point.to(scale.dtype)
-    rounded: Tensor = _FakeQuantize.apply(x, scale.reshape(shape), zero.reshape(shape), low, high)
+    rounded: Tensor = _FakeQuantize.apply(  # type: ignore[no-untyped-call]
+        x, scale.reshape(shape), zero.reshape(shape), low, high
+    )
     return rounded
 
 
@@ -49,7 +51,7 @@ def binarize(x: Tensor, scale: Tensor, axis: int = 0) -> Tensor:
         result: Tensor = handle_torch_function(binarize, (x, scale), x, scale, axis)
         return result
     shape = [-1 if d == axis % x.ndim else 1 for d in range(x.ndim)] if scale.ndim else []
-    signs: Tensor = _Binarize.apply(x, scale.reshape(shape))
+    signs: Tensor = _Binarize.apply(x, scale.reshape(shape))  # type: ignore[no-untyped-call]
     return signs
 
 

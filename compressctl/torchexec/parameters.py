@@ -61,19 +61,19 @@ def _is_float(value: ir.Value) -> bool:
 
 
 def _trains(constant: ir.Value) -> bool:
-    return any(_is_weight(constant, value, use.node, use.idx) for value, use in _uses(constant))
+    return any(_is_weight(constant, node, index) for node, index in _uses(constant))
 
 
-def _uses(value: ir.Value) -> Iterator[tuple[ir.Value, ir.Usage]]:
-    """Yield where a constant arrives, and as which value: behind nodes that only rearrange it."""
+def _uses(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
+    """Yield where a constant arrives, directly or behind nodes that only rearrange it: node and operand."""
     for use in value.uses():
-        yield value, use
+        yield use.node, use.idx
         if use.node.op_type in _REARRANGE and use.node.domain == "" and use.idx == 0:
             for output in use.node.outputs:
                 yield from _uses(output)
 
 
-def _is_weight(constant: ir.Value, value: ir.Value, node: ir.Node, index: int) -> bool:
+def _is_weight(constant: ir.Value, node: ir.Node, index: int) -> bool:
     if node.domain != "":
         return False
     if node.op_type in _OPERANDS:

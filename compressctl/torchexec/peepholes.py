@@ -119,7 +119,7 @@ def _fake_quantize(node: ir.Node, kept: Collection[str]) -> Fused | None:
     """QuantizeLinear [-> Clip] -> DequantizeLinear with one scale and zero point, or its 1-bit form."""
     integers, scale = node.inputs[0], node.inputs[1]
     zero_point = node.inputs[2] if len(node.inputs) > 2 else None
-    if integers is None or scale is None or node.attributes.get_int("block_size", 0):
+    if integers is None or scale is None or node.attributes.get_int("block_size", 0) != 0:
         return None
     if scale.dtype not in (None, ir.DataType.FLOAT):
         return None
@@ -135,7 +135,7 @@ def _fake_quantize(node: ir.Node, kept: Collection[str]) -> Fused | None:
     if given is not zero_point and not _same_constant(given, zero_point):
         return None
     axis = quantize.attributes.get_int("axis", 1)
-    if axis != node.attributes.get_int("axis", 1) or quantize.attributes.get_int("block_size", 0):
+    if axis != node.attributes.get_int("axis", 1) or quantize.attributes.get_int("block_size", 0) != 0:
         return None
     dtype = zero_point.dtype if zero_point is not None else ir.DataType.UINT8
     if dtype not in _RANGES:

@@ -117,6 +117,8 @@ class TrainingOptions(BaseModel):
     """Steps between checkpoints, from which an interrupted run resumes."""
     batch_norm: Literal["train", "freeze"] = "train"
     """train: batch normalization uses and gathers the statistics of the batches; freeze: those of the model stay."""
+    freeze: tuple[str, ...] = ()
+    """Leave the weights whose names match one of these globs as they are."""
     augment: tuple[Literal["flip", "crop"], ...] = ()
     """Vary images at random: flip mirrors left and right, crop shifts by up to an eighth of the size."""
     losses: tuple[LossTerm, ...] = ()
