@@ -1,0 +1,98 @@
+"""Training in several processes, as `torchrun` starts them: each computes an equal part of every batch.
+
+Source of the environment variables: torchrun's documentation (RANK, WORLD_SIZE, LOCAL_RANK).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from compressctl.errors import UsageError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that train together.
+
+    Attributes:
+        rank: its number, from 0; the process of rank 0 writes checkpoints.
+        size: how many there are.
+        local_rank: its number on this machine, which is that of its GPU.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    def share(self, count: int) -> slice:
+        """Return this process's part of `count` rows; all parts are equal, what does not divide is left out."""
+        part = count // self.size
+        return slice(self.rank * part, (self.rank + 1) * part)
+
+
+def world() -> World:
+    """Return this process's place, from the environment; alone where torchrun did not start it."""
+    rank, size, local = (int(os.environ.get(name, default)) for name, default in _VARIABLES)
+    return World(rank, size, local)
+
+
+_VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+
+
+def torch_device(device: str, place: World) -> str:
+    """Return torch's name of "cpu", "cuda", or "auto" (a GPU where there is one).
+
+    Raises:
+        UsageError: there is no such GPU.
+    """
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cpu" or (device == "auto" and not available):
+        return "cpu"
+    if place.local_rank >= available:
+        raise UsageError(
+            f"device {device}: torch sees {available} GPUs, process {place.local_rank} has none",
+            "use --device cpu" if not available else f"start at most {available} processes",
+        )
+    return f"cuda:{place.local_rank}"
+
+
+@contextmanager
+def process_group(place: World, device: str) -> Iterator[None]:
+    """Connect the processes for the duration of the block; inside another such block, that one's connection serves."""
+    if place.size == 1 or dist.is_initialized():
+        yield
+        return
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def gather(place: World, item: Any) -> list[Any]:
+    """Return the items of all processes, by rank; every process must call it."""
+    if place.size == 1:
+        return [item]
+    items: list[Any] = [None] * place.size
+    dist.all_gather_object(items, item)
+    return items
+
+
+def average_(place: World, tensors: Iterable[Tensor]) -> None:
+    """Replace the values of tensors by their means over all processes; every process must call it."""
+    if place.size == 1:
+        return
+    with torch.no_grad():
+        for tensor in tensors:
+            dist.all_reduce(tensor)
+            tensor.div_(place.size)
