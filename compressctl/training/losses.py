@@ -116,11 +116,13 @@ def _pooled(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         return _to_size(student, height, width), _to_size(teacher, height, width)
     if student.ndim == 3 and student.shape[1] != teacher.shape[1]:
         length = min(student.shape[1], teacher.shape[1])
-        student, teacher = (
-            F.adaptive_avg_pool1d(x.transpose(1, 2), length).transpose(1, 2) for x in (student, teacher)
-        )
+        return _to_length(student, length), _to_length(teacher, length)
     return student, teacher
 
 
-def _to_size(x: Tensor, size: tuple[int, ...]) -> Tensor:
-    return x if tuple(x.shape[2:]) == size else torch.nn.functional.adaptive_avg_pool2d(x, list(size))
+def _to_size(x: Tensor, height: int, width: int) -> Tensor:
+    return x if x.shape[2:] == (height, width) else F.adaptive_avg_pool2d(x, (height, width))
+
+
+def _to_length(x: Tensor, length: int) -> Tensor:
+    return F.adaptive_avg_pool1d(x.transpose(1, 2), length).transpose(1, 2)
