@@ -11,9 +11,9 @@ from typing import Any
 
 from compressctl.data.notation import open_source
 from compressctl.model.load import interface, load_model
-from compressctl.quantization.apply import placement_of
 from compressctl.quantization.calibration import observe
 from compressctl.quantization.plan import Selection, make_plan
+from compressctl.quantization.trainable import placement_of
 
 
 def main(path: str, samples: str, method: Any) -> None:

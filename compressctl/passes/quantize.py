@@ -80,8 +80,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     """
     from compressctl.measure.machine import int8_target
     from compressctl.notes import skipped, warning
-    from compressctl.quantization.apply import Settings, apply
+    from compressctl.quantization.apply import apply
     from compressctl.quantization.plan import Selection, make_plan
+    from compressctl.quantization.quantizers import Settings
     from compressctl.quantization.saturation import saturation_notes
 
     selection = Selection(config.include, config.exclude, config.include_op, config.exclude_op)
@@ -126,7 +127,7 @@ def _observe(model: ir.Model, plan: Plan, config: Config, context: Context) -> O
     """Observe, in one pass over the calibration samples, what the static part of the plan needs."""
     from dataclasses import replace
 
-    from compressctl.quantization.apply import placement_of
+    from compressctl.quantization.trainable import placement_of
     from compressctl.quantization.calibration import observe
 
     if not plan.static or context.calibration is None:

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, get_args
 
 import onnx_ir as ir
 
 from compressctl.errors import UsageError
 from compressctl.model.graph import constant
 from compressctl.notes import Note, skipped, warning
+from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, TERNARY, Grid
 from compressctl.quantization.dynamic import candidates
 from compressctl.quantization.placement import CARRIERS, JOINS
 from compressctl.quantization.static import obstacle as static_obstacle
 
-Scheme = Literal["auto", "int8", "int8-dynamic"]
+StaticScheme = Literal["int8", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"]
+Scheme = Literal["auto", "int8", "int8-dynamic", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"]
+Edges = Literal["int8", "same"]
+
+_GRIDS = {"w4a8": INT4, "w3a8": INT3, "w2a8": INT2, "ternary-a8": TERNARY, "w1a8": BINARY}
+_ALL_STATIC = get_args(StaticScheme)
 
 _STATIC = ("Conv", "Gemm", "MatMul")
 _PAYING_GROUP = 32  # channels; measured on AVX512-VNNI: 4 a group take 3 times as long as in float, 16 1.4, 32 0.8
@@ -93,8 +99,8 @@ def make_plan(
 
     Args:
         model: not edited.
-        scheme: "int8": static, and int8 rows for embeddings; "int8-dynamic"; or "auto": static for convolutions and
-            what hangs on them, dynamic for the other MatMul and Gemm, for LSTM and embeddings.
+        scheme: "int8" and those of fewer bits: static, and int8 rows for embeddings; "int8-dynamic"; or "auto": static
+            for convolutions and what hangs on them, dynamic for the other MatMul and Gemm, for LSTM and embeddings.
         selection: what the user lets us touch.
         calibrated: whether there are samples to observe activations on; without, auto plans nothing static.
         embeddings: whether to store embedding tables as int8.
@@ -103,16 +109,16 @@ def make_plan(
         The plan, and a note for each node that looks quantizable and is left, with the reason.
 
     Raises:
-        UsageError: scheme int8 without calibration data, or a selection that matches nothing.
+        UsageError: a static scheme without calibration data, or a selection that matches nothing.
     """
-    if scheme == "int8" and not calibrated:
-        raise UsageError("scheme int8 needs calibration data", _HINT)
+    if scheme in _ALL_STATIC and not calibrated:
+        raise UsageError(f"scheme {scheme} needs calibration data", _HINT)
     selection.check(model.graph)
     reasons = dict(candidates(model))
     static: dict[ir.Node, str | None] = {}
     for node in model.graph:
         eligible = node.op_type in _STATIC and node.domain == "" and selection.allows(node)
-        if calibrated and eligible and (scheme == "int8" or (scheme == "auto" and _hangs_on(node, static))):
+        if calibrated and eligible and (scheme in _ALL_STATIC or (scheme == "auto" and _hangs_on(node, static))):
             static[node] = static_obstacle(node) or (_slow_group(node) if scheme == "auto" else None)
     dynamic: list[str] = []
     notes: list[Note] = []
@@ -124,7 +130,7 @@ def make_plan(
             continue
         if scheme == "auto" and node.op_type == "Conv" and node.graph is model.graph:
             continue  # said once for all, below
-        if scheme == "int8" and node.op_type != "Gather":
+        if scheme in _ALL_STATIC and node.op_type != "Gather":
             reason = reason or f"onnxruntime has no static INT8 kernel for {node.op_type}; int8-dynamic has one"
         if reason is None:
             dynamic.append(node.name or "")
@@ -135,6 +141,36 @@ def make_plan(
         notes.append(warning(f"{convolutions} convolutions stay float; {_HINT}"))
     chosen = tuple(node.name or "" for node, reason in static.items() if reason is None)
     return Plan(chosen, tuple(dynamic)), tuple(notes)
+
+
+def weight_grids(model: ir.Model, plan: Plan, scheme: Scheme, edges: Edges) -> dict[str, Grid]:
+    """Return the grid of each static layer of `plan` whose weights have fewer than 8 bits under `scheme`.
+
+    Args:
+        model: not edited.
+        plan: made for it.
+        scheme: decides the grid.
+        edges: "int8": layers before which, or after which, no other layer comes keep 8 bits; "same": they do not.
+    """
+    if scheme not in _GRIDS:
+        return {}
+    kept = _edge_layers(model.graph) if edges == "int8" else set()
+    return {name: _GRIDS[scheme] for name in plan.static if name not in kept}
+
+
+def _edge_layers(graph: ir.Graph) -> set[str]:
+    """The names of the layers with weights that read no other such layer's results, or whose results none reads."""
+    layers = {node for node in graph if node.op_type in _STATIC and not node.domain and static_obstacle(node) is None}
+    edges: set[str] = set()
+    for nodes, sources in ((list(graph), ir.Node.predecessors), (list(reversed(graph)), ir.Node.successors)):
+        beyond: set[ir.Node] = set()  # layers, and what lies beyond one in this direction
+        for node in nodes:
+            found = any(neighbour in beyond for neighbour in sources(node))
+            if node in layers and not found:
+                edges.add(node.name or "")
+            if found or node in layers:
+                beyond.add(node)
+    return edges
 
 
 def _slow_group(node: ir.Node) -> str | None:

@@ -1,18 +1,19 @@
-"""Emit static quantization: Q/DQ pairs on activations as placed, int8 weights behind DequantizeLinear.
+"""Emit static quantization: Q/DQ pairs on activations as placed, and the forms that integer kernels need.
 
 The form follows what onnxruntime's CPU kernels fuse: u8 activations, s8 weights with zero point 0, float biases.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import math
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.model.graph import constant, initializer, insert_after, insert_before, replace_node, unique_name
-from compressctl.numerics.qparams import affine, dequantize, least_weight_scale, quantize, symmetric
+from compressctl.numerics.qparams import affine
 from compressctl.quantization.placement import Placement, hard_sigmoid
 
 _WEIGHT_AXIS = {"Conv": 0, "MatMul": 1}
@@ -63,52 +64,9 @@ def insert_qdq(model: ir.Model, placement: Placement, ranges: Mapping[str, tuple
     for value, root in placement.scale_of.items():
         if root not in parameters:
             name = root.name or ""
-            parameters[root] = _activation_parameters(graph, name, _within_clip(root, *ranges[name]))
+            low, high = ranges[name]
+            parameters[root] = _activation_parameters(graph, name, (low, min(high, activation_limit(root))))
         _insert_pair(graph, value, parameters[root], placement)
-
-
-def quantize_weights(
-    model: ir.Model, nodes: Iterable[ir.Node], *, per_channel: bool, reduced_range: bool
-) -> dict[ir.Node, NDArray[np.float32]]:
-    """Replace the weights of Conv, Gemm and MatMul nodes by int8 and a DequantizeLinear.
-
-    A weight that several nodes share is stored once. Where a node reads a dequantized tensor (`insert_qdq` came first),
-    scales are large enough for its bias to fit 32 bits.
-
-    Returns:
-        node -> rounding error of its weight: dequantized minus float, in the weight's shape.
-    """
-    graph = model.graph
-    stored: dict[tuple[ir.Value, int | None, bytes], tuple[tuple[ir.Value, ...], NDArray[np.float32]]] = {}
-    errors = {}
-    for node in nodes:
-        weight = node.inputs[1]
-        real = constant(weight)
-        assert weight is not None and real is not None
-        axis = output_axis(node) if per_channel else None
-        least = _least_scale(node, real.shape[output_axis(node)])
-        qparams = symmetric(real, axis, reduced=reduced_range, least=least, name=f"weight {weight.name!r}")
-        key = weight, axis, qparams.scale.tobytes()
-        if key not in stored:
-            integers = quantize(real, qparams)
-            arrays = {"int8": integers, "scale": qparams.scale, "zero_point": qparams.zero_point}
-            values = tuple(initializer(graph, f"{weight.name}_{what}", array) for what, array in arrays.items())
-            stored[key] = values, dequantize(integers, qparams) - real
-        values, errors[node] = stored[key]
-        pair = ir.node("DequantizeLinear", values, attributes={} if axis is None else {"axis": axis})
-        pair.outputs[0].dtype, pair.outputs[0].shape = ir.DataType.FLOAT, weight.shape
-        insert_before(graph, node, [_named(pair, f"{node.name}_weight_dequantize")])
-        node.replace_input_with(1, pair.outputs[0])
-    return errors
-
-
-def _least_scale(node: ir.Node, channels: int) -> NDArray[np.float64] | float:
-    source = node.inputs[0].producer() if node.inputs[0] is not None else None
-    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    if source is None or source.op_type != "DequantizeLinear" or bias is None or bias.size != channels:
-        return 0.0
-    scale = constant(source.inputs[1])
-    return least_weight_scale(bias.reshape(-1), float(scale)) if scale is not None and scale.ndim == 0 else 0.0
 
 
 def add_to_bias(model: ir.Model, node: ir.Node, correction: NDArray[np.float64]) -> bool:
@@ -250,16 +208,17 @@ def _activation_parameters(graph: ir.Graph, name: str, bounds: tuple[float, floa
     )
 
 
-def _within_clip(value: ir.Value, low: float, high: float) -> tuple[float, float]:
-    """Shrink `high` by a hair where a Clip bounds it, so that 255 * scale in float32 never passes the bound.
+def activation_limit(value: ir.Value) -> float:
+    """Return the largest real that quantization of `value` may reach: infinity unless a Clip bounds it.
 
-    onnxruntime folds a Clip into the quantization only where saturation alone does the same.
+    onnxruntime folds a Clip into the quantization only where saturation alone does the same, so 255 * scale in float32
+    must never pass the bound; hence it is a hair less.
     """
     producer = value.producer()
     if producer is None or producer.op_type != "Clip" or len(producer.inputs) < 3:
-        return low, high
+        return math.inf
     bound = constant(producer.inputs[2])
-    return (low, min(high, float(bound) * (1 - 1e-6))) if bound is not None else (low, high)
+    return float(bound) * (1 - 1e-6) if bound is not None else math.inf
 
 
 def _insert_pair(graph: ir.Graph, value: ir.Value, parameters: tuple[ir.Value, ir.Value], placement: Placement) -> None:

@@ -1,0 +1,139 @@
+"""The graph that static quantization makes, with float weights that are rounded in the graph; and its folding.
+
+A weight reaches its node through QuantizeLinear [-> Clip] -> DequantizeLinear, or, on the grid of signs, through
+Where(weight >= 0, 1, -1) -> DequantizeLinear. That is standard ONNX: it runs in onnxruntime, and training moves its
+weights, biases and scales. Folding stores the integers and finishes the graph as onnxruntime's kernels want it; the
+result computes bit for bit the same, but for the bias of a Gemm (rounded to 32 bits) and HardSigmoid (now a sum).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from compressctl.notes import Note, done, skipped
+from compressctl.quantization.calibration import Observations
+from compressctl.quantization.placement import Placement, place
+from compressctl.quantization.plan import Plan, named
+from compressctl.quantization.quantizers import Quantizer, Settings, bias_and_input_scale, fold_weights, round_in_graph
+from compressctl.quantization.static import (
+    activation_limit,
+    add_hard_sigmoids,
+    insert_qdq,
+    integer_bias,
+    output_axis,
+    pad_integers,
+    shield_float_nodes,
+)
+
+
+@dataclass(frozen=True)
+class ScaleLimit:
+    """What a learned scale must keep to for integer kernels to form and hold its layer's bias.
+
+    Attributes:
+        scale: name of the initializer.
+        most: the largest value; infinity where there is none.
+        bias, input_scale: names of the initializers that give the smallest value by `least_weight_scale`, or None.
+    """
+
+    scale: str
+    most: float = math.inf
+    bias: str | None = None
+    input_scale: str | None = None
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """A model whose activations and weights are rounded in the graph.
+
+    Attributes:
+        placement: its quantized tensors and nodes.
+        quantizers: those of its weights, in graph order.
+        inputs: the value that each weighted node read before it was quantized.
+    """
+
+    placement: Placement
+    quantizers: tuple[Quantizer, ...]
+    inputs: Mapping[ir.Node, ir.Value | None]
+
+    @property
+    def scales(self) -> list[str]:
+        """The names of all scales, of activations and weights."""
+        values = [pair.inputs[1] for pair in self._pairs()] + [quantizer.scale for quantizer in self.quantizers]
+        return list(dict.fromkeys(value.name or "" for value in values if value is not None))
+
+    def limits(self) -> list[ScaleLimit]:
+        """What the scales must keep to while they are trained; tightest last where a scale has several."""
+        limits = []
+        for pair in self._pairs():
+            scale, source = pair.inputs[1], pair.inputs[0]
+            bound = activation_limit(source) if source is not None else math.inf
+            if scale is not None and bound < math.inf:
+                limits.append(ScaleLimit(scale.name or "", most=bound / 255))
+        for quantizer in self.quantizers:
+            found = bias_and_input_scale(quantizer.node, quantizer.floats.shape[output_axis(quantizer.node)])
+            if found is not None:
+                bias, input_scale = found
+                limits.append(ScaleLimit(quantizer.scale.name or "", bias=bias.name, input_scale=input_scale.name))
+        return limits
+
+    def _pairs(self) -> list[ir.Node]:
+        """The QuantizeLinear nodes of activations."""
+        graph = self.quantizers[0].node.graph if self.quantizers else None
+        weights = {quantizer.weight for quantizer in self.quantizers}
+        nodes = list(graph) if graph is not None else []
+        return [node for node in nodes if node.op_type == "QuantizeLinear" and node.inputs[0] not in weights]
+
+
+def placement_of(model: ir.Model, plan: Plan) -> Placement:
+    """Where the static part of a plan puts Q/DQ pairs."""
+    return place(model.graph, set(named(model.graph, plan.static)))
+
+
+def make_trainable(model: ir.Model, plan: Plan, observations: Observations, settings: Settings) -> Trainable:
+    """Quantize the static nodes of `plan` in place, leaving the weights float behind the nodes that round them.
+
+    Args:
+        model: edited in place; weights are shared with clones and never written into.
+        plan: what to quantize, made for a clone of the same model.
+        observations: ranges of the tensors of `placement_of(model, plan)`.
+        settings: the grids of the weights.
+
+    Raises:
+        ModelError: a weight holds NaN or infinity.
+    """
+    placement = placement_of(model, plan)
+    inputs = {node: node.inputs[0] for node in placement.weighted}
+    insert_qdq(model, placement, observations.ranges)
+    return Trainable(placement, tuple(round_in_graph(model, placement.weighted, settings)), inputs)
+
+
+def finish(model: ir.Model, trainable: Trainable) -> list[Note]:
+    """Give the graph, whose weights are folded and biases final, the form that onnxruntime's integer kernels need."""
+    placement = trainable.placement
+    pad_integers(model, placement)
+    add_hard_sigmoids(model, placement)
+    misfits = integer_bias(model, placement)
+    shield_float_nodes(model, placement.weighted)
+    counts = Counter(node.op_type for node in placement.weighted + placement.joins)
+    listed = ", ".join(f"{count} {op}" for op, count in counts.most_common())
+    notes = [done(f"static INT8: {listed}")]
+    narrow = Counter(f"{one.grid.bits:.2g}" for one in trainable.quantizers if one.grid.bits < 7)
+    notes += [
+        skipped(f"{count} weights of {bits} bits are stored one a byte: packed storage is not written yet")
+        for bits, count in narrow.items()
+    ]
+    return notes + [
+        skipped("its bias does not fit 32-bit integers, so it runs in float", node.name) for node in misfits
+    ]
+
+
+def fold(model: ir.Model, trainable: Trainable) -> list[Note]:
+    """Turn a trained graph into the integer graph that `apply` would make of its weights and scales, in place."""
+    fold_weights(model, trainable.quantizers)
+    return finish(model, trainable)
