@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sample_models.export import save_onnx, save_torchscript
 from sample_models.models import Cnn, Lstm, Mlp, Transformer
+from sample_models.student import write_student
 
 FOLDER = Path(__file__).parent
 MODELS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
@@ -80,6 +81,7 @@ def main() -> None:
             save_torchscript(torch.jit.trace(model, example), FOLDER / "cnn_traced.pt")
         parameters = sum(parameter.numel() for parameter in model.parameters())
         print(f"{name}: {parameters} parameters, {correct} of {len(test_labels)} test digits right")
+    write_student(0, FOLDER / "cnn_student.onnx")
 
 
 if __name__ == "__main__":
