@@ -5,31 +5,18 @@ from __future__ import annotations
 import os
 import pickle
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from compressctl.errors import DataError, OutputError, UsageError
+from compressctl.training.slots import CheckpointSlot
+
+__all__ = ["CheckpointSlot", "State", "Weights", "load", "save"]
 
 _FORMAT = 1
 _DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError, ValueError, AttributeError)
-
-
-@dataclass(frozen=True)
-class CheckpointSlot:
-    """Where a training keeps its checkpoint.
-
-    Attributes:
-        path: the file.
-        key: what the checkpoint must have been made from: a hash of input, recipe, versions and number of processes.
-        resume: go on from the file if there is one; else it is overwritten.
-    """
-
-    path: Path
-    key: str
-    resume: bool
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,9 @@
-"""Training in several processes, as `torchrun` starts them: each computes an equal part of every batch.
-
-Source of the environment variables: torchrun's documentation (RANK, WORLD_SIZE, LOCAL_RANK).
-"""
+"""Training in several processes, as `torchrun` starts them: each computes an equal part of every batch."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,35 +11,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from compressctl.errors import UsageError
+from compressctl.world import World, world
 
-
-@dataclass(frozen=True)
-class World:
-    """This process among those that train together.
-
-    Attributes:
-        rank: its number, from 0; the process of rank 0 writes checkpoints.
-        size: how many there are.
-        local_rank: its number on this machine, which is that of its GPU.
-    """
-
-    rank: int = 0
-    size: int = 1
-    local_rank: int = 0
-
-    def share(self, count: int) -> slice:
-        """Return this process's part of `count` rows; all parts are equal, what does not divide is left out."""
-        part = count // self.size
-        return slice(self.rank * part, (self.rank + 1) * part)
-
-
-def world() -> World:
-    """Return this process's place, from the environment; alone where torchrun did not start it."""
-    rank, size, local = (int(os.environ.get(name, default)) for name, default in _VARIABLES)
-    return World(rank, size, local)
-
-
-_VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+__all__ = ["World", "average_", "gather", "process_group", "torch_device", "world"]
 
 
 def torch_device(device: str, place: World) -> str:

@@ -56,7 +56,10 @@ class Teachers:
             DataError: the feeds, which fit the trained model, do not fit a teacher.
             ModelError: teachers' values differ in shape.
         """
-        answers = [session.run(feeds, names) for session, names in zip(self._sessions, self._names, strict=False)]
+        answers = []
+        for session, names in zip(self._sessions, self._names, strict=False):
+            own = {spec.name: feeds[spec.name] for spec in session.inputs if spec.name in feeds}
+            answers.append(session.run(own, names))
         return {names: _mean(names, answers) for names in self.wanted}
 
     def targets(self, rows: NDArray[np.int64], feeds: Feeds) -> Targets:

@@ -1,0 +1,117 @@
+"""How good the weights are on the held-out samples: by the metric where there are labels, else by the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from compressctl.data.source import Batch
+from compressctl.measure.metric import Metric
+from compressctl.torchexec.tensors import to_numpy
+from compressctl.training.distributed import gather
+from compressctl.training.objective import Objective
+from compressctl.training.samples import Samples
+from compressctl.training.teacher import Teachers
+from compressctl.world import World
+
+K = TypeVar("K")
+Array = NDArray[Any]
+
+
+class HeldOut:
+    """The held-out samples as a judge.
+
+    Args:
+        samples, teachers, objective: those of the training.
+        metric: what decides; without it, or without labels, the loss does.
+        size: rows of a batch.
+        place: this process; all of them evaluate a part each, and all get the same score.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        teachers: Teachers,
+        objective: Objective,
+        metric: Metric | None,
+        size: int,
+        place: World,
+        device: str,
+    ) -> None:
+        self._samples, self._teachers, self._objective = samples, teachers, objective
+        self._metric = metric if samples.label_shape is not None else None
+        self._size, self._place, self._device = size, place, device
+
+    def evaluate(self) -> tuple[float, float]:
+        """Return score and mean loss of the weights as they are; the score is the loss where no metric decides."""
+        metric = None if self._metric is None else self._metric.fresh()
+        total, count = 0.0, 0
+        for batch, (outputs, loss) in self._answers():
+            if metric is not None:
+                metric.update(outputs, batch)
+            total, count = total + loss * batch.count, count + batch.count
+        loss = total / count
+        return (loss if metric is None else metric.result().value), loss
+
+    def better(self, new: tuple[float, float], old: tuple[float, float]) -> bool:
+        """Say whether a (score, loss) beats another; of equal scores the smaller loss does, and NaN never."""
+        return self._worth(new) > self._worth(old)
+
+    def shown(self, score: float) -> str:
+        """Return a score in words."""
+        if self._metric is None:
+            return f"held-out loss {score:.4g}"
+        percent = self._metric.unit == "%"
+        return (
+            f"held-out {self._metric.name} {score * 100:.2f} %"
+            if percent
+            else (f"held-out {self._metric.name} {score:.4g} {self._metric.unit}".rstrip())
+        )
+
+    def _worth(self, rank: tuple[float, float]) -> tuple[float, float]:
+        score, loss = rank
+        good = score if self._metric is not None and self._metric.higher_is_better else -score
+        return tuple(-math.inf if math.isnan(value) else value for value in (good, -loss))  # type: ignore[return-value]
+
+    def _answers(self) -> Iterator[tuple[Batch, tuple[dict[str, Array], float]]]:
+        """Yield the batches in order, each with the outputs and the loss that some process computed for it."""
+        self._objective.eval()
+        batches = self._samples.held_batches(self._size)
+        while together := list(islice(batches, self._place.size)):
+            mine = together[self._place.rank] if self._place.rank < len(together) else None
+            answers = gather(self._place, None if mine is None else self._answer(*mine))
+            yield from zip((batch for _, batch in together), answers, strict=False)
+
+    @torch.no_grad()
+    def _answer(self, rows: NDArray[np.int64], batch: Batch) -> tuple[dict[str, Array], float]:
+        targets = self._teachers.targets(rows, batch.feeds)
+        values = self._objective.student(to_tensors(batch.feeds, self._device))
+        labels = batch.labels if self._samples.labelled else None
+        loss = self._objective.loss(
+            _only(values, batch.count, len(rows)),
+            _only(to_tensors(targets, self._device), batch.count, len(rows)),
+            None if labels is None else torch.from_numpy(labels).to(self._device),
+        )
+        names = [value.name or "" for value in self._objective.student.model.graph.outputs]
+        outputs = {name: to_numpy(values[name]) for name in names} if self._metric is not None else {}
+        return outputs, float(loss)
+
+
+def to_tensors(arrays: Mapping[K, Array], device: str) -> dict[K, Tensor]:
+    """Return arrays as tensors on a device; on the CPU they share their memory."""
+    return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+
+
+def _only(values: Mapping[K, Tensor], count: int, rows: int) -> dict[K, Tensor]:
+    """Drop the rows that only pad a batch."""
+    if count == rows:
+        return dict(values)
+    return {name: v[:count] if v.ndim and len(v) == rows else v for name, v in values.items()}
