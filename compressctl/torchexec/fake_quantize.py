@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
+_HALF = 0.5001  # of a step: what rounding is off by inside the range, and the last bits of float32
 
-def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor | None, low: int, high: int, axis: int = 1) -> Tensor:
-    """Return (clamp(round(x / scale) + zero_point, low, high) - zero_point) * scale.
+
+def fake_quantize(x: Tensor, scale: Tensor, low: int, high: int, axis: int = 1) -> Tensor:
+    """Return clamp(round(x / scale), low, high) * scale.
 
     The gradient passes straight to `x` where it is not clamped. That of `scale` is LSQ's: round(x / s) - x / s inside
     the range, the clamped integer outside, times 1 / sqrt(numbers per scale * largest integer).
@@ -22,18 +24,13 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor | None, low: int,
     Args:
         x: reals of any shape.
         scale: a scalar, or one for each index along `axis`.
-        zero_point: integers of the shape of `scale`; None for 0.
-        low, high: the smallest and the largest integer.
+        low, high: the smallest and the largest integer, the zero point taken off.
         axis: of `x`, for a scale that is no scalar.
     """
     if has_torch_function((x, scale)):
-        result: Tensor = handle_torch_function(fake_quantize, (x, scale), x, scale, zero_point, low, high, axis)
+        result: Tensor = handle_torch_function(fake_quantize, (x, scale), x, scale, low, high, axis)
         return result
-    shape = [-1 if d == axis % x.ndim else 1 for d in range(x.ndim)] if scale.ndim else []
-    zero = torch.zeros_like(scale) if zero_point is None else zero_point.to(scale.dtype)
-    rounded: Tensor = _FakeQuantize.apply(  # type: ignore[no-untyped-call]
-        x, scale.reshape(shape), zero.reshape(shape), low, high
-    )
+    rounded: Tensor = _FakeQuantize.apply(x, _along(scale, axis, x), low, high)  # type: ignore[no-untyped-call]
     return rounded
 
 
@@ -50,51 +47,53 @@ def binarize(x: Tensor, scale: Tensor, axis: int = 0) -> Tensor:
     if has_torch_function((x, scale)):
         result: Tensor = handle_torch_function(binarize, (x, scale), x, scale, axis)
         return result
-    shape = [-1 if d == axis % x.ndim else 1 for d in range(x.ndim)] if scale.ndim else []
-    signs: Tensor = _Binarize.apply(x, scale.reshape(shape))  # type: ignore[no-untyped-call]
+    signs: Tensor = _Binarize.apply(x, _along(scale, axis, x))  # type: ignore[no-untyped-call]
     return signs
+
+
+def _along(scale: Tensor, axis: int, x: Tensor) -> Tensor:
+    return scale.reshape([-1 if d == axis % x.ndim else 1 for d in range(x.ndim)]) if scale.ndim else scale
 
 
 class _FakeQuantize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int) -> Tensor:
-        integers = (x / scale).round_().add_(zero_point).clamp_(low, high)
-        ctx.save_for_backward(x, scale, zero_point)
-        ctx.range = low, high
-        return integers.sub_(zero_point).mul_(scale)
+    def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+        y = (x / scale).round_().clamp_(low, high).mul_(scale)
+        ctx.save_for_backward(x, y, scale)  # both are kept by their neighbours as well: no memory of its own
+        ctx.largest = max(high, -low)
+        return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, scale, zero_point = ctx.saved_tensors
-        low, high = ctx.range
-        ratio = x / scale
-        shifted = ratio.round().add_(zero_point)
-        inside = (shifted >= low) & (shifted <= high)
-        to_x = gradient * inside if ctx.needs_input_grad[0] else None
-        to_scale = None
-        if ctx.needs_input_grad[1]:
-            # round(x / s) - x / s inside, the clamped integer outside
-            slope = shifted.clamp_(low, high).sub_(zero_point).sub_(ratio.mul_(inside))
-            to_scale = _summed(slope.mul_(gradient), scale) / (x.numel() / scale.numel() * max(high, 1)) ** 0.5
-        return to_x, to_scale, None, None, None
+        x, y, scale = ctx.saved_tensors
+        error = y - x
+        inside = error.abs() <= scale * _HALF
+        to_x = gradient * inside
+        if not ctx.needs_input_grad[1]:
+            return to_x, None, None, None
+        slope = torch.where(inside, error, y)  # times the scale
+        to_scale = _product(slope, gradient, scale) / scale
+        return to_x, to_scale / (x.numel() / scale.numel() * ctx.largest) ** 0.5, None, None
 
 
 class _Binarize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor) -> Tensor:
-        ctx.save_for_backward(x, scale)
-        return torch.where(x >= 0, scale, -scale)
+        y = torch.where(x >= 0, scale, -scale)
+        ctx.save_for_backward(x, y, scale)
+        return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, scale = ctx.saved_tensors
-        to_x = gradient * (x.abs() <= scale) if ctx.needs_input_grad[0] else None
-        to_scale = None
-        if ctx.needs_input_grad[1]:
-            signs = torch.where(x >= 0, gradient, -gradient)
-            to_scale = _summed(signs, scale) / (x.numel() / scale.numel()) ** 0.5
-        return to_x, to_scale
+        x, y, scale = ctx.saved_tensors
+        to_x = gradient * (x.abs() <= scale)
+        if not ctx.needs_input_grad[1]:
+            return to_x, None
+        return to_x, _product(y, gradient, scale) / scale / (x.numel() / scale.numel()) ** 0.5
 
 
-def _summed(gradient: Tensor, scale: Tensor) -> Tensor:
-    return gradient.sum_to_size(scale.shape) if scale.ndim else gradient.sum()
+def _product(first: Tensor, second: Tensor, scale: Tensor) -> Tensor:
+    """Return the sum of products over all that shares a scale."""
+    if scale.numel() == 1:
+        return torch.dot(first.flatten(), second.flatten()).reshape(scale.shape)
+    return (first * second).sum_to_size(scale.shape)

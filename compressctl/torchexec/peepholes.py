@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import torch.nn.functional as F
 from torch import Tensor
@@ -138,7 +139,8 @@ def _fake_quantize(node: ir.Node, kept: Collection[str]) -> Fused | None:
     if axis != node.attributes.get_int("axis", 1) or quantize.attributes.get_int("block_size", 0) != 0:
         return None
     dtype = zero_point.dtype if zero_point is not None else ir.DataType.UINT8
-    if dtype not in _RANGES:
+    zeros = np.zeros(1) if zero_point is None else constant(zero_point)
+    if dtype not in _RANGES or zeros is None or zeros.min() != zeros.max():
         return None
     low, high = _RANGES[dtype]
     if clip is not None:
@@ -153,8 +155,8 @@ def _fake_quantize(node: ir.Node, kept: Collection[str]) -> Fused | None:
             absorbed.append(inner)
     return Fused(
         fake_quantize,
-        (quantize.inputs[0], scale, zero_point),
-        {"low": low, "high": high, "axis": axis},
+        (quantize.inputs[0], scale),
+        {"low": low - int(zeros.min()), "high": high - int(zeros.min()), "axis": axis},
         tuple(absorbed),
     )
 
