@@ -1,0 +1,59 @@
+"""Sequences of tensors, held as lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compressctl.torchexec.ops.common import ints, number
+
+
+def SequenceConstruct(*inputs: Tensor) -> list[Tensor]:
+    return list(inputs)
+
+
+def SequenceEmpty(*, dtype: int = 1) -> list[Tensor]:
+    return []
+
+
+def SequenceLength(input_sequence: list[Tensor]) -> Tensor:
+    return torch.tensor(len(input_sequence))
+
+
+def SequenceAt(input_sequence: list[Tensor], position: Any) -> Tensor:
+    return input_sequence[number(position)]
+
+
+def SequenceInsert(input_sequence: list[Tensor], tensor: Tensor, position: Any = None) -> list[Tensor]:
+    longer = list(input_sequence)
+    longer.insert(len(longer) if position is None else number(position), tensor)
+    return longer
+
+
+def SequenceErase(input_sequence: list[Tensor], position: Any = None) -> list[Tensor]:
+    shorter = list(input_sequence)
+    del shorter[-1 if position is None else number(position)]
+    return shorter
+
+
+def SequenceMap(
+    input_sequence: list[Tensor], *additional_inputs: Any, body: Callable[..., tuple[Any, ...]]
+) -> tuple[list[Any], ...]:
+    results = [
+        body(item, *[other[index] if isinstance(other, list) else other for other in additional_inputs])
+        for index, item in enumerate(input_sequence)
+    ]
+    return tuple(list(items) for items in zip(*results, strict=True))
+
+
+def ConcatFromSequence(input_sequence: list[Tensor], *, axis: int, new_axis: int = 0) -> Tensor:
+    return torch.stack(input_sequence, axis) if new_axis else torch.cat(input_sequence, axis)
+
+
+def SplitToSequence(input: Tensor, split: Tensor | None = None, *, axis: int = 0, keepdims: int = 1) -> list[Tensor]:
+    if split is None:
+        return list(input.split(1, axis) if keepdims else input.unbind(axis))
+    return list(torch.split(input, int(split.item()) if split.ndim == 0 else ints(split), axis))
