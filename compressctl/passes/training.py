@@ -1,0 +1,76 @@
+"""What the passes that train share: their samples, their teachers, and what they report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from compressctl.errors import UsageError
+from compressctl.passes.base import Context
+from compressctl.training.options import LossTerm, TrainingOptions
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from compressctl.data.source import Source
+    from compressctl.notes import Note
+
+
+def training_samples(context: Context, what: str) -> Source:
+    """Return the samples to train on.
+
+    Raises:
+        UsageError: there are none.
+    """
+    hint = "add --train D, or --data D, of which every fifth sample is measured and the others train"
+    if context.training is None:
+        raise UsageError(f"{what} needs samples to train on", hint)
+    return context.training
+
+
+def terms(model: ir.Model, source: Source, context: Context, *, teacher: bool) -> tuple[LossTerm, ...]:
+    """Return the losses that fit the outputs of `model` and the labels (see `training.defaults`)."""
+    from compressctl.training.defaults import default_losses
+
+    return default_losses(
+        model, source, context.metric, teacher=teacher, threads=context.threads, workdir=context.workdir
+    )
+
+
+def weighted(term: LossTerm, weight: float) -> tuple[LossTerm, ...]:
+    """Return the term with this weight; nothing where it is 0."""
+    return (term.model_copy(update={"weight": weight}),) if weight else ()
+
+
+def fit(
+    model: ir.Model,
+    options: TrainingOptions,
+    losses: Sequence[LossTerm],
+    context: Context,
+    source: Source,
+    teachers: Sequence[ir.Model] = (),
+) -> tuple[tuple[Note, ...], dict[str, Any]]:
+    """Train `model` in place; return notes and facts for the report."""
+    from compressctl.notes import done
+    from compressctl.training.loop import Job, train
+
+    job = Job(
+        source=source,
+        seed=context.seed,
+        threads=context.threads,
+        workdir=context.workdir,
+        progress=context.progress,
+        device=context.device,
+        metric=context.metric,
+        teachers=tuple(teachers),
+        checkpoint=context.checkpoint,
+    )
+    result = train(model, options, losses, job)
+    facts = {
+        "losses": [str(term) for term in losses],
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "held_out": {"initial": result.initial, "best": result.best},
+        "history": list(result.history),
+    }
+    return (done(f"trained on {source.notation} with {' + '.join(map(str, losses))}"), *result.notes), facts
