@@ -73,7 +73,7 @@ def test_every_parameter_of_the_native_module_trains():
         executed = GraphModule(exported(native, *shape))
         count = sum(parameter.numel() for parameter in native.parameters())
         weights = sum(weight.numel() for weight in executed.weights.values())
-        assert weights == count + (0 if build is not Lstm else 2 * 64), build  # LSTM: zero states that are constants
+        assert weights == count, build
 
 
 def test_write_back_changes_the_initializers_alone():
