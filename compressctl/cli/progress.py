@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from compressctl.progress import Progress, Silent
+from compressctl.progress import Description, Progress, Silent
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -37,7 +37,7 @@ def terminal_progress(quiet: bool) -> Iterator[Progress]:
 class _Lines:
     """One line a step, for logs."""
 
-    def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    def track(self, items: Iterable[T], description: Description, total: int | None = None) -> Iterator[T]:
         yield from items
 
     def step(self, description: str) -> None:
@@ -48,15 +48,20 @@ class _OnTerminal:
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
 
-    def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-        task = self._bars.add_task(description, total=total, visible=False)
+    def track(self, items: Iterable[T], description: Description, total: int | None = None) -> Iterator[T]:
+        task = self._bars.add_task(_words(description), total=total, visible=False)
         begun = time.monotonic()
         try:
             for item in items:
                 yield item
-                self._bars.update(task, advance=1, visible=time.monotonic() - begun > _DELAY)
+                shown = time.monotonic() - begun > _DELAY
+                self._bars.update(task, advance=1, visible=shown, description=_words(description))
         finally:
             self._bars.remove_task(task)
 
     def step(self, description: str) -> None:
         self._bars.console.print(f"compressctl: {description}", highlight=False)
+
+
+def _words(description: Description) -> str:
+    return description if isinstance(description, str) else description()

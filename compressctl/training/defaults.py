@@ -93,8 +93,7 @@ def _on_labels(
         return LossTerm(loss="mse", target="labels", output=_named(fitting[0], outputs))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in outputs.items())
     raise DataError(
-        f"{source.notation}: labels {list(labels.shape)} of {labels.dtype} fit {'several' if fitting else 'no'} outputs: "
-        f"{shapes}",
+        f"{source.notation}: labels {list(labels.shape)} of {labels.dtype} fit {len(fitting)} outputs: {shapes}",
         "name a loss, e.g. mse:target=labels,output=NAME",
     )
 

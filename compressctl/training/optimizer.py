@@ -23,11 +23,11 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Return the optimizer; each of its groups has a `factor` for the learning rate, which `set_rate` respects.
 
-    Weights of two or more dimensions decay, others and scales do not. A step of Adam is about the learning rate whatever
-    the gradient, which for a small scale would be a leap: its steps are the learning rate times its size (to the next
-    power of two, so that groups stay few). This keeps relative steps of scales no larger than those of weights, which
-    is what LSQ's gradient scale does for plain gradient descent (Esser et al. 2020, arXiv:1902.08153, section 2.2); sgd
-    therefore takes its gradients as they are.
+    Weights of two or more dimensions decay, others and scales do not. A step of Adam is about the learning rate
+    whatever the gradient, which for a small scale would be a leap: its steps are the learning rate times its size (to
+    the next power of two, so that groups stay few). This keeps relative steps of scales no larger than those of
+    weights, as LSQ's gradient scale does for plain gradient descent (Esser et al. 2020, arXiv:1902.08153, section 2.2),
+    for which reason sgd takes its gradients as they are.
     """
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, weight in [*weights.items(), *(("", adapter) for adapter in adapters)]:
