@@ -55,9 +55,8 @@ def _losses(model: ir.Model, distil: float, context: Context, source: Source) ->
     on_labels = terms(model, source, context, teacher=False) if (labelled and distil < 1) or distil == 0 else ()
     towards = terms(model, source, context, teacher=True) if distil else ()
     soft = [term for term in towards if term.aim == "teacher"]
-    if not on_labels:
-        return tuple(soft)
+    share = distil if on_labels else 1.0
     return (
         *(part for term in on_labels for part in weighted(term, 1 - distil)),
-        *(part for term in soft for part in weighted(term, distil)),
+        *(part for term in soft for part in weighted(term, share)),
     )

@@ -1,0 +1,183 @@
+"""Distillation: one step against gradients written out, and a student of the digits that learns from its teacher."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from pydantic import ValidationError
+
+from compressctl.errors import ModelError, UsageError
+from compressctl.measure.session import Session
+from compressctl.model.load import interface, load_model
+from compressctl.model.save import save_model
+from compressctl.model.verify import verify_graph
+from compressctl.passes import distill
+from sample_models.student import write_student
+from tests.training.passes import ONE_STEP, SAMPLES, alike, context, linear, right, softmax, weights
+
+X, LABEL = np.array([0.5, -1.0, 2.0], np.float32), 2
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return load_model(SAMPLES / "cnn.onnx").model
+
+
+def _save(model, path):
+    save_model(model, path, overwrite=True)
+    return str(path)
+
+
+def _answer(model, x=X):
+    return Session(model, threads=1).run({"x": x[None]})["y"][0].astype(np.float64)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "temperature", "further", "labelled"),
+    [(0.9, 4.0, 0, True), (0.3, 2.0, 0, True), (1.0, 1.0, 0, True), (0.0, 4.0, 0, True), (0.9, 3.0, 2, False)],
+)
+def test_one_step_follows_the_formula(tmp_path, alpha, temperature, further, labelled):
+    teachers = [linear(seed) for seed in range(1 + further)]
+    student = linear(9)
+    t = np.mean([_answer(model) for model in teachers], axis=0)
+    s = _answer(student)
+    soft = temperature * (softmax(s / temperature) - softmax(t / temperature))  # the gradient of T² KL
+    hard = softmax(s) - np.eye(4)[LABEL]
+    gradient = alpha * soft + (1 - alpha) * hard if labelled else soft
+    config = distill.Config(
+        student=_save(student, tmp_path / "s.onnx"),
+        teachers=tuple(_save(model, tmp_path / f"t{i}.onnx") for i, model in enumerate(teachers[1:])),
+        alpha=alpha,
+        temperature=temperature,
+        **ONE_STEP,
+    )
+    data = alike(tmp_path, X, np.int64(LABEL) if labelled else None)
+    before = weights(student)
+    out = distill.run(teachers[0], config, context(teachers[0], tmp_path, data, "top1"))
+    after = weights(out.model)
+    np.testing.assert_allclose(after["b"], before["b"] - 0.05 * gradient, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(after["w"], before["w"] - 0.05 * np.outer(X, gradient), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(weights(teachers[0])["w"], weights(linear(0))["w"])
+
+
+def test_without_labels_or_a_metric_of_classes_outputs_are_matched_by_their_squared_error(tmp_path):
+    student = linear(9)
+    config = distill.Config(student=_save(student, tmp_path / "s.onnx"), **ONE_STEP)
+    out = distill.run(linear(0), config, context(linear(0), tmp_path, alike(tmp_path, X)))
+    gradient = 2 * (_answer(student) - _answer(linear(0))) / 4
+    np.testing.assert_allclose(weights(out.model)["b"], weights(student)["b"] - 0.05 * gradient, rtol=1e-5, atol=1e-6)
+    assert out.facts["losses"] == ["mse"]
+
+
+def test_a_small_student_of_the_digits_learns_from_the_cnn(tmp_path, teacher):
+    path = SAMPLES / "cnn_student.onnx"
+    config = distill.Config(student=str(path), epochs=6, learning_rate=0.02)
+    out = distill.run(teacher, config, context(teacher, tmp_path, "digits:train", "top1"))
+    verify_graph(out.model, where="distill")
+    assert right(load_model(path).model) < 0.2
+    assert right(out.model) > 0.93
+    assert out.facts["losses"] == ["kl:weight=0.9", "cross-entropy:weight=0.1"]
+    assert out.facts["parameters"]["student"] < out.facts["parameters"]["teacher"] / 10
+    assert out.facts["student"]["path"] == str(path) and len(out.facts["student"]["sha256"]) == 64
+    assert out.facts["held_out"]["best"] > 0.93 > 0.2 > out.facts["held_out"]["initial"]
+
+
+def test_a_cut_teacher_recovers(tmp_path, teacher):
+    cut = distill.Config(student="from-teacher:depth=0.5", steps=1, learning_rate=1e-9)
+    config = distill.Config(student="from-teacher:depth=0.5", epochs=2, learning_rate=2e-3)
+    before, after = (
+        distill.run(teacher, one, context(teacher, tmp_path, "digits:train", "top1")).model for one in (cut, config)
+    )
+    assert len(after.graph) < len(teacher.graph)
+    assert right(before) < right(after) and right(after) > 0.97 < right(teacher)
+
+
+def test_features_and_attention_are_matched_beside_the_answers(tmp_path, teacher):
+    config = distill.Config(
+        student=str(SAMPLES / "cnn_student.onnx"),
+        steps=2,
+        features=("/block3/Add=/block2/Add", "/block1/Add"),
+        attention=("/block3/Relu_1",),
+    )
+    out = distill.run(teacher, config, context(teacher, tmp_path, "digits:train[:200]", "top1"))
+    assert out.facts["losses"][2:] == [
+        "features:student=/block3/Add,teacher=/block2/Add",
+        "features:student=/block1/Add,teacher=/block1/Add",
+        "attention:student=/block3/Relu_1,teacher=/block3/Relu_1",
+    ]
+
+
+def test_losses_replace_the_default(tmp_path):
+    config = distill.Config(
+        student=_save(linear(9), tmp_path / "s.onnx"), losses=("mse", "cross-entropy:weight=0.5"), **ONE_STEP
+    )
+    out = distill.run(linear(0), config, context(linear(0), tmp_path, alike(tmp_path, X, np.int64(LABEL))))
+    s, t = _answer(linear(9)), _answer(linear(0))
+    gradient = 2 * (s - t) / 4 + 0.5 * (softmax(s) - np.eye(4)[LABEL])
+    np.testing.assert_allclose(weights(out.model)["b"], weights(linear(9))["b"] - 0.05 * gradient, rtol=1e-5, atol=1e-6)
+
+
+def test_a_torchscript_student_takes_the_inputs_of_its_teacher(tmp_path):
+    mlp = load_model(SAMPLES / "mlp.onnx").model
+    config = distill.Config(student=str(SAMPLES / "cnn_traced.pt"), steps=1)
+    out = distill.run(mlp, config, context(mlp, tmp_path, "digits:train[:100]", "top1"))
+    verify_graph(out.model, where="distill")
+    assert [[spec.name for spec in side] for side in interface(out.model)] == [["input"], ["logits"]]
+    assert "Conv" in {node.op_type for node in out.model.graph}
+
+
+def test_a_student_with_other_names_gets_those_of_its_teacher(tmp_path):
+    config = distill.Config(student=_save(linear(9, x="in", y="out"), tmp_path / "s.onnx"), **ONE_STEP)
+    out = distill.run(linear(0), config, context(linear(0), tmp_path, alike(tmp_path, X)))
+    assert interface(out.model) == interface(linear(0))
+    assert {(note.node, note.text) for note in out.notes} >= {("in", "renamed to x"), ("out", "renamed to y")}
+
+
+def test_a_student_that_cannot_take_the_place_is_refused(tmp_path):
+    config = distill.Config(student=_save(linear(9, outputs=5), tmp_path / "s.onnx"))
+    with pytest.raises(
+        ModelError, match=r"s\.onnx cannot take .* outputs are y:nx5:float32, the model's y:nx4:float32"
+    ):
+        distill.run(linear(0), config, context(linear(0), tmp_path, alike(tmp_path, X)))
+    further = distill.Config(student=str(tmp_path / "s.onnx"), teachers=(tmp_path / "s.onnx",))
+    with pytest.raises(ModelError, match="cannot take"):
+        distill.run(linear(0), further, context(linear(0), tmp_path, alike(tmp_path, X)))
+
+
+def test_without_samples_there_is_nothing_to_train_on(tmp_path):
+    with pytest.raises(UsageError, match=r"needs samples to train on.*--train.*--data"):
+        distill.run(linear(0), distill.Config(student="s.onnx"), context(linear(0), tmp_path, None))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"student": "from-teacher:width=0.5"}, "width is not available yet"),
+        ({"student": "from-teacher"}, "takes depth=SHARE"),
+        ({"student": "from-teacher:depth=half"}, "takes depth=SHARE"),
+        ({"student": "from-teacher:depth=1"}, "between 0 and 1"),
+        ({"student": "s.onnx", "features": ("=a",)}, "is not STUDENT_NODE=TEACHER_NODE"),
+        ({"student": "s.onnx", "losses": ("kl",), "alpha": 0.5}, "alpha cannot be given beside"),
+        ({"student": "s.onnx", "losses": ("kl",), "attention": ("a",)}, "attention cannot be given beside"),
+        ({"student": "s.onnx", "alpha": 1.5}, "less than or equal to 1"),
+        ({}, "student"),
+    ],
+)
+def test_options_that_cannot_work(options, message):
+    with pytest.raises(ValidationError, match=message):
+        distill.Config.model_validate(options)
+
+
+def test_a_config_can_be_read_again():
+    config = distill.Config(student="s.onnx", losses=("kl:temperature=2",), teachers=(Path("t.onnx"),))
+    assert distill.Config.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_the_sample_student_is_what_its_script_writes(tmp_path):
+    write_student(0, tmp_path / "again.onnx")
+    write_student(1, tmp_path / "other.onnx")
+    again, stored, other = map(
+        onnx.load, (tmp_path / "again.onnx", SAMPLES / "cnn_student.onnx", tmp_path / "other.onnx")
+    )
+    assert again == stored != other

@@ -1,0 +1,96 @@
+"""Fine-tuning: one step against gradients written out, and a damaged model that recovers."""
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from compressctl.errors import DataError, UsageError
+from compressctl.measure.session import Session
+from compressctl.model.load import load_model
+from compressctl.model.verify import verify_graph
+from compressctl.passes import finetune
+from tests.training.passes import ONE_STEP, SAMPLES, alike, context, linear, right, softmax, weights
+
+X = np.array([0.5, -1.0, 2.0], np.float32)
+
+
+def _answer(model):
+    return Session(model, threads=1).run({"x": X[None]})["y"][0].astype(np.float64)
+
+
+@pytest.mark.parametrize("distil", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("kind", ["classes", "values"])
+def test_one_step_follows_the_formula(tmp_path, distil, kind):
+    original, model = linear(0), linear(9)
+    s, t = _answer(model), _answer(original)
+    if kind == "classes":
+        label, metric = np.int64(2), "top1"
+        hard = softmax(s) - np.eye(4)[2]
+        soft = 4 * (softmax(s / 4) - softmax(t / 4))  # the gradient of T² KL, T = 4
+        names = ["cross-entropy", "kl"]
+    else:
+        label, metric = (t + 0.1).astype(np.float32), "mse"
+        hard, soft = 2 * (s - label) / 4, 2 * (s - t) / 4
+        names = ["mse", "mse"]
+    gradient = (1 - distil) * hard + distil * soft
+    before = weights(model)
+    out = finetune.run(
+        model,
+        finetune.Config(distil=distil, **ONE_STEP),
+        context(model, tmp_path, alike(tmp_path, X, label), metric, baseline=original),
+    )
+    assert out.model is model
+    after = weights(model)
+    np.testing.assert_allclose(after["b"], before["b"] - 0.05 * gradient, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(after["w"], before["w"] - 0.05 * np.outer(X, gradient), rtol=1e-5, atol=1e-6)
+    used = [name for name, weight in zip(names, (1 - distil, distil), strict=True) if weight]
+    assert [text.partition(":")[0] for text in out.facts["losses"]] == used
+
+
+def test_without_labels_the_original_brings_back_what_was_lost(tmp_path):
+    original = load_model(SAMPLES / "cnn.onnx").model
+    model = original.clone()
+    rng = np.random.default_rng(0)
+    for name, value in model.graph.initializers.items():
+        array = value.const_value.numpy()
+        if array.ndim == 4:
+            noisy = array + 0.6 * array.std() * rng.standard_normal(array.shape).astype(np.float32)
+            value.const_value = ir.tensor(noisy, name=name)
+    damaged = right(model)
+    images = np.concatenate(
+        [batch.feeds["input"] for batch in context(model, tmp_path, "digits:train").training.batches(64)]
+    )
+    np.savez(tmp_path / "images.npz", input=images)
+    out = finetune.run(
+        model,
+        finetune.Config(epochs=3, learning_rate=2e-3),
+        context(model, tmp_path, f"{tmp_path}/images.npz", baseline=original),
+    )
+    verify_graph(out.model, where="finetune")
+    assert out.facts["losses"] == ["mse"]
+    assert damaged < 0.9 and right(out.model) > 0.97
+    assert out.facts["held_out"]["best"] < out.facts["held_out"]["initial"] / 4
+
+
+def test_labels_teach_a_model_with_random_weights(tmp_path):
+    model = load_model(SAMPLES / "cnn_student.onnx").model
+    config = finetune.Config(distil=0, epochs=6, learning_rate=0.02)
+    out = finetune.run(model, config, context(model, tmp_path, "digits:train", "top1"))
+    assert out.facts["losses"] == ["cross-entropy"]
+    assert right(out.model) > 0.9
+
+
+def test_losses_replace_the_default(tmp_path):
+    model = linear(9)
+    config = finetune.Config(losses=("mse:weight=2",), **ONE_STEP)
+    gradient = 2 * 2 * (_answer(model) - _answer(linear(0))) / 4
+    before = weights(model)
+    finetune.run(model, config, context(model, tmp_path, alike(tmp_path, X), baseline=linear(0)))
+    np.testing.assert_allclose(weights(model)["b"], before["b"] - 0.05 * gradient, rtol=1e-5, atol=1e-6)
+
+
+def test_nothing_to_learn_from(tmp_path):
+    with pytest.raises(UsageError, match=r"needs samples to train on.*--train.*--data"):
+        finetune.run(linear(0), finetune.Config(), context(linear(0), tmp_path, None))
+    with pytest.raises(DataError, match="no labels"):
+        finetune.run(linear(0), finetune.Config(distil=0), context(linear(0), tmp_path, alike(tmp_path, X)))
