@@ -117,8 +117,9 @@ def set_up(
     objective = Objective(module, comparisons, values, targets, job.seed)
 
     loss = objective(feeds, targets, labels)
-    if not math.isfinite(float(loss)):
-        raise ModelError(f"training cannot start: {why_not_finite(module, feeds, float(loss))}")
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise ModelError(f"training cannot start: {why_not_finite(module, feeds, value)}")
     weights, notes = _reached(objective, loss)
     optimizer = make_optimizer(weights, objective.adapters.values(), scale_names(module.model.graph), options)
 

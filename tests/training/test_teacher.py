@@ -1,0 +1,66 @@
+"""What teachers give: any value of their graphs, means of several, and the same from disk."""
+
+import numpy as np
+import pytest
+
+from compressctl.errors import ModelError
+from compressctl.progress import Silent
+from compressctl.training import teacher as module
+from compressctl.training.samples import Samples
+from compressctl.training.teacher import Teachers
+from tests.training.tiny import blobs, classes, mlp, weights
+
+X, _ = classes(40)
+
+
+def relu(m) -> np.ndarray:
+    w = weights(m)
+    return np.maximum(X @ w["W1"].T + w["b1"], 0)
+
+
+def scores(m) -> np.ndarray:
+    w = weights(m)
+    return relu(m) @ w["W2"].T + w["b2"]
+
+
+def test_outputs_and_values_inside_the_graph(tmp_path):
+    m = mlp()
+    before = [value.name for value in m.graph.outputs]
+    found = Teachers([m], [("y",), ("a",)], 1, tmp_path).run({"x": X})
+    np.testing.assert_allclose(found["y",], scores(m), atol=1e-5)
+    np.testing.assert_allclose(found["a",], relu(m), atol=1e-5)
+    assert [value.name for value in m.graph.outputs] == before
+
+
+def test_several_teachers_give_the_mean(tmp_path):
+    one, two = mlp(1), mlp(2, width=32)
+    found = Teachers([one, two], [("y", "y")], 1, tmp_path).run({"x": X})
+    np.testing.assert_allclose(found["y", "y"], (scores(one) + scores(two)) / 2, atol=1e-5)
+    with pytest.raises(ModelError, match=r"differ in shape: a \[40, 16\], a \[40, 32\]"):
+        Teachers([one, two], [("a", "a")], 1, tmp_path).run({"x": X})
+
+
+def kept(tmp_path, monkeypatch, limit=None) -> tuple[Teachers, Samples, object]:
+    if limit is not None:
+        monkeypatch.setattr(module, "_CACHE_BYTES", limit)
+    samples = Samples(blobs(90), tmp_path, held_out=0.3, batch=16, seed=0, progress=Silent())
+    teachers = Teachers([mlp()], [("y",), ("a",)], 1, tmp_path)
+    note = teachers.keep(samples, np.arange(90), Silent())
+    monkeypatch.setattr(teachers, "run", lambda feeds: pytest.fail("ran again"))
+    return teachers, samples, note
+
+
+def test_kept_values_are_those_of_the_rows_and_are_not_computed_again(tmp_path, monkeypatch):
+    teachers, samples, note = kept(tmp_path, monkeypatch)
+    rows = np.array([17, 3, 88, 3])
+    found = teachers.targets(rows, {})
+    want = Teachers([mlp()], [("y",), ("a",)], 1, tmp_path).run(samples.at(rows).feeds)
+    np.testing.assert_allclose(found["y",], want["y",], atol=1e-6)
+    np.testing.assert_allclose(found["a",], want["a",], atol=1e-6)
+    assert note is None
+
+
+def test_values_that_take_too_much_space_are_computed_each_time(tmp_path, monkeypatch):
+    with pytest.raises(pytest.fail.Exception, match="ran again"):
+        kept(tmp_path, monkeypatch, limit=90 * 4 * 19 - 1)[0].targets(np.array([1]), {})
+    assert "computed anew at every step" in kept(tmp_path, monkeypatch, limit=0)[2].text
