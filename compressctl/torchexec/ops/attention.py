@@ -74,7 +74,7 @@ def RotaryEmbedding(
     num_heads: int | None = None,
     rotary_embedding_dim: int = 0,
 ) -> Tensor:
-    x = X.transpose(1, 2) if X.ndim == 4 else X.reshape(*X.shape[:2], num_heads, -1)  # [batch, step, head, size]
+    x = X.transpose(1, 2) if X.ndim == 4 else X.reshape(*X.shape[:2], num_heads or 1, -1)  # [batch, step, head, size]
     size = rotary_embedding_dim or x.shape[-1]
     if position_ids is not None:
         cos_cache, sin_cache = F.embedding(position_ids, cos_cache), F.embedding(position_ids, sin_cache)

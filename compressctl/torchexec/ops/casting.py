@@ -31,7 +31,7 @@ def converted(x: Tensor, target: torch.dtype, saturate: bool) -> Tensor:
 
 def _low_bits(x: Tensor, bits: int, signed: bool) -> Tensor:
     """Keep the lowest bits, in two's complement if signed."""
-    low = x.to(torch.int32) & (2**bits - 1)
+    low: Tensor = x.to(torch.int32) & (2**bits - 1)
     if signed:
         low = low - ((low >> (bits - 1)) << bits)
     return low.to(torch.int8 if signed else torch.uint8)

@@ -171,9 +171,8 @@ def windows(
     ]
     x = F.pad(x, spread([(begin, end) for (begin, _), end in zip(pads, ends, strict=True)]), value=fill)
     first = x.ndim - rank
-    for axis, (reach, stride) in enumerate(zip(reaches, strides, strict=True)):
-        x = x.unfold(first + axis, reach, stride)
-    x = x[(..., *[slice(None, None, dilation) for dilation in dilations])]
+    for axis, (reach, stride, dilation) in enumerate(zip(reaches, strides, dilations, strict=True)):
+        x = x.unfold(first + axis, reach, stride)[..., ::dilation]
     return x.flatten(-rank)
 
 

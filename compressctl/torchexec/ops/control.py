@@ -20,7 +20,8 @@ def If(cond: Tensor, *, then_branch: Body, else_branch: Body) -> tuple[Any, ...]
 def Loop(M: Tensor | None = None, cond: Tensor | None = None, *v_initial: Any, body: Body) -> tuple[Any, ...]:
     trips = None if M is None else int(number(M))
     running = True if cond is None else bool(number(cond))
-    carried, scanned, count = list(v_initial), [], 0
+    carried, count = list(v_initial), 0
+    scanned: list[Sequence[Tensor]] = []
     while running and (trips is None or count < trips):
         going, *results = body(torch.tensor(count), torch.tensor(True), *carried)
         running = bool(number(going))

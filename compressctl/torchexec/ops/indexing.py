@@ -18,7 +18,7 @@ def Gather(data: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
     if axis == 0 and data.ndim == 2 and data.is_floating_point():
         return F.embedding(index, data)
     taken = torch.index_select(data, axis, index.flatten())
-    return taken.reshape(*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :])
+    return taken.reshape([*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]])
 
 
 def GatherElements(data: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
@@ -29,7 +29,7 @@ def GatherND(data: Tensor, indices: Tensor, *, batch_dims: int = 0) -> Tensor:
     depth = indices.shape[-1]
     flat, rows = _rows(data, indices, batch_dims)
     taken = torch.index_select(flat, 0, rows.flatten())
-    return taken.reshape(*indices.shape[:-1], *data.shape[batch_dims + depth :])
+    return taken.reshape([*indices.shape[:-1], *data.shape[batch_dims + depth :]])
 
 
 def ScatterElements(
@@ -123,7 +123,7 @@ def _rows(data: Tensor, indices: Tensor, batch_dims: int) -> tuple[Tensor, Tenso
     if batch_dims:
         offsets = torch.arange(prod(batches), device=indices.device) * prod(sizes)
         rows = rows + offsets.reshape(*batches, *[1] * (rows.ndim - batch_dims))
-    return data.reshape(-1, *data.shape[batch_dims + depth :]), rows
+    return data.reshape([-1, *data.shape[batch_dims + depth :]]), rows
 
 
 _REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}

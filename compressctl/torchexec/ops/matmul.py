@@ -40,7 +40,7 @@ def Einsum(*Inputs: Tensor, equation: str) -> Tensor:
 
 
 def Det(X: Tensor) -> Tensor:
-    return torch.linalg.det(X)
+    return torch.det(X)
 
 
 def MatMulInteger(

@@ -88,7 +88,8 @@ def LpPool(
     strides, dilations = strides or [1] * rank, dilations or [1] * rank
     pairs = spatial_pads(pads, auto_pad, X.shape[2:], kernel_shape, strides, dilations)
     seen = windows(X, kernel_shape, strides, dilations, pairs, ceil_mode=bool(ceil_mode))
-    return torch.linalg.vector_norm(seen, p, -1)
+    norms: Tensor = torch.linalg.vector_norm(seen, p, -1)
+    return norms
 
 
 def GlobalAveragePool(X: Tensor) -> Tensor:
@@ -100,7 +101,8 @@ def GlobalMaxPool(X: Tensor) -> Tensor:
 
 
 def GlobalLpPool(X: Tensor, *, p: int = 2) -> Tensor:
-    return torch.linalg.vector_norm(X, p, list(range(2, X.ndim)), keepdim=True)
+    norms: Tensor = torch.linalg.vector_norm(X, p, list(range(2, X.ndim)), keepdim=True)
+    return norms
 
 
 def MaxUnpool(

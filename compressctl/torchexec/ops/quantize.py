@@ -110,4 +110,8 @@ def to_float8(x: Tensor, target: torch.dtype, saturate: bool) -> Tensor:
     if saturate:
         greatest = torch.finfo(target).max
         x = torch.clamp(x, -greatest, greatest)
+    elif (
+        target == torch.float8_e4m3fn
+    ):  # torch saturates by itself; 464 is the last that is rounded down to the greatest
+        x = torch.where(x.abs() > 464, torch.full_like(x, float("nan")), x)
     return x.to(target)

@@ -24,18 +24,18 @@ def SequenceLength(input_sequence: list[Tensor]) -> Tensor:
 
 
 def SequenceAt(input_sequence: list[Tensor], position: Any) -> Tensor:
-    return input_sequence[number(position)]
+    return input_sequence[int(number(position))]
 
 
 def SequenceInsert(input_sequence: list[Tensor], tensor: Tensor, position: Any = None) -> list[Tensor]:
     longer = list(input_sequence)
-    longer.insert(len(longer) if position is None else number(position), tensor)
+    longer.insert(len(longer) if position is None else int(number(position)), tensor)
     return longer
 
 
 def SequenceErase(input_sequence: list[Tensor], position: Any = None) -> list[Tensor]:
     shorter = list(input_sequence)
-    del shorter[-1 if position is None else number(position)]
+    del shorter[-1 if position is None else int(number(position))]
     return shorter
 
 
@@ -54,6 +54,8 @@ def ConcatFromSequence(input_sequence: list[Tensor], *, axis: int, new_axis: int
 
 
 def SplitToSequence(input: Tensor, split: Tensor | None = None, *, axis: int = 0, keepdims: int = 1) -> list[Tensor]:
-    if split is None:
-        return list(input.split(1, axis) if keepdims else input.unbind(axis))
-    return list(torch.split(input, int(split.item()) if split.ndim == 0 else ints(split), axis))
+    if split is None and not keepdims:
+        return list(input.unbind(axis))
+    if split is None or split.ndim == 0:
+        return list(torch.split(input, 1 if split is None else int(number(split)), axis))
+    return list(torch.split(input, ints(split), axis))

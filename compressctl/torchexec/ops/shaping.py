@@ -52,7 +52,7 @@ def Unsqueeze(data: Tensor, axes: Ints) -> Tensor:
 
 
 def Expand(input: Tensor, shape: Ints) -> Tensor:
-    return input.expand(torch.broadcast_shapes(input.shape, tuple(ints(shape))))
+    return input.expand(torch.broadcast_shapes(input.shape, tuple(ints(shape))))  # type: ignore[no-untyped-call]
 
 
 def Tile(input: Tensor, repeats: Ints) -> Tensor:

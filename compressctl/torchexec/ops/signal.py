@@ -19,7 +19,8 @@ def DFT(
     length = None if dft_length is None else int(number(dft_length))
     x = _complex(input)
     if onesided and inverse:
-        return torch.fft.irfft(x, length, dim).unsqueeze(-1)
+        real: Tensor = torch.fft.irfft(x, length, dim)
+        return real.unsqueeze(-1)
     if inverse:
         y = torch.fft.ifft(x, length, dim)
     else:
