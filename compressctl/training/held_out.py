@@ -14,6 +14,7 @@ from torch import Tensor
 
 from compressctl.data.source import Batch
 from compressctl.measure.metric import Metric
+from compressctl.torchexec.module import GraphModule
 from compressctl.torchexec.tensors import to_numpy
 from compressctl.training.distributed import gather
 from compressctl.training.objective import Objective
@@ -100,14 +101,17 @@ class HeldOut:
             _only(to_tensors(targets, self._device), batch.count, len(rows)),
             None if labels is None else torch.from_numpy(labels).to(self._device),
         )
-        names = [value.name or "" for value in self._objective.student.model.graph.outputs]
-        outputs = {name: to_numpy(values[name]) for name in names} if self._metric is not None else {}
-        return outputs, float(loss)
+        return {} if self._metric is None else model_outputs(self._objective.student, values), float(loss)
 
 
 def to_tensors(arrays: Mapping[K, Array], device: str) -> dict[K, Tensor]:
     """Return arrays as tensors on a device; on the CPU they share their memory."""
     return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+
+
+def model_outputs(module: GraphModule, values: Mapping[str, Tensor]) -> dict[str, Array]:
+    """Return the graph's outputs among the values that the module gave, as arrays for a metric."""
+    return {value.name or "": to_numpy(values[value.name or ""]) for value in module.model.graph.outputs}
 
 
 def _only(values: Mapping[K, Tensor], count: int, rows: int) -> dict[K, Tensor]:

@@ -18,10 +18,9 @@ from compressctl.errors import ModelError, UsageError
 from compressctl.notes import Note, skipped
 from compressctl.torchexec.module import GraphModule
 from compressctl.torchexec.parameters import trainable
-from compressctl.torchexec.tensors import to_numpy
 from compressctl.training.augment import Augmentation
 from compressctl.training.binding import bind, watched
-from compressctl.training.held_out import HeldOut, to_tensors
+from compressctl.training.held_out import HeldOut, model_outputs, to_tensors
 from compressctl.training.job import Job
 from compressctl.training.objective import Objective
 from compressctl.training.optimizer import make_optimizer, scale_names
@@ -110,7 +109,7 @@ def set_up(
     module.eval()
     with torch.no_grad():
         values = module(feeds)
-    comparisons = bind(losses, module.model, job.teachers, values, labels, _judged(job, values, first))
+    comparisons = bind(losses, module.model, job.teachers, values, labels, _judged(job, module, values, first))
     wanted = [one.teachers for one in comparisons if one.teachers]
     teachers = Teachers(job.teachers, wanted, job.threads, folder)
     targets = to_tensors(teachers.run(first.feeds), device)
@@ -138,12 +137,12 @@ def why_not_finite(module: GraphModule, feeds: Mapping[str, Tensor], loss: float
     return what if node is None else f"{what}, node {node!r} is the first whose output is not finite"
 
 
-def _judged(job: Job, values: Mapping[str, Tensor], batch: Batch) -> str | None:
+def _judged(job: Job, module: GraphModule, values: Mapping[str, Tensor], batch: Batch) -> str | None:
     """Return the output that the metric judges, if it judges one."""
     if job.metric is None or batch.labels is None:
         return None if job.metric is None else job.metric.output
     metric = job.metric.fresh()
-    metric.update({name: to_numpy(value) for name, value in values.items()}, batch)
+    metric.update(model_outputs(module, values), batch)
     return metric.output
 
 
