@@ -88,7 +88,8 @@ def round_weights(weight: NDArray[Any], qparams: QParams, grid: Grid) -> NDArray
     """Return the integers of `weight`: QuantizeLinear -> Clip, or the sign (of 0: +1), bit for bit as onnxruntime."""
     if grid.signs:
         return np.where(weight >= 0, np.int8(1), np.int8(-1))
-    return np.clip(quantize(weight, qparams), grid.low, grid.high).astype(np.int8, copy=False)
+    integers: NDArray[np.int8] = np.clip(quantize(weight, qparams), grid.low, grid.high).astype(np.int8, copy=False)
+    return integers
 
 
 def neighbours(

@@ -21,6 +21,8 @@ _FULL_RANGE = {"int8": (-128, 127), "uint8": (0, 255)}
 _REDUCED_RANGE = {"int8": (-64, 63), "uint8": (0, 127)}
 # u8 * s8 products are added in pairs into 16 bits on x86 without VNNI: 2 * 255 * 64 = 32640 still fits.
 _REDUCED_WEIGHT = 64
+LARGEST_BIAS = 2**29
+"""The largest integer that a bias should become, see `least_weight_scale`."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def least_weight_scale(bias: NDArray[Any], input_scale: float) -> NDArray[np.flo
     has all but silenced have such small weights, and so such fine steps, that their bias overflows; with this scale
     their weights round to 0 instead. Three quarters of the range stay free for the sum that the bias joins.
     """
-    return np.abs(bias.astype(np.float64)) / (input_scale * 2**29)
+    return np.abs(bias.astype(np.float64)) / (input_scale * LARGEST_BIAS)
 
 
 def affine(

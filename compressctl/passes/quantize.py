@@ -7,8 +7,12 @@ Add, Concat, pooling, reshapes), so that onnxruntime runs integer kernels from e
 LSTM becomes DynamicQuantizeLSTM, embedding tables become int8 rows with a scale each.
 `auto`: per node the faster of the two: static for convolutions and what hangs on them, dynamic for the other weight
 MatMuls, LSTM and embeddings. Without calibration data only the dynamic part.
+`w4a8`, `w3a8`, `w2a8`, `ternary-a8`, `w1a8`: as `int8`, but weights take few integers: 4, 3 or 2 bits, {-1, 0, 1} or
+{-1, 1}, times a scale per channel of least squared error. They are stored one a byte, so that the same integer kernels
+run. `rounding: adaround` learns, block by block, which weights to round up and which down.
 
-Source: Jacob et al. 2018 (arXiv:1712.05877); ONNX operator specifications.
+Sources: Jacob et al. 2018 (arXiv:1712.05877); ONNX operator specifications; AdaRound, Nagel et al. 2020
+(arXiv:2004.10568); blocks as in BRECQ, Li et al. 2021 (arXiv:2102.05426).
 """
 
 from __future__ import annotations
@@ -20,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from compressctl.errors import UsageError
-from compressctl.passes.base import Context, Outcome, PassConfig
+from compressctl.passes.base import Context, Outcome
+from compressctl.passes.static_options import StaticOptions, observe_static
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -30,46 +35,30 @@ if TYPE_CHECKING:
     from compressctl.numerics.saturation import Saturation
     from compressctl.quantization.calibration import Observations
     from compressctl.quantization.plan import Plan
+    from compressctl.quantization.quantizers import Settings
     from compressctl.quantization.sensitivity import Harm
 
 _HARM_SAMPLES = 64
 _EVALUATION_BATCH = 16
 
-Scheme = Literal["auto", "int8", "int8-dynamic"]
-CalibrationMethod = Literal["minmax", "percentile", "entropy", "mse"]
-Target = Literal["auto", "vnni", "avx2", "arm64"]
+Scheme = Literal["auto", "int8", "int8-dynamic", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"]
 
 
-class Config(PassConfig):
+class Config(StaticOptions):
     """Options of `quantize`."""
 
     type: Literal["quantize"] = "quantize"
     scheme: Scheme = "auto"
-    """int8 (static, needs calibration data), int8-dynamic (no data), or auto: per node the faster of the two."""
-    calibration_method: CalibrationMethod = "percentile"
-    """How activation ranges are chosen: minmax, percentile, entropy (KL divergence) or mse."""
-    percentile: float = Field(default=99.999, gt=50, le=100)
-    """Percent of the values kept inside the range by calibration_method percentile."""
-    per_channel: bool = True
-    """One weight scale per output channel; false: one per tensor."""
+    """int8 (static, needs calibration data), int8-dynamic (no data), auto: per node the faster of the two, or int8 with
+    weights of fewer bits: w4a8, w3a8, w2a8, ternary-a8, w1a8."""
     bias_correction: bool = True
     """Correct biases for the mean error that rounding the weights brings (static only)."""
-    embeddings: bool = True
-    """Store embedding tables as int8 rows (dynamic and auto)."""
-    include: tuple[str, ...] = ()
-    """Quantize only nodes whose name matches one of these globs."""
-    exclude: tuple[str, ...] = ()
-    """Never quantize nodes whose name matches one of these globs."""
-    include_op: tuple[str, ...] = ()
-    """Quantize only nodes of these op types."""
-    exclude_op: tuple[str, ...] = ()
-    """Never quantize nodes of these op types."""
+    rounding: Literal["nearest", "adaround"] = "nearest"
+    """How static weights are rounded: nearest, or adaround: learned so as to keep each block of layers' output."""
+    adaround_steps: int = Field(default=1000, ge=1)
+    """Steps of adaround a block of the model, 32 calibration samples each."""
     keep_float: int = Field(default=0, ge=0)
     """Keep this many of the most harmful layers in float (ranked by measured harm)."""
-    target: Target = "auto"
-    """The processor the model will run on: auto is this machine."""
-    reduced_range: bool | None = None
-    """7-bit weights, which cannot saturate on x86 without VNNI; default: on for target avx2."""
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
@@ -78,28 +67,35 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     Raises:
         UsageError: the scheme needs calibration data and there is none, or a glob matches nothing.
     """
-    from compressctl.measure.machine import int8_target
     from compressctl.notes import skipped, warning
     from compressctl.quantization.apply import apply
-    from compressctl.quantization.plan import Selection, make_plan
+    from compressctl.quantization.plan import make_plan, weight_grids
     from compressctl.quantization.quantizers import Settings
     from compressctl.quantization.saturation import saturation_notes
 
-    selection = Selection(config.include, config.exclude, config.include_op, config.exclude_op)
+    calibration = context.calibration
     plan, notes = make_plan(
         model,
         config.scheme,
-        selection,
-        calibrated=context.calibration is not None,
+        config.selection(),
+        calibrated=calibration is not None,
         embeddings=config.embeddings,
     )
     if not plan.layers:
         return Outcome(model, (*notes, warning("nothing was quantized")))
-    target = int8_target() if config.target == "auto" else config.target
-    reduced = target == "avx2" if config.reduced_range is None else config.reduced_range
-    settings = Settings(config.per_channel, config.bias_correction, reduced)
-    observations = _observe(model, plan, config, context)
-    saturated = _saturated(model, plan, observations, config, context) if target == "avx2" and not reduced else {}
+    target, reduced = config.range_for_target()
+    grids = weight_grids(model, plan, config.scheme, config.edges)
+    settings = Settings(config.per_channel, config.bias_correction, reduced, grids)
+    observations = None
+    if plan.static and calibration is not None:
+        observations = observe_static(model, plan, config, calibration, context, means=config.bias_correction)
+    if config.rounding == "adaround" and observations is not None:
+        settings, learned = _learn_rounding(model, plan, observations, settings, config, context)
+        notes = (*notes, *learned)
+    elif config.rounding == "adaround":
+        notes = (*notes, skipped("adaround learns to round static weights, and there are none"))
+    eight_bit = plan.without(grids)
+    saturated = _saturated(model, eight_bit, observations, config, context) if target == "avx2" and not reduced else {}
     notes = (*notes, *(observations.notes if observations else ()), *saturation_notes(saturated))
 
     def build(part: Plan) -> ir.Model:
@@ -123,31 +119,29 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     return Outcome(model, notes, facts)
 
 
-def _observe(model: ir.Model, plan: Plan, config: Config, context: Context) -> Observations | None:
-    """Observe, in one pass over the calibration samples, what the static part of the plan needs."""
+def _learn_rounding(
+    model: ir.Model, plan: Plan, observations: Observations, settings: Settings, config: Config, context: Context
+) -> tuple[Settings, tuple[Note, ...]]:
+    """Return the settings with the integers that AdaRound found, and notes."""
     from dataclasses import replace
 
-    from compressctl.quantization.trainable import placement_of
-    from compressctl.quantization.calibration import observe
+    from compressctl.training.adaround import adaround
 
-    if not plan.static or context.calibration is None:
-        return None
-    placement = placement_of(model, plan)
-    inputs = {node.inputs[0].name or "" for node in placement.weighted if node.inputs[0] is not None}
-    observations = observe(
+    assert context.calibration is not None
+    rounded, notes = adaround(
         model,
-        [value.name or "" for value in placement.observed],
+        plan,
+        observations,
+        settings,
         context.calibration,
-        method=config.calibration_method,
-        percentile=config.percentile,
-        channel_means=sorted(inputs) if config.bias_correction else (),
+        steps=config.adaround_steps,
+        seed=context.seed,
         threads=context.threads,
+        device=context.device,
         workdir=context.workdir,
         progress=context.progress,
     )
-    # Where only a part of the plan is carried out, a tensor may stand on its own that carries another's values here.
-    carried = {value.name or "": observations.ranges[root.name or ""] for value, root in placement.scale_of.items()}
-    return replace(observations, ranges={**observations.ranges, **carried})
+    return replace(settings, rounded=rounded), notes
 
 
 def _saturated(
@@ -157,7 +151,7 @@ def _saturated(
     from compressctl.quantization.plan import named
     from compressctl.quantization.saturation import simulate
 
-    if observations is None or context.calibration is None:
+    if observations is None or context.calibration is None or not plan.static:
         return {}
     return simulate(
         model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compressctl.errors import UsageError
@@ -11,6 +11,7 @@ from compressctl.training.options import LossTerm, TrainingOptions
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    from torch import Tensor
 
     from compressctl.data.source import Source
     from compressctl.notes import Note
@@ -49,8 +50,9 @@ def fit(
     context: Context,
     source: Source,
     teachers: Sequence[ir.Model] = (),
+    constraint: Callable[[Mapping[str, Tensor]], None] | None = None,
 ) -> tuple[tuple[Note, ...], dict[str, Any]]:
-    """Train `model` in place; return notes and facts for the report."""
+    """Train `model` in place, under a constraint as `Job` takes it; return notes and facts for the report."""
     from compressctl.notes import done
     from compressctl.training.loop import Job, train
 
@@ -64,6 +66,7 @@ def fit(
         metric=context.metric,
         teachers=tuple(teachers),
         checkpoint=context.checkpoint,
+        constraint=constraint,
     )
     result = train(model, options, losses, job)
     facts = {

@@ -40,6 +40,8 @@ def _static(model: ir.Model, plan: Plan, observations: Observations, settings: S
     corrected = 0
     if settings.bias_correction:
         for node, error in errors.items():
+            if node.name in settings.rounded:  # learned with the bias as it is
+                continue
             source = trainable.inputs[node]
             means = observations.channel_mean.get(source.name or "") if source is not None else None
             if means is not None:

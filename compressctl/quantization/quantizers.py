@@ -26,7 +26,7 @@ class Settings:
 
     Attributes:
         per_channel: one scale for each output channel, or one for each weight.
-        bias_correction: take the mean error of rounding back in the biases; see `apply`.
+        bias_correction: take the mean error of rounding to the nearest back in the biases; see `apply`.
         reduced_range: 8-bit weights in [-64, 64].
         grids: layer -> the grid of its weights; the other layers' weights have 8 bits.
         rounded: layer -> integers of its weights, where rounding was learned; the others are rounded to the nearest.

@@ -36,15 +36,15 @@ class ScaleLimit:
     """What a learned scale must keep to for integer kernels to form and hold its layer's bias.
 
     Attributes:
-        scale: name of the initializer.
+        scale: the initializer.
         most: the largest value; infinity where there is none.
-        bias, input_scale: names of the initializers that give the smallest value by `least_weight_scale`, or None.
+        bias, input_scale: the initializers that give the smallest value by `least_weight_scale`, or None.
     """
 
-    scale: str
+    scale: ir.Value
     most: float = math.inf
-    bias: str | None = None
-    input_scale: str | None = None
+    bias: ir.Value | None = None
+    input_scale: ir.Value | None = None
 
 
 @dataclass(frozen=True)
@@ -62,24 +62,23 @@ class Trainable:
     inputs: Mapping[ir.Node, ir.Value | None]
 
     @property
-    def scales(self) -> list[str]:
-        """The names of all scales, of activations and weights."""
+    def scales(self) -> list[ir.Value]:
+        """All scales, of activations and weights."""
         values = [pair.inputs[1] for pair in self._pairs()] + [quantizer.scale for quantizer in self.quantizers]
-        return list(dict.fromkeys(value.name or "" for value in values if value is not None))
+        return list(dict.fromkeys(value for value in values if value is not None))
 
     def limits(self) -> list[ScaleLimit]:
-        """What the scales must keep to while they are trained; tightest last where a scale has several."""
+        """What the scales must keep to while they are trained; a scale may have several."""
         limits = []
         for pair in self._pairs():
             scale, source = pair.inputs[1], pair.inputs[0]
             bound = activation_limit(source) if source is not None else math.inf
             if scale is not None and bound < math.inf:
-                limits.append(ScaleLimit(scale.name or "", most=bound / 255))
+                limits.append(ScaleLimit(scale, most=bound / 255))
         for quantizer in self.quantizers:
             found = bias_and_input_scale(quantizer.node, quantizer.floats.shape[output_axis(quantizer.node)])
             if found is not None:
-                bias, input_scale = found
-                limits.append(ScaleLimit(quantizer.scale.name or "", bias=bias.name, input_scale=input_scale.name))
+                limits.append(ScaleLimit(quantizer.scale, bias=found[0], input_scale=found[1]))
         return limits
 
     def _pairs(self) -> list[ir.Node]:

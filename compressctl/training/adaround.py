@@ -41,11 +41,11 @@ Integers = NDArray[np.int8]
 
 _BATCH = 32
 _LOW, _HIGH = -0.1, 1.1  # how far the sigmoid is stretched, so that it reaches 0 and 1
-_TRAVEL = 10.0  # how far Adam can move V over all steps; h goes from 0 to 1 on a way of 4.8
-_LARGEST_RATE = 0.1
+_TRAVEL = 20.0  # how far Adam can move V over all steps; h goes from 0 to 1 on a way of 4.8
+_LARGEST_RATE = 0.2
 _WARMUP = 0.2  # share of the steps without regulariser
 _SHARPEST, _FLATTEST = 20.0, 2.0  # the regulariser's exponent, at first and at last
-_REGULARISER = 1.0  # weight of the regulariser, against an error of 1 for rounding to the nearest
+_REGULARISER = 10.0  # weight of the regulariser, against an error of 1 for rounding to the nearest
 
 
 def adaround(
