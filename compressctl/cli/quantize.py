@@ -8,6 +8,9 @@ import typer
 
 from compressctl.cli import options as o
 from compressctl.cli.run import Shared, runs_recipe
+from compressctl.cli.training import trains
+from compressctl.errors import UsageError
+from compressctl.passes import qat as qat_pass
 from compressctl.passes import quantize as pass_
 from compressctl.passes import smooth_quant
 from compressctl.recipe import COMMAND_LINE, build_recipe
@@ -16,10 +19,21 @@ _C = pass_.Config
 
 
 @runs_recipe
+@trains
 def quantize(
     model: o.Model,
     output: o.Output,
-    scheme: Annotated[str | None, o.option(_C, "scheme", metavar="auto|int8|int8-dynamic")] = None,
+    scheme: Annotated[str | None, o.option(_C, "scheme", metavar="auto|int8|int8-dynamic|w4a8|…")] = None,
+    qat: Annotated[
+        bool,
+        typer.Option(
+            "--qat",
+            help="Train the quantized graph (quantization-aware training); the options of training go with it.",
+        ),
+    ] = False,
+    rounding: Annotated[str | None, o.option(_C, "rounding", metavar="nearest|adaround")] = None,
+    adaround_steps: Annotated[int | None, o.option(_C, "adaround_steps")] = None,
+    edges: Annotated[str | None, o.option(_C, "edges", metavar="int8|same")] = None,
     calibration_method: Annotated[
         str | None, o.option(_C, "calibration_method", metavar="minmax|percentile|entropy|mse")
     ] = None,
@@ -59,9 +73,10 @@ def quantize(
         typer.Option("--reduced-range/--full-range", help=o.describe(_C, "reduced_range"), show_default=False),
     ] = None,
     *,
+    training: dict[str, Any],
     shared: Shared,
 ) -> int:
-    """Quantize a model to INT8, in the form that onnxruntime runs fast, and measure what it brought.
+    """Quantize a model to INT8 or fewer bits, in the form that onnxruntime runs fast, and measure what it brought.
 
     compressctl quantize model.onnx -o small.onnx --calibrate train.npz[:256] --data test.npz --metric top1
     """
@@ -72,6 +87,9 @@ def quantize(
         passes.append({"type": "smooth_quant", "alpha": smooth_alpha})
     chosen = o.given(
         scheme=scheme,
+        rounding=rounding,
+        adaround_steps=adaround_steps,
+        edges=edges,
         calibration_method=calibration_method,
         percentile=percentile,
         include=include,
@@ -87,8 +105,14 @@ def quantize(
         "embeddings": embeddings,
         "reduced_range": reduced_range,
     }
-    passes.append({"type": "quantize", **chosen, **{k: v for k, v in switches.items() if v is not None}})
+    chosen |= {key: value for key, value in switches.items() if value is not None} | training
+    config = qat_pass.Config if qat else _C
+    for name in chosen:
+        if name not in config.model_fields:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} does not go with --qat" if qat else f"{flag} needs --qat")
+    passes.append({"type": "qat" if qat else "quantize", **chosen})
     content = {"model": model, "output": output, "passes": passes}
-    if scheme not in (None, "auto"):
+    if qat or scheme not in (None, "auto"):
         content["on_regression"] = "keep"  # the user forced the scheme: flag what is slower, do not undo it
     return shared.run(build_recipe({**content, **shared.recipe}, COMMAND_LINE))

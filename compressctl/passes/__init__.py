@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from compressctl.passes import equalize, quantize, simplify, smooth_quant
+from compressctl.passes import distill, equalize, finetune, qat, quantize, simplify, smooth_quant
 
-PASSES: tuple[ModuleType, ...] = (simplify, equalize, smooth_quant, quantize)
+PASSES: tuple[ModuleType, ...] = (simplify, equalize, smooth_quant, quantize, qat, distill, finetune)
 
 
 def name_of(module: ModuleType) -> str:
