@@ -63,11 +63,12 @@ def check(case: TestCase) -> None:
     """
     torch.manual_seed(0)
     for inputs, expected in case.data_sets:
-        outputs = _run(case.model, inputs)
+        outputs = run_model(case.model, inputs)
         Runner.assert_similar_outputs([_array(x) for x in expected], outputs, case.rtol, case.atol)
 
 
-def _run(model: onnx.ModelProto, inputs: Sequence[Any]) -> list[Any]:
+def run_model(model: onnx.ModelProto, inputs: Sequence[Any]) -> list[Any]:
+    """Return a model's outputs as arrays (sequences as lists) for its inputs in their order."""
     m = ir.from_proto(model)
     for index, node in enumerate(m.graph.all_nodes()):
         node.name = node.name or f"{node.op_type}_{index}"

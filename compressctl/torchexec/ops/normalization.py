@@ -48,8 +48,7 @@ def LayerNormalization(
     outputs: int = 1,
 ) -> Tensor | tuple[Tensor, ...]:
     shape = X.shape[axis % X.ndim :]
-    weight = Scale.expand(shape)
-    bias = None if B is None else B.expand(shape)
+    weight, bias = _of_shape(Scale, shape), None if B is None else _of_shape(B, shape)
     if outputs == 1:
         return F.layer_norm(X, shape, weight, bias, epsilon)
     return torch.native_layer_norm(X, shape, weight, bias, epsilon)
@@ -57,7 +56,7 @@ def LayerNormalization(
 
 def RMSNormalization(X: Tensor, scale: Tensor, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1) -> Tensor:
     shape = X.shape[axis % X.ndim :]
-    return F.rms_norm(X, shape, scale.expand(shape), epsilon)
+    return F.rms_norm(X, shape, _of_shape(scale, shape), epsilon)
 
 
 def GroupNormalization(
@@ -84,3 +83,7 @@ def MeanVarianceNormalization(X: Tensor, *, axes: Ints = (0, 2, 3)) -> Tensor:
     over = axes_of(axes, X.ndim)
     centred = X - torch.mean(X, over, keepdim=True)
     return centred / (torch.sqrt(torch.mean(torch.square(centred), over, keepdim=True)) + 1e-9)
+
+
+def _of_shape(parameter: Tensor, shape: torch.Size) -> Tensor:
+    return parameter if parameter.shape == shape else parameter.expand(shape)
