@@ -9,6 +9,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from compressctl.errors import UsageError
 from compressctl.world import World, world
@@ -41,7 +43,10 @@ def process_group(place: World, device: str) -> Iterator[None]:
         return
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    store, rank, size = next(rendezvous("env://"))
+    count = store.add(f"connections of {rank}", 1)  # a second connection must not meet the addresses of the first
+    backend = "nccl" if device.startswith("cuda") else "gloo"
+    dist.init_process_group(backend, store=PrefixStore(f"connection {count}", store), rank=rank, world_size=size)
     try:
         yield
     finally:

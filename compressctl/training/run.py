@@ -61,7 +61,8 @@ class Run:
         self._shown = setup.held_out.shown(self._state.history[-1]["held_out"])
         self._parallel: nn.Module = self._objective
         if place.size > 1:
-            self._parallel = DistributedDataParallel(self._objective, broadcast_buffers=False)
+            self._parallel = DistributedDataParallel(self._objective)
+            self._parallel.broadcast_buffers = False  # running statistics are averaged where they count
 
     def finish(self) -> State:
         """Make the steps that are left; return the final state, which is saved."""

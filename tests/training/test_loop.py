@@ -16,7 +16,7 @@ from compressctl.measure.session import Session
 from compressctl.progress import Silent
 from compressctl.training.samples import Samples
 from tests.quantization.graphs import model
-from tests.training.tiny import Arrays, Pairs, blobs, classes, fit, mlp, native_mlp, options, weights
+from tests.training.tiny import Arrays, Pairs, blobs, classes, fit, mlp, native_mlp, normed, options, weights
 
 RNG = np.random.default_rng(0)
 
@@ -58,21 +58,6 @@ def test_twenty_steps_are_those_of_torch_by_hand(tmp_path, optimizer):
         by_hand.step()
     for (name, trained), parameter in zip(weights(m).items(), native.parameters(), strict=True):
         np.testing.assert_allclose(trained, parameter.detach().numpy(), atol=1e-6, err_msg=name)
-
-
-NORMED = "h = MatMul(x, W) n = BatchNormalization(h, g, b, mean, var) y = MatMul(n, V)"
-
-
-def normed() -> ir.Model:
-    arrays = {
-        "W": RNG.standard_normal((8, 6)),
-        "g": np.ones(6),
-        "b": np.zeros(6),
-        "mean": np.zeros(6),
-        "var": np.ones(6),
-        "V": RNG.standard_normal((6, 3)),
-    }
-    return model(NORMED, {k: v.astype(np.float32) for k, v in arrays.items()}, "float[N, 8] x", "float[N, 3] y")
 
 
 def test_running_statistics_are_those_of_torchs_batch_norm(tmp_path):

@@ -76,6 +76,16 @@ def native_mlp(seed: int = 0, width: int = 16) -> nn.Sequential:
         return nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, 3))
 
 
+def normed() -> ir.Model:
+    """Return a classifier of [N, 8] into 3 classes with a BatchNormalization."""
+    rng = np.random.default_rng(0)
+    ones, zeros = np.ones(6), np.zeros(6)
+    weights = {"W": rng.standard_normal((8, 6)), "V": rng.standard_normal((6, 3))}
+    arrays = {**weights, "g": ones, "b": zeros, "mean": zeros, "var": ones}
+    body = "h = MatMul(x, W) n = BatchNormalization(h, g, b, mean, var) y = MatMul(n, V)"
+    return model(body, {k: v.astype(np.float32) for k, v in arrays.items()}, "float[N, 8] x", "float[N, 3] y")
+
+
 def classes(count: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return points [N, 8] and their classes [N], which are learnable."""
     rng = np.random.default_rng(seed)

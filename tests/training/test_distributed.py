@@ -1,0 +1,53 @@
+"""Two processes train as one process does, and agree."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from compressctl.errors import UsageError
+from compressctl.training.distributed import torch_device
+from compressctl.world import World, world
+from tests.training.tiny import mlp, weights
+from tests.training.torchrun import trained
+
+SCRIPT = Path(__file__).with_name("torchrun.py")
+ROOT = Path(__file__).parents[2]
+
+
+def test_two_processes_train_as_one_and_agree(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(SCRIPT)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, str(tmp_path)], env=env, cwd=ROOT, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    written = {path.stem: dict(np.load(path)) for path in tmp_path.glob("*.npz")}
+    for kind in ("plain", "normed"):
+        for name, array in written[f"{kind}0"].items():
+            np.testing.assert_array_equal(array, written[f"{kind}1"][name], err_msg=f"{kind}: {name}")
+    assert (written["normed0"]["mean"] != 0).all()
+    assert sorted(path.name for path in tmp_path.glob("*.pt*")) == ["normed.pt", "plain.pt"]
+
+    alone = mlp(1)
+    result = trained(alone, tmp_path)
+    for name, array in weights(alone).items():
+        np.testing.assert_allclose(written["plain0"][name], array, atol=1e-5, err_msg=name)
+    assert [row["held_out"] for row in result.history] == list(written["plain0"]["scores"])
+
+
+def test_the_place_of_a_process_is_torchruns(monkeypatch):
+    assert world() == World(0, 1, 0)
+    for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    assert world() == World(3, 4, 1)
+    assert world().share(10) == slice(6, 8)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_device_without_a_gpu():
+    assert torch_device("auto", World()) == torch_device("cpu", World()) == "cpu"
+    with pytest.raises(UsageError, match="torch sees 0 GPUs"):
+        torch_device("cuda", World())

@@ -1,0 +1,29 @@
+"""What each process of `torchrun` does in test_distributed: two trainings, one after the other."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from compressctl.measure.metrics import parse_metric
+from compressctl.training.job import Training
+from compressctl.training.slots import CheckpointSlot
+from compressctl.world import world
+from tests.training.tiny import blobs, fit, mlp, normed, options, weights
+
+
+def trained(m: ir.Model, workdir: Path, checkpoint: CheckpointSlot | None = None) -> Training:
+    """Train a classifier on labels and a teacher, in all processes."""
+    o = options(steps=12, evaluate_every=5, learning_rate=0.01, checkpoint_every=4)
+    given = {"metric": parse_metric("top1"), "teachers": (mlp(2),), "checkpoint": checkpoint}
+    return fit(m, blobs(), ["cross-entropy", "kl"], workdir, o, **given)
+
+
+if __name__ == "__main__":
+    folder, rank = Path(sys.argv[1]), world().rank
+    (folder / f"work{rank}").mkdir()
+    for name, m in (("plain", mlp(1)), ("normed", normed())):
+        result = trained(m, folder / f"work{rank}", CheckpointSlot(folder / f"{name}.pt", "k", resume=True))
+        scores = [row["held_out"] for row in result.history]
+        np.savez(folder / f"{name}{rank}.npz", scores=scores, **weights(m))
