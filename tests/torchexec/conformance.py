@@ -55,27 +55,36 @@ def reason_to_exclude(case: TestCase) -> str | None:
     return next((reason for pattern, reason in EXCLUDED.items() if re.search(pattern, case.name)), None)
 
 
-def check(case: TestCase) -> None:
+def check(case: TestCase, mode: str = "interpret") -> None:
     """Run a case.
+
+    Args:
+        case: whose inputs are tensors, where the mode is not "interpret".
+        mode: that of the executor.
 
     Raises:
         AssertionError: an output differs from what is expected by more than the case allows.
     """
     torch.manual_seed(0)
     for inputs, expected in case.data_sets:
-        outputs = run_model(case.model, inputs)
+        outputs = run_model(case.model, inputs, mode)
         Runner.assert_similar_outputs([_array(x) for x in expected], outputs, case.rtol, case.atol)
 
 
-def run_model(model: onnx.ModelProto, inputs: Sequence[Any]) -> list[Any]:
-    """Return a model's outputs as arrays (sequences as lists) for its inputs in their order."""
+def run_model(model: onnx.ModelProto, inputs: Sequence[Any], mode: str = "interpret") -> list[Any]:
+    """Return a model's outputs as arrays (sequences as lists) for its inputs in their order.
+
+    The model runs twice where the executor may record what it does: the second time runs the record.
+    """
     m = ir.from_proto(model)
     for index, node in enumerate(m.graph.all_nodes()):
         node.name = node.name or f"{node.op_type}_{index}"
-    module = GraphModule(m, mode="interpret").eval()
+    module = GraphModule(m, mode=mode).eval()
     feeds = {value.name: _tensor(x) for value, x in zip(m.graph.inputs, inputs, strict=True)}
     with torch.no_grad():
         results = module(feeds)
+        if mode != "interpret":
+            results = module(feeds)
     return [_result(results[value.name]) for value in m.graph.outputs]
 
 

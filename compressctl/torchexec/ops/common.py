@@ -37,12 +37,11 @@ DTYPES: dict[int, torch.dtype] = {
     20: torch.float8_e5m2fnuz,
     21: torch.uint8,
     22: torch.int8,
-    24: torch.float8_e8m0fnu,
     25: torch.uint8,
     26: torch.int8,
 }
-# Integers of less than 8 bits: how many.
-BITS = {21: 4, 22: 4, 25: 2, 26: 2}
+# The least and the greatest of those, by the same numbers.
+SMALL: dict[int, tuple[int, int]] = {21: (0, 15), 22: (-8, 7), 25: (0, 3), 26: (-2, 1)}
 _WIDE_UNSIGNED = frozenset({torch.uint16, torch.uint32, torch.uint64})
 
 

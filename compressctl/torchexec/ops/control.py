@@ -20,10 +20,11 @@ def If(cond: Tensor, *, then_branch: Body, else_branch: Body) -> tuple[Any, ...]
 def Loop(M: Tensor | None = None, cond: Tensor | None = None, *v_initial: Any, body: Body) -> tuple[Any, ...]:
     trips = None if M is None else int(number(M))
     running = True if cond is None else bool(number(cond))
+    device = next((x.device for x in (M, cond, *v_initial) if isinstance(x, Tensor)), None)
     carried, count = list(v_initial), 0
     scanned: list[Sequence[Tensor]] = []
     while running and (trips is None or count < trips):
-        going, *results = body(torch.tensor(count), torch.tensor(True), *carried)
+        going, *results = body(torch.tensor(count, device=device), torch.tensor(True, device=device), *carried)
         running = bool(number(going))
         carried, scanned = results[: len(carried)], [*scanned, results[len(carried) :]]
         count += 1

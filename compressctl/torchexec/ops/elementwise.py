@@ -43,7 +43,8 @@ def Pow(X: Tensor, Y: Tensor) -> Tensor:
         exponent = int(exponent)
     elif isinstance(exponent, Tensor) and exponent.dtype in (torch.uint16, torch.uint32, torch.uint64):
         exponent = exponent.to(torch.int64)
-    return torch.pow(X, exponent).to(X.dtype)
+    result = torch.pow(X, exponent)
+    return result if result.dtype == X.dtype else result.to(X.dtype)
 
 
 @wide

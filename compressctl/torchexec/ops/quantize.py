@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compressctl.torchexec.ops.common import column, dtype_of
+from compressctl.torchexec.ops.common import SMALL, column, dtype_of
 
-_FLOAT8 = (torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz)
+FLOAT8 = (torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz)
 
 
 def QuantizeLinear(
@@ -34,7 +34,7 @@ def QuantizeLinear(
     else:
         target = y_zero_point.dtype
         offset = expanded(y_zero_point, x, axis, block_size).to(reals.dtype)
-    if target in _FLOAT8:
+    if target in FLOAT8:
         return to_float8(reals + offset, target, bool(saturate))
     low, high = bits or (torch.iinfo(target).min, torch.iinfo(target).max)
     return saturated(torch.round(reals) + offset, target, low, high)
@@ -50,7 +50,7 @@ def DequantizeLinear(
     output_dtype: int = 0,
 ) -> Tensor:
     target = dtype_of(output_dtype) if output_dtype else x_scale.dtype
-    if x.dtype in _FLOAT8:
+    if x.dtype in FLOAT8:
         levels = x.to(torch.float32)
         if x_zero_point is not None:
             levels = levels - expanded(x_zero_point, x, axis, block_size).to(torch.float32)
@@ -71,10 +71,6 @@ def DynamicQuantizeLinear(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return levels.to(torch.uint8), scale, zero_point.to(torch.uint8)
 
 
-# The least and greatest of the integers that are held in 8 bits, by number of TensorProto.DataType.
-SMALL = {21: (0, 15), 22: (-8, 7), 25: (0, 3), 26: (-2, 1)}
-
-
 def expanded(parameter: Tensor, x: Tensor, axis: int, block_size: int = 0) -> Tensor:
     """Return a scale or zero point shaped to broadcast over `x`: of the tensor, of an axis, or of blocks along it."""
     if block_size and parameter.ndim == x.ndim:
@@ -92,7 +88,7 @@ def centred(x: Tensor, zero_point: Tensor | None, axis: int) -> Tensor:
 
 def requantized(sums: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
     """Return `sums * scale + zero_point`, rounded and saturated to the type of the zero point, as onnxruntime does."""
-    if zero_point.dtype in _FLOAT8:
+    if zero_point.dtype in FLOAT8:
         return to_float8(sums.float() * scale + zero_point.float(), zero_point.dtype, saturate=True)
     limits = torch.iinfo(zero_point.dtype)
     levels = torch.round(sums.float() * scale) + zero_point.float()

@@ -57,7 +57,8 @@ def MelWeightMatrix(
     low, high = (2595 * math.log10(1 + number(edge) / 700) for edge in (lower_edge_hertz, upper_edge_hertz))
     mels = [low + i * (high - low) / (bands + 2) for i in range(bands + 2)]
     edges = [int((length + 1) * 700 * (10 ** (mel / 2595) - 1) // number(sample_rate)) for mel in mels]
-    bins = torch.arange(length // 2 + 1, dtype=torch.float64)
+    device = dft_length.device if isinstance(dft_length, Tensor) else None
+    bins = torch.arange(length // 2 + 1, dtype=torch.float64, device=device)
     triangles = []
     for left, centre, right in zip(edges, edges[1:], edges[2:], strict=False):
         rising = (bins - left) / (centre - left) if centre > left else (bins >= centre).double()
