@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -66,13 +67,17 @@ def _deterministic(threads: int, device: str) -> Iterator[None]:
     gpu = device.startswith("cuda")
     if gpu:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to repeat itself
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    threads_before = torch.get_num_threads()
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic  # its attributes are made by a property that mypy does not see
+    fills = memory.fill_uninitialized_memory
     with torch.random.fork_rng([device] if gpu else []):
         try:
             torch.use_deterministic_algorithms(True, warn_only=gpu)  # some operators have no such kernel on a GPU
-            torch.set_num_threads(threads or before[0])
+            memory.fill_uninitialized_memory = False  # costs time, finds faults of torch only
+            torch.set_num_threads(threads or threads_before)
             yield
         finally:
-            torch.set_num_threads(before[0])
-            torch.use_deterministic_algorithms(before[1], warn_only=warned)
+            torch.set_num_threads(threads_before)
+            torch.use_deterministic_algorithms(strict, warn_only=warns)
+            memory.fill_uninitialized_memory = fills

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from compressctl.data.source import Batch
 from compressctl.errors import ModelError, UsageError
-from compressctl.notes import Note, skipped
+from compressctl.notes import Note, done, skipped
 from compressctl.torchexec.module import GraphModule
 from compressctl.torchexec.parameters import trainable
 from compressctl.training.augment import Augmentation
@@ -127,7 +127,11 @@ def set_up(
         samples, np.sort(np.concatenate([samples.held, samples.train])) if again else samples.held, job.progress
     )
     held_out = HeldOut(samples, teachers, objective, job.metric, options.train_batch, place, device)
-    return Setup(samples, augment, teachers, objective, held_out, optimizer, steps, (*notes, *([kept] if kept else [])))
+    if kept is not None:
+        notes.append(kept)
+    if samples.batch != options.train_batch and job.source.fixed_batch is not None:
+        notes.append(done(f"trained with {samples.batch} samples a step: the model's batch is fixed"))
+    return Setup(samples, augment, teachers, objective, held_out, optimizer, steps, tuple(notes))
 
 
 def why_not_finite(module: GraphModule, feeds: Mapping[str, Tensor], loss: float) -> str:

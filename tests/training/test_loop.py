@@ -220,6 +220,7 @@ def test_a_model_with_a_fixed_batch_trains_with_it(tmp_path):
     o = options(steps=None, epochs=3, train_batch=64, learning_rate=0.01)
     result = fit(m, source, "cross-entropy", tmp_path, o, metric=parse_metric("top1"))
     assert result.steps == 33 and result.best >= result.initial
+    assert [note.text for note in result.notes] == ["trained with 4 samples a step: the model's batch is fixed"]
     losses = [row["loss"] for row in result.history[1:]]
     assert losses == sorted(losses, reverse=True)
 
@@ -253,6 +254,21 @@ def test_images_are_varied_and_others_are_not(tmp_path):
     assert trained(augment=("flip", "crop")) == trained(augment=("flip", "crop")) != trained()
     with pytest.raises(UsageError, match="augment: flip needs images"):
         fit(mlp(), blobs(), "cross-entropy", tmp_path, options(augment=("flip",)))
+
+
+def test_scales_of_fake_quantization_train_in_steps_of_their_own_size(tmp_path):
+    w = RNG.standard_normal((8, 3)).astype(np.float32)
+    arrays = {"W": w, "s": np.float32(0.05), "z": np.uint8(128), "sw": np.abs(w).max(0) / 7, "zw": np.zeros(3, np.int8)}
+    body = """
+        q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)
+        i = QuantizeLinear <axis = 1> (W, sw, zw) r = DequantizeLinear <axis = 1> (i, sw, zw) y = MatMul(d, r)
+    """
+    m = model(body, arrays, "float[N, 8] x", "float[N, 3] y")
+    result = fit(m, blobs(), "cross-entropy", tmp_path, options(steps=50, learning_rate=0.01))
+    assert result.best < result.initial and result.best_step > 0
+    ratios = [weights(m)["s"] / arrays["s"], *(weights(m)["sw"] / arrays["sw"])]
+    assert all(ratio != 1 and 0.5 < ratio < 2 for ratio in ratios)  # 50 steps of 1 %, or 1.4 % by the power of two
+    assert answers(m, blobs().first(4)["x"]).shape == (4, 3)
 
 
 def test_memory_does_not_grow_with_steps(tmp_path):
