@@ -3,7 +3,8 @@
 import importlib
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,20 @@ def check(case: TestCase, mode: str = "interpret") -> None:
     """
     torch.manual_seed(0)
     for inputs, expected in case.data_sets:
-        outputs = run_model(case.model, inputs, mode)
+        with one_thread():
+            outputs = run_model(case.model, inputs, mode)
         Runner.assert_similar_outputs([_array(x) for x in expected], outputs, case.rtol, case.atol)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch from sharing work that is too small to be shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def run_model(model: onnx.ModelProto, inputs: Sequence[Any], mode: str = "interpret") -> list[Any]:
