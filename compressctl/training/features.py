@@ -34,6 +34,8 @@ def scores(model: ir.Model, output: str, activations: Collection[str]) -> Scores
     """
     value = next(value for value in model.graph.outputs if value.name == output)
     node = value.producer()
+    while node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
     if node is None or node.domain != "" or node.op_type not in activations or node.inputs[0] is None:
         return Scores(output)
     if node.inputs[0].producer() is None:  # the graph's own input

@@ -52,6 +52,8 @@ def test_scores_are_taken_before_a_final_softmax_or_sigmoid():
     one = bound("kl", m, teachers=(m,))
     assert (one.student, one.teachers, one.axis) == ("h", ("h",), 1)
     assert bound("mse", m, teachers=(m,)).student == "y"
+    named = graph("h = MatMul(x, W) p = Softmax(h) y = Identity(p)")
+    assert bound("cross-entropy", named, labels=INTEGERS).student == "h"
     assert bound("bce:output=z", two(), labels=np.ones((4, 3), np.float32)).student == "y"
 
 
