@@ -204,6 +204,16 @@ def test_boxes_are_suppressed_as_in_onnxruntime():
     check("NonMaxSuppression", boxes, scores, *limits, center_point_box=1)
 
 
+@pytest.mark.parametrize("mode", ["avg", "max"])
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
+@pytest.mark.parametrize("coordinates", ["half_pixel", "output_half_pixel"])
+def test_regions_of_interest_equal_onnxruntime(mode, sampling_ratio, coordinates):
+    rois = np.array([[0, 0, 7, 5], [-3, 2, 4, 12], [3, 3, 3.5, 3.5]], dtype=np.float32)
+    sizes = {"output_height": 2, "output_width": 3, "spatial_scale": 0.8, "sampling_ratio": sampling_ratio}
+    keywords = {"mode": mode, "coordinate_transformation_mode": coordinates, "opset": 16}
+    check("RoiAlign", reals(2, 3, 8, 7), rois, int64(0, 1, 1), **sizes, **keywords)
+
+
 def test_deformable_convolution_equals_onnxruntime():
     shared = {"group": 2, "offset_group": 2, "pads": [1, 0, 1, 2], "strides": [2, 1], "dilations": [1, 2]}
     offset, mask = reals(2, 2 * 6 * 2, 3, 5), reals(2, 2 * 6, 3, 5)

@@ -71,15 +71,16 @@ def NonMaxSuppression(
     overlap = 0.0 if iou_threshold is None else float(number(iou_threshold))
     least = -math.inf if score_threshold is None else float(number(score_threshold))
     selected: list[list[int]] = []
-    for batch, overlaps in enumerate(_overlaps(_corners(boxes, center_point_box)) > overlap):
+    for batch, corners in enumerate(_corners(boxes, center_point_box)):
         for kind, row in enumerate(scores[batch]):
-            order = torch.sort(row, descending=True, stable=True).indices.tolist()
-            values, suppresses = row.tolist(), overlaps.tolist()
-            kept: list[int] = []
-            for box in order:
-                if len(kept) < most and values[box] > least and not any(suppresses[other][box] for other in kept):
-                    kept.append(box)
-            selected += [[batch, kind, box] for box in kept]
+            values, left = torch.sort(row, descending=True, stable=True)
+            left = left[values > least]
+            for _ in range(most):
+                if not left.numel():
+                    break
+                best, left = left[0], left[1:]
+                selected.append([batch, kind, int(best.item())])
+                left = left[_overlaps(corners[best], corners[left]) <= overlap]
     return torch.tensor(selected, dtype=torch.int64, device=boxes.device).reshape(-1, 3)
 
 
@@ -102,11 +103,9 @@ def _corners(boxes: Tensor, center_point_box: int) -> Tensor:
     return torch.stack([torch.minimum(first, second), torch.maximum(first, second)], -2)
 
 
-def _overlaps(corners: Tensor) -> Tensor:
-    """Return intersection over union of every pair of boxes, [batch, boxes, boxes]."""
-    low, high = corners[..., 0, :], corners[..., 1, :]
-    sides = torch.minimum(high[:, :, None], high[:, None]) - torch.maximum(low[:, :, None], low[:, None])
+def _overlaps(box: Tensor, others: Tensor) -> Tensor:
+    """Return intersection over union of a box and each of others, all given by their corners."""
+    sides = torch.minimum(box[1], others[:, 1]) - torch.maximum(box[0], others[:, 0])
     common = torch.clamp(sides, min=0).prod(-1)
-    areas = (high - low).prod(-1)
-    union = areas[:, :, None] + areas[:, None] - common
+    union = (box[1] - box[0]).prod() + (others[:, 1] - others[:, 0]).prod(-1) - common
     return torch.where(common > 0, common / union, torch.zeros_like(common))
