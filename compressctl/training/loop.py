@@ -15,7 +15,7 @@ import torch
 from compressctl.errors import UsageError
 from compressctl.torchexec.module import require_trainable
 from compressctl.training.checkpoint import load
-from compressctl.training.distributed import process_group, torch_device
+from compressctl.training.distributed import gather, process_group, torch_device
 from compressctl.training.job import Job, Training
 from compressctl.training.options import LossTerm, TrainingOptions
 from compressctl.training.run import Run, conclude
@@ -55,6 +55,8 @@ def train(model: ir.Model, options: TrainingOptions, losses: Sequence[LossTerm],
     ):
         module = graph_module(model, options, losses, device)
         state = load(job.checkpoint, device)
+        if len(set(gather(place, None if state is None else state.step))) > 1:
+            raise UsageError("the processes do not find the same checkpoint", "write to a disk that they share")
         if state is None or not state.finished:
             setup = set_up(module, options, losses, job, place, device, Path(folder))
             state = Run(setup, options, job, place, device, state).finish()
