@@ -53,7 +53,6 @@ class Run:
         self._objective, self._optimizer = setup.objective, setup.optimizer
         self._module = setup.objective.student
         self._parameters = [weight for group in self._optimizer.param_groups for weight in group["params"]]
-        self._shown = ""
         if resumed is None:
             self._state = self._begin()
         else:
