@@ -9,9 +9,15 @@ import torch
 
 from compressctl.measure.session import Session
 from compressctl.torchexec.ops import OPS
-from tests.torchexec.conformance import run_model
+from tests.torchexec.conformance import one_thread, run_model
 
 RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
 
 
 def reals(*shape):
