@@ -12,10 +12,10 @@ Sources: Nagel et al. 2020 (arXiv:2004.10568), sections 3.2 and 3.3; blocks as i
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,9 @@ from compressctl.quantization.quantizers import Quantizer, Settings, fold_weight
 from compressctl.quantization.trainable import make_trainable
 from compressctl.torchexec.module import GraphModule
 from compressctl.training.captures import Captures, section
+from compressctl.training.determinism import deterministic
+from compressctl.training.distributed import torch_device
+from compressctl.world import world
 
 Integers = NDArray[np.int8]
 
@@ -72,8 +75,8 @@ def adaround(
         source: calibration samples; labels are not needed.
         steps: steps of Adam a block, 32 samples each.
         seed: of the order of the samples.
-        threads: for onnxruntime.
-        device: torch's name of the device.
+        threads: for torch and onnxruntime; 0 for their defaults.
+        device: "cpu", "cuda", or "auto": a GPU where there is one.
         workdir: an existing folder for temporary files: activations of all samples at one or two places of the graph.
         progress: one tick a block.
 
@@ -82,6 +85,7 @@ def adaround(
         those of rounding to the nearest. And what became of the error.
 
     Raises:
+        UsageError: there is no such device.
         ModelError: a block has operators that cannot be trained; they are listed.
     """
     quantized = model.clone()
@@ -89,7 +93,8 @@ def adaround(
     blocks = cut(model.graph, set(named(model.graph, plan.static)))
     learned: dict[ir.Value, Integers] = {}  # scale -> integers: layers that share a weight share its rounding
     gains = []
-    with tempfile.TemporaryDirectory(dir=workdir) as folder:
+    device = torch_device(device, world())
+    with deterministic(threads, device), TemporaryDirectory(prefix="adaround-", dir=workdir) as folder:
         ours, theirs = Path(folder, "quantized"), Path(folder, "float")
         ours.mkdir()
         theirs.mkdir()

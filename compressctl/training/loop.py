@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import onnx_ir as ir
-import torch
 
 from compressctl.errors import UsageError
 from compressctl.torchexec.module import require_trainable
 from compressctl.training.checkpoint import load
+from compressctl.training.determinism import deterministic
 from compressctl.training.distributed import gather, process_group, torch_device
 from compressctl.training.job import Job, Training
 from compressctl.training.options import LossTerm, TrainingOptions
@@ -50,7 +47,7 @@ def train(model: ir.Model, options: TrainingOptions, losses: Sequence[LossTerm],
     device = torch_device(job.device, place)
     with (
         process_group(place, device),
-        _deterministic(job.threads, device),
+        deterministic(job.threads, device),
         TemporaryDirectory(prefix="training-", dir=job.workdir) as folder,
     ):
         module = graph_module(model, options, losses, device)
@@ -61,25 +58,3 @@ def train(model: ir.Model, options: TrainingOptions, losses: Sequence[LossTerm],
             setup = set_up(module, options, losses, job, place, device, Path(folder))
             state = Run(setup, options, job, place, device, state).finish()
         return conclude(module, state)
-
-
-@contextmanager
-def _deterministic(threads: int, device: str) -> Iterator[None]:
-    """Make torch repeat itself for the duration of the block; its global state is restored."""
-    gpu = device.startswith("cuda")
-    if gpu:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to repeat itself
-    threads_before = torch.get_num_threads()
-    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    memory: Any = torch.utils.deterministic  # its attributes are made by a property that mypy does not see
-    fills = memory.fill_uninitialized_memory
-    with torch.random.fork_rng([device] if gpu else []):
-        try:
-            torch.use_deterministic_algorithms(True, warn_only=gpu)  # some operators have no such kernel on a GPU
-            memory.fill_uninitialized_memory = False  # costs time, finds faults of torch only
-            torch.set_num_threads(threads or threads_before)
-            yield
-        finally:
-            torch.set_num_threads(threads_before)
-            torch.use_deterministic_algorithms(strict, warn_only=warns)
-            memory.fill_uninitialized_memory = fills
