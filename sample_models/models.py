@@ -1,4 +1,4 @@
-"""Four small classifiers of 8x8 handwritten digits, one for each family of networks that people deploy."""
+"""Small classifiers of 8x8 handwritten digits, one for each family of networks that people deploy, and a student."""
 
 from __future__ import annotations
 
@@ -55,6 +55,36 @@ class Cnn(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         x = self.block3(self.block2(self.block1(self.stem(input))))
+        return self.classifier(self.pool(x).flatten(1))
+
+
+class SeparableBlock(nn.Sequential):
+    """A depthwise 3x3 and a 1x1 convolution, each with BatchNorm and ReLU (MobileNet, Howard et al. 2017)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=False)
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.relu1 = nn.ReLU()
+        self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.relu2 = nn.ReLU()
+
+
+class Student(nn.Module):
+    """A stem and two separable blocks. Input [N, 1, 8, 8], output [N, 10]."""
+
+    def __init__(self, widths: tuple[int, int, int] = (16, 32, 48)) -> None:
+        super().__init__()
+        first, second, third = widths
+        self.stem = nn.Sequential(nn.Conv2d(1, first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.ReLU())
+        self.block1 = SeparableBlock(first, second, stride=2)
+        self.block2 = SeparableBlock(second, third, stride=2)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(third, CLASSES)
+
+    def forward(self, input: Tensor) -> Tensor:
+        x = self.block2(self.block1(self.stem(input)))
         return self.classifier(self.pool(x).flatten(1))
 
 
