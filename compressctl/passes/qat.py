@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.static_options import StaticOptions, observe_static
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
+_NARROW_RATE = 1e-3
 _CALIBRATION_SAMPLES = 256  # of the training samples, where there are none for calibration
 
 
@@ -34,7 +35,14 @@ class Config(TrainingOptions, StaticOptions):
     epochs: int = Field(default=3, ge=1)
     """Times that every training sample is seen; weights of few bits gain from more."""
     learning_rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
-    """The learning rate after warm-up; weights of few bits need about 1e-3."""
+    """The learning rate after warm-up; of the schemes with fewer than 8 bits 1e-3 unless it is given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _narrow_weights_learn_faster(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("scheme", "int8") != "int8":
+            return {"learning_rate": _NARROW_RATE, **content}
+        return content
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
