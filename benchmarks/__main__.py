@@ -6,7 +6,18 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import calibration, quantize_cnn, quantize_transformer, results, slowdowns, startup
+from benchmarks import (
+    calibration,
+    distillation,
+    low_bits,
+    processes,
+    quantize_cnn,
+    quantize_transformer,
+    results,
+    slowdowns,
+    startup,
+    training_step,
+)
 from benchmarks.settings import Settings
 
 BENCHMARKS = {
@@ -15,6 +26,10 @@ BENCHMARKS = {
     "quantize_cnn": quantize_cnn,
     "quantize_transformer": quantize_transformer,
     "slowdowns": slowdowns,
+    "training_step": training_step,
+    "distillation": distillation,
+    "low_bits": low_bits,
+    "processes": processes,
 }
 FOLDER = Path(__file__).parent
 

@@ -72,3 +72,12 @@ def sentences(npz: Path, count: int) -> Arrays:
     """Return the first `count` rows of each input array in a file of tokenised sentences."""
     with np.load(npz) as file:
         return {name: file[name][:count] for name in ("input_ids", "attention_mask", "token_type_ids")}
+
+
+def unpacked(tar: Path, cache: Path) -> Path:
+    """Return the innermost folder of class folders in `cache`, unpacked from a tar of FOLDER/…/CLASS/NAME.jpg."""
+    target = cache / tar.stem
+    if not target.exists():
+        with tarfile.open(tar) as archive:
+            archive.extractall(target, filter="data")
+    return next(target.rglob("*.jpg")).parent.parent

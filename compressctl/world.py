@@ -1,9 +1,14 @@
-"""The processes that work together on one run, as `torchrun` starts them. Cheap to import: no torch."""
+"""The processes that work together on one run, as `torchrun` starts them. Cheap to import: no torch.
+
+Source of the environment variables: torchrun's documentation (RANK, WORLD_SIZE, LOCAL_RANK).
+"""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+
+_VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 
 
 @dataclass(frozen=True)
@@ -13,7 +18,7 @@ class World:
     Attributes:
         rank: its number, from 0.
         size: how many there are.
-        local_rank: its number among those on this machine: the GPU that it uses.
+        local_rank: its number on this machine, which is that of its GPU.
     """
 
     rank: int = 0
@@ -25,11 +30,12 @@ class World:
         """Whether this is the process that writes and reports."""
         return self.rank == 0
 
+    def share(self, count: int) -> slice:
+        """Return this process's part of `count` rows; all parts are equal, what does not divide is left out."""
+        part = count // self.size
+        return slice(self.rank * part, (self.rank + 1) * part)
+
 
 def world() -> World:
-    """Return this process's place, from the environment that `torchrun` sets."""
-    rank, size, local_rank = (int(os.environ.get(name, fallback)) for name, fallback in _VARIABLES)
-    return World(rank, size, local_rank)
-
-
-_VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+    """Return this process's place, from the environment; alone where torchrun did not start it."""
+    return World(*(int(os.environ.get(name, default)) for name, default in _VARIABLES))

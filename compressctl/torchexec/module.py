@@ -110,7 +110,8 @@ class GraphModule(nn.Module):
             The graph's outputs and the extra outputs, by name.
         """
         live: dict[str, Tensor] = {**feeds, **self.weights, **self.statistics, **(weights or {})}
-        if self.mode == "interpret" or self.interpreted is not None:
+        tensors = all(isinstance(feed, Tensor) for feed in feeds.values())  # else some are sequences
+        if self.mode == "interpret" or self.interpreted is not None or not tensors:
             return self._interpret(live)
         signature = (self.training, tuple((name, feed.shape, feed.dtype) for name, feed in feeds.items()))
         found = self._functions.get(signature)

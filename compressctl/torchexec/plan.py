@@ -156,6 +156,8 @@ def _step(node: ir.Node, opset: int, problems: _Problems) -> Step | None:
             problems.add(node, f"its attribute {name!r} is of the type {attribute.type.name}")
             return None
     given: dict[str, Any] = {"opset": opset, "outputs": len(node.outputs)}
+    if node.op_type == "QuantizeLinear" and not keywords.get("output_dtype"):
+        given["output_dtype"] = _narrow_type(node)
     keywords |= {name: value for name, value in given.items() if name in accepted}
     inputs = tuple(None if value is None else value.name for value in node.inputs)
     return Step(
@@ -167,6 +169,13 @@ def _step(node: ir.Node, opset: int, problems: _Problems) -> Step | None:
         bodies,
         "training" in accepted,
     )
+
+
+def _narrow_type(node: ir.Node) -> int:
+    """Return the ONNX number of a zero point's type of fewer than 8 bits, which torch holds in 8; 0 for others."""
+    zero_point = node.inputs[2] if len(node.inputs) > 2 else None
+    dtype = zero_point.dtype if zero_point is not None else None
+    return int(dtype) if dtype is not None and dtype.bitwidth < 8 else 0
 
 
 _PLAIN = frozenset(getattr(ir.AttributeType, name) for name in ("INT", "FLOAT", "STRING", "INTS", "FLOATS", "STRINGS"))

@@ -1,0 +1,79 @@
+"""Weights of 8, 4 and fewer bits with INT8 activations: rounded, rounded by AdaRound, and trained."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import process
+from benchmarks.samples import unpacked
+from benchmarks.settings import Settings
+
+RESNET20, TRAIN, TEST = "resnet20_op17_bn.onnx", "cifar10_train.tar", "cifar10_test_even.tar"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: how the file is made."""
+
+    name: str
+    flags: tuple[str, ...]
+    training: str = "none"
+
+
+def rows(train: str) -> tuple[Row, ...]:
+    """Return the lines; `train` is the notation of the training images."""
+    qat = ("--qat", "--train", train, "--augment", "flip", "--augment", "crop", "--train-batch", "128")
+    epochs = {n: ("--epochs", str(n)) for n in (2, 4)}
+    low = ("--learning-rate", "1e-3")
+    return (
+        Row("W8A8, nearest", ("--scheme", "int8")),
+        Row("W8A8, QAT", (*qat, *epochs[2], "--scheme", "int8"), "2 epochs"),
+        Row("W4A8, nearest (least squared error)", ("--scheme", "w4a8")),
+        Row("W4A8, AdaRound", ("--scheme", "w4a8", "--rounding", "adaround")),
+        Row("W4A8, QAT", (*qat, *epochs[2], *low, "--scheme", "w4a8"), "2 epochs"),
+        Row("ternary A8, nearest", ("--scheme", "ternary-a8")),
+        Row("ternary A8, QAT", (*qat, *epochs[4], *low, "--scheme", "ternary-a8"), "4 epochs"),
+    )
+
+
+def run(settings: Settings) -> list[str]:
+    if reason := settings.missing(RESNET20, TRAIN, TEST):
+        return [f"ResNet-20 skipped: {reason}\n"]
+    data, cache = settings.data, settings.cache
+    assert data is not None
+    train, test = (f"{unpacked(data / name, cache)},norm=imagenet" for name in (TRAIN, TEST))
+    calibration = train.replace(",", "[:256],")
+    lines = [
+        "| ResNet-20, FP32 top-1 {fp32} | labelled training images | top-1 | drop, points | size | latency | minutes |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    commands, fp32 = [], ""
+    for row in rows(train):
+        print(f"  {row.name}", file=sys.stderr)
+        output = cache / f"resnet20.{row.name.replace(' ', '_').replace(',', '')}.onnx"
+        common = ("--calibrate", calibration, "--data", test, "--metric", "top1", "--force", "--quiet")
+        command = process.python("compressctl", "quantize", data / RESNET20, "-o", output, *row.flags, *common)
+        commands.append(command)
+        cost = process.run(command)
+        if cost.failure is not None:
+            lines.append(f"| {row.name} | {row.training} | failed: {cost.failure} | | | | |")
+            continue
+        fp32, columns = _measured(output)
+        lines.append(f"| {row.name} | {row.training} | {columns} | {cost.wall_s / 60:.1f} |")
+    lines[0] = lines[0].format(fp32=fp32)
+    return ["\n".join([*lines, "", *(f"    {settings.show(command)}" for command in commands), ""])]
+
+
+def _measured(output: Path) -> tuple[str, str]:
+    """Return the input's top-1, and the columns top-1, drop, size and latency of the output."""
+    report = json.loads(output.with_suffix(".report.json").read_text())
+    before, after = report["input"], report["output"]
+    drop = "{drop:+.2f} [{low:+.2f}, {high:+.2f}]".format(
+        **{k: 100 * after["drop"][k] for k in ("drop", "low", "high")}
+    )
+    latency = "{value:.2f} [{low:.2f}, {high:.2f}]".format(**after["latency_ratio"])
+    columns = f"{100 * after['score']['value']:.2f} % | {drop} | {after['size_ratio']:.3f} | {latency}"
+    return f"{100 * before['score']['value']:.2f} %", columns
