@@ -1,5 +1,6 @@
 """Quantization-aware training end to end: what it gains, that it writes the same kind of graph, and what it refuses."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from compressctl.data.notation import open_source
-from compressctl.errors import UsageError
+from compressctl.errors import MissingExtraError, UsageError
 from compressctl.measure.accuracy import evaluate
 from compressctl.measure.metrics import parse_metric
 from compressctl.measure.session import Session
@@ -129,6 +130,16 @@ def test_without_training_data_it_says_so(tmp_path):
     m, _ = _model("mlp", tmp_path)
     with pytest.raises(UsageError, match="qat needs samples to train on"):
         _train(m, _context(m, tmp_path, training=None))
+
+
+def test_without_torch_the_extra_is_named(tmp_path, monkeypatch):
+    m, context = _model("mlp", tmp_path)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match="qat needs an optional dependency"):
+        _train(m, context)
+    calibrated = _context(m, tmp_path, calibration=context.training)
+    with pytest.raises(MissingExtraError, match="rounding adaround needs an optional dependency"):
+        quantize.run(m, quantize.Config(scheme="w4a8", rounding="adaround"), calibrated)
 
 
 def test_nothing_to_quantize_is_said(tmp_path):

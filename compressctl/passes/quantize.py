@@ -66,6 +66,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
 
     Raises:
         UsageError: the scheme needs calibration data and there is none, or a glob matches nothing.
+        MissingExtraError: rounding adaround without torch.
     """
     from compressctl.notes import skipped, warning
     from compressctl.quantization.apply import apply
@@ -125,6 +126,9 @@ def _learn_rounding(
     """Return the settings with the integers that AdaRound found, and notes."""
     from dataclasses import replace
 
+    from compressctl.passes.training import require_torch
+
+    require_torch("rounding adaround")
     from compressctl.training.adaround import adaround
 
     assert context.calibration is not None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from compressctl.errors import UsageError
+from compressctl.errors import MissingExtraError, UsageError
 from compressctl.passes.base import Context
 from compressctl.training.options import LossTerm, TrainingOptions
 
@@ -17,12 +18,24 @@ if TYPE_CHECKING:
     from compressctl.notes import Note
 
 
+def require_torch(what: str) -> None:
+    """Check that torch is installed.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
+    if find_spec("torch") is None:
+        raise MissingExtraError(what, "torch")
+
+
 def training_samples(context: Context, what: str) -> Source:
     """Return the samples to train on.
 
     Raises:
         UsageError: there are none.
+        MissingExtraError: torch is not installed.
     """
+    require_torch(what)
     hint = "add --train D, or --data D, of which every fifth sample is measured and the others train"
     if context.training is None:
         raise UsageError(f"{what} needs samples to train on", hint)
