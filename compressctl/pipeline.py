@@ -43,7 +43,8 @@ from compressctl.world import world
 
 _FIDELITY_SAMPLES = 16
 _MEASURED = 5  # where one source is given to train and to measure on, every fifth sample is measured
-_MATERIAL = 0.01  # smaller changes of latency or size decide nothing: the provenance alone takes a kilobyte
+_MATERIAL = 0.01  # smaller changes of latency or size decide nothing
+_PROVENANCE = 4096  # bytes that the recipe and its origin take in a file, at most
 
 
 @dataclass(frozen=True)
@@ -248,8 +249,9 @@ def _regressions(after: Measurement) -> list[Note]:
     found = []
     if after.latency_ratio is not None and after.latency_ratio.low > 1 + _MATERIAL:
         found.append(warning(f"the result is slower than the input on this machine: x {after.latency_ratio.value:.2f}"))
-    if after.size_ratio is not None and after.size_ratio > 1 + _MATERIAL:
-        found.append(warning(f"the result is larger than the input: x {after.size_ratio:.3f}"))
+    ratio = after.size_ratio
+    if ratio is not None and ratio > 1 + _MATERIAL and after.bytes * (1 - 1 / ratio) > _PROVENANCE:
+        found.append(warning(f"the result is larger than the input: x {ratio:.3f}"))
     if after.drop is not None and after.drop.low > 0:
         found.append(warning(f"the metric is worse than the input's by {after.drop.drop:.4g}, beyond chance"))
     return found
