@@ -9,7 +9,8 @@ LSTM becomes DynamicQuantizeLSTM, embedding tables become int8 rows with a scale
 MatMuls, LSTM and embeddings. Without calibration data only the dynamic part.
 `w4a8`, `w3a8`, `w2a8`, `ternary-a8`, `w1a8`: as `int8`, but weights take few integers: 4, 3 or 2 bits, {-1, 0, 1} or
 {-1, 1}, times a scale per channel of least squared error. They are stored one a byte, so that the same integer kernels
-run. `rounding: adaround` learns, block by block, which weights to round up and which down.
+run. `rounding: adaround` learns (with torch) from up to 512 calibration samples, block by block, which weights to round
+up and which down.
 
 Sources: Jacob et al. 2018 (arXiv:1712.05877); ONNX operator specifications; AdaRound, Nagel et al. 2020
 (arXiv:2004.10568); blocks as in BRECQ, Li et al. 2021 (arXiv:2102.05426).
@@ -17,6 +18,7 @@ Sources: Jacob et al. 2018 (arXiv:1712.05877); ONNX operator specifications; Ada
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from glob import escape as glob_escape
 from typing import TYPE_CHECKING, Any, Literal
@@ -223,4 +225,6 @@ def _pinning_lines(config: Config, kept: Sequence[str]) -> list[str]:
     """Return the recipe lines that repeat this choice without measuring it again."""
     names = ", ".join(f'"{glob_escape(name)}"' for name in kept)
     existing = "".join(f'"{glob}", ' for glob in config.exclude)
-    return ["- type: quantize", f"  exclude: [{existing}{names}]"]
+    others = config.model_dump(mode="json", exclude_defaults=True, exclude={"exclude", "keep_float"})
+    lines = [f"  {key}: {json.dumps(value)}" for key, value in others.items()]
+    return ["- type: quantize", *lines, f"  exclude: [{existing}{names}]"]

@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.notes import Note, done
 from compressctl.numerics.grids import neighbours, round_weights
@@ -42,6 +43,7 @@ from compressctl.world import world
 
 Integers = NDArray[np.int8]
 
+_SAMPLES = 512
 _BATCH = 32
 _LOW, _HIGH = -0.1, 1.1  # how far the sigmoid is stretched, so that it reaches 0 and 1
 _TRAVEL = 20.0  # how far Adam can move V over all steps; h goes from 0 to 1 on a way of 4.8
@@ -72,7 +74,7 @@ def adaround(
         plan: made for it.
         observations: ranges of the tensors of `placement_of(model, plan)`.
         settings: the grids of the weights.
-        source: calibration samples; labels are not needed.
+        source: calibration samples, of which the first 512 are used; labels are not needed.
         steps: steps of Adam a block, 32 samples each.
         seed: of the order of the samples.
         threads: for torch and onnxruntime; 0 for their defaults.
@@ -87,7 +89,9 @@ def adaround(
     Raises:
         UsageError: there is no such device.
         ModelError: a block has operators that cannot be trained; they are listed.
+        DataError: the disk is too small for the activations.
     """
+    samples = First(source, _SAMPLES)
     quantized = model.clone()
     quantizers = {q.node.name or "": q for q in make_trainable(quantized, plan, observations, settings).quantizers}
     blocks = cut(model.graph, set(named(model.graph, plan.static)))
@@ -98,8 +102,8 @@ def adaround(
         ours, theirs = Path(folder, "quantized"), Path(folder, "float")
         ours.mkdir()
         theirs.mkdir()
-        inputs = Captures(ours, (batch.feeds for batch in source.batches(_BATCH)))
-        targets = Captures(theirs, (batch.feeds for batch in source.batches(_BATCH)))
+        inputs = Captures(ours, (batch.feeds for batch in samples.batches(_BATCH)))
+        targets = Captures(theirs, (batch.feeds for batch in samples.batches(_BATCH)))
         for index, block in enumerate((progress or Silent()).track(blocks, "adaround", len(blocks))):
             targets.advance(model, block.inputs, [*block.outputs, *block.others], threads)
             own = [quantizers[layer] for layer in block.layers]

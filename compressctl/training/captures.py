@@ -11,6 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.data.source import Feeds
+from compressctl.errors import DataError
 from compressctl.measure.session import Session
 
 
@@ -20,6 +21,9 @@ class Captures:
     Args:
         folder: an existing folder, which these files alone are in.
         batches: the feeds of the graph's inputs.
+
+    Raises:
+        DataError: the disk is full, here and in `advance`.
     """
 
     def __init__(self, folder: Path, batches: Iterable[Feeds]) -> None:
@@ -65,7 +69,11 @@ class Captures:
         if name not in self._numbers:
             self._numbers[name] = self._taken
             self._taken += 1
-        np.save(self._path(name, batch), array)
+        try:
+            np.save(self._path(name, batch), array)
+        except OSError as error:
+            text = f"{self._folder}: activations cannot be kept: {error.strerror or error}"
+            raise DataError(text, "calibrate on fewer samples, or set TMPDIR to a larger disk") from error
 
     def _path(self, name: str, batch: int) -> Path:
         return self._folder / f"{self._numbers[name]}-{batch}.npy"

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -181,6 +182,16 @@ def test_edges_are_the_layers_that_no_layer_precedes_or_follows():
     assert weight_grids(m, plan, "w4a8", "same") == dict.fromkeys(plan.static, INT4)
     assert weight_grids(m, plan.without(["MatMul_3"]), "w4a8", "int8") == {}
     assert weight_grids(m, plan, "int8", "same") == {}
+
+
+def test_the_choice_of_float_layers_can_be_repeated_with_every_option(tmp_path):
+    m = _conv_net()
+    config = quantize.Config(scheme="w4a8", target="vnni", keep_float=1, exclude_op=("Gemm",))
+    outcome = quantize.run(m.clone(), config, _context(m, tmp_path))
+    (pinned,) = yaml.safe_load("\n".join(outcome.facts["recipe_lines"]))
+    again = quantize.run(m.clone(), quantize.Config(**pinned), _context(m, tmp_path))
+    assert pinned["scheme"] == "w4a8" and "keep_float" not in pinned
+    assert again.model.graph.initializers.keys() == outcome.model.graph.initializers.keys()
 
 
 def test_narrow_weights_need_calibration_data():

@@ -7,6 +7,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from compressctl.errors import DataError
 from compressctl.measure.session import Session
 from compressctl.model.verify import verify_graph
 from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, TERNARY, neighbours, weight_qparams
@@ -18,6 +19,7 @@ from compressctl.quantization.plan import Plan
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.trainable import placement_of
 from compressctl.training.adaround import adaround
+from compressctl.training.captures import Captures
 from tests.quantization import graphs
 from tests.training.tiny import Arrays
 
@@ -117,6 +119,11 @@ def test_a_layer_kept_in_float_leaves_the_rounding_of_the_others(tmp_path):
     for name in {"w", "v", "u", "k"} - kept:
         arrays = [model.graph.initializers[f"{name}_int8"].const_value.numpy() for model in (whole, part)]
         np.testing.assert_array_equal(*arrays)
+
+
+def test_a_full_disk_is_said_in_a_line(tmp_path):
+    with pytest.raises(DataError, match="activations cannot be kept: No such file or directory"):
+        Captures(tmp_path / "gone", [{"x": np.zeros(1, "f")}])
 
 
 def test_dynamic_quantization_has_nothing_to_learn(tmp_path):
