@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,23 @@ from compressctl.world import World
 
 K = TypeVar("K")
 Array = NDArray[Any]
+
+
+_INTERVAL = 3.92  # standard errors that a 95 % interval is wide
+
+
+class Judgement(NamedTuple):
+    """How good some weights are.
+
+    Attributes:
+        score: the metric; the loss where no metric decides.
+        loss: the mean loss.
+        error: the standard error of the score; 0 where the loss decides.
+    """
+
+    score: float
+    loss: float
+    error: float
 
 
 class HeldOut:
@@ -51,8 +68,8 @@ class HeldOut:
         self._metric = metric if samples.label_shape is not None else None
         self._size, self._place, self._device = size, place, device
 
-    def evaluate(self) -> tuple[float, float]:
-        """Return score and mean loss of the weights as they are; the score is the loss where no metric decides."""
+    def evaluate(self) -> Judgement:
+        """Judge the weights as they are."""
         metric = None if self._metric is None else self._metric.fresh()
         total, count = 0.0, 0
         for batch, (outputs, loss) in self._answers():
@@ -60,11 +77,28 @@ class HeldOut:
                 metric.update(outputs, batch)
             total, count = total + loss * batch.count, count + batch.count
         loss = total / count
-        return (loss if metric is None else metric.result().value), loss
+        if metric is None:
+            return Judgement(loss, loss, 0.0)
+        score = metric.result()
+        return Judgement(score.value, loss, (score.high - score.low) / _INTERVAL)
 
-    def better(self, new: tuple[float, float], old: tuple[float, float]) -> bool:
-        """Say whether a (score, loss) beats another; of equal scores the smaller loss does, and NaN never."""
-        return self._worth(new) > self._worth(old)
+    def better(self, new: Judgement, kept: tuple[float, float], before: Sequence[float]) -> bool:
+        """Say whether weights are better than those that are kept.
+
+        On few samples the highest score is luck. Scores within one standard error of it are taken for equal, and of
+        those the smallest loss is best (Breiman et al. 1984, section 3.4.3). A score below that of the weights that
+        came in is never good enough, and neither is NaN.
+
+        Args:
+            new: of the weights in question.
+            kept: score and loss of those that are kept.
+            before: all scores so far, that of the weights that came in first.
+        """
+        worth = [self._worth(score) for score in (*before, new.score)]
+        enough = max(worth[0], max(worth) - (new.error if math.isfinite(new.error) else 0.0))
+        if worth[-1] < enough or worth[-1] == -math.inf:
+            return False
+        return self._worth(kept[0]) < enough or new.loss < kept[1]
 
     def shown(self, score: float) -> str:
         """Return a score in words."""
@@ -77,10 +111,9 @@ class HeldOut:
             else (f"held-out {self._metric.name} {score:.4g} {self._metric.unit}".rstrip())
         )
 
-    def _worth(self, rank: tuple[float, float]) -> tuple[float, float]:
-        score, loss = rank
+    def _worth(self, score: float) -> float:
         good = score if self._metric is not None and self._metric.higher_is_better else -score
-        return tuple(-math.inf if math.isnan(value) else value for value in (good, -loss))  # type: ignore[return-value]
+        return -math.inf if math.isnan(score) else good
 
     def _answers(self) -> Iterator[tuple[Batch, tuple[dict[str, Array], float]]]:
         """Yield the batches in order, each with the outputs and the loss that some process computed for it."""

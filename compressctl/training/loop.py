@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +19,7 @@ from compressctl.training.job import Job, Training
 from compressctl.training.options import LossTerm, TrainingOptions
 from compressctl.training.run import Run, conclude
 from compressctl.training.setup import graph_module, set_up
+from compressctl.training.slots import CheckpointSlot
 from compressctl.world import world
 
 __all__ = ["Job", "Training", "train"]
@@ -51,6 +54,7 @@ def train(model: ir.Model, options: TrainingOptions, losses: Sequence[LossTerm],
         TemporaryDirectory(prefix="training-", dir=job.workdir) as folder,
     ):
         module = graph_module(model, options, losses, device)
+        job = replace(job, checkpoint=_of_this_start(job.checkpoint, (model, *job.teachers)))
         state = load(job.checkpoint, device)
         if len(set(gather(place, None if state is None else state.step))) > 1:
             raise UsageError("the processes do not find the same checkpoint", "write to a disk that they share")
@@ -58,3 +62,16 @@ def train(model: ir.Model, options: TrainingOptions, losses: Sequence[LossTerm],
             setup = set_up(module, options, losses, job, place, device, Path(folder))
             state = Run(setup, options, job, place, device, state).finish()
         return conclude(module, state)
+
+
+def _of_this_start(slot: CheckpointSlot | None, models: Iterable[ir.Model]) -> CheckpointSlot | None:
+    """Return the slot with a key that also depends on the weights that training starts from and is taught by."""
+    if slot is None:
+        return None
+    digest = sha256(slot.key.encode())
+    for model in models:
+        for name, value in model.graph.initializers.items():
+            digest.update(name.encode())
+            if value.const_value is not None:
+                digest.update(value.const_value.tobytes())
+    return replace(slot, key=digest.hexdigest())

@@ -148,14 +148,16 @@ class Run:
         """Judge the weights as they are; keep them if they are the best so far."""
         state = self._state
         average_(self._place, self._module.statistics.values())
-        rank = self._setup.held_out.evaluate()
+        judged = self._setup.held_out.evaluate()
         total, count = state.losses
         state.losses = 0.0, 0
         state.stale += 1
-        if self._setup.held_out.better(rank, state.best_rank):
-            state.best, state.best_step, state.best_rank, state.stale = self._weights(), state.step, rank, 0
-        state.history.append({"step": state.step, "loss": total / count, "held_out": rank[0]})
-        self._shown = self._setup.held_out.shown(rank[0])
+        before = [evaluation["held_out"] for evaluation in state.history]
+        if self._setup.held_out.better(judged, state.best_rank, before):
+            state.best, state.best_step, state.stale = self._weights(), state.step, 0
+            state.best_rank = judged.score, judged.loss
+        state.history.append({"step": state.step, "loss": total / count, "held_out": judged.score})
+        self._shown = self._setup.held_out.shown(judged.score)
         self._job.progress.step(f"step {state.step} of {self._setup.steps}: loss {total / count:.4g}, {self._shown}")
 
     def _describe(self) -> str:
@@ -163,11 +165,11 @@ class Run:
         return f"train: loss {total / count:.4g}, {self._shown}" if count else f"train: {self._shown}"
 
     def _begin(self) -> State:
-        rank = self._setup.held_out.evaluate()
-        if not math.isfinite(rank[1]):
-            raise ModelError(f"training cannot start: the loss of the held-out samples is {rank[1]}")
-        history = [{"step": 0, "loss": None, "held_out": rank[0]}]
-        return State(0, None, None, self._weights(), 0, rank, rank[0], 0, (0.0, 0), history, [])
+        score, loss, _ = self._setup.held_out.evaluate()
+        if not math.isfinite(loss):
+            raise ModelError(f"training cannot start: the loss of the held-out samples is {loss}")
+        history = [{"step": 0, "loss": None, "held_out": score}]
+        return State(0, None, None, self._weights(), 0, (score, loss), score, 0, (0.0, 0), history, [])
 
     def _resume(self, state: State) -> State:
         assert state.now is not None and state.optimizer is not None, "it is not finished"

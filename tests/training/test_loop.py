@@ -232,7 +232,7 @@ def test_pairs_are_judged_by_their_metric_and_trained_towards_the_teacher(tmp_pa
     source = Pairs({"x": x}, (z[0::2] * z[1::2]).sum(1))
     o = options(steps=200, learning_rate=0.02, held_out=0.3)
     result = fit(student, source, "cosine", tmp_path, o, teachers=(teacher,), metric=parse_metric("spearman"))
-    assert result.best > max(0.8, result.initial)
+    assert result.best > max(0.7, result.initial)
 
 
 def test_images_are_varied_and_others_are_not(tmp_path):
