@@ -26,7 +26,7 @@ def run(settings: Settings) -> list[str]:
         start = (
             ("compressctl",)
             if count == 1
-            else ("torch.distributed.run", f"--nproc_per_node={count}", "-m", "compressctl")
+            else ("torch.distributed.run", "--standalone", f"--nproc_per_node={count}", "-m", "compressctl")
         )
         arguments = ("distill", FOLDER / "cnn.onnx", "--student", student, "-o", output, "--data", "digits")
         command = process.python(*start, *arguments, "--metric", "top1", *TRAINING, "--force", "--quiet")

@@ -42,7 +42,7 @@ def test_recipes_keys_are_in_the_schema():
 
 
 def test_readme_names_every_command_and_recipe():
-    for command in ("quantize", "simplify", "pipeline", "bench", "inspect", "schema"):
+    for command in ("quantize", "distill", "finetune", "simplify", "pipeline", "bench", "inspect", "schema"):
         assert f"compressctl {command}" in README
     for path in RECIPES:
         assert path.name in README

@@ -54,7 +54,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
 
 def test_two_processes_train_one_model(tmp_path):
     out = tmp_path / "out.onnx"
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29731"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
         [*torchrun, "-m", "compressctl", *FINETUNE, "-o", str(out), "--steps", "60", "--json"],
         capture_output=True,

@@ -57,7 +57,7 @@ class Config(StaticOptions):
     """Correct biases for the mean error that rounding the weights brings (static only)."""
     rounding: Literal["nearest", "adaround"] = "nearest"
     """How static weights are rounded: nearest, or adaround: learned so as to keep each block of layers' output."""
-    adaround_steps: int = Field(default=1000, ge=1)
+    adaround_steps: int = Field(default=400, ge=1)
     """Steps of adaround a block of the model, 32 calibration samples each."""
     keep_float: int = Field(default=0, ge=0)
     """Keep this many of the most harmful layers in float (ranked by measured harm)."""

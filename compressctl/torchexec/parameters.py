@@ -30,7 +30,7 @@ _OPERANDS: dict[str, tuple[int, ...]] = {
     "Gather": (0,),
 }
 _REARRANGE = {"Identity", "Transpose", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Slice", "Expand", "Split"}
-_FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
+FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 _MASK = 1e4  # an added constant of this size switches positions off, it is no bias
 
 
@@ -57,7 +57,7 @@ def tensor_of(value: ir.Value) -> ir.TensorProtocol:
 
 def _is_float(value: ir.Value) -> bool:
     tensor = value.const_value if value.is_initializer() else ir.convenience.get_const_tensor(value)
-    return tensor is not None and tensor.dtype in _FLOATS and tensor.size > 0
+    return tensor is not None and tensor.dtype in FLOATS and tensor.size > 0
 
 
 def _trains(constant: ir.Value) -> bool:
@@ -68,7 +68,9 @@ def _uses(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
     """Yield where a constant arrives, directly or behind nodes that only rearrange it: node and operand."""
     for use in value.uses():
         yield use.node, use.idx
-        if use.node.op_type in _REARRANGE and use.node.domain == "" and use.idx == 0:
+        if use.node.domain == "" and (
+            use.node.op_type == "Concat" or (use.node.op_type in _REARRANGE and use.idx == 0)
+        ):
             for output in use.node.outputs:
                 yield from _uses(output)
 
@@ -76,6 +78,8 @@ def _uses(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
 def _is_weight(constant: ir.Value, node: ir.Node, index: int) -> bool:
     if node.domain != "":
         return False
+    if node.op_type in ("MatMul", "Gemm") and index == 0 and not tensor_of(constant).numpy().any():
+        return False  # an initial state
     if node.op_type in _OPERANDS:
         return index in _OPERANDS[node.op_type]
     if node.op_type == "QuantizeLinear":
@@ -85,8 +89,8 @@ def _is_weight(constant: ir.Value, node: ir.Node, index: int) -> bool:
     if node.op_type == "GreaterOrEqual":  # the reals whose signs are 1-bit weights
         return index == 0 and any(use.node.op_type == "Where" for use in node.outputs[0].uses())
     tensor = tensor_of(constant)
-    if node.op_type == "Concat":  # tokens put before a sequence
-        return tensor.size > 1
+    if node.op_type == "Concat":  # tokens put before a sequence; vectors are shapes and scales of a Resize
+        return len(tensor.shape) > 1
     if node.op_type == "Add":
         return _is_bias(node, tensor, index)
     if node.op_type == "Mul":  # a scale for each channel; tables of cosines and the like have more dimensions

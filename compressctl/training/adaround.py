@@ -60,7 +60,7 @@ def adaround(
     settings: Settings,
     source: Source,
     *,
-    steps: int = 1000,
+    steps: int = 400,
     seed: int = 0,
     threads: int = 0,
     device: str = "cpu",

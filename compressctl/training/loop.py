@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import onnx_ir as ir
 
 from compressctl.errors import UsageError
+from compressctl.torchexec.merged import separate_merged
 from compressctl.torchexec.module import require_trainable
 from compressctl.training.checkpoint import load
 from compressctl.training.determinism import deterministic
@@ -32,7 +33,8 @@ def train(model: ir.Model, options: TrainingOptions, losses: Sequence[LossTerm],
     interrupted and resumed. Under `torchrun` every process must call this; all of them get the same weights.
 
     Args:
-        model: the graph; every node named. Only its weights and running statistics change.
+        model: the graph; every node named. Only its weights and running statistics change, and equal ones that an
+            exporter had merged become initializers of their own.
         options: how to train; `options.losses` is not read.
         losses: the terms of the loss, at least one.
         job: samples, teachers, place to work.
@@ -46,6 +48,7 @@ def train(model: ir.Model, options: TrainingOptions, losses: Sequence[LossTerm],
     if not losses:
         raise UsageError("there is no loss to train with", "name one, e.g. cross-entropy or kl")
     require_trainable(model)
+    separate_merged(model)
     place = world()
     device = torch_device(job.device, place)
     with (

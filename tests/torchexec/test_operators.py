@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from compressctl.measure.session import Session
 from compressctl.torchexec.ops import OPS
@@ -378,3 +380,12 @@ def test_sequences_are_lists_that_stay_as_they_were():
     assert OPS["SequenceAt"](longer, torch.tensor(1)) is c
     assert OPS["ConcatFromSequence"](OPS["SequenceErase"](longer, torch.tensor(0)), axis=0).tolist() == [[2, 2], [1, 1]]
     assert OPS["ConcatFromSequence"](items, axis=2, new_axis=1).shape == (1, 2, 2)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 6), *3 * [st.integers(-9, 9)], st.sampled_from([0, 2**31 - 1, -(2**31), 2**63 - 1, 1 - 2**63]))
+def test_slices_are_numpys(size, start, end, step, far):
+    step, end = step or 1, far or end
+    x = np.arange(size, dtype=np.float32)
+    got = OPS["Slice"](torch.from_numpy(x), [start], [end], None, [step])
+    np.testing.assert_array_equal(got, x[start:end:step])

@@ -23,7 +23,7 @@ def BatchNormalization(
 ) -> Tensor | tuple[Tensor, ...]:
     """With `training_mode`, also return the new running statistics; their variance is the population's, as in ONNX."""
     if not training_mode:
-        return F.batch_norm(X, input_mean, input_var, scale, B, False, 0.0, epsilon)
+        return F.batch_norm(X, input_mean.detach(), input_var.detach(), scale, B, False, 0.0, epsilon)
     y = F.batch_norm(X, None, None, scale, B, True, 0.0, epsilon)
     if outputs == 1:
         return y

@@ -82,10 +82,10 @@ def Slice(data: Tensor, starts: Ints, ends: Ints, axes: Ints | None = None, step
     backwards = []
     for axis, start, end, step in zip(over, first, last, strides, strict=True):
         if step > 0:
-            index[axis] = slice(start, end, step)
+            index[axis] = slice(*slice(start, end, step).indices(data.shape[axis]))
             continue
         # torch has no negative steps: take the same elements forwards, then turn them round.
-        taken = range(data.shape[axis])[slice(*slice(start, end, step).indices(data.shape[axis]))]
+        taken = range(data.shape[axis])[slice(start, end, step)]
         index[axis] = slice(taken[-1], taken[0] + 1, -step) if taken else slice(0, 0)
         backwards.append(axis)
     result = data[tuple(index)]
