@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
 
 Function = Callable[..., Any]
 _PLAIN = (bool, int, float, str, torch.dtype, torch.device, torch.layout, torch.Size, type(None))
@@ -48,8 +49,7 @@ class Recorder(TorchFunctionMode):
         super().__init__()
         self._root = torch.nn.Module()
         self._graph = fx.Graph()
-        self._kept: list[Any] = []  # so that no id is used twice
-        self._nodes: dict[int, fx.Node] = {}
+        self._nodes: Any = WeakTensorKeyDictionary()  # tensor -> what recomputes it; keeps no tensor alive
         for index, tensor in enumerate(live.values()):
             self._remember(tensor, self._graph.placeholder(f"live_{index}"))
 
@@ -58,7 +58,7 @@ class Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         given = [item for item in tree_flatten((args, kwargs))[0] if isinstance(item, Tensor)]
-        live = any(id(tensor) in self._nodes for tensor in given) or name in _RANDOM
+        live = any(tensor in self._nodes for tensor in given) or name in _RANDOM
         if not live:
             if any(tensor.requires_grad for tensor in given):
                 raise ValueDependent(f"{name} meets a tensor of unknown origin")
@@ -86,7 +86,6 @@ class Recorder(TorchFunctionMode):
         """Return the recorded function: live tensors in their order -> tuple of `outputs`."""
         self._graph.output(tuple(tree_map(self._argument, output) for output in outputs))
         self._graph.eliminate_dead_code()
-        self._kept.clear()
         self._nodes.clear()
         return fx.GraphModule(self._root, self._graph)
 
@@ -110,17 +109,16 @@ class Recorder(TorchFunctionMode):
                     self._remember_all(item, self._graph.call_function(operator.getitem, (node, index)))
 
     def _remember(self, tensor: Tensor, node: fx.Node) -> None:
-        self._kept.append(tensor)
-        self._nodes[id(tensor)] = node
+        self._nodes[tensor] = node
 
     def _argument(self, item: Any) -> Any:
         if not isinstance(item, Tensor):
             return tuple(item) if isinstance(item, torch.Size) else item
-        if id(item) not in self._nodes:
-            name = f"constant_{len(self._kept)}"
+        if item not in self._nodes:
+            name = f"constant_{len(self._root._buffers)}"
             self._root.register_buffer(name, item.detach(), persistent=False)
             self._remember(item, self._graph.get_attr(name))
-        return self._nodes[id(item)]
+        return self._nodes[item]
 
 
 def _masks(index: Any) -> bool:
