@@ -12,9 +12,9 @@ from scipy import stats
 from benchmarks import process
 from benchmarks.settings import Settings
 
-TEACHER = Path(__file__).parent.parent / "sample_models" / "cnn.onnx"
+TEACHER = Path("sample_models/cnn.onnx")
 SEEDS = range(5)
-TRAINING = ("--epochs", "40", "--learning-rate", "0.01")
+TRAINING = ("--epochs", "40", "--learning-rate", "0.02")
 
 
 def run(settings: Settings) -> list[str]:
@@ -27,7 +27,7 @@ def run(settings: Settings) -> list[str]:
         process.run(process.python("sample_models.student", "--seed", str(seed), student))
         for side, start in {
             "alone": ("finetune", student, "--distil", "0"),
-            "distilled": ("distill", TEACHER, "--student", student),
+            "distilled": ("distill", TEACHER, "--student", student, "--temperature", "8"),
         }.items():
             output = settings.cache / f"student_{seed}.{side}.onnx"
             common = ("--data", "digits", "--metric", "top1", *TRAINING, "--seed", str(seed), "--force", "--quiet")

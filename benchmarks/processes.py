@@ -1,4 +1,4 @@
-"""One process and two, on the same number of steps of the same batches."""
+"""One process and two, on the same number of steps of the same batches, one thread a process."""
 
 from __future__ import annotations
 
@@ -7,40 +7,43 @@ import sys
 from pathlib import Path
 
 from benchmarks import process
+from benchmarks.samples import unpacked
 from benchmarks.settings import Settings
 
-FOLDER = Path(__file__).parent.parent / "sample_models"
-TRAINING = ("--steps", "400", "--learning-rate", "0.01", "--threads", "1")
+FOLDER = Path("sample_models")
+RESNET20, TRAIN, TEST = "resnet20_op17_bn.onnx", "cifar10_train.tar", "cifar10_test_even.tar"
+COMMON = ("--metric", "top1", "--threads", "1", "--force", "--quiet")
 
 
 def run(settings: Settings) -> list[str]:
     student = settings.cache / "student_0.onnx"
     process.run(process.python("sample_models.student", "--seed", "0", student))
-    lines = [
-        "| distillation of the digits, 400 steps, one thread a process | top-1 | seconds of the command | CPU s |",
-        "|---|---|---|---|",
-    ]
+    digits = ("distill", FOLDER / "cnn.onnx", "--student", student, "--data", "digits", "--learning-rate", "0.01")
+    tables = [_table("distillation of the digits, 400 steps of 64", (*digits, "--steps", "400"), "digits", settings)]
+    data = settings.data
+    if settings.missing(RESNET20, TRAIN, TEST) or data is None:
+        return tables
+    train, test = (f"{unpacked(data / name, settings.cache)}[:2560],norm=imagenet" for name in (TRAIN, TEST))
+    resnet = ("finetune", data / RESNET20, "--train", train, "--data", test, "--train-batch", "128")
+    title = "fine-tuning of ResNet-20, 40 steps of 128"
+    return [*tables, _table(title, (*resnet, "--steps", "40"), "resnet20", settings)]
+
+
+def _table(title: str, arguments: tuple[str | Path, ...], name: str, settings: Settings) -> str:
+    lines = [f"| {title} | top-1 | seconds of training | seconds in all | CPU s |", "|---|---|---|---|---|"]
     commands = []
     for count in (1, 2):
-        output = settings.cache / f"student_of_{count}.onnx"
-        start = (
-            ("compressctl",)
-            if count == 1
-            else ("torch.distributed.run", "--standalone", f"--nproc_per_node={count}", "-m", "compressctl")
-        )
-        arguments = ("distill", FOLDER / "cnn.onnx", "--student", student, "-o", output, "--data", "digits")
-        command = process.python(*start, *arguments, "--metric", "top1", *TRAINING, "--force", "--quiet")
+        output = settings.cache / f"{name}_of_{count}.onnx"
+        torchrun = ("torch.distributed.run", "--standalone", f"--nproc_per_node={count}", "-m", "compressctl")
+        command = process.python(*(torchrun if count > 1 else ("compressctl",)), *arguments, "-o", output, *COMMON)
         commands.append(command)
-        print(f"  {count}", file=sys.stderr)
+        print(f"  {name}, {count}", file=sys.stderr)
         cost = process.run(command)
         if cost.failure is not None:
-            lines.append(f"| {count} | failed: {cost.failure} | | |")
+            lines.append(f"| {count} | failed: {cost.failure} | | | |")
             continue
         report = json.loads(output.with_suffix(".report.json").read_text())
-        score = report["output"]["score"]
+        score = "{value:.2%} [{low:.2%}, {high:.2%}]".format(**report["output"]["score"])
         seconds = report["passes"][0]["seconds"]
-        lines.append(
-            f"| {count} | {100 * score['value']:.2f} % [{100 * score['low']:.2f}, {100 * score['high']:.2f}]"
-            f" | {cost.wall_s:.1f}, of which training {seconds:.1f} | {cost.cpu_s:.1f} |"
-        )
-    return ["\n".join([*lines, "", *(f"    {settings.show(command)}" for command in commands), ""])]
+        lines.append(f"| {count} | {score} | {seconds:.1f} | {cost.wall_s:.1f} | {cost.cpu_s:.1f} |")
+    return "\n".join([*lines, "", *(f"    {settings.show(command)}" for command in commands), ""])
