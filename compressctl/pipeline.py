@@ -44,7 +44,7 @@ from compressctl.world import world
 _FIDELITY_SAMPLES = 16
 _MEASURED = 5  # where one source is given to train and to measure on, every fifth sample is measured
 _MATERIAL = 0.01  # smaller changes of latency or size decide nothing
-_PROVENANCE = 4096  # bytes that the recipe and its origin take in a file, at most
+_PROVENANCE, _SHAPE = 4096, 160  # bytes that the recipe and its origin take in a file, and the shape of a value
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,14 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
         kept, before, after, reasons = _measure(recipe, loaded, stages, provenance, baseline_file, workload, context)
         final = kept[-1].outcome.model if kept else loaded.model
         notes += unfused(final, after.executed_ops)
-        notes += _regressions(after)
+        regressions = _regressions(after, _PROVENANCE + _SHAPE * len(final.graph))
+        notes += regressions
         written = save_model(final, recipe.output, overwrite=True)
         if checkpoints is not None:
             checkpoints.remove()
     verdicts = _judge(recipe, after)
     report = Report(
-        verdict=_verdict(verdicts, after),
+        verdict=_verdict(verdicts, regressions),
         input=replace(before, path=str(recipe.model)),
         output=replace(after, path=str(recipe.output)),
         passes=tuple(_pass_report(stage, reasons.get(index)) for index, stage in enumerate(stages)),
@@ -245,12 +246,13 @@ def _baseline_file(loaded: Loaded, workdir: Path) -> Path:
     return path
 
 
-def _regressions(after: Measurement) -> list[Note]:
+def _regressions(after: Measurement, told: int) -> list[Note]:
+    """Return what measured worse than the input; `told` bytes say what is in the file, and do not count."""
     found = []
     if after.latency_ratio is not None and after.latency_ratio.low > 1 + _MATERIAL:
         found.append(warning(f"the result is slower than the input on this machine: x {after.latency_ratio.value:.2f}"))
     ratio = after.size_ratio
-    if ratio is not None and ratio > 1 + _MATERIAL and after.bytes * (1 - 1 / ratio) > _PROVENANCE:
+    if ratio is not None and ratio > 1 + _MATERIAL and after.bytes * (1 - 1 / ratio) > told:
         found.append(warning(f"the result is larger than the input: x {ratio:.3f}"))
     if after.drop is not None and after.drop.low > 0:
         found.append(warning(f"the metric is worse than the input's by {after.drop.drop:.4g}, beyond chance"))
@@ -271,10 +273,10 @@ def _judge(recipe: Recipe, after: Measurement) -> tuple[BudgetVerdict, ...]:
     )
 
 
-def _verdict(verdicts: tuple[BudgetVerdict, ...], after: Measurement) -> Any:
+def _verdict(verdicts: tuple[BudgetVerdict, ...], regressions: list[Note]) -> Any:
     if not all(verdict.met for verdict in verdicts):
         return "budget missed"
-    return "regression" if _regressions(after) else "ok"
+    return "regression" if regressions else "ok"
 
 
 def _pass_report(stage: Stage, taken_back: str | None) -> PassReport:
