@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressctl.errors import ModelError
+from compressctl.errors import ModelError, UsageError
 from compressctl.torchexec.interpreter import run
 from compressctl.torchexec.parameters import running_statistics, tensor_of, trainable
 from compressctl.torchexec.plan import Plan, Step, make_plan
@@ -158,7 +158,7 @@ class GraphModule(nn.Module):
                     tensor.copy_(saved[name])
             return self._interpret(live)
         if self.mode == "compile":
-            function = torch.compile(function, dynamic=False)
+            function = _compiled(function)
         if len(self._functions) >= _SIGNATURES:
             del self._functions[next(iter(self._functions))]
         self._functions[signature] = function, list(live)
@@ -178,6 +178,26 @@ def require_trainable(model: ir.Model) -> None:
         )
     if not trainable(model.graph):
         raise ModelError("the graph has no float weights to train")
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function compiled at its first call.
+
+    Raises:
+        UsageError: at a call: torch cannot compile it here.
+    """
+    from torch._dynamo.exc import TorchDynamoException
+
+    compiled = torch.compile(function, dynamic=False)
+
+    def call(*tensors: Tensor) -> Any:
+        try:
+            return compiled(*tensors)
+        except TorchDynamoException as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UsageError(f"torch.compile fails: {reason}", "leave out --compile") from error
+
+    return call
 
 
 def _replace(value: ir.Value, array: Any) -> None:
