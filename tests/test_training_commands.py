@@ -5,6 +5,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+import torch
 
 from compressctl.__main__ import run
 
@@ -92,3 +93,12 @@ def test_a_loss_that_is_not_finite_keeps_the_best_and_says_where(call):
     assert code == 0
     (stopped,) = [note["text"] for note in notes if "training stopped at step" in note["text"]]
     assert "nan" in stopped and "Gemm" in stopped
+
+
+def test_adaround_takes_a_device(call):
+    command = ("quantize", CNN, "--scheme", "w4a8", "--rounding", "adaround", "--adaround-steps", 2)
+    samples = ("--calibrate", "digits:train[:32]")
+    assert call(*command, *samples, "--device", "auto")[0] == 0
+    if not torch.cuda.is_available():
+        code, _, stderr = call(*command, *samples, "--device", "cuda", "--force")
+        assert code == 2 and "device cuda: torch sees 0 GPUs" in stderr

@@ -156,7 +156,7 @@ def _move_into_place(staging: Path, path: Path) -> list[Path]:
                 data.replace(old_data)
             staged_data.replace(data)
         staged.replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C as well: what was there is put back, whatever stopped the move, which goes on up
         if has_data and staged.exists():
             if old_data.exists():
                 old_data.replace(data)

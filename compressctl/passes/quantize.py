@@ -132,6 +132,8 @@ def _learn_rounding(
 
     require_torch("rounding adaround")
     from compressctl.training.adaround import adaround
+    from compressctl.training.distributed import torch_device
+    from compressctl.world import world
 
     assert context.calibration is not None
     rounded, notes = adaround(
@@ -143,7 +145,7 @@ def _learn_rounding(
         steps=config.adaround_steps,
         seed=context.seed,
         threads=context.threads,
-        device=context.device,
+        device=torch_device(context.device, world()),
         workdir=context.workdir,
         progress=context.progress,
     )
