@@ -132,8 +132,6 @@ def _learn_rounding(
 
     require_torch("rounding adaround")
     from compressctl.training.adaround import adaround
-    from compressctl.training.distributed import torch_device
-    from compressctl.world import world
 
     assert context.calibration is not None
     rounded, notes = adaround(
@@ -145,7 +143,7 @@ def _learn_rounding(
         steps=config.adaround_steps,
         seed=context.seed,
         threads=context.threads,
-        device=torch_device(context.device, world()),
+        device=context.device,
         workdir=context.workdir,
         progress=context.progress,
     )

@@ -13,8 +13,6 @@ from torch import Tensor
 from compressctl.errors import DataError, OutputError, UsageError
 from compressctl.training.slots import CheckpointSlot
 
-__all__ = ["CheckpointSlot", "State", "Weights", "load", "save"]
-
 _FORMAT = 1
 _DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError, ValueError, AttributeError)
 

@@ -13,9 +13,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from compressctl.errors import UsageError
-from compressctl.world import World, world
-
-__all__ = ["World", "average_", "gather", "process_group", "torch_device", "world"]
+from compressctl.world import World
 
 
 def torch_device(device: str, place: World) -> str:
