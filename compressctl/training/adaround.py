@@ -35,9 +35,9 @@ from compressctl.quantization.calibration import Observations
 from compressctl.quantization.plan import Plan, named
 from compressctl.quantization.quantizers import Quantizer, Settings, fold_weights
 from compressctl.quantization.trainable import make_trainable
+from compressctl.torchexec.determinism import deterministic
 from compressctl.torchexec.module import GraphModule
 from compressctl.training.captures import Captures, section
-from compressctl.training.determinism import deterministic
 from compressctl.training.distributed import torch_device
 from compressctl.world import world
 

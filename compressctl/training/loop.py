@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 import onnx_ir as ir
 
 from compressctl.errors import UsageError
+from compressctl.torchexec.determinism import deterministic
 from compressctl.torchexec.merged import separate_merged
 from compressctl.torchexec.module import require_trainable
 from compressctl.training.checkpoint import load
-from compressctl.training.determinism import deterministic
 from compressctl.training.distributed import gather, process_group, torch_device
 from compressctl.training.job import Job, Training
 from compressctl.training.options import LossTerm, TrainingOptions

@@ -80,7 +80,7 @@ class Objective(nn.Module):
         assert target is not None, "bound to labels"
         if kind == "cross-entropy":
             assert one.axis is not None
-            _require_classes(one.term, target, value.shape[one.axis])
+            require_classes(one.term, target, value.shape[one.axis])
             return losses.cross_entropy(value, target, one.axis)
         if kind == "kl":
             assert one.axis is not None
@@ -112,7 +112,12 @@ def _require_comparable(one: Comparison, student: Sequence[int], teacher: Sequen
         )
 
 
-def _require_classes(term: LossTerm, labels: Tensor, classes: int) -> None:
+def require_classes(term: LossTerm, labels: Tensor, classes: int) -> None:
+    """Check that labels are class indices below `classes`, or -100.
+
+    Raises:
+        DataError: one is not.
+    """
     bad = (labels != losses.IGNORED) & ((labels < 0) | (labels >= classes))
     if labels.is_floating_point():
         bad |= labels != labels.floor()

@@ -1,0 +1,37 @@
+"""The samples and the loss by which the passes that cut judge weights by their gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compressctl.errors import UsageError
+from compressctl.passes.base import Context
+from compressctl.passes.training import require_torch
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from compressctl.data.source import Source
+    from compressctl.torchexec.gradients import Loss
+
+
+def gradient_samples(model: ir.Model, context: Context, what: str) -> tuple[Source, Loss | None]:
+    """Return samples, and the loss on their labels; None where they have no label each.
+
+    Samples with labels go before samples without: those to train on, then those to calibrate on.
+
+    Raises:
+        UsageError: there are no samples.
+        MissingExtraError: torch is not installed.
+    """
+    require_torch(what)
+    from compressctl.training.label_loss import label_loss
+
+    sources = [source for source in (context.training, context.calibration) if source is not None]
+    if not sources:
+        raise UsageError(f"{what} needs samples", "add --calibrate DATA")
+    for source in sources:
+        if source.has_labels and not source.pairs:
+            loss = label_loss(model, source, context.metric, threads=context.threads, workdir=context.workdir)
+            return source, loss
+    return sources[0], None
