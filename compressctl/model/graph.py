@@ -53,6 +53,21 @@ def initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
     return value
 
 
+def set_constant(value: ir.Value, array: Array) -> None:
+    """Let an initializer, or the output of a Constant node, hold another array, which is not copied."""
+    tensor = ir.tensor(array, name=value.name)
+    if value.is_initializer():
+        value.const_value, value.shape = tensor, ir.Shape(array.shape)
+        return
+    node = value.producer()
+    if node is None or node.op_type != "Constant":
+        raise ValueError(f"{value.name!r} is no constant")
+    for name in list(node.attributes):
+        del node.attributes[name]
+    node.attributes["value"] = ir.AttrTensor("value", tensor)
+    value.const_value, value.shape = None, ir.Shape(array.shape)
+
+
 def unique_name(graph: ir.Graph, base: str) -> str:
     """Return `base`, or `base_1`, `base_2`, …: the first that no value of `graph` or of a body inside it bears."""
     taken = _value_names(graph)
@@ -133,6 +148,14 @@ def bodies(node: ir.Node) -> Iterator[ir.Graph]:
     """Yield the bodies that `node` holds as attributes (If, Loop, Scan)."""
     for _, body in _named_bodies(node):
         yield body
+
+
+def reads(node: ir.Node) -> Iterator[ir.Value]:
+    """Yield what a node reads: its inputs, and what bodies inside it capture from its graph."""
+    yield from (value for value in node.inputs if value is not None)
+    for body in bodies(node):
+        for inner in body:
+            yield from (value for value in reads(inner) if value.graph is node.graph)
 
 
 def walk_subgraphs(graph: ir.Graph) -> Iterator[tuple[ir.Node, str, ir.Graph]]:

@@ -6,12 +6,12 @@ granularity of BRECQ, Li et al. 2021 (arXiv:2102.05426), section 3.2.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from compressctl.model.graph import bodies, constant
+from compressctl.model.graph import constant, reads
 
 _MOST = 8  # layers of a block where no single value goes on
 
@@ -62,14 +62,6 @@ def cut(graph: ir.Graph, layers: Collection[ir.Node], most: int = _MOST) -> list
     if inside:
         blocks.append(_block(nodes, start, end or len(nodes), layers, changed, last_read))
     return blocks
-
-
-def reads(node: ir.Node) -> Iterator[ir.Value]:
-    """Yield what a node reads: its inputs, and what bodies inside it capture from its graph."""
-    yield from (value for value in node.inputs if value is not None)
-    for body in bodies(node):
-        for inner in body:
-            yield from (value for value in reads(inner) if value.graph is node.graph)
 
 
 def _changed(nodes: Iterable[ir.Node], layers: Collection[ir.Node]) -> set[ir.Value]:

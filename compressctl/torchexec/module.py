@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compressctl.errors import ModelError, UsageError
+from compressctl.model.graph import set_constant
 from compressctl.torchexec.interpreter import run
 from compressctl.torchexec.parameters import running_statistics, tensor_of, trainable
 from compressctl.torchexec.plan import Plan, Step, make_plan
@@ -124,7 +125,7 @@ class GraphModule(nn.Module):
         """Put weights and running statistics into the model's initializers; nothing else of it changes."""
         for name, tensor in {**self.weights, **self.statistics}.items():
             value = self._values.get(name) or self._statistics[name]
-            _replace(value, to_numpy(tensor))
+            set_constant(value, to_numpy(tensor))
 
     def first_nonfinite(self, feeds: Mapping[str, Tensor]) -> str | None:
         """Return the name of the first node that gives NaN or infinity for these inputs, or None."""
@@ -198,19 +199,6 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
             raise UsageError(f"torch.compile fails: {reason}", "leave out --compile") from error
 
     return call
-
-
-def _replace(value: ir.Value, array: Any) -> None:
-    if value.is_initializer():
-        value.const_value = ir.tensor(array, name=value.name)
-        return
-    node = value.producer()
-    assert node is not None and node.op_type == "Constant"
-    attributes = list(node.attributes)
-    for name in attributes:
-        del node.attributes[name]
-    node.attributes["value"] = ir.AttrTensor("value", ir.tensor(array, name=value.name))
-    value.const_value = None
 
 
 def _training_batch_norms(plan: Plan, statistics: Collection[str]) -> Plan:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from compressctl.data.first import First
 from compressctl.data.source import Source
+from compressctl.measure.captures import Captures, section
 from compressctl.notes import Note, done
 from compressctl.numerics.grids import neighbours, round_weights
 from compressctl.numerics.qparams import along
@@ -37,7 +38,6 @@ from compressctl.quantization.quantizers import Quantizer, Settings, fold_weight
 from compressctl.quantization.trainable import make_trainable
 from compressctl.torchexec.determinism import deterministic
 from compressctl.torchexec.module import GraphModule
-from compressctl.training.captures import Captures, section
 from compressctl.training.distributed import torch_device
 from compressctl.world import world
 

@@ -8,6 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from compressctl.errors import DataError
+from compressctl.measure.captures import Captures
 from compressctl.measure.session import Session
 from compressctl.model.verify import verify_graph
 from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, TERNARY, neighbours, weight_qparams
@@ -19,7 +20,6 @@ from compressctl.quantization.plan import Plan
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.trainable import placement_of
 from compressctl.training.adaround import adaround
-from compressctl.training.captures import Captures
 from tests.quantization import graphs
 from tests.training.tiny import Arrays
 
