@@ -1,0 +1,1 @@
+"""Layers that multiply by constant matrices, seen alike: what they are and what they read."""

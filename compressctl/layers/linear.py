@@ -1,0 +1,165 @@
+"""Linear layers: nodes that multiply what they read by a constant float matrix, whatever their operator.
+
+Each is seen as matrices [groups, outputs, inputs] that multiply rows [groups, inputs] cut from the activation:
+
+- Conv: a row is the window under the kernel (im2col: channels x kernel), a group is the operator's.
+- ConvTranspose: a row is the channels at one place, the outputs are channels x kernel, which then overlap and add up.
+- Gemm and MatMul: a row is a vector along the axis that is multiplied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.model.graph import bodies, constant
+
+Matrix = NDArray[np.float32]
+
+_OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_RECURRENT = ("LSTM", "GRU", "RNN")
+_QUANTIZED = (
+    *("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"),
+    *("QGemm", "DynamicQuantizeLSTM", "QAttention", "MatMulNBits"),
+)
+_FLOATS = ("float16", "bfloat16", "float32", "float64")  # smaller ones are storage forms
+
+
+@dataclass(frozen=True, eq=False)
+class LinearLayer:
+    """A node of the main graph that multiplies what it reads by a constant float matrix.
+
+    Attributes:
+        node: a Conv, ConvTranspose, Gemm or MatMul.
+        input: the activation that it reads.
+        weight: the constant, of any float type of at least 16 bits; other nodes may use it too.
+        weight_index: which input of `node` the weight is: 1, or 0 in a MatMul with the constant on the left.
+        groups: 1 but in grouped convolutions.
+    """
+
+    node: ir.Node
+    input: ir.Value
+    weight: ir.Value
+    weight_index: int
+    groups: int
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.node.name or ""
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """The shape of the constant as it is stored."""
+        return self._array().shape
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(groups, outputs a group, inputs a group): the shape of `matrix`."""
+        stored = self.weight_shape
+        first, others = stored[0] // self.groups, int(np.prod(stored[1:]))
+        return (self.groups, others, first) if self._inputs_first else (self.groups, first, others)
+
+    def matrix(self, array: NDArray[Any] | None = None) -> Matrix:
+        """Return the weight as float32 [groups, outputs, inputs], a new array.
+
+        Args:
+            array: another array of the weight's shape, in its place (gradients, a mask).
+        """
+        stored = self._array() if array is None else array
+        groups, outputs, inputs = self.shape
+        if self._inputs_first:
+            stored = stored.reshape(groups, inputs, outputs).swapaxes(1, 2)
+        return np.array(stored.reshape(groups, outputs, inputs), np.float32, order="C")
+
+    def restore(self, matrix: NDArray[Any]) -> NDArray[Any]:
+        """Return `matrix` [groups, outputs, inputs] in the shape and type of the weight."""
+        stored = self._array()
+        ordered = matrix.swapaxes(1, 2) if self._inputs_first else matrix
+        return np.ascontiguousarray(ordered).reshape(stored.shape).astype(stored.dtype)
+
+    @property
+    def _inputs_first(self) -> bool:
+        """Whether the constant is stored [inputs, outputs]."""
+        if self.node.op_type == "MatMul":
+            return self.weight_index == 1
+        if self.node.op_type == "Gemm":
+            return not self.node.attributes.get_int("transB", 0)
+        return self.node.op_type == "ConvTranspose"
+
+    def _array(self) -> NDArray[Any]:
+        array = constant(self.weight)
+        assert array is not None
+        return array
+
+
+def linear_layers(graph: ir.Graph) -> tuple[LinearLayer, ...]:
+    """Return the linear layers of `graph` itself, in its order; a weight that several nodes share appears once a node.
+
+    Weights that are made from constants while the model runs (transposed, cast, dequantized) are none: see
+    `other_layers`, and run `simplify` first.
+    """
+    return tuple(layer for node in graph if (layer := _linear(node)) is not None)
+
+
+def other_layers(graph: ir.Graph) -> Iterator[tuple[ir.Node, str]]:
+    """Yield (node, why it is no linear layer) for the nodes of `graph` that multiply by weights all the same."""
+    made: set[ir.Value] = set()  # what nodes make of constants alone
+    for node in graph:
+        if node.op_type in _RECURRENT and not node.domain:
+            yield node, "it is recurrent"
+        elif node.op_type in _QUANTIZED:
+            yield node, "its weight is quantized already"
+        elif any(_linear(inner) is not None for body in bodies(node) for inner in body):
+            yield node, "its layers are in the body of a control flow node"
+        elif node.op_type in _OPERATORS and not node.domain and _linear(node) is None:
+            if reason := _reason(node, made):
+                yield node, reason
+        elif node.inputs and all(value is None or value in made or _is_constant(value) for value in node.inputs):
+            made.update(node.outputs)
+
+
+def _linear(node: ir.Node) -> LinearLayer | None:
+    if node.domain or node.op_type not in _OPERATORS:
+        return None
+    for index in (1, 0) if node.op_type == "MatMul" else (1,):
+        weight, activation = node.inputs[index], node.inputs[1 - index]
+        if weight is None or activation is None or _is_constant(activation) or not _is_matrix(node, weight):
+            continue
+        groups = node.attributes.get_int("group", 1) if node.op_type in ("Conv", "ConvTranspose") else 1
+        return LinearLayer(node, activation, weight, index, groups)
+    return None
+
+
+def _is_matrix(node: ir.Node, weight: ir.Value) -> bool:
+    array = constant(weight)
+    if array is None or array.size == 0 or array.dtype.name not in _FLOATS:
+        return False
+    return array.ndim == 2 if node.op_type in ("Gemm", "MatMul") else array.ndim >= 3
+
+
+def _reason(node: ir.Node, made: set[ir.Value]) -> str | None:
+    """Return why `node`, of a linear operator, is no linear layer; None where it multiplies activations."""
+    fixed = [value for value in node.inputs[:2] if value is not None and (value in made or _is_constant(value))]
+    if len(fixed) != 1:
+        return None
+    producer = fixed[0].producer()
+    if fixed[0] in made and producer is not None:
+        if producer.op_type == "DequantizeLinear":
+            return "its weight is quantized already"
+        return f"its weight is made by {producer.op_type} as the model runs"
+    if node.op_type == "Gemm" and fixed[0] is node.inputs[0]:
+        return "its constant is the first operand"
+    shape = "x".join(map(str, fixed[0].shape or ()))
+    return f"its constant of shape {shape or 'unknown'} is no matrix of floats"
+
+
+def _is_constant(value: ir.Value) -> bool:
+    if value.is_initializer():
+        return not value.is_graph_input() and value.const_value is not None
+    return constant(value) is not None

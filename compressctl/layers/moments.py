@@ -1,0 +1,175 @@
+"""Second moments of what linear layers read: X^T X / rows, over calibration samples.
+
+With them the error of another weight W' on the samples is known without running them again:
+||X W^T - X W'^T||^2 / rows = trace((W - W') M (W - W')^T).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.data.source import Batch, Source
+from compressctl.errors import DataError
+from compressctl.layers.linear import LinearLayer, linear_layers
+from compressctl.layers.rows import Rows, input_rows, rows_key
+from compressctl.measure.session import Session
+from compressctl.model.graph import remove_dead, unique_name
+from compressctl.progress import Progress, Silent
+
+Moments = NDArray[np.float64]
+
+_ROWS = 2**16  # of a layer, over all samples
+_IRRATIONAL = 1.0 + math.sqrt(5) / 200  # row distances that share no factor with the rows of an image
+_GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples spread evenly over the fractions
+_CHUNK = 2**24  # elements copied out of an input at once
+_BATCH_ELEMENTS, _LARGEST_BATCH = 2**16, 8
+
+
+def input_moments(
+    model: ir.Model,
+    layers: Sequence[LinearLayer],
+    source: Source,
+    *,
+    samples: int,
+    threads: int,
+    workdir: Path,
+    progress: Progress | None = None,
+    memory: int = 2**30,
+) -> Iterator[tuple[LinearLayer, Moments]]:
+    """Yield each layer with the second moments of its input, float64 [groups, inputs, inputs], as in `matrix`.
+
+    Layers that read the same rows share one array and follow each other; otherwise the order is that of `layers`. All
+    rows count, or 65,536 spread evenly over the samples where there are more. The samples are run as often as it takes
+    for the moments to fit `memory`. The batch that pads a fixed-batch model counts like samples.
+
+    Args:
+        model: left as it is.
+        layers: of the main graph of `model`.
+        source: the samples.
+        samples: use at most this many, the first, rounded up to whole batches.
+        threads: of onnxruntime.
+        workdir: an existing folder for temporary files.
+        progress: where to show progress.
+        memory: bytes of moments held at once; one layer's are held in any case.
+
+    Raises:
+        ModelError: onnxruntime cannot run the model.
+        DataError: a layer reads NaN or infinity; data that do not fit; no samples, or none that reach a layer.
+    """
+    readers: dict[tuple[Any, ...], list[LinearLayer]] = {}
+    for layer in layers:
+        readers.setdefault(rows_key(layer), []).append(layer)
+    for run in _runs(list(readers.values()), memory):
+        collected = _collect(model, [group[0] for group in run], source, samples, threads, workdir, progress)
+        for group in run:
+            moments = collected.pop(group[0])
+            yield from ((layer, moments) for layer in group)
+
+
+def _runs(groups: list[list[LinearLayer]], memory: int) -> Iterator[list[list[LinearLayer]]]:
+    """Cut the groups into consecutive runs whose moments fit the memory."""
+    run: list[list[LinearLayer]] = []
+    used = 0
+    for group in groups:
+        count, _, inputs = group[0].shape
+        size = 8 * count * inputs**2
+        if run and used + size > memory:
+            yield run
+            run, used = [], 0
+        run.append(group)
+        used += size
+    if run:
+        yield run
+
+
+def _collect(
+    model: ir.Model,
+    layers: Sequence[LinearLayer],
+    source: Source,
+    samples: int,
+    threads: int,
+    workdir: Path,
+    progress: Progress | None,
+) -> dict[LinearLayer, Moments]:
+    session, outputs = _session(model, layers, threads, workdir)
+    total = min(samples, len(source))
+    size = source.fixed_batch or min(_fitting_batch(source), total)
+    moments = {layer: np.zeros((layer.groups, layer.shape[2], layer.shape[2])) for layer in layers}
+    counts = dict.fromkeys(layers, 0)
+    steps = math.ceil(total / size)
+    batches = islice(source.batches(size), steps)
+    for number, batch in enumerate((progress or Silent()).track(batches, "observing layer inputs", steps)):
+        values = session.run(batch.feeds)
+        for layer in layers:
+            rows = input_rows(layer, values[outputs[layer]])
+            numbers = _spread(len(rows), _ROWS * batch.count / total, number)
+            counts[layer] += len(numbers)
+            _add(moments[layer], rows, numbers)
+    for layer, matrix in moments.items():
+        if not counts[layer]:
+            raise DataError(f"{source.notation}: no sample reaches the layer {layer.name!r}")
+        if not np.isfinite(matrix).all():
+            raise DataError(f"{source.notation}: the layer {layer.name!r} reads NaN, infinity or values near it")
+        matrix /= counts[layer]
+    return moments
+
+
+def _session(
+    model: ir.Model, layers: Sequence[LinearLayer], threads: int, workdir: Path
+) -> tuple[Session, dict[LinearLayer, str]]:
+    """Return a session whose outputs are what the layers read, and the name of the one that each layer reads."""
+    clone = model.clone()
+    by_name = {layer.name: layer for layer in linear_layers(clone.graph)}
+    clone.graph.outputs.clear()
+    outputs: dict[ir.Value, ir.Value] = {}
+    for layer in (by_name[layer.name] for layer in layers):
+        if layer.input not in outputs:
+            outputs[layer.input] = _output(clone.graph, layer)
+    remove_dead(clone)
+    names = {layer: outputs[by_name[layer.name].input].name or "" for layer in layers}
+    return Session(clone, threads=threads, workdir=workdir, spinning="never"), names
+
+
+def _output(graph: ir.Graph, layer: LinearLayer) -> ir.Value:
+    """Make an output of what `layer` reads."""
+    value = layer.input
+    if value.is_graph_input():  # onnxruntime wants a node, and a name of its own
+        graph.append(ir.node("Identity", [value]))
+        value = graph[-1].outputs[0]
+        value.name = unique_name(graph, f"{layer.name}_input")
+    value.type = value.type or layer.weight.type
+    graph.outputs.append(value)
+    return value
+
+
+def _fitting_batch(source: Source) -> int:
+    """Return a batch size at which overhead is small and so is memory, judged by the first sample."""
+    first: Batch | None = next(source.batches(1), None)
+    if first is None:
+        raise DataError(f"{source.notation}: no samples to observe layers on")
+    elements = sum(feed.size for feed in first.feeds.values())
+    return max(1, min(_LARGEST_BATCH, _BATCH_ELEMENTS // max(elements, 1)))
+
+
+def _spread(rows: int, wanted: float, batch: int) -> NDArray[np.int64]:
+    """Return the numbers of about `wanted` rows, spread evenly, with another phase in each batch; all if few."""
+    if rows <= wanted:
+        return np.arange(rows)
+    step = rows / wanted * _IRRATIONAL
+    return np.arange(step * (batch * _GOLDEN % 1.0), rows, step).astype(np.int64)
+
+
+def _add(moments: Moments, rows: Rows, numbers: NDArray[np.int64]) -> None:
+    chunk = max(1, _CHUNK // (moments.shape[0] * moments.shape[1]))
+    for start in range(0, len(numbers), chunk):
+        taken = rows.take(numbers[start : start + chunk])
+        with np.errstate(over="ignore", invalid="ignore"):  # said in one line at the end
+            moments += taken.swapaxes(1, 2) @ taken
