@@ -1,0 +1,104 @@
+"""Matrices as products of thin ones, of least error on the inputs that they are multiplied with.
+
+The error of W' in the place of W [outputs, inputs] on rows x with second moments M = E[x x^T] is
+E|W x - W' x|^2 = trace((W - W') M (W - W')^T). Among the matrices of rank r, U U^T W has the least, where the columns
+of U are the r leading eigenvectors of W M W^T: the principal components of the outputs. This is the singular value
+decomposition of the whitened W M^(1/2), without a root or an inverse, so that M may be singular; where M is not given
+it is the identity, and this is the plain singular value decomposition.
+
+Sources: Eckart and Young 1936; DRONE, Chen et al. 2021 (NeurIPS), section 3; SVD-LLM, Wang et al. 2024
+(arXiv:2403.07378), section 3.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_RIDGE = 1e-7  # of the mean of a diagonal: float32 holds no more
+
+
+@dataclass(frozen=True)
+class Components:
+    """The principal components of a layer's outputs.
+
+    Attributes:
+        energies: [components] mean squared output along each, descending: squared singular values where there are no
+            moments.
+        directions: [outputs, components] of length 1 and orthogonal.
+    """
+
+    energies: Floats
+    directions: Floats
+
+    def tail(self) -> Floats:
+        """Return [components + 1]: the share of the energy that is lost when the first 0, 1, 2, … are kept."""
+        lost = np.append(np.cumsum(self.energies[::-1])[::-1], 0.0)
+        return lost / lost[0] if lost[0] > 0 else np.zeros_like(lost)
+
+    def rank_for(self, energy: float) -> int:
+        """Return the fewest components, at least one, that hold this share of the energy."""
+        enough = self.tail() <= 1 - energy + 1e-12  # the sums are exact to float64 only
+        return max(1, int(np.argmax(enough)))
+
+
+def components(weight: NDArray[Any], moments: Floats | None = None) -> Components:
+    """Return the principal components of the outputs of `weight`.
+
+    Args:
+        weight: [outputs, inputs], finite.
+        moments: [inputs, inputs], symmetric and positive semidefinite; None for the identity.
+    """
+    core = weight.astype(np.float64)
+    basis = None
+    if core.shape[0] > core.shape[1]:  # the eigenvectors lie in the space of its columns
+        basis, core = np.linalg.qr(core)
+    gram = core @ core.T if moments is None else core @ moments @ core.T
+    energies, directions = np.linalg.eigh((gram + gram.T) / 2)
+    energies, directions = np.maximum(energies[::-1], 0), directions[:, ::-1]
+    return Components(energies, directions if basis is None else basis @ directions)
+
+
+def factors(weight: NDArray[Any], found: Components, rank: int) -> tuple[Floats, Floats]:
+    """Return (up, down), [outputs, rank] and [rank, inputs], of least error: up @ down is the best of this rank.
+
+    The square root of each component's size goes into either factor, so that what lies between has even ranges.
+    """
+    directions = found.directions[:, :rank]
+    sizes = np.sqrt(np.sqrt(np.maximum(found.energies[:rank], found.energies[0] * 1e-12)))
+    sizes = np.where(sizes > 0, sizes, 1.0)
+    return directions * sizes, (directions.T @ weight.astype(np.float64)) / sizes[:, None]
+
+
+def refit(target: NDArray[Any], features: NDArray[Any], moments: Floats | None = None) -> Floats:
+    """Return G [outputs, features] such that G @ features comes closest to `target` on the inputs.
+
+    Args:
+        target: [outputs, inputs].
+        features: [features, inputs]: what is computed of the inputs, linearly.
+        moments: [inputs, inputs] or None, as above.
+    """
+    weighted = features.astype(np.float64) if moments is None else features @ moments
+    gram = weighted @ features.T
+    gram[np.diag_indices_from(gram)] += _RIDGE * np.mean(np.diag(gram)) or 1.0
+    return np.asarray(np.linalg.solve(gram, weighted @ target.T.astype(np.float64)).T)
+
+
+def relative_error(weight: NDArray[Any], other: NDArray[Any], moments: Floats | None = None) -> float:
+    """Return E|W x - W' x|^2 / E|W x|^2; 0 where the outputs are all zero.
+
+    Args:
+        weight, other: [outputs, inputs].
+        moments: [inputs, inputs] or None, as above.
+    """
+    signal, noise = (_energy(matrix.astype(np.float64), moments) for matrix in (weight, weight - other))
+    return noise / signal if signal > 0 else 0.0
+
+
+def _energy(matrix: Floats, moments: Floats | None) -> float:
+    return float(np.sum(matrix * (matrix if moments is None else matrix @ moments)))
