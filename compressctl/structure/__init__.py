@@ -1,0 +1,1 @@
+"""Which axes of which tensors must be cut together, and cutting them."""

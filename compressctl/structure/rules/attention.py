@@ -1,0 +1,95 @@
+"""Fused attention: the standard operator (opset 23) and onnxruntime's MultiHeadAttention."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from compressctl.structure.axes import Axes, UnknownShapeError
+from compressctl.structure.rules.common import follow, operand, result
+
+
+def attention(node: ir.Node, axes: Axes) -> None:
+    """Attention: Q, K, V and Y are [B, S, heads * size] or [B, heads, S, size]; a K/V head serves several Q heads."""
+    query, key, value = (axes.of(node.inputs[index]) for index in range(3))
+    output = axes.of(node.outputs[0])
+    if len(query) == 4:
+        heads, shared = query[1], key[1]
+        for one, other in ((query[3], key[3]), (value[3], output[3]), (value[1], shared), (output[1], heads)):
+            axes.tie(one, other)
+        rows = [(query[0], query[2]), (key[0], key[2]), (value[0], value[2]), (output[0], output[2])]
+    else:
+        count = node.attributes["q_num_heads"].as_int()
+        fewer = node.attributes["kv_num_heads"].as_int()
+        heads = axes.virtual(node, "heads", (count, count))
+        shared = axes.virtual(node, "kv heads", (fewer, fewer))
+        depth = _size(node, axes, query[2], heads, "size")
+        wide = _size(node, axes, value[2], shared, "value size")
+        axes.factor(key[2], (shared, depth))
+        axes.factor(output[2], (heads, wide))
+        rows = [(each[0], each[1]) for each in (query, key, value, output)]
+    axes.heads.add(heads)
+    if axes.sizes[heads] == axes.sizes[shared]:
+        axes.tie(heads, shared)
+    else:
+        repeats = axes.sizes[heads][0] // axes.sizes[shared][0]
+        repeat = axes.virtual(node, "queries a kv head", (repeats, repeats))
+        axes.freeze([repeat], f"Attention '{node.name}' shares a key between them")
+        axes.factor(heads, (shared, repeat))
+        axes.heads.add(shared)
+    for batch, _ in rows[1:]:
+        axes.tie(batch, rows[0][0])
+    axes.tie(rows[0][1], rows[3][1])
+    axes.tie(rows[1][1], rows[2][1])
+    mask = operand(node, 3)
+    if mask is not None:
+        places = axes.of(mask)
+        if len(places) == 4 and axes.sizes[places[1]] != (1, 1):
+            axes.tie(places[1], heads)
+        follow(axes, node, mask)
+    if any(operand(node, index) is not None for index in (4, 5, 6)) or any(
+        result(node, index) is not None for index in (1, 2, 3)
+    ):
+        axes.freeze([heads, shared], f"Attention '{node.name}' keeps keys and values of past steps")
+
+
+def multi_head_attention(node: ir.Node, axes: Axes) -> None:
+    """com.microsoft MultiHeadAttention on query, key and value [B, S, heads * size]; one vector holds their biases."""
+    inputs = [operand(node, index) for index in range(4)]
+    if (
+        any(value is None for value in inputs[:3])
+        or any(value is not None for value in node.inputs[4:])
+        or any(result(node, index) is not None for index in (1, 2))
+    ):
+        raise UnknownShapeError("a form of MultiHeadAttention")
+    query, key, value = (axes.of(each) for each in inputs[:3])
+    output = axes.of(node.outputs[0])
+    if not len(query) == len(key) == len(value) == 3:
+        raise UnknownShapeError("packed keys and values")
+    count = node.attributes["num_heads"].as_int()
+    heads = axes.virtual(node, "heads", (count, count))
+    depth = _size(node, axes, query[2], heads, "size")
+    wide = _size(node, axes, value[2], heads, "value size")
+    axes.factor(key[2], (heads, depth))
+    axes.factor(output[2], (heads, wide))
+    axes.heads.add(heads)
+    for each in (key, value, output):
+        axes.tie(query[0], each[0])
+    axes.tie(query[1], output[1])
+    axes.tie(key[1], value[1])
+    if inputs[3] is not None:  # query, key and value biases, one after another
+        bias = axes.of(inputs[3])[0]
+        start = 0
+        for each in (query, key, value):
+            size = axes.sizes[each[2]][0]
+            axes.tie(each[2], bias, range(size), range(start, start + size))
+            start += size
+        follow(axes, node, inputs[3])
+
+
+def _size(node: ir.Node, axes: Axes, whole: int, heads: int, label: str) -> int:
+    """Return a new axis for the channels of a head; they stay whole, as the scale depends on their number."""
+    each = axes.sizes[whole][0] // axes.sizes[heads][0]
+    size = axes.virtual(node, label, (each, each))
+    axes.freeze([size], f"{node.op_type} '{node.name}' scales by the size of its heads")
+    axes.factor(whole, (heads, size))
+    return size

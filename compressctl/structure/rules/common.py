@@ -1,0 +1,58 @@
+"""What the rules of several operators share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+
+from compressctl.structure.axes import Axes
+
+Rule = Callable[[ir.Node, Axes], None]
+"""Relates the axes of a node's inputs and outputs. Raises UnknownShapeError where a shape it needs is not known."""
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether the value is an initializer that cannot be fed, or a Constant's output."""
+    return value is not None and not value.is_graph_input() and ir.convenience.get_const_tensor(value) is not None
+
+
+def operand(node: ir.Node, index: int) -> ir.Value | None:
+    """Return an input of a node, None where it is omitted or absent."""
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
+def result(node: ir.Node, index: int) -> ir.Value | None:
+    """Return an output of a node, None where it is omitted or absent."""
+    value = node.outputs[index] if index < len(node.outputs) else None
+    return None if value is None or value.name == "" else value
+
+
+def tie_all(axes: Axes, one: Sequence[int], other: Sequence[int]) -> None:
+    """Tie the axes of two values pairwise."""
+    if len(one) != len(other):
+        raise ValueError(f"ranks {len(one)} and {len(other)} cannot be tied")
+    for a, b in zip(one, other, strict=True):
+        axes.tie(a, b)
+
+
+def tie_broadcast(axes: Axes, small: Sequence[int], large: Sequence[int]) -> None:
+    """Tie the axes of a value to those it is broadcast to, from the last backwards; those of size 1 are repeated."""
+    for a, b in zip(reversed(small), reversed(large), strict=False):
+        if axes.sizes[a] == axes.sizes[b]:
+            axes.tie(a, b)
+        elif axes.sizes[a] != (1, 1):
+            axes.freeze([a, b], "sizes that do not broadcast")
+
+
+def weigh(axes: Axes, node: ir.Node, value: ir.Value | None, axis: int, role: str) -> None:
+    """Note a constant operand's role along one of its axes; nothing where it is no constant."""
+    if value is not None and is_constant(value):
+        axes.use(node, axes.of(value)[axis], role)  # type: ignore[arg-type]
+
+
+def follow(axes: Axes, node: ir.Node, value: ir.Value | None) -> None:
+    """Note that all axes of a constant operand, such as a bias, follow what it is added to or scales."""
+    if value is not None and is_constant(value):
+        for axis in axes.of(value):
+            axes.use(node, axis, "follows")
