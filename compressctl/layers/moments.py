@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from compressctl.data.source import Batch, Source
 from compressctl.errors import DataError
-from compressctl.layers.linear import LinearLayer, linear_layers
+from compressctl.layers.inputs import LayerInputs
+from compressctl.layers.linear import LinearLayer
 from compressctl.layers.rows import Rows, input_rows, rows_key
-from compressctl.measure.session import Session
-from compressctl.model.graph import remove_dead, unique_name
 from compressctl.progress import Progress, Silent
 
 Moments = NDArray[np.float64]
@@ -99,18 +98,17 @@ def _collect(
     workdir: Path,
     progress: Progress | None,
 ) -> dict[LinearLayer, Moments]:
-    session, outputs = _session(model, layers, threads, workdir)
+    inputs = LayerInputs(model, layers, threads=threads, workdir=workdir)
     total = min(samples, len(source))
-    size = source.fixed_batch or min(_fitting_batch(source), total)
+    size = source.fixed_batch or min(fitting_batch(source), total)
     moments = {layer: np.zeros((layer.groups, layer.shape[2], layer.shape[2])) for layer in layers}
     counts = dict.fromkeys(layers, 0)
     steps = math.ceil(total / size)
     batches = islice(source.batches(size), steps)
     for number, batch in enumerate((progress or Silent()).track(batches, "observing layer inputs", steps)):
-        values = session.run(batch.feeds)
-        for layer in layers:
-            rows = input_rows(layer, values[outputs[layer]])
-            numbers = _spread(len(rows), _ROWS * batch.count / total, number)
+        for layer, value in inputs.read(batch.feeds).items():
+            rows = input_rows(layer, value)
+            numbers = spread(len(rows), _ROWS * batch.count / total, number)
             counts[layer] += len(numbers)
             _add(moments[layer], rows, numbers)
     for layer, matrix in moments.items():
@@ -122,35 +120,7 @@ def _collect(
     return moments
 
 
-def _session(
-    model: ir.Model, layers: Sequence[LinearLayer], threads: int, workdir: Path
-) -> tuple[Session, dict[LinearLayer, str]]:
-    """Return a session whose outputs are what the layers read, and the name of the one that each layer reads."""
-    clone = model.clone()
-    by_name = {layer.name: layer for layer in linear_layers(clone.graph)}
-    clone.graph.outputs.clear()
-    outputs: dict[ir.Value, ir.Value] = {}
-    for layer in (by_name[layer.name] for layer in layers):
-        if layer.input not in outputs:
-            outputs[layer.input] = _output(clone.graph, layer)
-    remove_dead(clone)
-    names = {layer: outputs[by_name[layer.name].input].name or "" for layer in layers}
-    return Session(clone, threads=threads, workdir=workdir, spinning="never"), names
-
-
-def _output(graph: ir.Graph, layer: LinearLayer) -> ir.Value:
-    """Make an output of what `layer` reads."""
-    value = layer.input
-    if value.is_graph_input():  # onnxruntime wants a node, and a name of its own
-        graph.append(ir.node("Identity", [value]))
-        value = graph[-1].outputs[0]
-        value.name = unique_name(graph, f"{layer.name}_input")
-    value.type = value.type or layer.weight.type
-    graph.outputs.append(value)
-    return value
-
-
-def _fitting_batch(source: Source) -> int:
+def fitting_batch(source: Source) -> int:
     """Return a batch size at which overhead is small and so is memory, judged by the first sample."""
     first: Batch | None = next(source.batches(1), None)
     if first is None:
@@ -159,7 +129,7 @@ def _fitting_batch(source: Source) -> int:
     return max(1, min(_LARGEST_BATCH, _BATCH_ELEMENTS // max(elements, 1)))
 
 
-def _spread(rows: int, wanted: float, batch: int) -> NDArray[np.int64]:
+def spread(rows: int, wanted: float, batch: int) -> NDArray[np.int64]:
     """Return the numbers of about `wanted` rows, spread evenly, with another phase in each batch; all if few."""
     if rows <= wanted:
         return np.arange(rows)

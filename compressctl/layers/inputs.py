@@ -1,0 +1,58 @@
+"""Running a model as far as its linear layers, to see what they read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.data.source import Feeds
+from compressctl.layers.linear import LinearLayer, linear_layers
+from compressctl.measure.session import Session
+from compressctl.model.graph import remove_dead, unique_name
+
+
+class LayerInputs:
+    """A session that returns what layers read.
+
+    Args:
+        model: left as it is; what the layers do not depend on is not run.
+        layers: of its main graph.
+        threads: of onnxruntime.
+        workdir: an existing folder for temporary files.
+
+    Raises:
+        ModelError: onnxruntime cannot run the model.
+    """
+
+    def __init__(self, model: ir.Model, layers: Sequence[LinearLayer], *, threads: int, workdir: Path) -> None:
+        clone = model.clone()
+        copies = {layer.name: layer for layer in linear_layers(clone.graph)}
+        clone.graph.outputs.clear()
+        outputs: dict[ir.Value, ir.Value] = {}
+        for copy in (copies[layer.name] for layer in layers):
+            if copy.input not in outputs:
+                outputs[copy.input] = _output(clone.graph, copy)
+        remove_dead(clone)
+        self._names = {layer: outputs[copies[layer.name].input].name or "" for layer in layers}
+        self._session = Session(clone, threads=threads, workdir=workdir, spinning="never")
+
+    def read(self, feeds: Feeds) -> dict[LinearLayer, NDArray[Any]]:
+        """Return what each layer reads; layers that read the same get the same array."""
+        values = self._session.run(feeds)
+        return {layer: values[name] for layer, name in self._names.items()}
+
+
+def _output(graph: ir.Graph, layer: LinearLayer) -> ir.Value:
+    """Make an output of what `layer` reads."""
+    value = layer.input
+    if value.is_graph_input():  # onnxruntime wants a node, and a name of its own
+        graph.append(ir.node("Identity", [value]))
+        value = graph[-1].outputs[0]
+        value.name = unique_name(graph, f"{layer.name}_input")
+    value.type = value.type or layer.weight.type
+    graph.outputs.append(value)
+    return value
