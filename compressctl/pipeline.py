@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
         written = save_model(final, recipe.output, overwrite=True)
         if checkpoints is not None:
             checkpoints.remove()
-    verdicts = _judge(recipe, after)
+    verdicts = (*_judge(recipe, after), *_judge_targets(stages, reasons))
     report = Report(
         verdict=_verdict(verdicts, regressions),
         input=replace(before, path=str(recipe.model)),
@@ -270,6 +271,15 @@ def _judge(recipe: Recipe, after: Measurement) -> tuple[BudgetVerdict, ...]:
         BudgetVerdict(key, limit, value, value <= limit)
         for key, limit in limits.items()
         if limit is not None and (value := measured[key]) is not None
+    )
+
+
+def _judge_targets(stages: list[Stage], taken_back: Mapping[int, str]) -> tuple[BudgetVerdict, ...]:
+    """Judge what passes were asked to reach; the result of one that was taken back has not reached it."""
+    return tuple(
+        BudgetVerdict(target.key, target.limit, target.value, target.value <= target.limit and index not in taken_back)
+        for index, stage in enumerate(stages)
+        for target in stage.outcome.targets
     )
 
 

@@ -19,6 +19,7 @@ from compressctl.measure.session import Session
 from compressctl.model.load import load_model
 from compressctl.model.size import count, file_bytes
 from compressctl.progress import Progress, Silent
+from compressctl.tensorspec import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -159,18 +160,22 @@ def _latencies(
 
 def _content(path: Path, session: Session, feeds: Feeds) -> dict[str, Any]:
     """Sizes, with MACs at the measured input's dimensions."""
-    dims = {
-        dim: size
-        for spec in session.inputs
-        for dim, size in zip(spec.shape, feeds[spec.name].shape, strict=True)
-        if isinstance(dim, str)
-    }
-    size = count(load_model(path).model, dims)
+    size = count(load_model(path).model, sizes_of(session.inputs, feeds))
     return {
         "bytes": file_bytes(path),
         "parameters": size.parameters,
         "nonzeros": size.nonzeros,
         "macs": size.macs,
+    }
+
+
+def sizes_of(inputs: Sequence[TensorSpec], feeds: Feeds) -> dict[str, int]:
+    """Return the sizes that feeds give to the inputs' named dimensions."""
+    return {
+        dim: size
+        for spec in inputs
+        for dim, size in zip(spec.shape, feeds[spec.name].shape, strict=True)
+        if isinstance(dim, str)
     }
 
 

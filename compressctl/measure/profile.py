@@ -68,6 +68,13 @@ def profile(path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0, 
     Raises:
         ModelError, DataError: the model cannot be opened, or cannot run on the feeds.
     """
+    return _summary(node_times(path, feeds, threads=threads, runs=runs))
+
+
+def node_times(
+    path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0, runs: int = 20
+) -> dict[tuple[str, str], float]:
+    """Return the milliseconds that each node takes in one inference, by name and operator; see `profile`."""
     with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
         session = Session(path, threads=threads, profile=Path(folder, "profile"))
         session.time(feeds, WARM_UP + runs)
@@ -77,7 +84,7 @@ def profile(path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0, 
     for event, microseconds in _own_times(events):
         run = int(np.searchsorted(starts, event["ts"], side="right")) - 1
         nodes[event["name"].removesuffix(_SUFFIX), event["args"]["op_name"]][run] += microseconds / 1e3
-    return _summary({key: float(np.median(times[WARM_UP:])) for key, times in nodes.items()})
+    return {key: float(np.median(times[WARM_UP:])) for key, times in nodes.items()}
 
 
 def _own_times(events: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], float]]:

@@ -5,9 +5,31 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from compressctl.passes import distill, equalize, finetune, qat, quantize, simplify, smooth_quant
+from compressctl.passes import (
+    distill,
+    equalize,
+    finetune,
+    low_rank,
+    prune,
+    qat,
+    quantize,
+    simplify,
+    smooth_quant,
+    sparsify,
+)
 
-PASSES: tuple[ModuleType, ...] = (simplify, equalize, smooth_quant, quantize, qat, distill, finetune)
+PASSES: tuple[ModuleType, ...] = (
+    simplify,
+    equalize,
+    smooth_quant,
+    prune,
+    sparsify,
+    low_rank,
+    quantize,
+    qat,
+    distill,
+    finetune,
+)
 
 
 def name_of(module: ModuleType) -> str:

@@ -65,6 +65,21 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Target:
+    """What a pass was asked to reach.
+
+    Attributes:
+        key: the option that asks for it.
+        limit: what `value` may be at most.
+        value: what was reached.
+    """
+
+    key: str
+    limit: float
+    value: float
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a pass returns.
 
@@ -72,11 +87,13 @@ class Outcome:
         model: the rewritten model (the same object that was passed in, or a new one).
         notes: what was done, skipped or needs attention, each with node and reason.
         facts: JSON-able details for the report (tables by layer, chosen numbers).
+        targets: what it was asked to reach; one that is missed counts as a missed budget.
     """
 
     model: ir.Model
     notes: tuple[Note, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    targets: tuple[Target, ...] = ()
 
 
 class Pass(Protocol):

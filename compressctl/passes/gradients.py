@@ -1,4 +1,4 @@
-"""The samples and the loss by which the passes that cut judge weights by their gradients."""
+"""What the passes that cut judge weights on: samples, and a loss on their labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,33 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from compressctl.data.source import Source
+    from compressctl.pruning.scores import Evidence
     from compressctl.torchexec.gradients import Loss
+
+
+def evidence(model: ir.Model, context: Context, importance: str) -> Evidence:
+    """Return what an importance is measured on: activation by running samples, taylor and hessian by gradients.
+
+    Raises:
+        UsageError: there are no samples.
+        MissingExtraError: gradients without torch.
+    """
+    from compressctl.pruning.scores import Evidence
+
+    what = f"importance {importance}"
+    loss, source = None, context.calibration or context.training
+    if importance != "activation":
+        source, loss = gradient_samples(model, context, what)
+    if source is None:
+        raise _no_samples(what)
+    return Evidence(
+        source=source,
+        workdir=context.workdir,
+        progress=context.progress,
+        loss=loss,
+        threads=context.threads,
+        device=context.device,
+    )
 
 
 def gradient_samples(model: ir.Model, context: Context, what: str) -> tuple[Source, Loss | None]:
@@ -29,9 +55,13 @@ def gradient_samples(model: ir.Model, context: Context, what: str) -> tuple[Sour
 
     sources = [source for source in (context.training, context.calibration) if source is not None]
     if not sources:
-        raise UsageError(f"{what} needs samples", "add --calibrate DATA")
+        raise _no_samples(what)
     for source in sources:
         if source.has_labels and not source.pairs:
             loss = label_loss(model, source, context.metric, threads=context.threads, workdir=context.workdir)
             return source, loss
     return sources[0], None
+
+
+def _no_samples(what: str) -> UsageError:
+    return UsageError(f"{what} needs samples", "add --calibrate DATA")

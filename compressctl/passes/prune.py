@@ -1,0 +1,267 @@
+"""Cut channels, neurons and attention heads out of the graph, so that it gets smaller and faster on any hardware.
+
+What computes a unit (a channel of a convolution, a neuron of Gemm, MatMul or a recurrent layer, a head of attention)
+goes together with everything that reads it: units that a residual connection ties are one. `width` also cuts the
+stream that a normalisation takes statistics across, such as a transformer's hidden size: that changes the others a
+little. `block` takes out whole residual blocks. Shares are those of the model before the first prune pass (ratio) or of
+the model as it was loaded (targets), so rounds of prune and finetune say how far they have come.
+
+A target is met by the smallest cut that does: multiply-accumulates and size are counted on the cut model, latency is
+measured beside the model as it was loaded, so that the result of target_latency depends on the machine.
+
+Sources: structural dependencies, Fang et al. 2023 (arXiv:2301.12900); importances, see `importance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from compressctl.passes.base import Context, Outcome, PassConfig, Target
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from compressctl.notes import Note
+    from compressctl.numerics.importance import Floats
+    from compressctl.pruning.selection import Removed
+    from compressctl.structure.groups import Group
+
+Structure = Literal["channel", "neuron", "head", "width", "block"]
+Importance = Literal["l1", "l2", "geometric-median", "activation", "taylor", "hessian", "random"]
+_AMOUNTS = ("ratio", "target_macs", "target_size", "target_latency")
+_MEASURED = ("activation", "taylor", "hessian")
+_LATENCY_LEVELS = 20  # cuts to choose from: few, so that noise seldom decides
+_CHECKED_ROWS = 2
+_PLURAL = {"channel": "channels", "neuron": "neurons", "head": "heads", "width": "channels"}
+
+
+class Config(PassConfig):
+    """Options of `prune`."""
+
+    type: Literal["prune"] = "prune"
+    structure: tuple[Structure, ...] = Field(default=("channel", "neuron", "head"), min_length=1)
+    """What to cut: channel, neuron, head, width (across normalisations); or block alone: whole residual blocks."""
+    ratio: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the units to remove, of what the model had before the first prune pass."""
+    target_macs: float | None = Field(default=None, gt=0, lt=1)
+    """Cut until this share of the input's multiply-accumulates is left."""
+    target_size: float | None = Field(default=None, gt=0, lt=1)
+    """Cut until this share of the input's bytes is left."""
+    target_latency: float | None = Field(default=None, gt=0, lt=1)
+    """Cut until this share of the input's latency is left, measured on this machine."""
+    scope: Literal["layer", "global"] | None = None
+    """layer: the same share of every layer; global: the units of all layers that matter least, for what they cost
+    where there is a target. Default: layer for a ratio, global for a target."""
+    importance: Importance | None = None
+    """By what units are ranked: l1, l2 or geometric-median of their weights, activation on samples, taylor or hessian
+    of the loss by gradients (with torch), or random. Default: activation with samples to calibrate on, else l2."""
+    round_to: int = Field(default=16, ge=1)
+    """Leave multiples of this many units, of 4 in small layers: kernels are slow at odd numbers. Heads are not
+    rounded."""
+    include: tuple[str, ...] = ()
+    """Cut only units that nodes with these names make or read (globs)."""
+    exclude: tuple[str, ...] = ()
+    """Leave units whole that nodes with these names make or read (globs)."""
+
+    @model_validator(mode="after")
+    def _says_how_much(self) -> Self:
+        given = [name for name in _AMOUNTS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of {', '.join(_AMOUNTS)}" + (f", not {' and '.join(given)}" if given else ""))
+        if "block" in self.structure:
+            if self.structure != ("block",):
+                raise ValueError("block goes alone: cut blocks and other structures in two passes")
+            fields = type(self).model_fields
+            others = [name for name in fields if name not in ("type", "structure", "ratio")]
+            changed = [name for name in others if getattr(self, name) != fields[name].default]
+            if changed:
+                raise ValueError(f"block takes a ratio alone, not {changed[0]}")
+        return self
+
+
+def run(model: ir.Model, config: Config, context: Context) -> Outcome:
+    """Cut units out of a copy of `model`.
+
+    Raises:
+        UsageError: a glob matches nothing, or the importance needs samples and there are none.
+        ModelError: the model is quantized, or nothing can be cut; says why.
+        PassError: the cut model does not compute what the model with the same units switched off does.
+    """
+    from compressctl.errors import ModelError, PassError
+    from compressctl.model.depth import cut_depth
+    from compressctl.model.qops import is_quantized
+    from compressctl.notes import warning
+    from compressctl.passes.feeds import usual_feeds
+    from compressctl.pruning.cutting import deviation, original_sizes, without
+    from compressctl.structure.groups import find_groups
+
+    if any(is_quantized(node) for node in model.graph.all_nodes()):
+        raise ModelError("the model is quantized already, and integers are not cut", "prune before quantizing")
+    if config.structure == ("block",):
+        assert config.ratio is not None
+        shallow, notes = cut_depth(model, 1 - config.ratio)
+        return Outcome(shallow, notes, _totals(model, shallow, context))
+    groups = find_groups(model)
+    chosen = _chosen(groups, config)
+    scores = _scores(model, chosen, config, context)
+    removed, targets = _decide(model, chosen, scores, config, context)
+    fault = deviation(model, chosen, removed, usual_feeds(model, context, _CHECKED_ROWS), threads=context.threads)
+    if fault is not None:
+        raise PassError(f"prune: the cut model differs from the model with the same units switched off: {fault}")
+    result = without(model, chosen, removed)
+    notes = _notes(groups, chosen, removed)
+    if not removed:
+        notes = (*notes, warning("nothing was cut: rounding keeps as many units as there are"))
+    rows = {"groups": _rows(groups, chosen, removed, original_sizes(model, chosen))}
+    return Outcome(result, notes, {**rows, **_totals(model, result, context)}, targets)
+
+
+def _chosen(groups: Sequence[Group], config: Config) -> list[Group]:
+    """Return the groups that may be cut.
+
+    Raises:
+        UsageError: a glob matches no group.
+        ModelError: there are none; says why.
+    """
+    from collections import Counter
+    from fnmatch import fnmatchcase
+
+    from compressctl.errors import ModelError, UsageError
+
+    def matches(group: Group, glob: str) -> bool:
+        return any(fnmatchcase(name, glob) for name in (group.name, *group.nodes))
+
+    for key, globs in (("include", config.include), ("exclude", config.exclude)):
+        for glob in globs:
+            if not any(matches(group, glob) for group in groups):
+                raise UsageError(f"{key} {glob!r} matches no node whose units can be cut", "see `compressctl inspect`")
+    wanted = [
+        group
+        for group in groups
+        if group.kind in config.structure
+        and (not config.include or any(matches(group, glob) for glob in config.include))
+        and not any(matches(group, glob) for glob in config.exclude)
+    ]
+    chosen = [group for group in wanted if not group.fixed.all()]
+    if chosen:
+        return chosen
+    reasons = Counter(reason for group in wanted for reason in group.reasons[:1])
+    why = "; ".join(f"{reason} ({number})" for reason, number in reasons.most_common(3))
+    kinds = ", ".join(sorted({group.kind for group in groups if not group.fixed.all()}))
+    raise ModelError(
+        f"nothing to cut of {', '.join(config.structure)}: {why or 'there are no such units'}",
+        f"there are units of {kinds}" if kinds else None,
+    )
+
+
+def _scores(model: ir.Model, groups: Sequence[Group], config: Config, context: Context) -> dict[str, Floats]:
+    from compressctl.passes.gradients import evidence
+    from compressctl.pruning.scores import score
+
+    importance = config.importance or ("activation" if context.calibration is not None else "l2")
+    on = evidence(model, context, importance) if importance in _MEASURED else None
+    return score(model, groups, importance, seed=context.seed, evidence=on)
+
+
+def _decide(
+    model: ir.Model, groups: Sequence[Group], scores: Mapping[str, Floats], config: Config, context: Context
+) -> tuple[Removed, tuple[Target, ...]]:
+    """Return the units to remove, and what was to be reached with what was."""
+    from compressctl.pruning.cutting import original_sizes
+    from compressctl.pruning.selection import Ranking, by_layer
+
+    if config.ratio is None:
+        return _reach(model, groups, scores, config, context)
+    originals = original_sizes(model, groups)
+    if config.scope != "global":
+        return by_layer(groups, scores, config.ratio, config.round_to, originals), ()
+    units = sum(originals[group.name] for group in groups)
+    gone = units - sum(group.size for group in groups)
+    return Ranking(groups, scores, config.round_to).first(max(0, round(config.ratio * units) - gone)), ()
+
+
+def _reach(
+    model: ir.Model, groups: Sequence[Group], scores: Mapping[str, Floats], config: Config, context: Context
+) -> tuple[Removed, tuple[Target, ...]]:
+    """Return the smallest cut that meets the target, or the largest there is."""
+    from compressctl.measure.measurement import sizes_of
+    from compressctl.model.load import interface
+    from compressctl.model.save import save_model
+    from compressctl.model.size import count
+    from compressctl.passes.feeds import usual_feeds
+    from compressctl.pruning import costs, targets
+    from compressctl.pruning.cutting import without
+    from compressctl.pruning.selection import Even, Ranking
+
+    original, folder, threads = context.baseline, context.workdir, context.threads
+    feeds = usual_feeds(original, context, 1)
+    sizes = sizes_of(interface(original)[0], feeds)
+    key = next(name for name in _AMOUNTS if getattr(config, name) is not None)
+    if key == "target_macs":
+        saved, measure = costs.macs_saved(model, groups, count(model, sizes)), targets.macs_left(original, sizes)
+    elif key == "target_size":
+        saved, measure = costs.bytes_saved(model, groups), targets.size_left(original, folder)
+    else:
+        file = folder / "profiled.onnx"
+        save_model(model, file, overwrite=True)
+        saved = costs.time_saved(model, groups, count(model, sizes), file, feeds, threads=threads)
+        measure = targets.latency_left(original, folder, feeds, threads=threads, seed=context.seed)
+    make = Even if config.scope == "layer" else partial(Ranking, costs=saved)
+    order = make(groups, scores, config.round_to)
+    limit = getattr(config, key)
+    levels = _LATENCY_LEVELS if key == "target_latency" else None
+    found = targets.smallest_cut(order, lambda removed: without(model, groups, removed), measure, limit, levels=levels)
+    return found.removed, (Target(key, limit, found.value),)
+
+
+def _notes(groups: Sequence[Group], chosen: Sequence[Group], removed: Removed) -> tuple[Note, ...]:
+    from compressctl.notes import done, skipped
+
+    cut = [
+        done(f"{group.size - len(removed[group.name])} of {group.size} {_PLURAL[group.kind]} stay", group.name)
+        for group in chosen
+        if group.name in removed
+    ]
+    whole = [
+        skipped(f"all {group.size} {_PLURAL[group.kind]} stay: {group.reasons[0]}", group.name)
+        for group in groups
+        if group.fixed.all() and group.reasons
+    ]
+    return (*cut, *whole)
+
+
+def _rows(
+    groups: Sequence[Group], chosen: Sequence[Group], removed: Removed, originals: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Return a row a group for the report."""
+    considered = {group.name for group in chosen}
+    return [
+        {
+            "name": group.name,
+            "kind": group.kind,
+            "original": originals.get(group.name, group.size),
+            "before": group.size,
+            "after": group.size - len(removed.get(group.name, ())),
+            "considered": group.name in considered,
+            "reasons": list(group.reasons),
+        }
+        for group in groups
+    ]
+
+
+def _totals(before: ir.Model, after: ir.Model, context: Context) -> dict[str, Any]:
+    from compressctl.measure.measurement import sizes_of
+    from compressctl.model.load import interface
+    from compressctl.model.size import count
+    from compressctl.passes.feeds import usual_feeds
+
+    sizes = sizes_of(interface(before)[0], usual_feeds(before, context, 1))
+    old, new = count(before, sizes), count(after, sizes)
+    return {
+        "macs": {"before": old.macs, "after": new.macs},
+        "parameters": {"before": old.parameters, "after": new.parameters},
+    }

@@ -1,0 +1,100 @@
+"""Mean magnitudes of activations along one axis, measured inside onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.data.source import Source
+from compressctl.errors import DataError
+from compressctl.measure.session import Session
+from compressctl.model.graph import initializer, remove_dead
+from compressctl.progress import Progress, Silent
+from compressctl.structure.shapes import Shapes
+
+_BATCH = 8
+
+
+def mean_magnitudes(
+    model: ir.Model,
+    axes: Mapping[str, int],
+    source: Source,
+    *,
+    samples: int,
+    threads: int = 0,
+    workdir: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    """Return the mean of |activation| at each position along an axis, over the first `samples` samples.
+
+    Only the means leave onnxruntime, so memory grows with neither the samples nor the activations.
+
+    Args:
+        model: left as it is.
+        axes: the axis to keep, by name of a value of the main graph; the value's rank must be known.
+        source: the samples; rows that pad a fixed batch count like the sample that they repeat.
+        samples: how many rows at most.
+        threads: of onnxruntime.
+        workdir: an existing folder for temporary files.
+        progress: one tick a batch.
+
+    Raises:
+        DataError: an activation becomes NaN or infinite; no samples at all.
+    """
+    probed = model.clone()
+    outputs = _probe(probed, axes)
+    session = Session(probed, threads=threads, workdir=workdir, spinning="never")
+    size = source.fixed_batch or _BATCH
+    batches = -(-min(samples, len(source)) // size)
+    sums = {name: np.zeros(0) for name in axes}
+    rows = 0
+    for batch in (progress or Silent()).track(islice(source.batches(size), batches), "measure activations", batches):
+        results = session.run(batch.feeds)
+        for name, output in outputs.items():
+            mean = results[output].astype(np.float64)
+            if not np.isfinite(mean).all():
+                raise DataError(f"{source.notation}: tensor {name!r} is not finite on calibration samples")
+            sums[name] = mean * batch.count + (sums[name] if rows else 0)
+        rows += batch.count
+    if not rows:
+        raise DataError(f"{source.notation}: no samples to measure activations on")
+    return {name: total / rows for name, total in sums.items()}
+
+
+def _probe(model: ir.Model, axes: Mapping[str, int]) -> dict[str, str]:
+    """Make the means the model's only outputs; return their names."""
+    graph, shapes = model.graph, Shapes(model)
+    values = {value.name: value for node in graph for value in node.outputs} | {v.name: v for v in graph.inputs}
+    graph.outputs.clear()
+    outputs = {}
+    for name, axis in axes.items():
+        value = values[name]
+        sizes = shapes.of(value)
+        assert sizes is not None, f"the rank of {name} is not known"
+        others = [i for i in range(len(sizes)) if i != axis % len(sizes)]
+        real = value
+        if value.dtype != ir.DataType.FLOAT:
+            real = _append(graph, "Cast", [value], to=ir.DataType.FLOAT)
+        magnitude = _append(graph, "Abs", [real])
+        if model.opset_imports.get("", 0) >= 18:
+            where = initializer(graph, f"{name}_axes", np.array(others, np.int64))
+            mean = _append(graph, "ReduceMean", [magnitude, where], keepdims=0, noop_with_empty_axes=1)
+        else:
+            mean = _append(graph, "ReduceMean", [magnitude], axes=others, keepdims=0) if others else magnitude
+        mean.type = ir.TensorType(ir.DataType.FLOAT)
+        graph.outputs.append(mean)
+        outputs[name] = mean.name or ""
+    remove_dead(model)
+    return outputs
+
+
+def _append(graph: ir.Graph, op_type: str, inputs: list[ir.Value], **attributes: Any) -> ir.Value:
+    node = ir.node(op_type, inputs, attributes=attributes)
+    graph.append(node)
+    return node.outputs[0]
