@@ -1,0 +1,73 @@
+"""The bias of a linear layer: an operand of the node, or of the Add behind a MatMul."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.layers.linear import LinearLayer
+from compressctl.model.graph import constant, initializer, is_only_use, set_constant
+
+
+@dataclass(frozen=True, eq=False)
+class Bias:
+    """A constant that is added to each output of a layer.
+
+    Attributes:
+        node: who reads it.
+        index: as which input.
+        array: [outputs], as float64.
+    """
+
+    node: ir.Node
+    index: int
+    array: NDArray[np.float64]
+
+    def replace(self, array: NDArray[np.float64]) -> None:
+        """Let the node read another bias; other readers of the constant keep theirs."""
+        value = self.node.inputs[self.index]
+        old = constant(value)
+        assert value is not None and old is not None
+        new = array.reshape(old.shape).astype(old.dtype)
+        if is_only_use(value, self.node):
+            set_constant(value, new)
+        else:
+            assert self.node.graph is not None
+            self.node.replace_input_with(self.index, initializer(_graph(self.node), f"{value.name}_own", new))
+
+
+def find_bias(layer: LinearLayer) -> Bias | None:
+    """Return the bias of a layer; None where there is none, or it is no constant with one element an output."""
+    node = layer.node
+    if node.op_type == "Conv":
+        return _bias(node, 2, layer)
+    if node.op_type == "Gemm":
+        plain = node.attributes.get_float("alpha", 1.0) == 1 and node.attributes.get_float("beta", 1.0) == 1
+        return _bias(node, 2, layer) if plain else None
+    if node.op_type == "MatMul" and layer.weight_index == 1:
+        output = node.outputs[0]
+        readers = output.consumers()
+        if (
+            len(readers) == 1
+            and not output.is_graph_output()
+            and (readers[0].op_type, readers[0].domain) == ("Add", "")
+        ):
+            return _bias(readers[0], 1 if readers[0].inputs[0] is output else 0, layer)
+    return None
+
+
+def _bias(node: ir.Node, index: int, layer: LinearLayer) -> Bias | None:
+    array: NDArray[Any] | None = constant(node.inputs[index]) if len(node.inputs) > index else None
+    groups, outputs, _ = layer.shape
+    if array is None or array.size != groups * outputs or (array.ndim and array.shape[-1] != array.size):
+        return None
+    return Bias(node, index, array.reshape(-1).astype(np.float64))
+
+
+def _graph(node: ir.Node) -> ir.Graph:
+    assert isinstance(node.graph, ir.Graph)
+    return node.graph

@@ -1,0 +1,206 @@
+"""Give the layers of a changed model new weights, stage after stage, so that each comes close to its old output.
+
+A layer reads what the changed model gives it, the layers before it being done, and aims at what it gave in the
+original: so it also makes up for the errors that reach it. Needs samples, but no labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.data.first import First
+from compressctl.data.source import Source
+from compressctl.errors import DataError
+from compressctl.layers.linear import LinearLayer
+from compressctl.layers.moments import fitting_batch, spread
+from compressctl.layers.rows import Rows, input_rows, rows_key
+from compressctl.model.graph import set_constant
+from compressctl.progress import Progress
+from compressctl.pruning.bias import find_bias
+from compressctl.pruning.walk import Walk
+
+Floats = NDArray[np.float64]
+
+_ROWS = 2**15  # of a layer, over all samples
+_CHUNK = 2**23  # elements of rows copied out at once
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A layer of the original and what became of it.
+
+    Attributes:
+        old, new: the layer in the original and in the changed model.
+        outputs: which rows of the old matrix (all groups in one) the new one has.
+    """
+
+    old: LinearLayer
+    new: LinearLayer
+    outputs: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What one group of a layer reads in the changed model and what it gave in the original, as means over rows.
+
+    Where the layer has a bias, these are moments of the deviations from the mean: the bias does the rest.
+
+    Attributes:
+        moments: Z^T Z, [inputs, inputs].
+        target: Y^T Z, [outputs, inputs].
+        energy: of the outputs, y² summed over them.
+        weight: as it is in the changed model, [outputs, inputs].
+    """
+
+    moments: Floats
+    target: Floats
+    energy: float
+    weight: Floats
+
+    def error(self, weight: Floats) -> float:
+        """Return the squared error of the outputs with this weight, in the unit of `energy`."""
+        cross, square = float((weight * self.target).sum()), float(((weight @ self.moments) * weight).sum())
+        return max(self.energy - 2 * cross + square, 0.0)
+
+
+Solve = Callable[[LinearLayer, int, Fit], Floats]
+"""Returns the new weight [outputs, inputs] of a group, by its number, of a layer of the changed model."""
+
+
+def fit_layers(
+    original: ir.Model,
+    changed: ir.Model,
+    pairs: Sequence[Pair],
+    source: Source,
+    solve: Solve,
+    *,
+    samples: int,
+    threads: int,
+    workdir: Path,
+    progress: Progress,
+) -> dict[str, float]:
+    """Give the layers of `changed` new weights, and new biases where they have some, in place.
+
+    Of a layer that reads more than 32,768 rows of all samples together so many, spread evenly, are looked at.
+
+    Args:
+        original: left as it is.
+        changed: fed with the same samples.
+        pairs: the layers; none may share its weight.
+        source: the samples.
+        solve: decides the weights.
+        samples: at most so many are used, the first.
+        threads: of onnxruntime.
+        workdir: an existing folder for temporary files: activations of all samples at a few places of both graphs.
+        progress: one tick a layer.
+
+    Returns:
+        by name of the layer, the squared error of its outputs over their energy (their variance, with a bias).
+
+    Raises:
+        ModelError: onnxruntime cannot run a model.
+        DataError: a layer reads NaN or infinity; the disk is too small; no samples.
+    """
+    first = First(source, samples)
+    if not len(first):
+        raise DataError(f"{source.notation}: no samples to reconstruct layers on")
+    errors = {}
+    by_name = {pair.new.name: pair for pair in pairs}
+    with TemporaryDirectory(prefix="layers-", dir=workdir) as folder:
+        theirs, ours = Path(folder, "original"), Path(folder, "changed")
+        theirs.mkdir()
+        ours.mkdir()
+        size = fitting_batch(first)
+        old = Walk(original, [p.old for p in pairs], (b.feeds for b in first.batches(size)), theirs, threads)
+        new = Walk(changed, [p.new for p in pairs], (b.feeds for b in first.batches(size)), ours, threads)
+        order = [by_name[layer.name] for stage in new.stages for layer in stage]
+        for group in progress.track(_readers(order), "reconstruct layers"):
+            for pair in group:
+                old.reach(pair.old.name)
+                new.reach(pair.new.name)
+            sums = _Sums(group, new.batches)
+            for batch in range(new.batches):
+                sums.add(new.value(group[0].new.name, batch), [old.value(p.old.name, batch) for p in group], batch)
+            for index, pair in enumerate(group):
+                errors[pair.new.name] = _settle(pair, sums, index, solve)
+                old.leave(pair.old.name)
+                new.leave(pair.new.name)
+    return errors
+
+
+class _Sums:
+    """What the rows of layers that read the same add up to."""
+
+    def __init__(self, group: Sequence[Pair], batches: int) -> None:
+        self._group, self._wanted = group, _ROWS / batches
+        groups, _, inputs = group[0].new.shape
+        self.rows = 0
+        self.squares, self.inputs = np.zeros((groups, inputs, inputs)), np.zeros((groups, inputs))
+        self._matrices = [pair.old.matrix() for pair in group]
+        shapes = [pair.new.shape for pair in group]
+        self.targets = [np.zeros(shape) for shape in shapes]
+        self.outputs = [np.zeros((groups, outputs)) for _, outputs, _ in shapes]
+        self.energies = [np.zeros((groups, outputs)) for _, outputs, _ in shapes]
+
+    def add(self, new: NDArray[Any], old: Sequence[NDArray[Any]], batch: int) -> None:
+        rows = input_rows(self._group[0].new, new)
+        before = [input_rows(pair.old, array) for pair, array in zip(self._group, old, strict=True)]
+        numbers = spread(len(rows), self._wanted, batch)
+        widest = max(layer.groups * layer.shape[2] for pair in self._group for layer in (pair.old, pair.new))
+        chunk = max(1, _CHUNK // widest)
+        for start in range(0, len(numbers), chunk):
+            with np.errstate(over="ignore", invalid="ignore"):  # said in one line at the end
+                self._add(rows, before, numbers[start : start + chunk])
+        self.rows += len(numbers)
+
+    def _add(self, rows: Rows, before: Sequence[Rows], numbers: NDArray[np.int64]) -> None:
+        z = rows.take(numbers)
+        self.squares += z.swapaxes(1, 2) @ z
+        self.inputs += z.sum(axis=1, dtype=np.float64)
+        for index, pair in enumerate(self._group):
+            y = before[index].take(numbers) @ self._matrices[index].swapaxes(1, 2)
+            kept = y.swapaxes(0, 1).reshape(len(numbers), -1)[:, pair.outputs]
+            y = kept.reshape(len(numbers), len(z), -1).swapaxes(0, 1)
+            self.targets[index] += y.swapaxes(1, 2) @ z
+            self.outputs[index] += y.sum(axis=1, dtype=np.float64)
+            self.energies[index] += np.square(y, dtype=np.float64).sum(axis=1)
+
+
+def _settle(pair: Pair, sums: _Sums, index: int, solve: Solve) -> float:
+    """Let `solve` decide the weight of a layer, put it and the bias that fits into the graph; return the error."""
+    if not (np.isfinite(sums.squares).all() and np.isfinite(sums.targets[index]).all()):
+        raise DataError(f"the layer {pair.new.name!r} reads NaN, infinity or values near it on a sample")
+    old, new = find_bias(pair.old), find_bias(pair.new)
+    centred = old is not None and new is not None
+    reads, gives = sums.inputs / sums.rows, sums.outputs[index] / sums.rows
+    if not centred:
+        reads, gives = np.zeros_like(reads), np.zeros_like(gives)
+    weights, errors, energy = [], 0.0, 0.0
+    for group, weight in enumerate(pair.new.matrix().astype(np.float64)):
+        fit = Fit(
+            moments=sums.squares[group] / sums.rows - np.outer(reads[group], reads[group]),
+            target=sums.targets[index][group] / sums.rows - np.outer(gives[group], reads[group]),
+            energy=float((sums.energies[index][group] / sums.rows - gives[group] ** 2).sum()),
+            weight=weight,
+        )
+        weights.append(solve(pair.new, group, fit))
+        errors, energy = errors + fit.error(weights[-1]), energy + fit.energy
+    set_constant(pair.new.weight, pair.new.restore(np.stack(weights)))
+    if old is not None and new is not None:
+        shift = gives - np.einsum("goi,gi->go", np.stack(weights), reads)
+        new.replace(old.array[pair.outputs] + shift.reshape(-1))
+    return errors / energy if energy > 0 else 0.0
+
+
+def _readers(pairs: Iterable[Pair]) -> list[list[Pair]]:
+    """Put those together that follow each other and read the same rows."""
+    return [list(group) for _, group in groupby(pairs, lambda pair: rows_key(pair.new))]

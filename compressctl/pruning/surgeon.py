@@ -1,0 +1,121 @@
+"""Zero weights of a model by optimal brain surgery: layer after layer, the weights that remain make up for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from compressctl.data.source import Source
+from compressctl.layers.linear import LinearLayer, linear_layers
+from compressctl.numerics.obs import BLOCK, Choose, Matrix, damped, refit, settle, surgery
+from compressctl.numerics.sparsity import Mask, n_of_m, smallest
+from compressctl.progress import Progress
+from compressctl.pruning.layerwise import Fit, Floats, Pair, fit_layers
+from compressctl.pruning.sparse import channels_last
+
+_DAMPING = 0.01
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """These elements of a matrix become zero: [groups, outputs, inputs]."""
+
+    mask: Mask
+
+
+@dataclass(frozen=True)
+class Share:
+    """So large a share of the elements of each group becomes zero, those that cost the output least."""
+
+    ratios: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Of every m channels side by side n stay, those that cost the output most."""
+
+    n: int
+    m: int
+
+
+Rule = Fixed | Share | Pattern
+
+
+def operate(
+    model: ir.Model,
+    rules: Sequence[tuple[LinearLayer, Rule]],
+    source: Source,
+    *,
+    samples: int,
+    threads: int,
+    workdir: Path,
+    progress: Progress,
+) -> dict[str, float]:
+    """Zero elements of layers in place, and move the others, and biases, so that each layer keeps its output.
+
+    Elements that are zero stay so, and count.
+
+    Args:
+        model: the model.
+        rules: layers of its main graph, none of which may share its weight, with what becomes zero.
+        source: the samples; labels are not needed.
+        samples: at most so many are used, the first.
+        threads: of onnxruntime.
+        workdir: an existing folder for temporary files.
+        progress: one tick a group of layers.
+
+    Returns:
+        the error of each layer's output, by its name: see `fit_layers`.
+
+    Raises:
+        ModelError, DataError: as `fit_layers`.
+    """
+    by_name = {layer.name: rule for layer, rule in rules}
+
+    def solve(layer: LinearLayer, group: int, fit: Fit) -> Floats:
+        rule = by_name[layer.name]
+        order = channels_last(layer) if isinstance(rule, Pattern) else np.arange(layer.shape[2])
+        zeros = (fit.weight == 0)[:, order]
+        moments = damped(fit.moments, _DAMPING)[np.ix_(order, order)]
+        optimum = refit(fit.target, fit.moments, fit.weight, damping=_DAMPING)[:, order]
+        block = rule.m if isinstance(rule, Pattern) else BLOCK
+        operated = surgery(optimum, moments, _chooser(rule, group, zeros), block=block)
+        result = np.empty_like(operated)
+        result[:, order] = settle(operated, optimum, moments)
+        return result
+
+    original = model.clone()
+    olds = {layer.name: layer for layer in linear_layers(original.graph)}
+    pairs = [Pair(olds[layer.name], layer, np.arange(layer.shape[0] * layer.shape[1])) for layer, _ in rules]
+    return fit_layers(
+        original,
+        model,
+        pairs,
+        source,
+        solve,
+        samples=samples,
+        threads=threads,
+        workdir=workdir,
+        progress=progress,
+    )
+
+
+def _chooser(rule: Rule, group: int, zeros: Mask) -> Choose:
+    """Return what chooses the zeros of a group; `zeros` are there already."""
+
+    def choose(scores: Matrix, columns: slice) -> Mask:
+        old = zeros[:, columns]
+        if isinstance(rule, Fixed):
+            fixed: Mask = rule.mask[group][:, columns] | old
+            return fixed
+        scores = np.where(old, -1, scores)
+        if isinstance(rule, Pattern):
+            return n_of_m(scores, rule.n, rule.m) | old
+        before, after = (round(rule.ratios[group] * len(zeros) * end) for end in (columns.start, columns.stop))
+        return smallest(scores, after - before) | old
+
+    return choose
