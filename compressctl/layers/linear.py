@@ -54,16 +54,23 @@ class LinearLayer:
         return self.node.name or ""
 
     @property
+    def stored(self) -> NDArray[Any]:
+        """The constant as it is stored; not to be written into."""
+        array = constant(self.weight)
+        assert array is not None
+        return array
+
+    @property
     def weight_shape(self) -> tuple[int, ...]:
         """The shape of the constant as it is stored."""
-        return self._array().shape
+        return self.stored.shape
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(groups, outputs a group, inputs a group): the shape of `matrix`."""
         stored = self.weight_shape
         first, others = stored[0] // self.groups, int(np.prod(stored[1:]))
-        return (self.groups, others, first) if self._inputs_first else (self.groups, first, others)
+        return (self.groups, others, first) if self.inputs_first else (self.groups, first, others)
 
     def matrix(self, array: NDArray[Any] | None = None) -> Matrix:
         """Return the weight as float32 [groups, outputs, inputs], a new array.
@@ -71,31 +78,25 @@ class LinearLayer:
         Args:
             array: another array of the weight's shape, in its place (gradients, a mask).
         """
-        stored = self._array() if array is None else array
+        stored = self.stored if array is None else array
         groups, outputs, inputs = self.shape
-        if self._inputs_first:
+        if self.inputs_first:
             stored = stored.reshape(groups, inputs, outputs).swapaxes(1, 2)
         return np.array(stored.reshape(groups, outputs, inputs), np.float32, order="C")
 
     def restore(self, matrix: NDArray[Any]) -> NDArray[Any]:
         """Return `matrix` [groups, outputs, inputs] in the shape and type of the weight."""
-        stored = self._array()
-        ordered = matrix.swapaxes(1, 2) if self._inputs_first else matrix
-        return np.ascontiguousarray(ordered).reshape(stored.shape).astype(stored.dtype)
+        ordered = matrix.swapaxes(1, 2) if self.inputs_first else matrix
+        return np.ascontiguousarray(ordered).reshape(self.weight_shape).astype(self.stored.dtype)
 
     @property
-    def _inputs_first(self) -> bool:
+    def inputs_first(self) -> bool:
         """Whether the constant is stored [inputs, outputs]."""
         if self.node.op_type == "MatMul":
             return self.weight_index == 1
         if self.node.op_type == "Gemm":
             return not self.node.attributes.get_int("transB", 0)
         return self.node.op_type == "ConvTranspose"
-
-    def _array(self) -> NDArray[Any]:
-        array = constant(self.weight)
-        assert array is not None
-        return array
 
 
 def linear_layers(graph: ir.Graph) -> tuple[LinearLayer, ...]:

@@ -1,4 +1,4 @@
-"""Second moments of what linear layers read: X^T X / rows, over calibration samples.
+"""Moments of what linear layers read, over calibration samples: the mean of the rows, and M = X^T X / rows.
 
 With them the error of another weight W' on the samples is known without running them again:
 ||X W^T - X W'^T||^2 / rows = trace((W - W') M (W - W')^T).
@@ -21,6 +21,7 @@ from compressctl.errors import DataError
 from compressctl.layers.inputs import LayerInputs
 from compressctl.layers.linear import LinearLayer
 from compressctl.layers.rows import Rows, input_rows, rows_key
+from compressctl.numerics.low_rank import RowMoments
 from compressctl.progress import Progress, Silent
 
 Moments = NDArray[np.float64]
@@ -32,7 +33,7 @@ _CHUNK = 2**24  # elements copied out of an input at once
 _BATCH_ELEMENTS, _LARGEST_BATCH = 2**16, 8
 
 
-def input_moments(
+def input_statistics(
     model: ir.Model,
     layers: Sequence[LinearLayer],
     source: Source,
@@ -42,12 +43,12 @@ def input_moments(
     workdir: Path,
     progress: Progress | None = None,
     memory: int = 2**30,
-) -> Iterator[tuple[LinearLayer, Moments]]:
-    """Yield each layer with the second moments of its input, float64 [groups, inputs, inputs], as in `matrix`.
+) -> Iterator[tuple[LinearLayer, RowMoments]]:
+    """Yield each layer with the moments of its input rows, float64, with a leading axis of groups, as in `matrix`.
 
-    Layers that read the same rows share one array and follow each other; otherwise the order is that of `layers`. All
+    Layers that read the same rows share one object and follow each other; otherwise the order is that of `layers`. All
     rows count, or 65,536 spread evenly over the samples where there are more. The samples are run as often as it takes
-    for the moments to fit `memory`. The batch that pads a fixed-batch model counts like samples.
+    for the second moments to fit `memory`. The batch that pads a fixed-batch model counts like samples.
 
     Args:
         model: left as it is.
@@ -71,6 +72,23 @@ def input_moments(
         for group in run:
             moments = collected.pop(group[0])
             yield from ((layer, moments) for layer in group)
+
+
+def input_moments(
+    model: ir.Model,
+    layers: Sequence[LinearLayer],
+    source: Source,
+    *,
+    samples: int,
+    threads: int,
+    workdir: Path,
+    progress: Progress | None = None,
+    memory: int = 2**30,
+) -> Iterator[tuple[LinearLayer, Moments]]:
+    """Yield what `input_statistics` does, but the second moments [groups, inputs, inputs] alone."""
+    options: dict[str, Any] = {"threads": threads, "workdir": workdir, "progress": progress, "memory": memory}
+    for layer, moments in input_statistics(model, layers, source, samples=samples, **options):
+        yield layer, moments.second
 
 
 def _runs(groups: list[list[LinearLayer]], memory: int) -> Iterator[list[list[LinearLayer]]]:
@@ -97,27 +115,33 @@ def _collect(
     threads: int,
     workdir: Path,
     progress: Progress | None,
-) -> dict[LinearLayer, Moments]:
+) -> dict[LinearLayer, RowMoments]:
     inputs = LayerInputs(model, layers, threads=threads, workdir=workdir)
     total = min(samples, len(source))
-    size = source.fixed_batch or min(fitting_batch(source), total)
-    moments = {layer: np.zeros((layer.groups, layer.shape[2], layer.shape[2])) for layer in layers}
+    batch_size = source.fixed_batch or min(fitting_batch(source), total)
+    moments = {layer: _zeros(layer) for layer in layers}
     counts = dict.fromkeys(layers, 0)
-    steps = math.ceil(total / size)
-    batches = islice(source.batches(size), steps)
+    steps = math.ceil(total / batch_size)
+    batches = islice(source.batches(batch_size), steps)
     for number, batch in enumerate((progress or Silent()).track(batches, "observing layer inputs", steps)):
         for layer, value in inputs.read(batch.feeds).items():
             rows = input_rows(layer, value)
             numbers = spread(len(rows), _ROWS * batch.count / total, number)
             counts[layer] += len(numbers)
             _add(moments[layer], rows, numbers)
-    for layer, matrix in moments.items():
+    for layer, sums in moments.items():
         if not counts[layer]:
             raise DataError(f"{source.notation}: no sample reaches the layer {layer.name!r}")
-        if not np.isfinite(matrix).all():
+        if not np.isfinite(sums.second).all():
             raise DataError(f"{source.notation}: the layer {layer.name!r} reads NaN, infinity or values near it")
-        matrix /= counts[layer]
+        for array in (sums.second, sums.mean):
+            array /= counts[layer]
     return moments
+
+
+def _zeros(layer: LinearLayer) -> RowMoments:
+    groups, _, inputs = layer.shape
+    return RowMoments(np.zeros((groups, inputs, inputs)), np.zeros((groups, inputs)))
 
 
 def fitting_batch(source: Source) -> int:
@@ -137,9 +161,10 @@ def spread(rows: int, wanted: float, batch: int) -> NDArray[np.int64]:
     return np.arange(step * (batch * _GOLDEN % 1.0), rows, step).astype(np.int64)
 
 
-def _add(moments: Moments, rows: Rows, numbers: NDArray[np.int64]) -> None:
-    chunk = max(1, _CHUNK // (moments.shape[0] * moments.shape[1]))
+def _add(sums: RowMoments, rows: Rows, numbers: NDArray[np.int64]) -> None:
+    chunk = max(1, _CHUNK // sums.mean.size)
     for start in range(0, len(numbers), chunk):
         taken = rows.take(numbers[start : start + chunk])
         with np.errstate(over="ignore", invalid="ignore"):  # said in one line at the end
-            moments += taken.swapaxes(1, 2) @ taken
+            sums.second[...] += taken.swapaxes(1, 2) @ taken
+            sums.mean[...] += taken.sum(axis=1, dtype=np.float64)

@@ -6,6 +6,9 @@ of U are the r leading eigenvectors of W M W^T: the principal components of the 
 decomposition of the whitened W M^(1/2), without a root or an inverse, so that M may be singular; where M is not given
 it is the identity, and this is the plain singular value decomposition.
 
+Errors are told as shares of the variance of the outputs. Their mean counts for nothing: activations that are all alike
+but for little would otherwise be held to be kept by a single component.
+
 Sources: Eckart and Young 1936; DRONE, Chen et al. 2021 (NeurIPS), section 3; SVD-LLM, Wang et al. 2024
 (arXiv:2403.07378), section 3.1.
 """
@@ -23,7 +26,20 @@ Floats = NDArray[np.float64]
 _RIDGE = 1e-7  # of the mean of a diagonal: float32 holds no more
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class RowMoments:
+    """First and second moments of rows.
+
+    Attributes:
+        second: E[x x^T], [..., inputs, inputs], symmetric and positive semidefinite.
+        mean: E[x], [..., inputs].
+    """
+
+    second: Floats
+    mean: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class Components:
     """The principal components of a layer's outputs.
 
@@ -31,15 +47,20 @@ class Components:
         energies: [components] mean squared output along each, descending: squared singular values where there are no
             moments.
         directions: [outputs, components] of length 1 and orthogonal.
+        variance: of the outputs, summed over them: what energies are shares of.
     """
 
     energies: Floats
     directions: Floats
+    variance: float
 
     def tail(self) -> Floats:
-        """Return [components + 1]: the share of the energy that is lost when the first 0, 1, 2, … are kept."""
+        """Return [components + 1]: the share of the energy that is lost when the first 0, 1, 2, … are kept.
+
+        Where the outputs have a mean, the first ones may exceed 1.
+        """
         lost = np.append(np.cumsum(self.energies[::-1])[::-1], 0.0)
-        return lost / lost[0] if lost[0] > 0 else np.zeros_like(lost)
+        return lost / self.variance if self.variance > 0 else np.zeros_like(lost)
 
     def rank_for(self, energy: float) -> int:
         """Return the fewest components, at least one, that hold this share of the energy."""
@@ -47,21 +68,21 @@ class Components:
         return max(1, int(np.argmax(enough)))
 
 
-def components(weight: NDArray[Any], moments: Floats | None = None) -> Components:
+def components(weight: NDArray[Any], moments: RowMoments | None = None) -> Components:
     """Return the principal components of the outputs of `weight`.
 
     Args:
         weight: [outputs, inputs], finite.
-        moments: [inputs, inputs], symmetric and positive semidefinite; None for the identity.
+        moments: of the inputs; None for inputs of mean 0, variance 1 and no correlation.
     """
     core = weight.astype(np.float64)
     basis = None
     if core.shape[0] > core.shape[1]:  # the eigenvectors lie in the space of its columns
         basis, core = np.linalg.qr(core)
-    gram = core @ core.T if moments is None else core @ moments @ core.T
+    gram = core @ core.T if moments is None else core @ moments.second @ core.T
     energies, directions = np.linalg.eigh((gram + gram.T) / 2)
     energies, directions = np.maximum(energies[::-1], 0), directions[:, ::-1]
-    return Components(energies, directions if basis is None else basis @ directions)
+    return Components(energies, directions if basis is None else basis @ directions, _variance(weight, moments))
 
 
 def factors(weight: NDArray[Any], found: Components, rank: int) -> tuple[Floats, Floats]:
@@ -75,30 +96,37 @@ def factors(weight: NDArray[Any], found: Components, rank: int) -> tuple[Floats,
     return directions * sizes, (directions.T @ weight.astype(np.float64)) / sizes[:, None]
 
 
-def refit(target: NDArray[Any], features: NDArray[Any], moments: Floats | None = None) -> Floats:
+def refit(target: NDArray[Any], features: NDArray[Any], moments: RowMoments | None = None) -> Floats:
     """Return G [outputs, features] such that G @ features comes closest to `target` on the inputs.
 
     Args:
         target: [outputs, inputs].
         features: [features, inputs]: what is computed of the inputs, linearly.
-        moments: [inputs, inputs] or None, as above.
+        moments: of the inputs, as above.
     """
-    weighted = features.astype(np.float64) if moments is None else features @ moments
+    weighted = features.astype(np.float64) if moments is None else features @ moments.second
     gram = weighted @ features.T
     gram[np.diag_indices_from(gram)] += _RIDGE * np.mean(np.diag(gram)) or 1.0
     return np.asarray(np.linalg.solve(gram, weighted @ target.T.astype(np.float64)).T)
 
 
-def relative_error(weight: NDArray[Any], other: NDArray[Any], moments: Floats | None = None) -> float:
-    """Return E|W x - W' x|^2 / E|W x|^2; 0 where the outputs are all zero.
+def relative_error(weight: NDArray[Any], other: NDArray[Any], moments: RowMoments | None = None) -> float:
+    """Return E|W x - W' x|^2 as a share of the variance of W x; 0 where that is 0.
 
     Args:
         weight, other: [outputs, inputs].
-        moments: [inputs, inputs] or None, as above.
+        moments: of the inputs, as above.
     """
-    signal, noise = (_energy(matrix.astype(np.float64), moments) for matrix in (weight, weight - other))
-    return noise / signal if signal > 0 else 0.0
+    variance = _variance(weight, moments)
+    return _energy(weight - other, moments) / variance if variance > 0 else 0.0
 
 
-def _energy(matrix: Floats, moments: Floats | None) -> float:
-    return float(np.sum(matrix * (matrix if moments is None else matrix @ moments)))
+def _energy(weight: NDArray[Any], moments: RowMoments | None) -> float:
+    matrix = weight.astype(np.float64)
+    return float(np.sum(matrix * (matrix if moments is None else matrix @ moments.second)))
+
+
+def _variance(weight: NDArray[Any], moments: RowMoments | None) -> float:
+    """The variance of the outputs, summed over them; of constant outputs, what float32 cannot tell from it."""
+    energy = _energy(weight, moments)
+    return energy if moments is None else max(energy - float(np.sum((weight @ moments.mean) ** 2)), _RIDGE * energy)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compressctl.numerics.low_rank import Components, Floats, components, factors, refit
+from compressctl.numerics.low_rank import Components, Floats, RowMoments, components, factors, refit
 
 
 class Separable(NamedTuple):
@@ -48,7 +48,7 @@ class Tucker(NamedTuple):
         return np.asarray(np.einsum("pc,qpk,oq->ock", self.first, self.core, self.last, optimize=True))
 
 
-def column_components(kernel: NDArray[Any], moments: Floats | None = None) -> Components:
+def column_components(kernel: NDArray[Any], moments: RowMoments | None = None) -> Components:
     """Return the components of `kernel` [outputs, channels, height, width] as a matrix of columns against rows.
 
     Source: Jaderberg et al. 2014, "Speeding up Convolutional Neural Networks with Low Rank Expansions", scheme 2; in
@@ -57,12 +57,13 @@ def column_components(kernel: NDArray[Any], moments: Floats | None = None) -> Co
     """
     _, channels, height, width = kernel.shape
     if moments is not None:
-        windows = moments.reshape(channels, height, width, channels, height, width)
-        moments = np.einsum("abxcdx->abcd", windows).reshape(channels * height, channels * height) / width
+        windows = moments.second.reshape(channels, height, width, channels, height, width)
+        second = np.einsum("abxcdx->abcd", windows).reshape(channels * height, channels * height) / width
+        moments = RowMoments(second, moments.mean.reshape(channels * height, width).mean(axis=1))
     return components(_rows_against_columns(kernel), moments)
 
 
-def separable(kernel: NDArray[Any], found: Components, rank: int, moments: Floats | None = None) -> Separable:
+def separable(kernel: NDArray[Any], found: Components, rank: int, moments: RowMoments | None = None) -> Separable:
     """Return `kernel` [outputs, channels, height, width] by `rank` columns, and the rows that fit them best.
 
     Args:
@@ -80,15 +81,16 @@ def separable(kernel: NDArray[Any], found: Components, rank: int, moments: Float
     return Separable(column, refit(kernel.reshape(outputs, -1), features, moments).reshape(outputs, rank, width))
 
 
-def channel_components(kernel: NDArray[Any], moments: Floats | None = None) -> Components:
+def channel_components(kernel: NDArray[Any], moments: RowMoments | None = None) -> Components:
     """Return the components of `kernel` [outputs, channels, kernel] as a matrix of its channels against the rest.
 
     The moments are those of the channels at one place, averaged over the places of a window.
     """
     _, channels, size = kernel.shape
     if moments is not None:
-        windows = moments.reshape(channels, size, channels, size)
-        moments = np.einsum("axbx->ab", windows) / size
+        windows = moments.second.reshape(channels, size, channels, size)
+        second = np.einsum("axbx->ab", windows) / size
+        moments = RowMoments(second, moments.mean.reshape(channels, size).mean(axis=1))
     return components(_rest_against_channels(kernel), moments)
 
 
@@ -97,7 +99,7 @@ def tucker(
     inputs: Components,
     outputs: Components,
     ranks: tuple[int, int],
-    moments: Floats | None = None,
+    moments: RowMoments | None = None,
 ) -> Tucker:
     """Return `kernel` [outputs, channels, kernel] by fewer inner channels and outputs (Tucker-2).
 

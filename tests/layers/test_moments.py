@@ -6,7 +6,7 @@ import pytest
 from compressctl.errors import DataError
 from compressctl.layers import moments as module
 from compressctl.layers.linear import linear_layers
-from compressctl.layers.moments import input_moments
+from compressctl.layers.moments import input_moments, input_statistics
 from tests.layers.reading import Rows, conv_rows
 from tests.quantization import graphs
 
@@ -106,6 +106,17 @@ def test_little_memory_means_more_runs_and_the_same_moments(memory, tmp_path):
     np.testing.assert_allclose(found["MatMul_0"], expected(samples[None]), rtol=1e-5, atol=1e-6)
     hidden = np.maximum(samples @ (WEIGHTS["q"] + WEIGHTS["k"]), 0)
     np.testing.assert_allclose(found["MatMul_4"], expected(hidden[None]), rtol=1e-4)
+
+
+def test_means_of_the_rows(tmp_path):
+    w = RNG.standard_normal((4, 2, 3, 3)).astype(np.float32)
+    model = graphs.model("y = Conv<group = 2, pads = [1, 1, 1, 1]>(x, w)", {"w": w}, "float[N, 4, 5, 5] x", "float y")
+    samples = RNG.standard_normal((5, 4, 5, 5)).astype(np.float32) + 1
+    layers = linear_layers(model.graph)
+    ((_, found),) = input_statistics(model, layers, Rows(model, samples), samples=9, threads=1, workdir=tmp_path)
+    rows = conv_rows(samples, (3, 3), groups=2, pads=[1, 1, 1, 1])
+    np.testing.assert_allclose(found.mean, rows.mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(found.second, expected(rows), rtol=1e-5, atol=1e-6)
 
 
 def test_samples_bound_what_is_read(tmp_path):

@@ -6,10 +6,14 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressctl.numerics.low_rank import components, factors, refit, relative_error
+from compressctl.numerics.low_rank import RowMoments, components, factors, refit, relative_error
 from compressctl.numerics.separable import channel_components, column_components, separable, tucker
 
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1))
+
+
+def _moments(x: np.ndarray) -> RowMoments:
+    return RowMoments(x.T @ x / len(x), x.mean(axis=0))
 
 
 def _samples(rng: np.random.Generator, inputs: int, rows: int = 40) -> np.ndarray:
@@ -36,24 +40,24 @@ def test_whitened_factors_are_the_svd_of_the_weight_times_the_root_of_the_moment
     outputs, inputs, seed = sizes
     rng = np.random.default_rng(seed)
     w, x = rng.standard_normal((outputs, inputs)), _samples(rng, inputs)
-    moments = x.T @ x / len(x)
-    root = scipy.linalg.cholesky(moments + 1e-13 * np.trace(moments) * np.eye(inputs), lower=True)
+    second = x.T @ x / len(x)
+    root = scipy.linalg.cholesky(second + 1e-13 * np.trace(second) * np.eye(inputs), lower=True)
     u, s, v = scipy.linalg.svd(w @ root, full_matrices=False)
-    found = components(w, moments)
+    found, variance = components(w, _moments(x)), np.sum(np.var(x @ w.T, axis=0)) * len(x)
     np.testing.assert_allclose(found.energies, s**2, atol=1e-7 * s[0] ** 2)
     rank = (len(s) + 1) // 2
     up, down = factors(w, found, rank)
     best = np.sum((x @ (w - (u[:, :rank] * s[:rank]) @ v[:rank] @ np.linalg.inv(root)).T) ** 2)
     ours = np.sum((x @ (w - up @ down).T) ** 2)
     assert ours <= best * (1 + 1e-6) + 1e-7 * np.sum((x @ w.T) ** 2)
-    assert relative_error(w, up @ down, moments) == pytest.approx(ours / np.sum((x @ w.T) ** 2), rel=1e-6, abs=1e-9)
-    assert found.tail()[rank] == pytest.approx(ours / np.sum((x @ w.T) ** 2), rel=1e-6, abs=1e-9)
+    assert relative_error(w, up @ down, _moments(x)) == pytest.approx(ours / variance, rel=1e-6, abs=1e-9)
+    assert found.tail()[rank] == pytest.approx(ours / variance, rel=1e-6, abs=1e-9)
 
 
 def test_whitening_needs_fewer_samples_than_inputs():
     rng = np.random.default_rng(1)
     w, x = rng.standard_normal((6, 20)), rng.standard_normal((4, 20))
-    found = components(w, x.T @ x)
+    found = components(w, _moments(x))
     up, down = factors(w, found, 4)
     np.testing.assert_allclose(x @ (up @ down).T, x @ w.T, atol=1e-9)
     assert found.rank_for(1.0) == 4
@@ -63,7 +67,7 @@ def test_whitening_is_better_on_the_inputs_than_the_plain_decomposition():
     rng = np.random.default_rng(2)
     x = rng.standard_normal((200, 16)) * np.geomspace(10, 0.01, 16)
     w = rng.standard_normal((16, 16))
-    moments = x.T @ x / 200
+    moments = _moments(x)
     errors = [relative_error(w, np.matmul(*factors(w, components(w, m), 4)), moments) for m in (moments, None)]
     assert errors[0] < errors[1] / 3
 
@@ -78,6 +82,18 @@ def test_rank_for_energy_is_the_fewest(singular, energy):
     assert rank == 1 or np.sum(s[: rank - 1] ** 2) < (energy + 1e-9) * total
 
 
+def test_a_mean_is_no_energy():
+    rng = np.random.default_rng(7)
+    w, x = rng.standard_normal((8, 8)), rng.standard_normal((500, 8)) + 100
+    found = components(w, _moments(x))
+    assert found.energies[0] > 0.999 * found.energies.sum()
+    centred = np.linalg.svd((x - x.mean(axis=0)) @ w.T, compute_uv=False) ** 2
+    assert found.variance == pytest.approx(centred.sum() / 500)
+    expected = 1 + np.argmax(np.cumsum(centred) >= 0.9 * centred.sum())
+    assert found.rank_for(0.9) in (expected, expected + 1)  # one more may hold the mean
+    assert components(np.ones((2, 2)), _moments(np.ones((3, 2)))).variance > 0  # constant outputs
+
+
 def test_zero_weights():
     found = components(np.zeros((3, 4)))
     up, down = factors(np.zeros((3, 4)), found, 2)
@@ -90,7 +106,7 @@ def test_refit_is_least_squares():
     rng = np.random.default_rng(3)
     x, target, features = rng.standard_normal((50, 8)), rng.standard_normal((3, 8)), rng.standard_normal((4, 8))
     expected, *_ = np.linalg.lstsq(x @ features.T, x @ target.T, rcond=None)
-    np.testing.assert_allclose(refit(target, features, x.T @ x), expected.T, atol=1e-5)
+    np.testing.assert_allclose(refit(target, features, _moments(x)), expected.T, atol=1e-5)
     expected, *_ = np.linalg.lstsq(features.T, target.T, rcond=None)
     np.testing.assert_allclose(refit(target, features), expected.T, atol=1e-5)
 
@@ -106,7 +122,7 @@ def test_full_rank_is_exact(shape, with_moments):
     kernel = rng.standard_normal(shape)
     outputs, channels, height, width = shape
     x = _samples(rng, channels * height * width, 100)
-    moments = x.T @ x if with_moments else None
+    moments = _moments(x) if with_moments else None
     full = min(channels * height, outputs * width)
     cut = separable(kernel, column_components(kernel, moments), full, moments)
     assert relative_error(kernel.reshape(outputs, -1), cut.kernel().reshape(outputs, -1), moments) < 1e-5
@@ -136,7 +152,7 @@ def test_tucker_error_is_bounded_by_both_tails():
 def test_moments_fit_the_cut_kernels_to_the_windows():
     rng = np.random.default_rng(6)
     kernel, x = rng.standard_normal((6, 4, 3, 3)), _samples(rng, 36, 400)
-    moments = x.T @ x / 400
+    moments = _moments(x)
 
     def error(found_on):
         cut = separable(kernel, column_components(kernel, found_on), 5, found_on).kernel()
