@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 from compressctl.cli.groups import add_group
 from compressctl.cli.options import given, option
@@ -27,6 +27,7 @@ def _options(
     checkpoint_every: Annotated[int | None, option(T, "checkpoint_every")] = None,
     batch_norm: Annotated[str | None, option(T, "batch_norm", metavar="train|freeze")] = None,
     freeze: Annotated[list[str] | None, option(T, "freeze", metavar="GLOB")] = None,
+    keep_zeros: Annotated[bool | None, option(T, "keep_zeros", "--keep-zeros/--free-zeros")] = None,
     augment: Annotated[list[str] | None, option(T, "augment", metavar="flip|crop")] = None,
     losses: Annotated[list[str] | None, option(T, "losses", "--loss", metavar="LOSS[:KEY=VALUE,…]")] = None,
     compile: Annotated[bool, option(T, "compile")] = False,
@@ -35,4 +36,9 @@ def _options(
 
 def trains(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command the options of training; it gets those that were given as its keyword argument `training`."""
-    return add_group(command, "training", _options, lambda arguments: given(**arguments))
+    return add_group(command, "training", _options, _collect)
+
+
+def _collect(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    switch = {"keep_zeros": arguments["keep_zeros"]} if arguments["keep_zeros"] is not None else {}
+    return given(**arguments) | switch

@@ -119,6 +119,8 @@ class TrainingOptions(BaseModel):
     """train: batch normalization uses and gathers the statistics of the batches; freeze: those of the model stay."""
     freeze: tuple[str, ...] = ()
     """Leave the weights whose names match one of these globs as they are."""
+    keep_zeros: bool = True
+    """Let zeros in weights of two or more dimensions stay zero, as pruning left them."""
     augment: tuple[Literal["flip", "crop"], ...] = ()
     """Vary images at random: flip mirrors left and right, crop shifts by up to an eighth of the size."""
     losses: tuple[LossTerm, ...] = ()

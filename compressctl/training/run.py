@@ -105,6 +105,7 @@ class Run:
         self._optimizer.zero_grad()
         loss = self._parallel(feeds, targets, labels)
         loss.backward()
+        self._setup.zeros.hold()
         mean = loss.detach().clone()
         average_(self._place, [mean])
         value = float(mean)

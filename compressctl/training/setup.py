@@ -27,6 +27,7 @@ from compressctl.training.optimizer import make_optimizer, scale_names
 from compressctl.training.options import LossTerm, TrainingOptions
 from compressctl.training.samples import Samples
 from compressctl.training.teacher import Teachers
+from compressctl.training.zeros import Zeros
 from compressctl.world import World
 
 _NAMED = 3  # weights that a note names
@@ -41,6 +42,7 @@ class Setup:
         objective: the graph with its loss.
         held_out: the judge.
         optimizer: of the weights that the loss depends on; the others need no gradients.
+        zeros: the weights that stay zero.
         steps: steps to make.
         notes: what was found while setting up.
     """
@@ -51,6 +53,7 @@ class Setup:
     objective: Objective
     held_out: HeldOut
     optimizer: torch.optim.Optimizer
+    zeros: Zeros
     steps: int
     notes: tuple[Note, ...]
 
@@ -122,6 +125,9 @@ def set_up(
     weights, notes = _reached(objective, loss)
     optimizer = make_optimizer(weights, objective.adapters.values(), scale_names(module.model.graph), options)
 
+    zeros = Zeros(weights if options.keep_zeros else {})
+    notes += zeros.notes()
+
     again = steps > samples.steps_per_epoch and not augment
     kept = teachers.keep(
         samples, np.sort(np.concatenate([samples.held, samples.train])) if again else samples.held, job.progress
@@ -131,7 +137,7 @@ def set_up(
         notes.append(kept)
     if samples.batch != options.train_batch and job.source.fixed_batch is not None:
         notes.append(done(f"trained with {samples.batch} samples a step: the model's batch is fixed"))
-    return Setup(samples, augment, teachers, objective, held_out, optimizer, steps, tuple(notes))
+    return Setup(samples, augment, teachers, objective, held_out, optimizer, zeros, steps, tuple(notes))
 
 
 def why_not_finite(module: GraphModule, feeds: Mapping[str, Tensor], loss: float) -> str:
