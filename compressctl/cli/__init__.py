@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from compressctl import __version__
-from compressctl.cli import bench, distill, finetune, inspect, pipeline, quantize, schema, simplify
+from compressctl.cli import bench, distill, finetune, inspect, pipeline, prune, quantize, schema, simplify
 
 app = typer.Typer(
     name="compressctl",
@@ -40,6 +40,7 @@ def _root(
 
 
 app.command("quantize")(quantize.quantize)
+app.command("prune")(prune.prune)
 app.command("distill")(distill.distill)
 app.command("finetune")(finetune.finetune)
 app.command("simplify")(simplify.simplify)

@@ -94,7 +94,6 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     from compressctl.errors import ModelError, PassError
     from compressctl.model.depth import cut_depth
     from compressctl.model.qops import is_quantized
-    from compressctl.notes import warning
     from compressctl.passes.feeds import usual_feeds
     from compressctl.pruning.cutting import deviation, original_sizes, without
     from compressctl.structure.groups import find_groups
@@ -113,11 +112,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     if fault is not None:
         raise PassError(f"prune: the cut model differs from the model with the same units switched off: {fault}")
     result = without(model, chosen, removed)
-    notes = _notes(groups, chosen, removed)
-    if not removed:
-        notes = (*notes, warning("nothing was cut: rounding keeps as many units as there are"))
-    rows = {"groups": _rows(groups, chosen, removed, original_sizes(model, chosen))}
-    return Outcome(result, notes, {**rows, **_totals(model, result, context)}, targets)
+    facts = {"groups": _rows(groups, chosen, removed, original_sizes(model, chosen))}
+    notes = _notes(model, groups, config, removed)
+    return Outcome(result, notes, facts | _totals(model, result, context), targets)
 
 
 def _chosen(groups: Sequence[Group], config: Config) -> list[Group]:
@@ -218,20 +215,22 @@ def _reach(
     return found.removed, (Target(key, limit, found.value),)
 
 
-def _notes(groups: Sequence[Group], chosen: Sequence[Group], removed: Removed) -> tuple[Note, ...]:
-    from compressctl.notes import done, skipped
+def _notes(model: ir.Model, groups: Sequence[Group], config: Config, removed: Removed) -> tuple[Note, ...]:
+    """Say what was cut, and what had to stay of the kinds asked for; that outputs keep their sizes needs no saying."""
+    from compressctl.notes import done, skipped, warning
 
-    cut = [
-        done(f"{group.size - len(removed[group.name])} of {group.size} {_PLURAL[group.kind]} stay", group.name)
-        for group in chosen
-        if group.name in removed
-    ]
-    whole = [
-        skipped(f"all {group.size} {_PLURAL[group.kind]} stay: {group.reasons[0]}", group.name)
-        for group in groups
-        if group.fixed.all() and group.reasons
-    ]
-    return (*cut, *whole)
+    outputs = {value.name for value in model.graph.outputs}
+    notes = []
+    for group in groups:
+        what = _PLURAL[group.kind]
+        if group.name in removed:
+            left = group.size - len(removed[group.name])
+            notes.append(done(f"{left} of {group.size} {what} stay", group.name))
+        elif group.kind in config.structure and group.fixed.all() and not any(a.of in outputs for a in group.axes):
+            notes.append(skipped(f"all {group.size} {what} stay: {'; '.join(group.reasons)}", group.name))
+    if not removed:
+        notes.append(warning("nothing was cut: rounding keeps as many units as there are"))
+    return tuple(notes)
 
 
 def _rows(

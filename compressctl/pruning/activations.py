@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.errors import DataError
 from compressctl.measure.session import Session
@@ -50,11 +50,11 @@ def mean_magnitudes(
     probed = model.clone()
     outputs = _probe(probed, axes)
     session = Session(probed, threads=threads, workdir=workdir, spinning="never")
-    size = source.fixed_batch or _BATCH
-    batches = -(-min(samples, len(source)) // size)
+    first, size = First(source, samples), source.fixed_batch or _BATCH
+    batches = first.batches(size)
     sums = {name: np.zeros(0) for name in axes}
     rows = 0
-    for batch in (progress or Silent()).track(islice(source.batches(size), batches), "measure activations", batches):
+    for batch in (progress or Silent()).track(batches, "measure activations", -(-len(first) // size)):
         results = session.run(batch.feeds)
         for name, output in outputs.items():
             mean = results[output].astype(np.float64)
