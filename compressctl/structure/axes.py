@@ -27,7 +27,7 @@ Role = Literal["makes", "reads", "follows"]
 
 @dataclass(frozen=True)
 class Axis:
-    """The axis `index` of the value `of`, or the virtual axis `index` (a label) of the node `of`."""
+    """The axis `index` of the value `of`, or the virtual axis `index` (a label) of the node that makes `of`."""
 
     of: str
     index: int | str
@@ -75,7 +75,6 @@ class Axes:
         statistics: axes that a normalisation takes statistics across.
         heads: axes that index independent products of two computed values: attention heads.
         uses: where constants are used.
-        touching: the nodes that read or make each axis.
     """
 
     def __init__(self, shapes: Shapes) -> None:
@@ -87,6 +86,7 @@ class Axes:
         self.statistics: set[int] = set()
         self.heads: set[int] = set()
         self.uses: list[Use] = []
+        self._products: set[int] = set()
         self._shapes = shapes
         self._of: dict[ir.Value, tuple[int, ...]] = {}
 
@@ -107,14 +107,24 @@ class Axes:
 
     def virtual(self, node: ir.Node, label: str, size: Size) -> int:
         """Return a new axis that no value has."""
-        return self._new(Axis(node.name or "", label), size)
+        return self._new(Axis(node.outputs[0].name or "", label), size)
 
     def tie(self, one: int, other: int, here: Any = None, there: Any = None) -> None:
-        """Tie positions `here` of `one` to positions `there` of `other`, pairwise; None: all, in order."""
-        if one == other and here is None and there is None:
+        """Tie positions `here` of `one` to positions `there` of `other`, pairwise; None: all, in order.
+
+        Axes of dynamic size have no numbered positions: they are frozen where some are given.
+
+        Raises:
+            UnknownShapeError: all are to be tied, and the sizes differ.
+        """
+        every = here is None and there is None
+        if one == other and every:
             return
-        if here is None and there is None and self.sizes[one] != self.sizes[other]:
-            raise UnknownShapeError(f"{self.axes[one]} and {self.axes[other]} differ in size")
+        if every and self.sizes[one] != self.sizes[other]:
+            raise UnknownShapeError(f"axes of {self.sizes[one][0]} and {self.sizes[other][0]} positions are one")
+        if not every and not (self.is_fixed(one) and self.is_fixed(other)):
+            self.freeze([one, other], "positions of an axis of dynamic size are picked")
+            return
         mine, theirs = (None if p is None else np.asarray(p, np.int64) for p in (here, there))
         if mine is None and theirs is not None:
             mine = np.arange(len(theirs))
@@ -129,6 +139,7 @@ class Axes:
         if len(parts) == 1:
             self.tie(whole, parts[0])
         elif parts:
+            self._products.add(whole)
             for axis in (whole, *parts):
                 self.factors[axis].append(Factor(whole, parts))
 
@@ -143,7 +154,7 @@ class Axes:
 
     def is_product(self, axis: int) -> bool:
         """Whether the axis is the product of others, which are cut in its stead."""
-        return any(factor.whole == axis for factor in self.factors[axis])
+        return axis in self._products
 
     def is_fixed(self, axis: int) -> bool:
         """Whether the axis has the same size whatever the inputs' sizes."""

@@ -19,12 +19,24 @@ class Closure:
 
     Attributes:
         maps: for each axis that is reached, the unit at each position, -1 where there is none.
+        loose: whether units met a product of dynamic size, such that where they lie may depend on that size.
     """
 
-    def __init__(self, axes: Axes, seed: int, units: Positions) -> None:
+    def __init__(self, axes: Axes, seed: int, units: Positions, *, at: int = 0) -> None:
+        """Follow a seed.
+
+        Args:
+            axes: the axes and what ties them.
+            seed: the axis to begin with.
+            units: the unit at each of its positions, -1 where there is none.
+            at: 0 or 1: at the first or at the second input sizes.
+        """
         self._axes = axes
-        self._parent = np.arange(units.max() + 1)
+        self._at = at
+        self._root = np.arange(units.max() + 1)  # of each unit, the unit that it has become a part of
+        self._merged = False
         self.maps: dict[int, Positions] = {}
+        self.loose = False
         self._waiting: deque[int] = deque()
         self._merge(seed, units)
         while self._waiting:
@@ -34,7 +46,7 @@ class Closure:
                 if tie.here is None or tie.there is None:
                     self._merge(tie.other, here)
                     continue
-                there = np.full(axes.sizes[tie.other][0], NONE)
+                there = np.full(self._size(tie.other), NONE)
                 self._scatter(there, tie.there, here[tie.here])
                 self._merge(tie.other, there)
             for factor in axes.factors[axis]:
@@ -46,72 +58,68 @@ class Closure:
     @property
     def units(self) -> int:
         """The number of different units."""
-        return int((self._find(np.arange(len(self._parent))) == np.arange(len(self._parent))).sum())
+        return len(np.unique(self._root))
 
     def numbered(self) -> dict[int, Positions]:
         """Return the maps with units numbered 0, 1, … in the order of the seed's positions."""
-        roots = np.unique(self._find(np.arange(len(self._parent))))
-        number = np.full(len(self._parent) + 1, NONE)
-        number[roots] = np.arange(len(roots))
-        return {axis: number[self._map(axis)] for axis in self.maps}
+        number = np.unique(self._root, return_inverse=True)[1]
+        return {axis: np.where(units == NONE, NONE, number[units]) for axis, units in self.maps.items()}
 
-    def _find(self, units: Positions) -> Positions:
-        while True:
-            parents = self._parent[units]
-            if np.array_equal(parents, units):
-                return parents
-            units = parents
+    def _size(self, axis: int) -> int:
+        return self._axes.sizes[axis][self._at]
 
     def _map(self, axis: int) -> Positions:
         """Return the map of an axis in terms of the units as merged so far."""
         return self._canonical(self.maps[axis])
 
+    def _canonical(self, units: Positions) -> Positions:
+        return np.where(units == NONE, NONE, self._root[units]) if self._merged else units
+
     def _union(self, one: Positions, other: Positions) -> None:
-        for a, b in np.unique(np.stack([one, other], axis=1), axis=0):
-            low, high = sorted((int(self._find(np.array([a]))[0]), int(self._find(np.array([b]))[0])))
-            self._parent[high] = low
+        """Make units one, pairwise."""
+        while True:
+            one, other = self._root[one], self._root[other]
+            low, high = np.minimum(one, other), np.maximum(one, other)
+            if (low == high).all():
+                return
+            self._merged = True
+            np.minimum.at(self._root, high, low)
+            while (self._root != self._root[self._root]).any():
+                self._root = self._root[self._root]
 
     def _scatter(self, target: Positions, places: Positions, units: Positions) -> None:
         """Write units at places; units that meet in one place become one."""
         member = units != NONE
         places, units = places[member], units[member]
         target[places] = units
-        clash = target[places] != units
-        self._union(target[places][clash], units[clash])
+        self._union(target[places], units)
 
     def _merge(self, axis: int, units: Positions) -> None:
-        if not (units != NONE).any():
+        """Add units to the map of an axis, which waits to be followed if it gained positions."""
+        member = units != NONE
+        if not member.any():
             return
         if axis not in self.maps:
             self.maps[axis] = units
             self._waiting.append(axis)
             return
-        current, units = self._map(axis), self._canonical(units)
-        member = units != NONE
-        clash = member & (current != NONE) & (current != units)
-        new = member & (current == NONE)
-        if clash.any():
-            self._union(current[clash], units[clash])
-        if new.any():
+        current = self.maps[axis]
+        both = member & (current != NONE)
+        self._union(current[both], units[both])
+        if (new := member & (current == NONE)).any():
             self.maps[axis] = np.where(new, units, current)
             if axis not in self._waiting:
                 self._waiting.append(axis)
 
-    def _canonical(self, units: Positions) -> Positions:
-        current = units.copy()
-        member = units != NONE
-        current[member] = self._find(units[member])
-        return current
-
     def _split(self, factor: Factor) -> None:
         """From the whole to the one part that the units vary along."""
-        sizes = [self._axes.sizes[part][0] for part in factor.parts]
+        sizes = [self._size(part) for part in factor.parts]
         whole = self._map(factor.whole).reshape(sizes)
         varying = [k for k in range(len(sizes)) if (whole != whole.take([0], axis=k)).any()]
-        if not varying:  # one unit everywhere: it takes all positions of the first part
-            varying = [0]
-        part = varying[0]
+        part = varying[0] if varying else 0  # one unit everywhere takes all positions of the first part
         rows = np.moveaxis(whole, part, 0).reshape(sizes[part], -1)
+        if len(varying) > 1 or not self._axes.is_fixed(factor.parts[part]):
+            self.loose |= not self._axes.is_fixed(factor.whole)
         if len(varying) > 1:
             rows = self._whole_rows(rows)
             shape = [sizes[part], *(size for k, size in enumerate(sizes) if k != part)]
@@ -120,19 +128,16 @@ class Closure:
 
     def _whole_rows(self, rows: Positions) -> Positions:
         """Make every row one unit, or none where no position of it has one."""
-        for row in rows:
-            units = np.unique(row[row != NONE])
-            if len(units) > 1:
-                self._union(np.full(len(units) - 1, units[0]), units[1:])
-        first = rows.max(axis=1)
-        member = first != NONE
-        first[member] = self._find(first[member])
-        return np.repeat(first[:, None], rows.shape[1], axis=1)
+        first = rows.max(axis=1, keepdims=True)
+        wide = np.broadcast_to(first, rows.shape)
+        apart = (rows != NONE) & (rows != wide)
+        self._union(wide[apart], rows[apart])
+        return np.broadcast_to(self._canonical(first), rows.shape)
 
     def _join(self, factor: Factor, part: int) -> None:
         """From one part to the whole."""
-        sizes = [self._axes.sizes[p][0] for p in factor.parts]
+        sizes = [self._size(p) for p in factor.parts]
         shape = [1] * len(sizes)
         place = factor.parts.index(part)
         shape[place] = sizes[place]
-        self._merge(factor.whole, np.broadcast_to(self._map(part).reshape(shape), sizes).reshape(-1).copy())
+        self._merge(factor.whole, np.broadcast_to(self._map(part).reshape(shape), sizes).reshape(-1))

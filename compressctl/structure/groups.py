@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from compressctl.model.graph import bodies
 from compressctl.structure.axes import Axes, Axis, Positions, Role, UnknownShapeError
 from compressctl.structure.closure import NONE, Closure
-from compressctl.structure.rules import NO_AXES, RULES
+from compressctl.structure.rules import RULES
 from compressctl.structure.shapes import Shapes
-from compressctl.structure.sizes import freeze_numbers
 
 Kind = Literal["channel", "neuron", "head", "width"]
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
@@ -79,10 +78,12 @@ class Group:
 def find_groups(model: ir.Model, shapes: Shapes | None = None) -> tuple[Group, ...]:
     """Return the groups of the main graph in graph order, those included whose units must all stay.
 
-    No two of them share a unit that may be cut. `model` is not changed.
+    No two of them share a unit that may be cut. Whatever units are cut, so long as one of each group stays, every axis
+    keeps a position. `model` is not changed.
 
     Args:
-        model: float, or integer with DequantizeLinear; what is not understood freezes what it touches.
+        model: float, or integer with DequantizeLinear; what is not understood freezes what it touches. Its nodes have
+            names, as `load_model` sees to.
         shapes: of its values, if known.
     """
     axes = relate(model, shapes or Shapes(model))
@@ -91,31 +92,79 @@ def find_groups(model: ir.Model, shapes: Shapes | None = None) -> tuple[Group, .
     uses: dict[int, list[tuple[str, Role]]] = {}
     for use in dict.fromkeys(axes.uses):
         uses.setdefault(use.axis, []).append((use.node, use.role))
-    taken: dict[int, Positions] = {}
+    made = {use.axis for use in axes.uses if use.role == "makes"}
+    taken: dict[int, NDArray[np.bool_]] = {}
     groups = []
     for seed in _seeds(axes, order):
-        units = np.arange(axes.sizes[seed][0])
-        if seed in taken:
-            free = taken[seed] == NONE
-            units = np.where(free, np.cumsum(free) - 1, NONE)
-        if not (units != NONE).any():
+        free = ~taken.get(seed, np.zeros(axes.sizes[seed][0], bool))
+        if not free.any():
             continue
+        units = np.where(free, np.cumsum(free) - 1, NONE)
         closure = Closure(axes, seed, units)
         maps = closure.numbered()
-        if closure.units < 2 or any(
-            axis in taken and ((taken[axis] != NONE) & (m != NONE)).any() for axis, m in maps.items()
+        overlaps = any((taken[axis] & (map_ != NONE)).any() for axis, map_ in maps.items() if axis in taken)
+        if seed not in made and (overlaps or closure.units < 2):
+            continue  # what lies along it may be cut along another axis
+        group = _group(axes, maps, uses, order, convolutions)
+        if group is None or (seed not in made and group.fixed.all()):
+            continue
+        if closure.units < 2:
+            group = _frozen(group, "its units can only go all together")
+        elif overlaps:
+            group = _frozen(group, "its units hang together with units of several other axes")
+        elif closure.loose and _differs(closure, Closure(axes, seed, units, at=1), axes):
+            group = _frozen(group, "a reshape mixes its units, differently at different sizes of the input")
+        groups.append(group)
+        for axis, map_ in maps.items():
+            taken[axis] = taken.get(axis, False) | (map_ != NONE)
+    groups.sort(key=lambda group: order.get(group.name, -1))
+    return tuple(_keep_one(_named_apart(groups)))
+
+
+def _differs(first: Closure, second: Closure, axes: Axes) -> bool:
+    """Whether a seed's closure is another at the second input sizes, as far as axes of fixed size tell."""
+    one, other = first.numbered(), second.numbered()
+    return one.keys() != other.keys() or any(
+        axes.is_fixed(axis) and not np.array_equal(units, other[axis]) for axis, units in one.items()
+    )
+
+
+def _frozen(group: Group, reason: str) -> Group:
+    return replace(group, fixed=np.ones(group.size, bool), reasons=(*group.reasons, reason)[:_REASONS])
+
+
+def _named_apart(groups: list[Group]) -> list[Group]:
+    """Number the groups of nodes that make several."""
+    seen: Counter[str] = Counter()
+    result = []
+    for group in groups:
+        seen[group.name] += 1
+        number = seen[group.name]
+        result.append(group if number == 1 else replace(group, name=f"{group.name}#{number}"))
+    return result
+
+
+def _keep_one(groups: list[Group]) -> list[Group]:
+    """Fix a unit on each axis that could lose all its positions though a unit of each group stays."""
+    holders: dict[Axis, list[int]] = {}
+    for number, group in enumerate(groups):
+        for axis in group.axes:
+            holders.setdefault(axis, []).append(number)
+    for axis, numbers in holders.items():
+        maps = {number: groups[number].axes[axis] for number in numbers}
+        if np.any(np.all([units == NONE for units in maps.values()], axis=0)):
+            continue
+        there = {number: np.unique(units[units != NONE]) for number, units in maps.items()}
+        if any(
+            len(units) == groups[number].size or groups[number].fixed[units].any() for number, units in there.items()
         ):
             continue
-        group = _group(axes, maps, uses, order, convolutions)
-        if group is None:
-            continue
-        if group.fixed.all() and _is_inner(axes, maps):
-            continue
-        groups.append(group)
-        for axis, units in maps.items():
-            before = taken.get(axis, np.full(len(units), NONE))
-            taken[axis] = np.where(units != NONE, 0, before)
-    return tuple(sorted(groups, key=lambda group: order.get(group.name, -1)))
+        group = groups[numbers[0]]
+        fixed = group.fixed.copy()
+        fixed[there[numbers[0]][0]] = True
+        reason = f"one position at least of '{axis.of}' must stay"
+        groups[numbers[0]] = replace(group, fixed=fixed, reasons=(*group.reasons, reason)[:_REASONS])
+    return groups
 
 
 def relate(model: ir.Model, shapes: Shapes) -> Axes:
@@ -129,8 +178,6 @@ def relate(model: ir.Model, shapes: Shapes) -> Axes:
         values = [value for value in (*node.inputs, *node.outputs) if value is not None and value.name]
         captured = [value for body in bodies(node) for inner in body.all_nodes() for value in inner.inputs if value]
         rule = RULES.get((node.domain if node.domain != "ai.onnx" else "", node.op_type))
-        if not node.domain and node.op_type in NO_AXES:
-            continue
         if rule is None:
             _freeze(axes, [*values, *captured], f"{node.op_type} '{node.name}' is not understood")
             continue
@@ -138,7 +185,6 @@ def relate(model: ir.Model, shapes: Shapes) -> Axes:
             rule(node, axes)
         except (UnknownShapeError, ValueError, IndexError, KeyError) as error:
             _freeze(axes, values, f"this use of {node.op_type} '{node.name}' is not understood ({error})")
-    freeze_numbers(model.graph, axes)
     return axes
 
 
@@ -152,31 +198,39 @@ def _freeze(axes: Axes, values: Sequence[ir.Value], reason: str) -> None:
 
 def _seeds(axes: Axes, order: dict[str, int]) -> list[int]:
     """Return heads first, then inner axes of products, larger ones before smaller ones, then what layers make."""
-    parts = {part for factors in axes.factors for factor in factors for part in factor.parts}
+    place = {
+        part: k for factors in axes.factors for factor in factors for k, part in reversed([*enumerate(factor.parts)])
+    }
     made = {use.axis: order.get(use.node, 0) for use in reversed(axes.uses) if use.role == "makes"}
     heads = _tied(axes, axes.heads)
 
     def rank(axis: int) -> tuple[int, ...]:
-        kind = 0 if axis in parts and axis in heads else 1 if axis in parts else 2
-        return kind, -axes.sizes[axis][0] if kind == 1 else 0, made.get(axis, 0), axis
+        node = made.get(axis, len(order))
+        if axes.is_product(axis):
+            return 3, 0, node, axis
+        if axis not in place:
+            return 2, 0, node, axis
+        return (0, place[axis], node, axis) if axis in heads else (1, -axes.sizes[axis][0], node, axis)
 
     return sorted(
         (
             axis
-            for axis in parts | made.keys()
-            if axes.is_fixed(axis) and axes.sizes[axis][0] > 1 and not axes.is_product(axis)
+            for axis in place.keys() | made.keys()
+            if axes.is_fixed(axis) and axes.sizes[axis][0] > 1 and (axis in made or not axes.is_product(axis))
         ),
         key=rank,
     )
 
 
 def _tied(axes: Axes, start: set[int]) -> set[int]:
-    """Return the axes that are the same as those of `start`, position by position."""
+    """Return the axes that are the same as those of `start`, position by position, and those they are products of."""
     found, waiting = set(start), list(start)
     while waiting:
-        others = {tie.other for tie in axes.ties[waiting.pop()] if tie.here is None} - found
+        axis = waiting.pop()
+        others = {tie.other for tie in axes.ties[axis] if tie.here is None}
+        others.update(part for factor in axes.factors[axis] if factor.whole == axis for part in factor.parts)
+        waiting.extend(others - found)
         found |= others
-        waiting.extend(others)
     return found
 
 
@@ -218,8 +272,3 @@ def _group(
         weights=tuple(sorted(weights, key=lambda weight: (order.get(weight.node, 0), weight.name, weight.axis))),
         axes={axes.axes[axis]: units for axis, units in maps.items()},
     )
-
-
-def _is_inner(axes: Axes, maps: dict[int, Positions]) -> bool:
-    """Whether the axes are parts of products, whose other parts may yet be cut."""
-    return any(factor.whole != axis for axis in maps for factor in axes.factors[axis])

@@ -12,9 +12,9 @@ from compressctl.structure.axes import Positions
 from compressctl.structure.cut import Removed, kept_positions
 from compressctl.structure.groups import Group
 from compressctl.structure.rewrites import Kept
+from compressctl.structure.rules.common import FLOATS
 from compressctl.structure.shapes import Shapes, is_fixed
 
-_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
 _RECURRENT = ("LSTM", "GRU", "RNN")
 
 
@@ -38,9 +38,9 @@ def masked(model: ir.Model, groups: Sequence[Group], removed: Removed) -> ir.Mod
         if node.op_type in _RECURRENT and not node.domain:
             _stop_recurrence(copy.graph, node, kept)
         for value in node.outputs:
-            axes, shape = kept.axes(value), kept.shapes.of(value) or ()
+            axes, shape = kept.axes(value), kept.before(value)
             dtype = value.dtype or ir.DataType.FLOAT
-            if axes and dtype in _FLOATS and all(is_fixed(shape[axis]) for axis in axes):
+            if axes and dtype in FLOATS and all(is_fixed(shape[axis]) for axis in axes):
                 if dtype not in zeros:
                     zeros[dtype] = initializer(copy.graph, "masked_zero", np.zeros((), dtype.numpy()))
                 _mask(copy.graph, node, value, axes, [size[0] for size in shape], zeros[dtype])
@@ -64,13 +64,15 @@ def _mask(
 
 
 def _stop_recurrence(graph: ir.Graph, node: ir.Node, kept: Kept) -> None:
-    """Cut-out hidden units feed nothing back: their columns of the recurrence weights are zero."""
+    """Cut-out hidden units feed nothing back: their columns of the recurrence weights are zero.
+
+    Computed weights are masked already, as the output of a node.
+    """
     recurrence = node.inputs[2]
     positions = kept.of(recurrence, 2)
-    if recurrence is None or positions is None:
+    tensor = None if recurrence is None else ir.convenience.get_const_tensor(recurrence)
+    if recurrence is None or positions is None or tensor is None:
         return
-    tensor = ir.convenience.get_const_tensor(recurrence)
-    assert tensor is not None
     array = tensor.numpy().copy()
     gone = np.setdiff1d(np.arange(array.shape[2]), positions)
     array[:, :, gone] = 0

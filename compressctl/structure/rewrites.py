@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -12,7 +14,7 @@ from compressctl.model.graph import Array, constant, initializer, insert_before
 from compressctl.structure.axes import Axis, Positions
 from compressctl.structure.rules.common import operand
 from compressctl.structure.rules.indexing import pad_begins, slice_bounds
-from compressctl.structure.shapes import Shapes, is_fixed
+from compressctl.structure.shapes import Shapes, Size, is_fixed
 
 
 @dataclass(frozen=True)
@@ -31,89 +33,145 @@ class Kept:
         """Return the positions that stay of an axis; None where all do."""
         return None if value is None else self.positions.get(Axis(value.name or "", axis))
 
-    def axes(self, value: ir.Value) -> dict[int, Positions]:
+    def before(self, value: ir.Value | None) -> tuple[Size, ...]:
+        """Return the sizes that the axes of a value had; nothing where that is not known."""
+        return () if value is None else self.shapes.of(value) or ()
+
+    def axes(self, value: ir.Value | None) -> dict[int, Positions]:
         """Return the axes of a value that lose positions, with those that stay."""
-        rank = len(self.shapes.of(value) or ())
-        found = ((axis, self.of(value, axis)) for axis in range(rank))
+        found = ((axis, self.of(value, axis)) for axis in range(len(self.before(value))))
         return {axis: positions for axis, positions in found if positions is not None}
 
     def count(self, node: ir.Node, label: str) -> int | None:
         """Return how many positions stay of a node's virtual axis; None where all do."""
-        positions = self.positions.get(Axis(node.name or "", label))
+        positions = self.positions.get(Axis(node.outputs[0].name or "", label))
         return None if positions is None else len(positions)
 
-    def sizes(self, value: ir.Value) -> list[int | None]:
-        """Return the sizes that a value has afterwards, None where they are dynamic."""
-        before = self.shapes.of(value) or ()
-        after = self.axes(value)
-        return [
-            (len(after[axis]) if axis in after else size[0]) if is_fixed(size) else None
-            for axis, size in enumerate(before)
-        ]
+    def ratios(self, value: ir.Value | None) -> dict[int, Ratio]:
+        """Return (size after, size before) of the axes that lose positions; for dynamic axes they are a ratio."""
+        before = self.before(value)
+        found = {}
+        for axis, positions in self.axes(value).items():
+            after, size = len(positions), before[axis][0]
+            shared = 1 if is_fixed(before[axis]) else math.gcd(after, size)
+            found[axis] = Ratio(after // shared, size // shared, is_fixed(before[axis]))
+        return found
+
+
+class Ratio(NamedTuple):
+    """Sizes of an axis after and before, or their ratio where its size is dynamic."""
+
+    after: int
+    before: int
+    fixed: bool
 
 
 Rewrite = Callable[[ir.Node, Kept], None]
 
 
+def _shape(node: ir.Node, kept: Kept) -> None:
+    """Shape: it still tells the sizes that were, which the graph may compute with; what states a shape is set anew."""
+    start, end, _ = slice(node.attributes.get_int("start", 0), node.attributes.get_int("end", None)).indices(
+        len(kept.before(node.inputs[0]))
+    )
+    cut = {axis - start: ratio for axis, ratio in kept.ratios(node.inputs[0]).items() if start <= axis < end}
+    for use in list(node.outputs[0].uses()):
+        picked = constant(use.node.inputs[1]) if use.node.op_type == "Gather" and use.idx == 0 else None
+        if picked is None or not cut.keys().isdisjoint((picked % (end - start)).ravel().tolist()):
+            back = {axis: Ratio(ratio.before, ratio.after, ratio.fixed) for axis, ratio in cut.items()}
+            _restate(use.node, use.idx, back, end - start)
+
+
 def _reshape(node: ir.Node, kept: Kept) -> None:
-    source, target, output = node.inputs[0], node.inputs[1], node.outputs[0]
-    assert source is not None and target is not None
-    if not kept.axes(source) and not kept.axes(output):
+    cut, old = kept.ratios(node.outputs[0]), constant(node.inputs[1])
+    before = kept.before(node.outputs[0])
+    if old is None:
+        _restate(node, 1, cut, len(before))
         return
-    after, cut = kept.sizes(output), kept.axes(output)
-    old = constant(target)
-    if old is not None:
-        new = [int(was) if size is None else size for was, size in zip(old, after, strict=True)]
-        _set_input(node, 1, np.array(new, np.int64))
-        return
-    known = [size is not None or axis in cut for axis, size in enumerate(after)]
-    _override(node, 1, [-1 if size is None else size for size in after], known)
+    copied = kept.axes(node.inputs[0]).keys() - cut.keys()  # a 0 there must not copy the new size
+    new = old.copy()
+    for axis, size in enumerate(before):
+        if axis in cut and cut[axis].fixed:
+            new[axis] = cut[axis].after
+        elif axis in copied and old[axis] == 0 and is_fixed(size):
+            new[axis] = size[0]
+    if cut or copied:
+        _set_input(node, 1, new)
 
 
 def _expand(node: ir.Node, kept: Kept) -> None:
-    cut = kept.axes(node.outputs[0])
-    target = node.inputs[1]
-    length = (kept.shapes.of(target) or ((0, 0),))[0][0] if target is not None else 0
-    skipped = len(kept.sizes(node.outputs[0])) - length
-    _shape(node, 1, {axis - skipped: len(positions) for axis, positions in cut.items() if axis >= skipped}, length)
+    length = next((size for size, _ in kept.before(node.inputs[1])), 0)
+    skipped = len(kept.before(node.outputs[0])) - length
+    cut = kept.ratios(node.outputs[0]).items()
+    _restate(node, 1, {axis - skipped: ratio for axis, ratio in cut if axis >= skipped}, length)
 
 
 def _constant_of_shape(node: ir.Node, kept: Kept) -> None:
-    cut = kept.axes(node.outputs[0])
-    _shape(node, 0, {axis: len(positions) for axis, positions in cut.items()}, len(kept.sizes(node.outputs[0])))
+    _restate(node, 0, kept.ratios(node.outputs[0]), len(kept.before(node.outputs[0])))
 
 
 def _resize(node: ir.Node, kept: Kept) -> None:
-    cut = kept.axes(node.outputs[0])
-    if operand(node, 3) is None or not cut:
-        return
-    rank = len(kept.sizes(node.outputs[0]))
-    axes = [axis % rank for axis in node.attributes.get_ints("axes", tuple(range(rank))) or ()]
-    _shape(node, 3, {axes.index(axis): len(kept_) for axis, kept_ in cut.items() if axis in axes}, len(axes))
+    if operand(node, 3) is not None:
+        rank = len(kept.before(node.outputs[0]))
+        axes = [axis % rank for axis in node.attributes.get_ints("axes", None) or range(rank)]
+        cut = kept.ratios(node.outputs[0])
+        _restate(node, 3, {axes.index(axis): ratio for axis, ratio in cut.items() if axis in axes}, len(axes))
 
 
-def _shape(node: ir.Node, index: int, sizes: Mapping[int, int], length: int) -> None:
-    """Set some entries of a shape operand; an Expand's 1 means: as it is."""
-    if not sizes:
+def _restate(node: ir.Node, index: int, cut: Mapping[int, Ratio], length: int) -> None:
+    """Set the entries of a shape operand for axes that are cut; those of dynamic axes in proportion."""
+    if not cut:
         return
     old = constant(node.inputs[index])
-    if old is None:
-        known = [axis in sizes for axis in range(length)]
-        _override(node, index, [sizes.get(axis, 1) for axis in range(length)], known)
+    if old is not None:
+        new = old.copy()
+        for axis, ratio in cut.items():
+            if new[axis] > 1 or (new[axis] == 1 and node.op_type != "Expand"):
+                new[axis] = ratio.after if ratio.fixed else new[axis] * ratio.after // ratio.before
+        _set_input(node, index, new)
         return
-    new = old.copy()
-    for axis, size in sizes.items():
-        new[axis] = new[axis] if node.op_type == "Expand" and new[axis] == 1 else size
-    _set_input(node, index, new)
+    graph, source = node.graph, node.inputs[index]
+    assert isinstance(graph, ir.Graph) and source is not None
+
+    def state(op: str, *operands: ir.Value | Array) -> ir.Value:
+        values = [
+            each if isinstance(each, ir.Value) else initializer(graph, f"{node.name}_{op}", each) for each in operands
+        ]
+        made = ir.node(op, values, name=f"{node.name}_shape")
+        insert_before(graph, node, [made])
+        made.outputs[0].type, made.outputs[0].shape = ir.TensorType(ir.DataType.INT64), ir.Shape([length])
+        return made.outputs[0]
+
+    every = [cut.get(axis, Ratio(1, 1, False)) for axis in range(length)]
+    result = source
+    if not all(ratio.fixed for ratio in cut.values()):
+        factors, divisors = (np.array([1 if r.fixed else r[k] for r in every], np.int64) for k in (0, 1))
+        scaled = state("Div", state("Mul", source, factors), divisors)
+        result = state("Where", state("Less", source, np.array([0], np.int64)), source, scaled)  # -1: the rest
+    fixed = np.array([ratio.fixed for ratio in every])
+    if fixed.any():
+        result = state("Where", fixed, np.array([ratio.after for ratio in every], np.int64), result)
+    node.replace_input_with(index, result)
+
+
+def _squeeze(node: ir.Node, kept: Kept) -> None:
+    """Squeeze without axes: those of size 1 before, not those of which one position stays."""
+    if operand(node, 1) is None and kept.axes(node.inputs[0]):
+        axes = [axis for axis, size in enumerate(kept.before(node.inputs[0])) if size == (1, 1)]
+        node.resize_inputs(2)
+        _set_input(node, 1, np.array(axes, np.int64))
 
 
 def _split(node: ir.Node, kept: Kept) -> None:
     source = node.inputs[0]
     assert source is not None
-    axis = node.attributes.get_int("axis", 0) % len(kept.shapes.of(source) or (0,))
+    axis = node.attributes.get_int("axis", 0) % len(kept.before(source))
     if kept.of(source, axis) is None:
         return
-    sizes = [kept.sizes(output)[axis] for output in node.outputs]
+    sizes = [kept.before(output)[axis][0] for output in node.outputs]
+    for place, output in enumerate(node.outputs):
+        if (positions := kept.of(output, axis)) is not None:
+            sizes[place] = len(positions)
     node.attributes.pop("num_outputs", None)
     if len(node.inputs) < 2:
         node.resize_inputs(2)
@@ -123,7 +181,7 @@ def _split(node: ir.Node, kept: Kept) -> None:
 def _slice(node: ir.Node, kept: Kept) -> None:
     source = node.inputs[0]
     assert source is not None
-    before = kept.shapes.of(source) or ()
+    before = kept.before(source)
     bounds = slice_bounds(node, len(before))
     if bounds is None or not any(kept.of(source, axis) is not None for axis in bounds):
         return
@@ -147,12 +205,12 @@ def _slice(node: ir.Node, kept: Kept) -> None:
 def _gather(node: ir.Node, kept: Kept) -> None:
     source, output = node.inputs[0], node.outputs[0]
     assert source is not None
-    axis = node.attributes.get_int("axis", 0) % len(kept.shapes.of(source) or (0,))
+    axis = node.attributes.get_int("axis", 0) % len(kept.before(source))
     positions, indices = kept.of(source, axis), constant(node.inputs[1])
     if positions is None or indices is None:
         return
     remaining = kept.of(output, axis)
-    chosen = indices % (kept.shapes.of(source) or ())[axis][0]
+    chosen = indices % (kept.before(source))[axis][0]
     chosen = chosen if remaining is None else chosen[remaining]
     _set_input(node, 1, np.searchsorted(positions, chosen).astype(indices.dtype))
 
@@ -160,7 +218,7 @@ def _gather(node: ir.Node, kept: Kept) -> None:
 def _pad(node: ir.Node, kept: Kept) -> None:
     source, output = node.inputs[0], node.outputs[0]
     assert source is not None
-    before = kept.shapes.of(source) or ()
+    before = kept.before(source)
     begins, cut = pad_begins(node, len(before)), kept.axes(output)
     if begins is None or not any(axis in begins for axis in cut):
         return
@@ -200,20 +258,10 @@ def _set_input(node: ir.Node, index: int, array: Array) -> None:
     node.replace_input_with(index, initializer(node.graph, f"{name}_cut", array))
 
 
-def _override(node: ir.Node, index: int, sizes: list[int], known: list[bool]) -> None:
-    """Replace the known entries of a computed shape operand."""
-    graph = node.graph
-    assert isinstance(graph, ir.Graph)
-    mask = initializer(graph, f"{node.name}_known", np.array(known))
-    values = initializer(graph, f"{node.name}_sizes", np.array(sizes, np.int64))
-    where = ir.node("Where", [mask, values, node.inputs[index]], name=f"{node.name}_shape")
-    insert_before(graph, node, [where])
-    where.outputs[0].type = ir.TensorType(ir.DataType.INT64)
-    node.replace_input_with(index, where.outputs[0])
-
-
 REWRITES: dict[tuple[str, str], Rewrite] = {
+    ("", "Shape"): _shape,
     ("", "Reshape"): _reshape,
+    ("", "Squeeze"): _squeeze,
     ("", "Expand"): _expand,
     ("", "ConstantOfShape"): _constant_of_shape,
     ("", "Resize"): _resize,
@@ -228,5 +276,6 @@ REWRITES: dict[tuple[str, str], Rewrite] = {
     ("", "GRU"): _recurrent,
     ("", "RNN"): _recurrent,
     ("", "Attention"): _attention,
+    ("", "RotaryEmbedding"): _counted("num_heads", "heads"),
     ("com.microsoft", "MultiHeadAttention"): _counted("num_heads", "heads"),
 }

@@ -13,7 +13,8 @@ from compressctl.model.shapes import concrete_shapes
 Size = tuple[int, int]
 """The size of an axis at the first and at the second input sizes."""
 
-_FIRST_PRIMES = (7, 67)  # where numbering of the dynamic dimensions begins: short for tables, long for images
+_PROBES = ((7, 1), (67, 1), (5, 64))  # the least sizes and their unit: short for tables, longer or even for images
+_APART = 4  # the second sizes are so much larger that no cascade of strides brings both to the same size
 
 
 def is_fixed(size: Size) -> bool:
@@ -34,7 +35,14 @@ class Shapes:
     """
 
     def __init__(self, model: ir.Model) -> None:
-        self._sizes = max((_observe(model, start) for start in _FIRST_PRIMES), key=len)  # the first of equals
+        every = {value.name for node in model.graph for value in node.outputs if value.name}
+        self._sizes: dict[str, tuple[Size, ...]] = {}
+        for start, unit in _PROBES:
+            found = _observe(model, start, unit)
+            if len(found) > len(self._sizes):
+                self._sizes = found
+            if every <= found.keys():
+                break
 
     def of(self, value: ir.Value) -> tuple[Size, ...] | None:
         """Return the sizes of the axes of `value`, None where they are not known."""
@@ -44,13 +52,16 @@ class Shapes:
         return self._sizes.get(value.name or "")
 
 
-def _observe(model: ir.Model, start: int) -> dict[str, tuple[Size, ...]]:
+def _observe(model: ir.Model, start: int, unit: int) -> dict[str, tuple[Size, ...]]:
+    """Infer all shapes at two sizes of each dynamic dimension, which are primes times `unit`."""
     names = _dynamic_dims(model)
-    primes = _primes(start)
-    first, second = ({name: next(primes) for name in names} for _ in range(2))
     if not names:
         shapes, _ = concrete_shapes(model, {})
         return {name: tuple((size, size) for size in shape) for name, shape in shapes.items()}
+    first = {name: unit * prime for name, prime in zip(names, _primes(start), strict=False)}
+    second = {
+        name: unit * prime for name, prime in zip(names, _primes(_APART * max(first.values()) // unit), strict=False)
+    }
     at_first, at_second = (concrete_shapes(model, dims)[0] for dims in (first, second))
     return {
         name: tuple(zip(shape, at_second[name], strict=True))

@@ -36,6 +36,9 @@ RULES: dict[tuple[str, str], Rule] = {
     **{("", op): elementwise.unary for op in _UNARY},
     **{("", op): elementwise.elementwise for op in _BROADCAST},
     **{("", op): elementwise.softmax for op in ("Softmax", "LogSoftmax", "Hardmax")},
+    **{("", op): elementwise.unrelated for op in ("Constant", "ConstantOfShape")},
+    ("", "Shape"): elementwise.shape,
+    ("", "Size"): elementwise.counted,
     ("", "CumSum"): elementwise.cumulative,
     ("", "QuantizeLinear"): elementwise.quantized,
     ("", "DequantizeLinear"): elementwise.quantized,
@@ -73,6 +76,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("", "TopK"): reductions.top_k,
     **{("", op): recurrent.recurrent for op in ("LSTM", "GRU", "RNN")},
     ("", "Attention"): attention.attention,
+    ("", "RotaryEmbedding"): attention.rotary_embedding,
     ("com.microsoft", "MultiHeadAttention"): attention.multi_head_attention,
     ("com.microsoft", "SkipLayerNormalization"): normalization.layer_normalization,
     ("com.microsoft", "SkipSimplifiedLayerNormalization"): normalization.layer_normalization,
@@ -81,5 +85,3 @@ RULES: dict[tuple[str, str], Rule] = {
     ("com.microsoft", "BiasGelu"): elementwise.elementwise,
     ("com.microsoft", "QuickGelu"): elementwise.unary,
 }
-NO_AXES = frozenset({"Constant", "Shape", "Size", "ConstantOfShape"})
-"""Operators that make or read sizes, not positions; `sizes` deals with them."""

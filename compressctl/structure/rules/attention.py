@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from compressctl.structure.axes import Axes, UnknownShapeError
-from compressctl.structure.rules.common import follow, operand, result
+from compressctl.structure.rules.common import follow, operand, result, tie_all
 
 
 def attention(node: ir.Node, axes: Axes) -> None:
@@ -16,6 +16,8 @@ def attention(node: ir.Node, axes: Axes) -> None:
         heads, shared = query[1], key[1]
         for one, other in ((query[3], key[3]), (value[3], output[3]), (value[1], shared), (output[1], heads)):
             axes.tie(one, other)
+        if "scale" not in node.attributes:
+            axes.freeze([query[3]], f"Attention '{node.name}' scales by the size of its heads")
         rows = [(query[0], query[2]), (key[0], key[2]), (value[0], value[2]), (output[0], output[2])]
     else:
         count = node.attributes["q_num_heads"].as_int()
@@ -43,13 +45,14 @@ def attention(node: ir.Node, axes: Axes) -> None:
     mask = operand(node, 3)
     if mask is not None:
         places = axes.of(mask)
-        if len(places) == 4 and axes.sizes[places[1]] != (1, 1):
-            axes.tie(places[1], heads)
+        if len(places) > 2 and axes.sizes[places[-3]] != (1, 1):
+            axes.tie(places[-3], heads)
         follow(axes, node, mask)
     if any(operand(node, index) is not None for index in (4, 5, 6)) or any(
         result(node, index) is not None for index in (1, 2, 3)
     ):
-        axes.freeze([heads, shared], f"Attention '{node.name}' keeps keys and values of past steps")
+        kept = [*query[2:], *key[2:], *value[2:], *output[2:], heads, shared]
+        axes.freeze(kept, f"Attention '{node.name}' keeps keys and values of past steps")
 
 
 def multi_head_attention(node: ir.Node, axes: Axes) -> None:
@@ -84,6 +87,20 @@ def multi_head_attention(node: ir.Node, axes: Axes) -> None:
             axes.tie(each[2], bias, range(size), range(start, start + size))
             start += size
         follow(axes, node, inputs[3])
+
+
+def rotary_embedding(node: ir.Node, axes: Axes) -> None:
+    """RotaryEmbedding of [B, heads, S, size] or [B, S, heads * size]: it turns pairs of a head's channels."""
+    source, output = axes.of(node.inputs[0]), axes.of(node.outputs[0])
+    tie_all(axes, source, output)
+    turned = f"RotaryEmbedding '{node.name}' turns pairs of it"
+    for value in node.inputs[1:]:
+        axes.freeze(axes.of(value), turned)
+    if len(source) == 4:
+        axes.freeze([source[3]], turned)
+        return
+    count = node.attributes["num_heads"].as_int()
+    _size(node, axes, source[2], axes.virtual(node, "heads", (count, count)), "size")
 
 
 def _size(node: ir.Node, axes: Axes, whole: int, heads: int, label: str) -> int:

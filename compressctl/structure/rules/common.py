@@ -6,15 +6,34 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
-from compressctl.structure.axes import Axes
+from compressctl.structure.axes import Axes, Role
+
+FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
+# fmt: off
+_FORMS = frozenset({
+    "Cast", "DequantizeLinear", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze",
+})
+# fmt: on
 
 Rule = Callable[[ir.Node, Axes], None]
 """Relates the axes of a node's inputs and outputs. Raises UnknownShapeError where a shape it needs is not known."""
 
 
 def is_constant(value: ir.Value | None) -> bool:
-    """Whether the value is an initializer that cannot be fed, or a Constant's output."""
-    return value is not None and not value.is_graph_input() and ir.convenience.get_const_tensor(value) is not None
+    """Whether the value is an initializer that cannot be fed, or a Constant's output, in whatever form."""
+    return value is not None and origin(value) is not None
+
+
+def origin(value: ir.Value) -> ir.Value | None:
+    """Return the constant that `value` holds, behind nodes that bring it into another form; None where it is none."""
+    while (node := value.producer()) is not None and node.op_type in _FORMS and not node.domain:
+        source = node.inputs[0]
+        if source is None:
+            return None
+        value = source
+    if value.is_graph_input() or ir.convenience.get_const_tensor(value) is None:
+        return None
+    return value
 
 
 def operand(node: ir.Node, index: int) -> ir.Value | None:
@@ -45,14 +64,28 @@ def tie_broadcast(axes: Axes, small: Sequence[int], large: Sequence[int]) -> Non
             axes.freeze([a, b], "sizes that do not broadcast")
 
 
-def weigh(axes: Axes, node: ir.Node, value: ir.Value | None, axis: int, role: str) -> None:
+def weigh(axes: Axes, node: ir.Node, value: ir.Value | None, axis: int, role: Role) -> None:
     """Note a constant operand's role along one of its axes; nothing where it is no constant."""
     if value is not None and is_constant(value):
-        axes.use(node, axes.of(value)[axis], role)  # type: ignore[arg-type]
+        for place in _at_origin(axes, value, axes.of(value)[axis]):
+            axes.use(node, place, role)
 
 
 def follow(axes: Axes, node: ir.Node, value: ir.Value | None) -> None:
     """Note that all axes of a constant operand, such as a bias, follow what it is added to or scales."""
-    if value is not None and is_constant(value):
-        for axis in axes.of(value):
-            axes.use(node, axis, "follows")
+    if value is not None:
+        for axis in range(len(axes.of(value)) if is_constant(value) else 0):
+            weigh(axes, node, value, axis, "follows")
+
+
+def _at_origin(axes: Axes, value: ir.Value, axis: int) -> list[int]:
+    """Return the axes of the stored constant that an axis of one of its forms comes from."""
+    found = {axis}
+    while (node := value.producer()) is not None and node.op_type in _FORMS:
+        assert node.inputs[0] is not None
+        value = node.inputs[0]
+        reached = {tie.other for each in found for tie in axes.ties[each]}
+        products = {factor.whole for each in found for factor in axes.factors[each]}
+        parts = {part for whole in products for factor in axes.factors[whole] for part in factor.parts}
+        found = set(axes.of(value)) & (reached | products | parts)
+    return sorted(found)

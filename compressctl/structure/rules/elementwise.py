@@ -54,3 +54,18 @@ def quantized(node: ir.Node, axes: Axes) -> None:
             follow(axes, node, value)
         elif scale and axes.sizes[scale[0]] != (1, 1):
             axes.freeze(source, f"{node.op_type} '{node.name}' has scales for blocks")
+
+
+def unrelated(node: ir.Node, axes: Axes) -> None:
+    """Constant, ConstantOfShape: what they make has positions of its own."""
+
+
+def shape(node: ir.Node, axes: Axes) -> None:
+    """Shape: the graph goes on with the sizes that were (see `rewrites`), but its users would see those that are."""
+    if node.outputs[0].is_graph_output():
+        axes.freeze(axes.of(node.inputs[0]), f"'{node.outputs[0].name}' tells its size")
+
+
+def counted(node: ir.Node, axes: Axes) -> None:
+    """Size: one number for all axes."""
+    axes.freeze(axes.of(node.inputs[0]), f"Size '{node.name}' counts its positions")

@@ -45,13 +45,13 @@ def slice_(node: ir.Node, axes: Axes) -> None:
     """Slice: of each axis a range; axes that are sliced with a step, or by computed bounds, stay whole."""
     source, output = axes.of(node.inputs[0]), axes.of(node.outputs[0])
     bounds = slice_bounds(node, len(source))
-    forwards = operand(node, 4) is None
+    along = constant(operand(node, 3))
+    sliced = set(range(len(source))) if along is None else {int(axis) % len(source) for axis in along}
     for index, (a, b) in enumerate(zip(source, output, strict=True)):
-        whole = index not in bounds if bounds is not None else forwards and axes.sizes[a] == axes.sizes[b]
-        if whole:
+        if index not in (sliced if bounds is None else bounds):
             axes.tie(a, b)
         elif bounds is None or bounds[index][2] != 1:
-            axes.freeze([a, b], f"Slice '{node.name}' picks from it with a step or by computed bounds")
+            axes.freeze([a, b], f"Slice '{node.name}' picks from it with a step, or up to where it computes")
         elif not axes.is_fixed(a) or not axes.is_fixed(b):
             axes.freeze([a, b], f"Slice '{node.name}' cuts it at positions")
         else:

@@ -21,8 +21,9 @@ def recurrent(node: ir.Node, axes: Axes) -> None:
     axes.tie(source[2], weight[2])
     _gates(node, axes, weight[1], hidden, gates)
     _gates(node, axes, recurrence[1], hidden, gates)
-    for index, axis, role in ((1, 1, "makes"), (1, 2, "reads"), (2, 1, "makes"), (2, 2, "reads")):
-        weigh(axes, node, node.inputs[index], axis, role)
+    for index in (1, 2):
+        weigh(axes, node, node.inputs[index], 1, "makes")
+        weigh(axes, node, node.inputs[index], 2, "reads")
     bias, peepholes = operand(node, 3), operand(node, 7)
     if bias is not None:
         _gates(node, axes, axes.of(bias)[1], hidden, 2 * gates)
