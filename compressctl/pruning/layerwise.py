@@ -194,6 +194,8 @@ def _settle(pair: Pair, sums: _Sums, index: int, solve: Solve) -> float:
         )
         weights.append(solve(pair.new, group, fit))
         errors, energy = errors + fit.error(weights[-1]), energy + fit.energy
+    if np.array_equal(weights, pair.new.matrix()):
+        return errors / energy if energy > 0 else 0.0
     set_constant(pair.new.weight, pair.new.restore(np.stack(weights)))
     if old is not None and new is not None:
         shift = gives - np.einsum("goi,gi->go", np.stack(weights), reads)

@@ -1,0 +1,88 @@
+"""What is left of a cut model, fitted to the original: against least squares on its own activations."""
+
+import numpy as np
+import pytest
+
+from compressctl.measure.session import Session
+from compressctl.model.verify import verify_graph
+from compressctl.progress import Silent
+from compressctl.pruning.cutting import without
+from compressctl.pruning.reconstruct import reconstruct
+from compressctl.structure.groups import find_groups
+from tests.pruning.sparsifying import source
+from tests.quantization import graphs
+from tests.training.tiny import weights
+
+RNG = np.random.default_rng(4)
+
+
+def _random(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def _fit(model, removed, x, workdir):
+    groups = find_groups(model)
+    cut = without(model, groups, removed)
+    before = Session(cut, threads=1).run({"x": x})["y"]
+    errors, notes = reconstruct(
+        model, cut, groups, removed, source(x=x), samples=10**6, threads=1, workdir=workdir, progress=Silent()
+    )
+    verify_graph(cut, where="reconstruct")
+    return cut, before, errors, notes
+
+
+def test_the_reader_of_cut_neurons_is_least_squares(tmp_path):
+    arrays = {"w": _random(6, 8), "b": _random(8), "v": _random(8, 3), "c": _random(3)}
+    model = graphs.model("h = Gemm(x, w, b) a = Relu(h) y = Gemm(a, v, c)", arrays, "float[N, 6] x", "float[N, 3] y")
+    x = _random(300, 6)
+    cut, _, errors, notes = _fit(model, {"Gemm_0": np.array([1, 6])}, x, tmp_path)
+    kept = [0, 2, 3, 4, 5, 7]
+    np.testing.assert_array_equal(weights(cut)["w"], arrays["w"][:, kept])
+    hidden = np.maximum(x @ arrays["w"] + arrays["b"], 0).astype(np.float64)
+    wanted = hidden @ arrays["v"] + arrays["c"]
+    # ridge regression on deviations from the mean, towards the weight as it was, by a hundredth of the mean variance
+    left = hidden[:, kept] - hidden[:, kept].mean(axis=0)
+    pull = np.sqrt(0.01 * np.square(left).mean(axis=0).mean() * len(x))
+    rows = np.vstack([left, pull * np.eye(6)])
+    best, *_ = np.linalg.lstsq(rows, np.vstack([wanted - wanted.mean(axis=0), pull * arrays["v"][kept]]), rcond=None)
+    np.testing.assert_allclose(weights(cut)["v"], best, rtol=1e-3, atol=1e-4)
+    bias = wanted.mean(axis=0) - hidden[:, kept].mean(axis=0) @ best
+    np.testing.assert_allclose(weights(cut)["c"], bias, rtol=1e-3, atol=1e-4)
+    error = np.square(left @ best - wanted + wanted.mean(axis=0)).sum() / np.square(wanted - wanted.mean(axis=0)).sum()
+    assert errors["Gemm_2"] == pytest.approx(error, rel=1e-3) and errors["Gemm_0"] == pytest.approx(0, abs=1e-6)
+    assert "2 layers were fitted" in notes[0].text and notes[0].node == "Gemm_2"
+
+
+CHAIN = """c1 = Conv<pads = [1, 1, 1, 1]>(x, w1, b1) r1 = Relu(c1)
+    d = Conv<group = 8, pads = [1, 1, 1, 1]>(r1, w2, b2) r2 = Relu(d) c3 = Conv(r2, w3, b3)
+    s = Conv(r1, w4, b4) y = Add(c3, s)"""
+CONVOLUTIONS = {
+    "w1": _random(8, 3, 3, 3),
+    "b1": _random(8),
+    "w2": _random(8, 1, 3, 3),
+    "b2": _random(8),
+    "w3": _random(4, 8, 1, 1),
+    "b3": _random(4),
+    "w4": _random(4, 8, 1, 1),
+    "b4": _random(4),
+}
+
+
+def test_depthwise_layers_and_branches_come_closer(tmp_path):
+    model = graphs.model(CHAIN, CONVOLUTIONS, "float[N, 3, 8, 8] x", "float[N, 4, 8, 8] y")
+    x = _random(20, 3, 8, 8)
+    expected = Session(model, threads=1).run({"x": x})["y"]
+    cut, before, errors, _ = _fit(model, {"Conv_0": np.array([0, 3])}, x, tmp_path)
+    after = Session(cut, threads=1).run({"x": x})["y"]
+    assert np.square(after - expected).mean() < 0.4 * np.square(before - expected).mean()
+    kept = [1, 2, 4, 5, 6, 7]
+    np.testing.assert_array_equal(weights(cut)["w1"], CONVOLUTIONS["w1"][kept])
+    np.testing.assert_array_equal(weights(cut)["w2"], CONVOLUTIONS["w2"][kept])  # it reads what it read
+    assert max(errors["Conv_0"], errors["Conv_2"]) < 1e-6
+
+
+def test_nothing_cut_changes_nothing(tmp_path):
+    model = graphs.model(CHAIN, CONVOLUTIONS, "float[N, 3, 8, 8] x", "float[N, 4, 8, 8] y")
+    cut, *_ = _fit(model, {}, _random(5, 3, 8, 8), tmp_path)
+    for name, array in CONVOLUTIONS.items():
+        np.testing.assert_array_equal(weights(cut)[name], array)
