@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,13 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.data.source import Feeds, Source
-from compressctl.measure.session import Session
+from compressctl.data.source import Source
+from compressctl.measure.noise import first_feeds, float_outputs, noise
 from compressctl.progress import Progress
 from compressctl.quantization.plan import Plan
 
 Build = Callable[[Plan], ir.Model]
 """Quantizes a fresh clone of the model by a plan."""
-
-_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -60,12 +57,12 @@ def rank(
         workdir: for temporary files of large models.
         progress: one tick a layer.
     """
-    feeds = [b.feeds for b in itertools.islice(source.batches(_BATCH), -(-samples // (source.fixed_batch or _BATCH)))]
-    reference = _outputs(build(Plan()), feeds, threads, workdir)
+    feeds = first_feeds(source, samples)
+    reference = float_outputs(build(Plan()), feeds, threads, workdir)
     harms = []
     for layer in progress.track(plan.layers, "measure each layer's harm", total=len(plan.layers)):
-        outputs = _outputs(build(plan.only(layer)), feeds, threads, workdir)
-        harms.append(Harm(layer, _noise(reference, outputs)))
+        outputs = float_outputs(build(plan.only(layer)), feeds, threads, workdir)
+        harms.append(Harm(layer, noise(reference, outputs)))
     return sorted(harms, key=lambda harm: (-harm.noise, harm.layer))
 
 
@@ -89,18 +86,3 @@ def fewest_in_float(harms: Sequence[Harm], holds: Callable[[Sequence[str]], bool
         else:
             too_few = middle
     return layers[:enough]
-
-
-def _outputs(model: ir.Model, feeds: Sequence[Feeds], threads: int, workdir: Path) -> list[list[np.ndarray]]:
-    session = Session(model, threads=threads, workdir=workdir)
-    names = [spec.name for spec in session.outputs if spec.dtype.startswith("float")]
-    return [[output.astype(np.float64) for output in session.run(feed, names).values()] for feed in feeds]
-
-
-def _noise(reference: list[list[np.ndarray]], outputs: list[list[np.ndarray]]) -> float:
-    ratios = []
-    for index in range(len(reference[0])):
-        error = sum(float(np.square(o[index] - r[index]).sum()) for r, o in zip(reference, outputs, strict=True))
-        signal = sum(float(np.square(r[index]).sum()) for r in reference)
-        ratios.append(error / max(signal, np.finfo(np.float64).tiny))
-    return float(np.mean(ratios))
