@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from compressctl.passes import (
+    clip,
     distill,
     equalize,
     finetune,
@@ -25,6 +26,7 @@ PASSES: tuple[ModuleType, ...] = (
     prune,
     sparsify,
     low_rank,
+    clip,
     quantize,
     qat,
     distill,

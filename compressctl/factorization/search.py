@@ -1,0 +1,152 @@
+"""All weights of a model that can be factored, with what deciding on them needs; and carrying decisions out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from compressctl.data.source import Feeds, Source
+from compressctl.errors import DataError
+from compressctl.factorization.choice import Aim, Choice, Measure, Where, choose
+from compressctl.factorization.costs import latency_ratio
+from compressctl.factorization.forms import Factors, Form, MethodOrAuto, Shape, forms
+from compressctl.factorization.rewrite import replace
+from compressctl.factorization.units import Unit
+from compressctl.layers.inputs import LayerInputs
+from compressctl.layers.linear import linear_layers
+from compressctl.layers.moments import input_statistics
+from compressctl.measure.latency import LatencyRatio
+from compressctl.model.graph import remove_dead
+from compressctl.numerics.low_rank import Floats, RowMoments
+from compressctl.progress import Progress
+
+Reasons = list[tuple[Unit, str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A weight with all that choosing its factors needs.
+
+    Attributes:
+        unit: the weight.
+        input: shape of what its first layer reads.
+        forms: what it may become.
+    """
+
+    unit: Unit
+    input: Shape
+    forms: tuple[Form, ...]
+
+
+def input_shapes(model: ir.Model, units: Sequence[Unit], feeds: Feeds, *, threads: int, workdir: Path) -> list[Shape]:
+    """Return the shape of what the first layer of each unit reads when `model` runs on `feeds`."""
+    layers = [unit.layers[0] for unit in units]
+    read = LayerInputs(model, layers, threads=threads, workdir=workdir).read(feeds)
+    return [read[layer].shape for layer in layers]
+
+
+def observe(
+    model: ir.Model,
+    units: Sequence[Unit],
+    source: Source,
+    *,
+    samples: int,
+    threads: int,
+    workdir: Path,
+    progress: Progress,
+) -> list[RowMoments]:
+    """Return the moments of each unit's inputs, the mean over its layers; on disk in `workdir`, mapped into memory.
+
+    Raises:
+        DataError: the disk is full; and as `input_moments`.
+    """
+    layers = [layer for unit in units for layer in unit.layers]
+    mapped: dict[str, RowMoments] = {}
+    last: tuple[RowMoments, RowMoments] | None = None
+    observed = input_statistics(
+        model, layers, source, samples=samples, threads=threads, workdir=workdir, progress=progress
+    )
+    for layer, moments in observed:
+        if last is None or last[0] is not moments:  # layers that read the same rows share a file
+            last = moments, RowMoments(_spilled(moments.second[0], workdir / f"{len(mapped)}.npy"), moments.mean[0])
+        mapped[layer.name] = last[1]
+    return [_mean([mapped[layer.name] for layer in unit.layers]) for unit in units]
+
+
+def _spilled(array: Floats, path: Path) -> Floats:
+    """Return `array` as a memory map of a file that is made of it."""
+    try:
+        np.save(path, array)
+    except OSError as error:
+        text = f"{path.parent}: moments cannot be kept: {error.strerror or error}"
+        raise DataError(text, "set TMPDIR to a larger disk") from error
+    return np.asarray(np.load(path, mmap_mode="r"))
+
+
+def prepare(
+    units: Sequence[Unit],
+    shapes: Sequence[Shape],
+    moments: Sequence[RowMoments] | None,
+    method: MethodOrAuto,
+) -> Iterator[Prepared]:
+    """Yield each unit with its forms, which decompose its weight when they are first asked; drop them to free memory.
+
+    Args:
+        units: the weights.
+        shapes: of `input_shapes`.
+        moments: of `observe`, None for plain decompositions.
+        method: the form that convolutions take, or "auto".
+    """
+    for i, (unit, shape) in enumerate(zip(units, shapes, strict=True)):
+        yield Prepared(unit, shape, forms(unit.layers[0], None if moments is None else moments[i], method))
+
+
+def plan(prepared: Iterable[Prepared], aim: Aim, where: Where, measure: Measure | None) -> tuple[list[Choice], Reasons]:
+    """Return the weights to factor, and those to leave with the reason; arguments as `choose`."""
+    choices: list[Choice] = []
+    reasons: Reasons = []
+    for one in prepared:
+        found = choose(one.unit, one.forms, one.input, aim, where, measure)
+        if isinstance(found, Choice):
+            choices.append(found)
+        else:
+            reasons.append((one.unit, found))
+    return choices, reasons
+
+
+def apply(model: ir.Model, choices: Iterable[Choice]) -> None:
+    """Put the factors into `model`, in place: the model that the choices were made for, or a clone of it."""
+    layers = {layer.name: layer for layer in linear_layers(model.graph)}
+    for choice in choices:
+        replace(model.graph, [layers[layer.name] for layer in choice.unit.layers], choice.factors)
+    remove_dead(model)
+
+
+class Stopwatch:
+    """Measures factored layers; those that are alike, once."""
+
+    def __init__(self, model: ir.Model, *, threads: int, workdir: Path, seed: int) -> None:
+        self._model, self._threads, self._workdir, self._seed = model, threads, workdir, seed
+        self._known: dict[tuple[object, ...], LatencyRatio] = {}
+
+    def __call__(self, unit: Unit, x: Shape, factors: Factors) -> LatencyRatio:
+        """Return the latency of `factors` over that of the unit's first layer, which reads an input of shape `x`."""
+        layer = unit.layers[0]
+        attributes = sorted((key, str(value.value)) for key, value in layer.node.attributes.items())
+        shapes = tuple(weight.shape for weight in factors.weights)
+        key = (layer.node.op_type, layer.weight_index, layer.weight_shape, str(attributes), x, factors.method, shapes)
+        if key not in self._known:
+            self._known[key] = latency_ratio(
+                self._model, layer, factors, x, threads=self._threads, workdir=self._workdir, seed=self._seed
+            )
+        return self._known[key]
+
+
+def _mean(moments: Sequence[RowMoments]) -> RowMoments:
+    if len(moments) == 1:
+        return moments[0]
+    return RowMoments(np.mean([m.second for m in moments], axis=0), np.mean([m.mean for m in moments], axis=0))
