@@ -94,6 +94,31 @@ def test_a_cut_teacher_recovers(tmp_path, teacher):
     assert right(before) < right(after) and right(after) > 0.97 < right(teacher)
 
 
+def test_a_narrowed_teacher_recovers(tmp_path, teacher):
+    cut = distill.Config(student="from-teacher:width=0.5", steps=1, learning_rate=1e-9)
+    config = distill.Config(student="from-teacher:width=0.5", epochs=2, learning_rate=5e-3)
+    before, after = (
+        distill.run(teacher, one, context(teacher, tmp_path, "digits:train", "top1")) for one in (cut, config)
+    )
+    assert after.facts["student"] == {"from_teacher": {"width": 0.5}}
+    shapes, halved = ({name: array.shape for name, array in weights(model).items()} for model in (teacher, after.model))
+    assert halved["block1.conv1.weight"] == (8, 8, 3, 3) and shapes["block1.conv1.weight"] == (16, 16, 3, 3)
+    assert halved["classifier.weight"] == (10, 32) and shapes["classifier.weight"] == (10, 48)  # 24, in multiples of 16
+    assert right(before.model) < 0.5 and right(after.model) > 0.9
+
+
+def test_depth_and_width_are_cut_together(tmp_path):
+    model = load_model(SAMPLES / "transformer.onnx").model
+    config = distill.Config(student="from-teacher:width=0.5,depth=0.5", steps=1)
+    out = distill.run(model, config, context(model, tmp_path, "digits:train[:80]", "top1"))
+    assert out.facts["student"] == {"from_teacher": {"width": 0.5, "depth": 0.5}}
+    halved = weights(out.model)
+    assert halved["embed.B"].shape == (8, 32)  # of 64: the stream between norms
+    assert halved["layer1.query.B"].shape == (32, 32)  # 2 of 4 heads of 16
+    assert halved["layer1.expand.B"].shape == (32, 64) and "layer2.expand.B" not in halved
+    verify_graph(out.model, where="distill")
+
+
 def test_features_and_attention_are_matched_beside_the_answers(tmp_path, teacher):
     config = distill.Config(
         student=str(SAMPLES / "cnn_student.onnx"),
@@ -158,7 +183,9 @@ def test_without_samples_there_is_nothing_to_train_on(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"student": "from-teacher:width=0.5"}, "width is not available yet"),
+        ({"student": "from-teacher:width=0"}, "between 0 and 1"),
+        ({"student": "from-teacher:width=0.5,width=0.5"}, "takes depth=SHARE, width=SHARE"),
+        ({"student": "from-teacher:height=0.5"}, "takes depth=SHARE, width=SHARE"),
         ({"student": "from-teacher"}, "takes depth=SHARE"),
         ({"student": "from-teacher:depth=half"}, "takes depth=SHARE"),
         ({"student": "from-teacher:depth=1"}, "between 0 and 1"),

@@ -77,7 +77,7 @@ def test_the_same_command_gives_the_same_bytes(call, tmp_path):
         (("finetune", MLP, "--train", "digits:train[:1]"), 3, "digits:train[:1]"),
         (("distill", CNN, "--student", MODELS / "transformer.onnx", *DIGITS), 3, "1x8x8"),
         (("distill", CNN, "--student", STUDENT, *DIGITS, "--feature", "/block9/Add"), 3, "/block9/Add"),
-        (("distill", CNN, "--student", "from-teacher:width=0.5", *DIGITS), 2, "width"),
+        (("distill", CNN, "--student", "from-teacher:height=0.5", *DIGITS), 2, "width=SHARE"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(call, tmp_path, arguments, code, message):

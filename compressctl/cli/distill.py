@@ -22,7 +22,7 @@ def distill(
     model: Annotated[
         Path, typer.Argument(metavar="TEACHER", help="The ONNX or TorchScript file to learn from.", show_default=False)
     ],
-    student: Annotated[str, o.option(_C, "student", metavar="FILE|from-teacher:depth=SHARE")],
+    student: Annotated[str, o.option(_C, "student", metavar="FILE|from-teacher:depth=SHARE,width=SHARE")],
     output: o.Output,
     teachers: Annotated[list[Path] | None, o.option(_C, "teachers", "--teacher", metavar="FILE")] = None,
     alpha: Annotated[float | None, o.option(_C, "alpha")] = None,

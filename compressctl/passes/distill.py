@@ -1,6 +1,7 @@
 """Train a student to answer like its teacher: the incoming model teaches, the outgoing one is the student.
 
-The student is a file with the teacher's inputs and outputs, or the teacher itself without some of its residual blocks.
+The student is a file with the teacher's inputs and outputs, or the teacher itself without some of its residual blocks
+or with fewer channels, neurons and heads.
 Its loss is `alpha` times the divergence of both softmaxes at `temperature`, plus 1 - alpha times the cross-entropy with
 the labels, where there are labels; features and attention of nodes in the middle may be matched too. An output that is
 no class scores is matched by its mean squared error. `losses` spells out any other sum.
@@ -34,8 +35,8 @@ class Config(TrainingOptions, PassConfig):
 
     type: Literal["distill"] = "distill"
     student: str
-    """The ONNX or TorchScript file to train, or from-teacher:depth=SHARE: the teacher with that share of its residual
-    blocks."""
+    """The ONNX or TorchScript file to train, or from-teacher:depth=SHARE,width=SHARE (one or both): the teacher with
+    that share of its residual blocks, and that share of the units of every layer."""
     teachers: tuple[Path, ...] = ()
     """Further teachers; the mean of all their outputs is learned."""
     alpha: float = Field(default=0.9, ge=0, le=1)
@@ -50,7 +51,7 @@ class Config(TrainingOptions, PassConfig):
     @field_validator("student")
     @classmethod
     def _student_is_a_file_or_a_cut(cls, text: str) -> str:
-        kept_depth(text)
+        kept(text)
         return text
 
     @field_validator("features", "attention")
@@ -92,37 +93,46 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     return Outcome(student, (*notes, *told), facts)
 
 
-def kept_depth(student: str) -> float | None:
-    """Return the share of blocks that `from-teacher:depth=SHARE` keeps; None where `student` is a file.
+def kept(student: str) -> dict[str, float] | None:
+    """Return the shares of depth and width that `from-teacher:depth=SHARE,width=SHARE` keeps; None for a file.
 
     Raises:
         ValueError: it is from-teacher with something else.
     """
-    origin, _, cut = student.partition(":")
+    origin, _, cuts = student.partition(":")
     if origin != "from-teacher":
         return None
-    key, _, value = cut.partition("=")
-    if key == "width":
-        raise ValueError("from-teacher:width is not available yet, only from-teacher:depth=SHARE")
-    try:
-        share = float(value) if key == "depth" else 0.0
-    except ValueError:
-        share = 0.0
-    if not 0 < share < 1:
-        raise ValueError("from-teacher takes depth=SHARE, a number between 0 and 1, as in from-teacher:depth=0.5")
-    return share
+    shares: dict[str, float] = {}
+    for cut in cuts.split(","):
+        key, _, value = (part.strip() for part in cut.partition("="))
+        try:
+            share = float(value)
+        except ValueError:
+            share = 0.0
+        if key not in ("depth", "width") or key in shares or not 0 < share < 1:
+            raise ValueError(
+                "from-teacher takes depth=SHARE, width=SHARE or both, numbers between 0 and 1, as in "
+                "from-teacher:depth=0.5,width=0.5"
+            )
+        shares[key] = share
+    return shares
 
 
 def _student(teacher: ir.Model, config: Config, context: Context) -> tuple[ir.Model, tuple[Note, ...], dict[str, Any]]:
     """Return the student, notes, and where it comes from."""
     from compressctl.model.depth import cut_depth
+    from compressctl.pruning.width import cut_width
 
-    share = kept_depth(config.student)
-    if share is not None:
-        student, notes = cut_depth(teacher, share)
-        return student, notes, {"from_teacher": {"depth": share}}
-    loaded = _load(Path(config.student), teacher, context)
-    return loaded.model, loaded.notes, {"path": config.student, "sha256": loaded.sha256}
+    shares = kept(config.student)
+    if shares is None:
+        loaded = _load(Path(config.student), teacher, context)
+        return loaded.model, loaded.notes, {"path": config.student, "sha256": loaded.sha256}
+    student: ir.Model = teacher
+    notes: tuple[Note, ...] = ()
+    for key, share in sorted(shares.items()):
+        student, told = (cut_depth if key == "depth" else cut_width)(student, share)
+        notes = (*notes, *told)
+    return student, notes, {"from_teacher": shares}
 
 
 def _load(path: Path, teacher: ir.Model, context: Context) -> Loaded:

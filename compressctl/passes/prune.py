@@ -36,6 +36,7 @@ _AMOUNTS = ("ratio", "target_macs", "target_size", "target_latency")
 _MEASURED = ("activation", "taylor", "hessian")
 _LATENCY_LEVELS = 20  # cuts to choose from: few, so that noise seldom decides
 _CHECKED_ROWS = 2
+_RECONSTRUCTED_ON = 1024  # samples at most
 _PLURAL = {"channel": "channels", "neuron": "neurons", "head": "heads", "width": "channels"}
 
 
@@ -62,6 +63,9 @@ class Config(PassConfig):
     round_to: int = Field(default=16, ge=1)
     """Leave multiples of this many units, of 4 in small layers: kernels are slow at odd numbers. Heads are not
     rounded."""
+    reconstruct: bool | None = None
+    """Fit the layers that are left to what they gave before, by least squares on samples; default: where there are
+    calibration samples."""
     include: tuple[str, ...] = ()
     """Cut only units that nodes with these names make or read (globs)."""
     exclude: tuple[str, ...] = ()
@@ -112,8 +116,11 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     if fault is not None:
         raise PassError(f"prune: the cut model differs from the model with the same units switched off: {fault}")
     result = without(model, chosen, removed)
-    facts = {"groups": _rows(groups, chosen, removed, original_sizes(model, chosen))}
+    facts: dict[str, Any] = {"groups": _rows(groups, chosen, removed, original_sizes(model, chosen))}
     notes = _notes(model, groups, config, removed)
+    if removed and (context.calibration is not None if config.reconstruct is None else config.reconstruct):
+        facts["output_errors"], told = _reconstruct(model, result, chosen, removed, context)
+        notes = (*notes, *told)
     return Outcome(result, notes, facts | _totals(model, result, context), targets)
 
 
@@ -213,6 +220,28 @@ def _reach(
     levels = _LATENCY_LEVELS if key == "target_latency" else None
     found = targets.smallest_cut(order, lambda removed: without(model, groups, removed), measure, limit, levels=levels)
     return found.removed, (Target(key, limit, found.value),)
+
+
+def _reconstruct(
+    model: ir.Model, cut: ir.Model, groups: Sequence[Group], removed: Removed, context: Context
+) -> tuple[dict[str, float], tuple[Note, ...]]:
+    """Fit the layers of the cut model; return the error of each and notes."""
+    from compressctl.errors import UsageError
+    from compressctl.pruning.reconstruct import reconstruct
+
+    if context.calibration is None:
+        raise UsageError("layers are reconstructed on samples, and there are none", "add --calibrate DATA")
+    return reconstruct(
+        model,
+        cut,
+        groups,
+        removed,
+        context.calibration,
+        samples=_RECONSTRUCTED_ON,
+        threads=context.threads,
+        workdir=context.workdir,
+        progress=context.progress,
+    )
 
 
 def _notes(model: ir.Model, groups: Sequence[Group], config: Config, removed: Removed) -> tuple[Note, ...]:
