@@ -16,8 +16,8 @@ Sources: Han et al. 2015 (arXiv:1506.02626); SparseGPT, Frantar and Alistarh 202
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from compressctl.notes import Note
     from compressctl.numerics.sparsity import Mask
+    from compressctl.pruning.sensitivity import Curve
     from compressctl.pruning.sparse import Scores, Weight
 
 _SAMPLES = 1024  # to reconstruct on
@@ -39,8 +40,9 @@ class Config(PassConfig):
     """Options of `sparsify`."""
 
     type: Literal["sparsify"] = "sparsify"
-    ratio: float | None = Field(default=None, ge=0, lt=1)
-    """Share of the weights that is zero afterwards."""
+    ratio: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] | None = None
+    """Share of the weights that is zero afterwards. auto: as many as max_accuracy_drop admits, first in the
+    layers where they cost least."""
     threshold: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Zero weights of smaller magnitude."""
     nm: str | None = None
@@ -54,6 +56,10 @@ class Config(PassConfig):
     or random. Default: obs where weights are reconstructed, else magnitude."""
     reconstruct: bool | None = None
     """Move the weights that remain so that layers keep their outputs; default: where there are calibration samples."""
+    sensitivity: bool = False
+    """Measure what pruning each layer alone to several ratios costs, for the report; auto does so anyway."""
+    sensitivity_samples: int = Field(default=128, ge=1)
+    """Samples on which that is measured."""
     include: tuple[str, ...] = ()
     """Only nodes whose name matches one of these globs."""
     exclude: tuple[str, ...] = ()
@@ -96,7 +102,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     """
     from compressctl.errors import UsageError
     from compressctl.notes import skipped
+    from compressctl.passes.sparsity_search import automatic, measure
     from compressctl.pruning.sparse import sparse_weights
+    from compressctl.pruning.zeroing import Zeroing
 
     reconstructs = context.calibration is not None if config.reconstruct is None else config.reconstruct
     reconstructs = reconstructs or config.importance == "obs"
@@ -110,15 +118,27 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         skipped(f"not made sparse: importance {config.importance} says nothing of it", w.nodes[0]) for w in unknown
     ]
     weights = [weight for weight in weights if weight.name in scores]
-    masks = _masks(weights, scores, config)
-    operable = [weight for weight in weights if reconstructs and weight.layer is not None]
-    for weight in weights:
-        if weight not in operable:
-            weight.zero(masks[weight.name])
-    errors = _reconstruct(model, operable, masks, config, context) if operable else {}
+    zeroing = Zeroing(
+        source=context.calibration if reconstructs else None,
+        by_cost=config.threshold is None and config.importance in (None, "obs"),
+        pattern=config.pattern,
+        samples=_SAMPLES,
+        threads=context.threads,
+        workdir=context.workdir,
+        progress=context.progress,
+    )
+    facts: dict[str, Any] = {}
+    curves: list[Curve] = []
+    if config.sensitivity or config.ratio == "auto":
+        curves, facts["sensitivity"] = measure(model, weights, scores, config.sensitivity_samples, context)
+    if config.ratio == "auto":
+        masks = automatic(model, weights, scores, curves, zeroing, context)
+    else:
+        masks = _masks(weights, scores, config)
+    errors = zeroing.zero(model, weights, masks)
     rows = [_row(weight, errors.get(weight.nodes[0])) for weight in weights]
     told += _notes(weights, rows, reconstructs)
-    return Outcome(model, (*notes, *told), {"layers": rows})
+    return Outcome(model, (*notes, *told), {"layers": rows, **facts})
 
 
 def _selected(model: ir.Model, weights: Sequence[Weight], config: Config) -> tuple[list[Weight], list[Note]]:
@@ -193,35 +213,8 @@ def _masks(weights: Sequence[Weight], scores: Scores, config: Config) -> dict[st
         return below(weights, config.threshold)
     if config.pattern is not None:
         return at_most(weights, scores, *config.pattern)
-    assert config.ratio is not None
+    assert isinstance(config.ratio, float)
     return smallest(weights, scores, config.ratio, each=config.scope == "layer")
-
-
-def _reconstruct(
-    model: ir.Model, weights: Sequence[Weight], masks: Mapping[str, Mask], config: Config, context: Context
-) -> dict[str, float]:
-    """Zero the weights by surgery; return the error of each layer's output."""
-    from compressctl.pruning.surgeon import Fixed, Pattern, Rule, Share, operate
-
-    chosen_by_cost = config.threshold is None and config.importance in (None, "obs")
-
-    def rule(weight: Weight) -> Rule:
-        mask = weight.layers[0].matrix(masks[weight.name]) > 0
-        if not chosen_by_cost:
-            return Fixed(mask)
-        return Pattern(*config.pattern) if config.pattern else Share(mask.mean(axis=(1, 2)).tolist())
-
-    source = context.calibration
-    assert source is not None
-    return operate(
-        model,
-        [(weight.layers[0], rule(weight)) for weight in weights],
-        source,
-        samples=_SAMPLES,
-        threads=context.threads,
-        workdir=context.workdir,
-        progress=context.progress,
-    )
 
 
 def _notes(weights: Sequence[Weight], rows: Sequence[dict[str, Any]], reconstructs: bool) -> list[Note]:

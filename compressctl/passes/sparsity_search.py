@@ -1,0 +1,99 @@
+"""How far each layer can be made sparse, measured: the curves for the report, and ratios that keep a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from compressctl.errors import UsageError
+from compressctl.passes.base import Context
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from compressctl.measure.metric import Score
+    from compressctl.numerics.sparsity import Mask
+    from compressctl.pruning.sensitivity import Curve
+    from compressctl.pruning.sparse import Scores, Weight
+    from compressctl.pruning.zeroing import Zeroing
+
+_RATIOS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+_EVALUATION_BATCH = 16
+
+
+def measure(
+    model: ir.Model, weights: Sequence[Weight], scores: Scores, samples: int, context: Context
+) -> tuple[list[Curve], dict[str, Any]]:
+    """Return what zeros in each layer alone do, without reconstruction, and the same as a table for the report.
+
+    Raises:
+        UsageError: there are no samples.
+    """
+    from compressctl.pruning.judge import Judge
+    from compressctl.pruning.sensitivity import sensitivity, table
+    from compressctl.pruning.sparse import sparse_weights
+
+    source = context.evaluation or context.calibration
+    if source is None:
+        raise UsageError("sensitivity is measured on samples, and there are none", "add --data D or --calibrate D")
+    metric = context.metric if source is context.evaluation else None
+    judge = Judge(model, source, metric, samples=samples, threads=context.threads, workdir=context.workdir)
+
+    def build(ratios: Mapping[str, float]) -> ir.Model:
+        clone = model.clone()
+        twins = [weight for weight in sparse_weights(clone.graph)[0] if weight.nodes[0] in ratios]
+        masks = _masks(twins, scores, ratios)
+        for weight in twins:
+            weight.zero(masks[weight.name])
+        return clone
+
+    curves = sensitivity(build, [weight.nodes[0] for weight in weights], _RATIOS, judge, context.progress)
+    name = metric.name if metric is not None else None
+    return curves, table(curves, judge.reference, samples=min(samples, len(source)), metric=name)
+
+
+def automatic(
+    model: ir.Model,
+    weights: Sequence[Weight],
+    scores: Scores,
+    curves: Sequence[Curve],
+    zeroing: Zeroing,
+    context: Context,
+) -> dict[str, Mask]:
+    """Return the masks of the most zeros with which the metric stays within the budget, on all samples.
+
+    Raises:
+        UsageError: there is no budget.
+    """
+    from compressctl.measure.accuracy import compare, evaluate
+    from compressctl.measure.session import Session
+    from compressctl.pruning.search import Steps
+    from compressctl.pruning.sparse import sparse_weights
+
+    budget, metric, evaluation = context.max_accuracy_drop, context.metric, context.evaluation
+    if budget is None or metric is None or evaluation is None:
+        raise UsageError("ratio auto needs a budget", "add --data D, --metric M and --max-accuracy-drop B")
+
+    def score(candidate: ir.Model) -> Score:
+        session = Session(candidate, threads=context.threads, workdir=context.workdir)
+        return evaluate(session, evaluation, metric, _EVALUATION_BATCH, context.progress)
+
+    reference = score(context.baseline)
+    names = {weight.name for weight in weights}
+
+    def holds(ratios: Mapping[str, float]) -> bool:
+        clone = model.clone()
+        twins = [weight for weight in sparse_weights(clone.graph)[0] if weight.name in names]
+        zeroing.zero(clone, twins, _masks(twins, scores, ratios))
+        return compare(reference, score(clone), metric).drop <= budget
+
+    steps = Steps(curves, {weight.nodes[0]: weight.array.size for weight in weights})
+    return _masks(weights, scores, steps.longest(holds))
+
+
+def _masks(weights: Sequence[Weight], scores: Scores, ratios: Mapping[str, float]) -> dict[str, Mask]:
+    """Return the masks at each layer's own ratio, 0 where none is given."""
+    from compressctl.pruning.sparse import smallest
+
+    each = (smallest([weight], scores, ratios.get(weight.nodes[0], 0.0), each=True) for weight in weights)
+    return {name: mask for one in each for name, mask in one.items()}
