@@ -36,8 +36,8 @@ class LayerInputs:
         for copy in (copies[layer.name] for layer in layers):
             if copy.input not in outputs:
                 outputs[copy.input] = _output(clone.graph, copy)
-        remove_dead(clone)
         self._names = {layer: outputs[copies[layer.name].input].name or "" for layer in layers}
+        remove_dead(clone)  # the layers themselves, too
         self._session = Session(clone, threads=threads, workdir=workdir, spinning="never")
 
     def read(self, feeds: Feeds) -> dict[LinearLayer, NDArray[Any]]:

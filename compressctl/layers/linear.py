@@ -36,15 +36,11 @@ class LinearLayer:
 
     Attributes:
         node: a Conv, ConvTranspose, Gemm or MatMul.
-        input: the activation that it reads.
-        weight: the constant, of any float type of at least 16 bits; other nodes may use it too.
         weight_index: which input of `node` the weight is: 1, or 0 in a MatMul with the constant on the left.
         groups: 1 but in grouped convolutions.
     """
 
     node: ir.Node
-    input: ir.Value
-    weight: ir.Value
     weight_index: int
     groups: int
 
@@ -52,6 +48,16 @@ class LinearLayer:
     def name(self) -> str:
         """The node's name."""
         return self.node.name or ""
+
+    @property
+    def input(self) -> ir.Value:
+        """The activation that it reads, now: the layer before it may have been replaced."""
+        return self._operand(1 - self.weight_index)
+
+    @property
+    def weight(self) -> ir.Value:
+        """The constant, of any float type of at least 16 bits; other nodes may use it too."""
+        return self._operand(self.weight_index)
 
     @property
     def stored(self) -> NDArray[Any]:
@@ -88,6 +94,11 @@ class LinearLayer:
         """Return `matrix` [groups, outputs, inputs] in the shape and type of the weight."""
         ordered = matrix.swapaxes(1, 2) if self.inputs_first else matrix
         return np.ascontiguousarray(ordered).reshape(self.weight_shape).astype(self.stored.dtype)
+
+    def _operand(self, index: int) -> ir.Value:
+        value = self.node.inputs[index]
+        assert value is not None
+        return value
 
     @property
     def inputs_first(self) -> bool:
@@ -133,7 +144,7 @@ def _linear(node: ir.Node) -> LinearLayer | None:
         if weight is None or activation is None or _is_constant(activation) or not _is_matrix(node, weight):
             continue
         groups = node.attributes.get_int("group", 1) if node.op_type in ("Conv", "ConvTranspose") else 1
-        return LinearLayer(node, activation, weight, index, groups)
+        return LinearLayer(node, index, groups)
     return None
 
 
