@@ -9,16 +9,24 @@ from pathlib import Path
 from compressctl.errors import OutputError
 from compressctl.report.markdown import to_markdown
 from compressctl.report.schema import Report, to_json
+from compressctl.report.sensitivity import to_svg
 
 
 def write_report(report: Report, path: Path) -> None:
     """Write `path` as JSON (its suffix set to .json) and the same report as Markdown beside it.
+
+    The sensitivity of layers, where a pass measured it, is drawn into `<name>.sensitivity.svg`, the name being that of
+    the report without `.report.json`; a second pass gets `<name>.sensitivity2.svg`, and so on.
 
     Raises:
         OutputError: a file cannot be written.
     """
     write_text(path.with_suffix(".json"), to_json(report) + "\n")
     write_text(path.with_suffix(".md"), to_markdown(report))
+    tables = [table for item in report.passes if (table := item.facts.get("sensitivity"))]
+    for number, table in enumerate(tables, 1):
+        name = f"{path.stem.removesuffix('.report')}.sensitivity{number if number > 1 else ''}.svg"
+        write_text(path.with_name(name), to_svg(table))
 
 
 def check_report(path: Path) -> None:
