@@ -33,7 +33,7 @@ def prune(
             show_default=False,
         ),
     ] = None,
-    ratio: Annotated[float | None, o.option(_C, "ratio")] = None,
+    ratio: Annotated[str | None, o.option(_C, "ratio", metavar="SHARE|auto")] = None,
     keep: Annotated[
         float | None, typer.Option(help="Share of the units to keep, in place of --ratio.", show_default=False)
     ] = None,
@@ -56,6 +56,8 @@ def prune(
         bool | None,
         typer.Option("--reconstruct/--no-reconstruct", help=o.describe(_S, "reconstruct"), show_default=False),
     ] = None,
+    sensitivity: Annotated[bool, o.option(_C, "sensitivity")] = False,
+    sensitivity_samples: Annotated[int | None, o.option(_C, "sensitivity_samples", metavar="N")] = None,
     include: Annotated[list[str] | None, o.option(_C, "include", metavar="GLOB")] = None,
     exclude: Annotated[list[str] | None, o.option(_C, "exclude", metavar="GLOB")] = None,
     finetune: Annotated[
@@ -86,7 +88,7 @@ def prune(
     compressctl prune model.onnx -o small.onnx --target-macs 0.5 --calibrate train/[:256] --finetune train/ --data test/
     """
     amounts = o.given(
-        ratio=ratio,
+        ratio=_share(ratio),
         keep=keep,
         target_macs=target_macs,
         target_size=target_size,
@@ -105,7 +107,15 @@ def prune(
     single = structure == ["none"]
     if structure and "none" in structure and not single:
         raise UsageError("--structure none goes alone", "zero single weights and cut structures in two runs")
-    chosen = amounts | o.given(scope=scope, importance=importance, round_to=round_to, include=include, exclude=exclude)
+    chosen = amounts | o.given(
+        scope=scope,
+        importance=importance,
+        round_to=round_to,
+        sensitivity=sensitivity,
+        sensitivity_samples=sensitivity_samples,
+        include=include,
+        exclude=exclude,
+    )
     if reconstruct is not None:
         chosen["reconstruct"] = reconstruct
     if structure and not single:
@@ -138,14 +148,23 @@ def prune(
     return shared.run(build_recipe({**content, **shared.recipe}, COMMAND_LINE))
 
 
+def _share(text: str | None) -> float | str | None:
+    """Return the number that an option gives, or auto."""
+    if text is None or text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--ratio {text!r} is neither a number nor auto") from None
+
+
 def _rounds(chosen: dict[str, Any], rounds: int | None, finetune: str | None) -> list[dict[str, Any]]:
     """Return the options of the cut of each round."""
+    ratio = chosen.get("ratio")
     if rounds is None:
         return [chosen]
-    if finetune is None or "ratio" not in chosen or chosen.get("structure") == ["block"]:
-        raise UsageError("--rounds needs --finetune DATA, and --ratio or --keep of anything but blocks")
-    if not 0 < chosen["ratio"] < 1:
-        return [chosen]  # the recipe says what is wrong
+    if finetune is None or not isinstance(ratio, float) or chosen.get("structure") == ["block"]:
+        raise UsageError("--rounds needs --finetune DATA, and --ratio SHARE or --keep of anything but blocks")
     from compressctl.numerics.sparsity import cubic
 
-    return [{**chosen, "ratio": round(ratio, 12)} for ratio in cubic(chosen["ratio"], rounds)]
+    return [{**chosen, "ratio": round(part, 12)} for part in cubic(ratio, rounds)]

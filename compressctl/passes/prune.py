@@ -15,8 +15,7 @@ Sources: structural dependencies, Fang et al. 2023 (arXiv:2301.12900); importanc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,13 +27,13 @@ if TYPE_CHECKING:
     from compressctl.notes import Note
     from compressctl.numerics.importance import Floats
     from compressctl.pruning.selection import Removed
+    from compressctl.pruning.sensitivity import Curve
     from compressctl.structure.groups import Group
 
 Structure = Literal["channel", "neuron", "head", "width", "block"]
 Importance = Literal["l1", "l2", "geometric-median", "activation", "taylor", "hessian", "random"]
 _AMOUNTS = ("ratio", "target_macs", "target_size", "target_latency")
 _MEASURED = ("activation", "taylor", "hessian")
-_LATENCY_LEVELS = 20  # cuts to choose from: few, so that noise seldom decides
 _CHECKED_ROWS = 2
 _RECONSTRUCTED_ON = 1024  # samples at most
 _PLURAL = {"channel": "channels", "neuron": "neurons", "head": "heads", "width": "channels"}
@@ -46,8 +45,9 @@ class Config(PassConfig):
     type: Literal["prune"] = "prune"
     structure: tuple[Structure, ...] = Field(default=("channel", "neuron", "head"), min_length=1)
     """What to cut: channel, neuron, head, width (across normalisations); or block alone: whole residual blocks."""
-    ratio: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the units to remove, of what the model had before the first prune pass."""
+    ratio: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] | None = None
+    """Share of the units to remove, of what the model had before the first prune pass. auto: as much as
+    max_accuracy_drop admits, first of the layers where it costs least."""
     target_macs: float | None = Field(default=None, gt=0, lt=1)
     """Cut until this share of the input's multiply-accumulates is left."""
     target_size: float | None = Field(default=None, gt=0, lt=1)
@@ -66,6 +66,10 @@ class Config(PassConfig):
     reconstruct: bool | None = None
     """Fit the layers that are left to what they gave before, by least squares on samples; default: where there are
     calibration samples."""
+    sensitivity: bool = False
+    """Measure what cutting each group of units alone costs, for the report; auto does so anyway."""
+    sensitivity_samples: int = Field(default=128, ge=1)
+    """Samples on which that is measured."""
     include: tuple[str, ...] = ()
     """Cut only units that nodes with these names make or read (globs)."""
     exclude: tuple[str, ...] = ()
@@ -82,8 +86,8 @@ class Config(PassConfig):
             fields = type(self).model_fields
             others = [name for name in fields if name not in ("type", "structure", "ratio")]
             changed = [name for name in others if getattr(self, name) != fields[name].default]
-            if changed:
-                raise ValueError(f"block takes a ratio alone, not {changed[0]}")
+            if changed or self.ratio == "auto":
+                raise ValueError(f"block takes a ratio alone, not {changed[0] if changed else 'auto'}")
         return self
 
 
@@ -99,28 +103,42 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     from compressctl.model.depth import cut_depth
     from compressctl.model.qops import is_quantized
     from compressctl.passes.feeds import usual_feeds
-    from compressctl.pruning.cutting import deviation, original_sizes, without
+    from compressctl.passes.prune_amount import automatic, by_ratio, sensitivities, to_target
+    from compressctl.pruning.cutting import deviation, original_sizes
     from compressctl.structure.groups import find_groups
 
     if any(is_quantized(node) for node in model.graph.all_nodes()):
         raise ModelError("the model is quantized already, and integers are not cut", "prune before quantizing")
     if config.structure == ("block",):
-        assert config.ratio is not None
+        assert isinstance(config.ratio, float)
         shallow, notes = cut_depth(model, 1 - config.ratio)
         return Outcome(shallow, notes, _totals(model, shallow, context))
     groups = find_groups(model)
     chosen = _chosen(groups, config)
     scores = _scores(model, chosen, config, context)
-    removed, targets = _decide(model, chosen, scores, config, context)
+    facts: dict[str, Any] = {}
+    targets: tuple[Target, ...] = ()
+    curves: list[Curve] = []
+    if config.sensitivity or config.ratio == "auto":
+        curves, facts["sensitivity"] = sensitivities(model, chosen, scores, config, context)
+    if config.ratio == "auto":
+
+        def build(removed: Removed) -> ir.Model:
+            return _cut(model, chosen, removed, config, context)[0]
+
+        removed = automatic(model, chosen, scores, curves, build, config, context)
+    elif config.ratio is not None:
+        removed = by_ratio(model, chosen, scores, config)
+    else:
+        key = next(name for name in _AMOUNTS if getattr(config, name) is not None)
+        removed, target = to_target(model, chosen, scores, key, config, context)
+        targets = (target,)
     fault = deviation(model, chosen, removed, usual_feeds(model, context, _CHECKED_ROWS), threads=context.threads)
     if fault is not None:
         raise PassError(f"prune: the cut model differs from the model with the same units switched off: {fault}")
-    result = without(model, chosen, removed)
-    facts: dict[str, Any] = {"groups": _rows(groups, chosen, removed, original_sizes(model, chosen))}
-    notes = _notes(model, groups, config, removed)
-    if removed and (context.calibration is not None if config.reconstruct is None else config.reconstruct):
-        facts["output_errors"], told = _reconstruct(model, result, chosen, removed, context)
-        notes = (*notes, *told)
+    result, errors, told = _cut(model, chosen, removed, config, context)
+    facts |= {"groups": _rows(groups, chosen, removed, original_sizes(model, chosen)), "output_errors": errors}
+    notes = (*_notes(model, groups, config, removed), *told)
     return Outcome(result, notes, facts | _totals(model, result, context), targets)
 
 
@@ -171,77 +189,32 @@ def _scores(model: ir.Model, groups: Sequence[Group], config: Config, context: C
     return score(model, groups, importance, seed=context.seed, evidence=on)
 
 
-def _decide(
-    model: ir.Model, groups: Sequence[Group], scores: Mapping[str, Floats], config: Config, context: Context
-) -> tuple[Removed, tuple[Target, ...]]:
-    """Return the units to remove, and what was to be reached with what was."""
-    from compressctl.pruning.cutting import original_sizes
-    from compressctl.pruning.selection import Ranking, by_layer
-
-    if config.ratio is None:
-        return _reach(model, groups, scores, config, context)
-    originals = original_sizes(model, groups)
-    if config.scope != "global":
-        return by_layer(groups, scores, config.ratio, config.round_to, originals), ()
-    units = sum(originals[group.name] for group in groups)
-    gone = units - sum(group.size for group in groups)
-    return Ranking(groups, scores, config.round_to).first(max(0, round(config.ratio * units) - gone)), ()
-
-
-def _reach(
-    model: ir.Model, groups: Sequence[Group], scores: Mapping[str, Floats], config: Config, context: Context
-) -> tuple[Removed, tuple[Target, ...]]:
-    """Return the smallest cut that meets the target, or the largest there is."""
-    from compressctl.measure.measurement import sizes_of
-    from compressctl.model.load import interface
-    from compressctl.model.save import save_model
-    from compressctl.model.size import count
-    from compressctl.passes.feeds import usual_feeds
-    from compressctl.pruning import costs, targets
-    from compressctl.pruning.cutting import without
-    from compressctl.pruning.selection import Even, Ranking
-
-    original, folder, threads = context.baseline, context.workdir, context.threads
-    feeds = usual_feeds(original, context, 1)
-    sizes = sizes_of(interface(original)[0], feeds)
-    key = next(name for name in _AMOUNTS if getattr(config, name) is not None)
-    if key == "target_macs":
-        saved, measure = costs.macs_saved(model, groups, count(model, sizes)), targets.macs_left(original, sizes)
-    elif key == "target_size":
-        saved, measure = costs.bytes_saved(model, groups), targets.size_left(original, folder)
-    else:
-        file = folder / "profiled.onnx"
-        save_model(model, file, overwrite=True)
-        saved = costs.time_saved(model, groups, count(model, sizes), file, feeds, threads=threads)
-        measure = targets.latency_left(original, folder, feeds, threads=threads, seed=context.seed)
-    make = Even if config.scope == "layer" else partial(Ranking, costs=saved)
-    order = make(groups, scores, config.round_to)
-    limit = getattr(config, key)
-    levels = _LATENCY_LEVELS if key == "target_latency" else None
-    found = targets.smallest_cut(order, lambda removed: without(model, groups, removed), measure, limit, levels=levels)
-    return found.removed, (Target(key, limit, found.value),)
-
-
-def _reconstruct(
-    model: ir.Model, cut: ir.Model, groups: Sequence[Group], removed: Removed, context: Context
-) -> tuple[dict[str, float], tuple[Note, ...]]:
-    """Fit the layers of the cut model; return the error of each and notes."""
+def _cut(
+    model: ir.Model, groups: Sequence[Group], removed: Removed, config: Config, context: Context
+) -> tuple[ir.Model, dict[str, float], tuple[Note, ...]]:
+    """Return the cut model, reconstructed where it is to be, with the error of each layer's output and notes."""
     from compressctl.errors import UsageError
+    from compressctl.pruning.cutting import without
     from compressctl.pruning.reconstruct import reconstruct
 
-    if context.calibration is None:
+    result, source = without(model, groups, removed), context.calibration
+    wanted = source is not None if config.reconstruct is None else config.reconstruct
+    if not removed or not wanted:
+        return result, {}, ()
+    if source is None:
         raise UsageError("layers are reconstructed on samples, and there are none", "add --calibrate DATA")
-    return reconstruct(
+    errors, notes = reconstruct(
         model,
-        cut,
+        result,
         groups,
         removed,
-        context.calibration,
+        source,
         samples=_RECONSTRUCTED_ON,
         threads=context.threads,
         workdir=context.workdir,
         progress=context.progress,
     )
+    return result, errors, notes
 
 
 def _notes(model: ir.Model, groups: Sequence[Group], config: Config, removed: Removed) -> tuple[Note, ...]:

@@ -1,0 +1,203 @@
+"""`compressctl prune`, end to end: what each flag does, what it writes, and how it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from compressctl.__main__ import run
+
+ROOT = Path(__file__).parents[1]
+CNN, MLP, LSTM, TRANSFORMER = (ROOT / "sample_models" / f"{n}.onnx" for n in ("cnn", "mlp", "lstm", "transformer"))
+HIDDEN = "/hidden/Gemm"
+SAMPLES = ("--calibrate", "digits:train[:64]")
+TRAINED = ("--finetune", "digits:train[:256]", "--steps", 4)
+
+
+@pytest.fixture
+def call(capsys, tmp_path):
+    def _call(*arguments: object) -> tuple[int, str, str]:
+        code = run(["prune", *map(str, arguments), "-o", str(tmp_path / "out.onnx"), "-q"])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return _call
+
+
+@pytest.fixture
+def report(call):
+    def _report(*arguments: object, code: int = 0) -> dict:
+        got, stdout, stderr = call(*arguments, "--json")
+        assert got == code, stderr
+        return json.loads(stdout)
+
+    return _report
+
+
+def options(found: dict, index: int = 1) -> dict:
+    return found["passes"][index]["options"]
+
+
+def units(found: dict, index: int = 1) -> dict[str, int]:
+    return {row["name"]: row["after"] for row in found["passes"][index]["facts"]["groups"]}
+
+
+@pytest.mark.parametrize("model", [CNN, MLP, LSTM, TRANSFORMER], ids=lambda path: path.stem)
+def test_a_ratio_makes_the_file_smaller(report, tmp_path, model):
+    found = report(model, "--ratio", 0.5, *SAMPLES, "--data", "digits:test", "--metric", "top1")
+    assert [one["type"] for one in found["passes"]] == ["simplify", "prune"]
+    assert found["output"]["size_ratio"] < 0.7 and found["output"]["parameters"] < 0.6 * found["input"]["parameters"]
+    assert found["output"]["score"]["value"] > 0.5
+    assert found["recipe"]["on_regression"] == "keep"
+    onnx.checker.check_model(tmp_path / "out.onnx")
+
+
+def test_no_simplify_leaves_the_pass_out(report):
+    found = report(MLP, "--ratio", 0.5, "--no-simplify")
+    assert [one["type"] for one in found["passes"]] == ["prune"]
+
+
+def test_keep_is_what_ratio_leaves(report):
+    assert options(report(MLP, "--keep", 0.7))["ratio"] == 0.3
+
+
+@pytest.mark.parametrize("target", ["macs", "size"])
+def test_a_target_is_met_or_the_exit_code_says_so(report, target):
+    found = report(MLP, f"--target-{target}", 0.5)
+    (verdict,) = found["budgets"]
+    assert verdict["budget"] == f"target_{target}" and verdict["limit"] == 0.5 and verdict["met"]
+    missed = report(MLP, f"--target-{target}", 0.01, "--force", code=4)
+    assert missed["verdict"] == "budget missed" and missed["budgets"][0]["value"] > 0.01
+
+
+def test_a_latency_out_of_reach_misses(report, monkeypatch):
+    monkeypatch.setattr("compressctl.pruning.targets._SECONDS", 0.1)
+    found = report(MLP, "--target-latency", 0.01, code=4)
+    assert found["budgets"][0]["budget"] == "target_latency"
+
+
+def test_structures_are_chosen(report):
+    found = units(report(TRANSFORMER, "--ratio", 0.5, "--structure", "head", "--structure", "width"))
+    assert found["/layer1/query/MatMul"] == 2 and found["/embed/MatMul"] == 32 and found["/layer1/expand/MatMul"] == 128
+    found = report(TRANSFORMER, "--ratio", 0.5, "--structure", "block", "--force")
+    assert found["output"]["macs"] < 0.7 * found["input"]["macs"]
+
+
+def test_scope_importance_and_rounding_reach_the_pass(report):
+    given = ("--scope", "global", "--importance", "geometric-median", "--round-to", 1)
+    found = report(CNN, "--ratio", 0.3, *given)
+    assert {key: options(found)[key] for key in ("scope", "importance", "round_to")} == {
+        "scope": "global",
+        "importance": "geometric-median",
+        "round_to": 1,
+    }
+    assert any(count % 4 for count in units(found).values())
+
+
+def test_include_and_exclude_choose_nodes(report):
+    found = units(report(CNN, "--ratio", 0.5, "--include", "/block3/*", "--exclude", "/block3/conv1/*"))
+    assert found["/block3/conv1/Conv"] == 48 and found["/block2/conv1/Conv"] == 32 and found["/block3/conv2/Conv"] == 32
+
+
+def test_reconstruction_can_be_left_out(report):
+    data = ("--data", "digits:test", "--metric", "top1")
+    fitted = report(MLP, "--ratio", 0.75, *SAMPLES, *data)
+    plain = report(MLP, "--ratio", 0.75, *SAMPLES, *data, "--no-reconstruct", "--force")
+    assert fitted["output"]["score"]["value"] > plain["output"]["score"]["value"]
+    assert fitted["passes"][1]["facts"]["output_errors"] and not plain["passes"][1]["facts"]["output_errors"]
+
+
+def test_sensitivity_is_measured_on_so_many_samples(report):
+    found = report(MLP, "--ratio", 0.5, "--sensitivity", "--sensitivity-samples", 32, *SAMPLES)
+    table = found["passes"][1]["facts"]["sensitivity"]
+    assert table["samples"] == 32 and [row["layer"] for row in table["layers"]] == [HIDDEN]
+
+
+def test_auto_keeps_the_budget(report):
+    data = ("--data", "digits:test", "--metric", "top1", "--max-accuracy-drop", 0.03, *SAMPLES)
+    found = report(MLP, "--ratio", "auto", *data)
+    assert found["verdict"] != "budget missed" and units(found)[HIDDEN] < 128
+
+
+def test_finetune_trains_after_the_cut(report):
+    found = report(MLP, "--ratio", 0.75, *TRAINED, "--distil", 0.25, "--data", "digits:test", "--metric", "top1")
+    assert [one["type"] for one in found["passes"]] == ["simplify", "prune", "finetune"]
+    assert found["recipe"]["train"] == "digits:train[:256]"
+    assert options(found, 2)["steps"] == 4 and options(found, 2)["distil"] == 0.25
+    assert found["passes"][2]["facts"]["steps"] == 4
+
+
+def test_rounds_cut_and_train_in_turn(report):
+    found = report(MLP, "--ratio", 0.5, "--rounds", 2, *TRAINED)
+    assert [one["type"] for one in found["passes"]] == ["simplify", "prune", "finetune", "prune", "finetune"]
+    # the cubic schedule: 0.5 (1 - (1 - k / 2)³)
+    assert [options(found, index)["ratio"] for index in (1, 3)] == [0.4375, 0.5]
+    assert [units(found, index)[HIDDEN] for index in (1, 3)] == [80, 64]
+
+
+@pytest.mark.parametrize(
+    "flags, zeros",
+    [(("--ratio", 0.5), 0.5), (("--keep", 0.25), 0.75), (("--nm", "2:4"), 0.5), (("--threshold", 1e9), 1.0)],
+)
+def test_single_weights_become_zero(report, tmp_path, flags, zeros):
+    found = report(MLP, "--structure", "none", *flags)
+    assert [one["type"] for one in found["passes"]] == ["simplify", "sparsify"]
+    weights = [onnx.numpy_helper.to_array(t) for t in onnx.load(tmp_path / "out.onnx").graph.initializer]
+    matrices = np.concatenate([w.ravel() for w in weights if w.ndim == 2])
+    np.testing.assert_allclose(np.mean(matrices == 0), zeros, atol=0.01)
+
+
+def test_rounds_of_single_weights_end_at_the_ratio(report):
+    found = report(MLP, "--structure", "none", "--ratio", 0.8, "--rounds", 2, "--importance", "magnitude", *TRAINED)
+    assert [options(found, index)["ratio"] for index in (1, 3)] == [0.7, 0.8]
+
+
+def test_the_same_command_gives_the_same_bytes(call, tmp_path):
+    command = (MLP, "--target-macs", 0.6, *SAMPLES, "--threads", 1)
+    assert call(*command)[0] == 0
+    first = (tmp_path / "out.onnx").read_bytes()
+    assert call(*command)[0] == 0
+    assert (tmp_path / "out.onnx").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    "arguments, code, message",
+    [
+        ((MLP,), 2, "how much to prune is said nowhere"),
+        ((MLP, "--ratio", 0.5, "--keep", 0.5), 2, "said by --ratio, --keep"),
+        ((MLP, "--ratio", 0.5, "--target-macs", 0.5), 2, "said by --ratio, --target-macs"),
+        ((MLP, "--ratio", 1.5), 2, "less than 1, not 1.5"),
+        ((MLP, "--ratio", "half"), 2, "--ratio 'half' is neither a number nor auto"),
+        ((MLP, "--keep", 1.5), 2, "--keep 1.5 is not between 0 and 1"),
+        ((MLP, "--target-size", 2), 2, "less than 1"),
+        ((MLP, "--threshold", 0.1), 2, "--threshold needs --structure none"),
+        ((MLP, "--nm", "2:4"), 2, "--nm needs --structure none"),
+        ((MLP, "--nm", "4:2", "--structure", "none"), 2, "is not N:M"),
+        ((MLP, "--target-macs", 0.5, "--structure", "none"), 2, "--target-macs does not go with --structure none"),
+        ((MLP, "--ratio", 0.5, "--round-to", 4, "--structure", "none"), 2, "--round-to does not go with"),
+        ((MLP, "--ratio", 0.5, "--structure", "none", "--structure", "head"), 2, "--structure none goes alone"),
+        ((MLP, "--ratio", 0.5, "--structure", "block", "--structure", "head"), 2, "block goes alone"),
+        ((MLP, "--ratio", 0.5, "--structure", "filters"), 2, "filters"),
+        ((MLP, "--ratio", 0.5, "--importance", "l3"), 2, "l3"),
+        ((MLP, "--ratio", 0.5, "--epochs", 3), 2, "--epochs needs --finetune DATA"),
+        ((MLP, "--ratio", 0.5, "--distil", 0.5), 2, "--distil needs --finetune DATA"),
+        ((MLP, "--ratio", 0.5, "--rounds", 3), 2, "--rounds needs --finetune DATA"),
+        ((MLP, "--target-macs", 0.5, "--rounds", 3, *TRAINED), 2, "--rounds needs --finetune DATA, and --ratio"),
+        ((MLP, "--ratio", "auto", "--rounds", 3, *TRAINED), 2, "--rounds needs --finetune DATA, and --ratio"),
+        ((MLP, "--ratio", 0.5, "--train", "digits", *TRAINED), 2, "--train and --finetune both"),
+        ((MLP, "--ratio", 0.5, "--train", "digits"), 2, "--train: no pass of this run trains"),
+        ((MLP, "--ratio", 0.5, "--include", "nothing*"), 2, "include 'nothing*' matches no node"),
+        ((MLP, "--ratio", 0.5, "--importance", "activation"), 2, "importance activation needs samples"),
+        ((MLP, "--ratio", 0.5, "--reconstruct"), 2, "reconstructed on samples, and there are none"),
+        ((MLP, "--ratio", "auto", *SAMPLES), 2, "ratio auto needs a budget"),
+        ((MLP, "--ratio", 0.5, "--structure", "head"), 3, "nothing to cut of head"),
+        ((MLP, "--ratio", 0.5, "--structure", "block"), 3, "the depth cannot be cut"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(call, tmp_path, arguments, code, message):
+    got, _, stderr = call(*arguments)
+    assert got == code, stderr
+    assert message in stderr and "Traceback" not in stderr
+    assert not (tmp_path / "out.onnx").exists()
