@@ -15,6 +15,7 @@ from benchmarks import (
     quantize_transformer,
     results,
     slowdowns,
+    sparsity,
     startup,
     training_step,
 )
@@ -29,6 +30,7 @@ BENCHMARKS = {
     "training_step": training_step,
     "distillation": distillation,
     "low_bits": low_bits,
+    "sparsity": sparsity,
     "processes": processes,
 }
 FOLDER = Path(__file__).parent
