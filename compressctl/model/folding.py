@@ -46,6 +46,10 @@ def fold_shape_arithmetic(proto: onnx.ModelProto, types: Mapping[str, onnx.TypeP
         folded.append(node)
     for node in folded:
         graph.node.remove(node)
+    stated = {info.name: info for info in graph.value_info}  # inference would believe these, unknown sizes included
+    for name in (node.output[0] for node in folded if node.output[0] in stated):
+        kind = stated[name].type.tensor_type
+        stated[name].type.CopyFrom(helper.make_tensor_type_proto(kind.elem_type, known[name].shape))
     return bool(folded)
 
 

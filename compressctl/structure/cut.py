@@ -37,7 +37,7 @@ def cut(model: ir.Model, groups: Sequence[Group], removed: Removed) -> None:
         return
     for node in list(model.graph):
         rewrite = REWRITES.get((node.domain, node.op_type))
-        if rewrite is not None:
+        if rewrite is not None and any(kept.axes(value) for value in (*node.inputs, *node.outputs)):
             rewrite(node, kept)
     for value in list(model.graph.initializers.values()):
         if value.const_value is not None and (axes := kept.axes(value)):

@@ -101,7 +101,7 @@ def find_groups(model: ir.Model, shapes: Shapes | None = None) -> tuple[Group, .
             continue
         units = np.where(free, np.cumsum(free) - 1, NONE)
         closure = Closure(axes, seed, units)
-        maps = closure.numbered()
+        maps = closure.numbered() if closure.units > 1 else {seed: units}
         overlaps = any((taken[axis] & (map_ != NONE)).any() for axis, map_ in maps.items() if axis in taken)
         if seed not in made and (overlaps or closure.units < 2):
             continue  # what lies along it may be cut along another axis

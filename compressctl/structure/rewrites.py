@@ -139,7 +139,8 @@ def _restate(node: ir.Node, index: int, cut: Mapping[int, Ratio], length: int) -
         ]
         made = ir.node(op, values, name=f"{node.name}_shape")
         insert_before(graph, node, [made])
-        made.outputs[0].type, made.outputs[0].shape = ir.TensorType(ir.DataType.INT64), ir.Shape([length])
+        kind = ir.DataType.BOOL if op == "Less" else ir.DataType.INT64
+        made.outputs[0].type, made.outputs[0].shape = ir.TensorType(kind), ir.Shape([length])
         return made.outputs[0]
 
     every = [cut.get(axis, Ratio(1, 1, False)) for axis in range(length)]
