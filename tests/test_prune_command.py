@@ -1,19 +1,28 @@
 """`compressctl prune`, end to end: what each flag does, what it writes, and how it refuses."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+from compressctl import pipeline
 from compressctl.__main__ import run
+from compressctl.measure.measurement import Workload
 
 ROOT = Path(__file__).parents[1]
 CNN, MLP, LSTM, TRANSFORMER = (ROOT / "sample_models" / f"{n}.onnx" for n in ("cnn", "mlp", "lstm", "transformer"))
 HIDDEN = "/hidden/Gemm"
 SAMPLES = ("--calibrate", "digits:train[:64]")
 TRAINED = ("--finetune", "digits:train[:256]", "--steps", 4)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Time the results for less long than users want: no test here looks at latencies."""
+    monkeypatch.setattr(pipeline, "Workload", partial(Workload, seconds=0.1))
 
 
 @pytest.fixture

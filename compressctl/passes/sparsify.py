@@ -180,30 +180,16 @@ def _selected(model: ir.Model, weights: Sequence[Weight], config: Config) -> tup
 
 def _scores(model: ir.Model, weights: Sequence[Weight], config: Config, context: Context) -> Scores:
     """Return what each element counts; obs only decides within a layer, so layers share by magnitude then."""
-    from compressctl.errors import UsageError
-    from compressctl.passes.gradients import gradient_samples
+    from compressctl.passes.gradients import evidence
     from compressctl.pruning.element_scores import element_scores
-    from compressctl.pruning.scores import Evidence
 
     importance = config.importance
     if importance is None or importance == "obs":
         return element_scores(model, weights, "magnitude")
     if importance in ("magnitude", "random"):
         return element_scores(model, weights, importance, seed=context.seed)
-    loss, source = None, context.calibration or context.training
-    if importance != "activation":
-        source, loss = gradient_samples(model, context, f"importance {importance}")
-    if source is None:
-        raise UsageError(f"importance {importance} needs samples", "add --calibrate DATA")
-    evidence = Evidence(
-        source=source,
-        workdir=context.workdir,
-        progress=context.progress,
-        loss=loss,
-        threads=context.threads,
-        device=context.device,
-    )
-    return element_scores(model, weights, importance, seed=context.seed, evidence=evidence)
+    on = evidence(model, context, importance)
+    return element_scores(model, weights, importance, seed=context.seed, evidence=on)
 
 
 def _masks(weights: Sequence[Weight], scores: Scores, config: Config) -> dict[str, Mask]:

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from compressctl.errors import UsageError
 from compressctl.passes.base import Context
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from compressctl.measure.metric import Score
     from compressctl.numerics.sparsity import Mask
     from compressctl.pruning.sensitivity import Curve
     from compressctl.pruning.sparse import Scores, Weight
     from compressctl.pruning.zeroing import Zeroing
 
 _RATIOS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-_EVALUATION_BATCH = 16
 
 
 def measure(
@@ -29,15 +26,8 @@ def measure(
     Raises:
         UsageError: there are no samples.
     """
-    from compressctl.pruning.judge import Judge
-    from compressctl.pruning.sensitivity import sensitivity, table
+    from compressctl.passes.search import sensitivity_curves
     from compressctl.pruning.sparse import sparse_weights
-
-    source = context.evaluation or context.calibration
-    if source is None:
-        raise UsageError("sensitivity is measured on samples, and there are none", "add --data D or --calibrate D")
-    metric = context.metric if source is context.evaluation else None
-    judge = Judge(model, source, metric, samples=samples, threads=context.threads, workdir=context.workdir)
 
     def build(ratios: Mapping[str, float]) -> ir.Model:
         clone = model.clone()
@@ -47,9 +37,7 @@ def measure(
             weight.zero(masks[weight.name])
         return clone
 
-    curves = sensitivity(build, [weight.nodes[0] for weight in weights], _RATIOS, judge, context.progress)
-    name = metric.name if metric is not None else None
-    return curves, table(curves, judge.reference, samples=min(samples, len(source)), metric=name)
+    return sensitivity_curves(model, build, [weight.nodes[0] for weight in weights], _RATIOS, samples, context)
 
 
 def automatic(
@@ -65,27 +53,18 @@ def automatic(
     Raises:
         UsageError: there is no budget.
     """
-    from compressctl.measure.accuracy import compare, evaluate
-    from compressctl.measure.session import Session
+    from compressctl.passes.search import budget_keeper
     from compressctl.pruning.search import Steps
     from compressctl.pruning.sparse import sparse_weights
 
-    budget, metric, evaluation = context.max_accuracy_drop, context.metric, context.evaluation
-    if budget is None or metric is None or evaluation is None:
-        raise UsageError("ratio auto needs a budget", "add --data D, --metric M and --max-accuracy-drop B")
-
-    def score(candidate: ir.Model) -> Score:
-        session = Session(candidate, threads=context.threads, workdir=context.workdir)
-        return evaluate(session, evaluation, metric, _EVALUATION_BATCH, context.progress)
-
-    reference = score(context.baseline)
+    keeps = budget_keeper(context)
     names = {weight.name for weight in weights}
 
     def holds(ratios: Mapping[str, float]) -> bool:
         clone = model.clone()
         twins = [weight for weight in sparse_weights(clone.graph)[0] if weight.name in names]
         zeroing.zero(clone, twins, _masks(twins, scores, ratios))
-        return compare(reference, score(clone), metric).drop <= budget
+        return keeps(clone)
 
     steps = Steps(curves, {weight.nodes[0]: weight.array.size for weight in weights})
     return _masks(weights, scores, steps.longest(holds))
