@@ -47,7 +47,7 @@ def run(settings: Settings) -> list[str]:
     assert data is not None
     train, test = (f"{unpacked(data / name, cache)},norm=imagenet" for name in (TRAIN, TEST))
     lines = [
-        "| ResNet-20, FP32 top-1 {fp32} | reconstructed on | training (50,000 images) | zeros | top-1 | drop, points | min |",
+        "| ResNet-20, FP32 {fp32} | reconstructed on | training, 50,000 images | zeros | top-1 | drop, points | min |",
         "|---|---|---|---|---|---|---|",
     ]
     commands, fp32 = [], ""
