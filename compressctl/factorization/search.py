@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,10 @@ import onnx_ir as ir
 
 from compressctl.data.source import Feeds, Source
 from compressctl.errors import DataError
+from compressctl.factorization import rewrite
 from compressctl.factorization.choice import Aim, Choice, Measure, Where, choose
 from compressctl.factorization.costs import latency_ratio
 from compressctl.factorization.forms import Factors, Form, MethodOrAuto, Shape, forms
-from compressctl.factorization.rewrite import replace
 from compressctl.factorization.units import Unit
 from compressctl.layers.inputs import LayerInputs
 from compressctl.layers.linear import linear_layers
@@ -72,7 +72,8 @@ def observe(
     )
     for layer, moments in observed:
         if last is None or last[0] is not moments:  # layers that read the same rows share a file
-            last = moments, RowMoments(_spilled(moments.second[0], workdir / f"{len(mapped)}.npy"), moments.mean[0])
+            kept = RowMoments(moments.second[0], moments.mean[0], moments.rows).shrunk()
+            last = moments, replace(kept, second=_spilled(kept.second, workdir / f"moments_{len(mapped)}.npy"))
         mapped[layer.name] = last[1]
     return [_mean([mapped[layer.name] for layer in unit.layers]) for unit in units]
 
@@ -122,7 +123,7 @@ def apply(model: ir.Model, choices: Iterable[Choice]) -> None:
     """Put the factors into `model`, in place: the model that the choices were made for, or a clone of it."""
     layers = {layer.name: layer for layer in linear_layers(model.graph)}
     for choice in choices:
-        replace(model.graph, [layers[layer.name] for layer in choice.unit.layers], choice.factors)
+        rewrite.replace(model.graph, [layers[layer.name] for layer in choice.unit.layers], choice.factors)
     remove_dead(model)
 
 
@@ -149,4 +150,5 @@ class Stopwatch:
 def _mean(moments: Sequence[RowMoments]) -> RowMoments:
     if len(moments) == 1:
         return moments[0]
-    return RowMoments(np.mean([m.second for m in moments], axis=0), np.mean([m.mean for m in moments], axis=0))
+    second = np.mean([one.second for one in moments], axis=0)
+    return RowMoments(second, np.mean([one.mean for one in moments], axis=0), sum(one.rows for one in moments))

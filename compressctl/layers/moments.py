@@ -119,7 +119,7 @@ def _collect(
     inputs = LayerInputs(model, layers, threads=threads, workdir=workdir)
     total = min(samples, len(source))
     batch_size = source.fixed_batch or min(fitting_batch(source), total)
-    moments = {layer: _zeros(layer) for layer in layers}
+    sums = {layer: _zeros(layer) for layer in layers}
     counts = dict.fromkeys(layers, 0)
     steps = math.ceil(total / batch_size)
     batches = islice(source.batches(batch_size), steps)
@@ -128,20 +128,22 @@ def _collect(
             rows = input_rows(layer, value)
             numbers = spread(len(rows), _ROWS * batch.count / total, number)
             counts[layer] += len(numbers)
-            _add(moments[layer], rows, numbers)
-    for layer, sums in moments.items():
+            _add(*sums[layer], rows, numbers)
+    moments: dict[LinearLayer, RowMoments] = {}
+    for layer, (second, mean) in sums.items():
         if not counts[layer]:
             raise DataError(f"{source.notation}: no sample reaches the layer {layer.name!r}")
-        if not np.isfinite(sums.second).all():
+        if not np.isfinite(second).all():
             raise DataError(f"{source.notation}: the layer {layer.name!r} reads NaN, infinity or values near it")
-        for array in (sums.second, sums.mean):
+        for array in (second, mean):
             array /= counts[layer]
+        moments[layer] = RowMoments(second, mean, counts[layer])
     return moments
 
 
-def _zeros(layer: LinearLayer) -> RowMoments:
+def _zeros(layer: LinearLayer) -> tuple[Moments, Moments]:
     groups, _, inputs = layer.shape
-    return RowMoments(np.zeros((groups, inputs, inputs)), np.zeros((groups, inputs)))
+    return np.zeros((groups, inputs, inputs)), np.zeros((groups, inputs))
 
 
 def fitting_batch(source: Source) -> int:
@@ -161,10 +163,10 @@ def spread(rows: int, wanted: float, batch: int) -> NDArray[np.int64]:
     return np.arange(step * (batch * _GOLDEN % 1.0), rows, step).astype(np.int64)
 
 
-def _add(sums: RowMoments, rows: Rows, numbers: NDArray[np.int64]) -> None:
-    chunk = max(1, _CHUNK // sums.mean.size)
+def _add(second: Moments, mean: Moments, rows: Rows, numbers: NDArray[np.int64]) -> None:
+    chunk = max(1, _CHUNK // mean.size)
     for start in range(0, len(numbers), chunk):
         taken = rows.take(numbers[start : start + chunk])
         with np.errstate(over="ignore", invalid="ignore"):  # said in one line at the end
-            sums.second[...] += taken.swapaxes(1, 2) @ taken
-            sums.mean[...] += taken.sum(axis=1, dtype=np.float64)
+            second += taken.swapaxes(1, 2) @ taken
+            mean += taken.sum(axis=1, dtype=np.float64)

@@ -15,7 +15,7 @@ Sources: Eckart and Young 1936; DRONE, Chen et al. 2021 (NeurIPS), section 3; SV
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+_DAMPING = 0.01
 _RIDGE = 1e-7  # of the mean of a diagonal: float32 holds no more
 
 
@@ -33,10 +34,23 @@ class RowMoments:
     Attributes:
         second: E[x x^T], [..., inputs, inputs], symmetric and positive semidefinite.
         mean: E[x], [..., inputs].
+        rows: how many they were taken over.
     """
 
     second: Floats
     mean: Floats
+    rows: int
+
+    def shrunk(self) -> RowMoments:
+        """Return them moved towards uncorrelated inputs, as far as there are few rows for so many inputs.
+
+        Else what the rows happen not to span would be free to go. The diagonal grows by 1 % of its mean (as in GPTQ,
+        Frantar et al. 2022, arXiv:2210.17323), times inputs / rows.
+        """
+        inputs = self.mean.shape[-1]
+        share = _DAMPING * inputs / self.rows
+        diagonal = np.mean(np.diagonal(self.second, axis1=-2, axis2=-1), axis=-1)
+        return replace(self, second=self.second + share * diagonal[..., None, None] * np.eye(inputs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +132,7 @@ def relative_error(weight: NDArray[Any], other: NDArray[Any], moments: RowMoment
         moments: of the inputs, as above.
     """
     variance = _variance(weight, moments)
-    return _energy(weight - other, moments) / variance if variance > 0 else 0.0
+    return max(_energy(weight - other, moments), 0.0) / variance if variance > 0 else 0.0
 
 
 def _energy(weight: NDArray[Any], moments: RowMoments | None) -> float:

@@ -59,7 +59,8 @@ def column_components(kernel: NDArray[Any], moments: RowMoments | None = None) -
     if moments is not None:
         windows = moments.second.reshape(channels, height, width, channels, height, width)
         second = np.einsum("abxcdx->abcd", windows).reshape(channels * height, channels * height) / width
-        moments = RowMoments(second, moments.mean.reshape(channels * height, width).mean(axis=1))
+        mean = moments.mean.reshape(channels * height, width).mean(axis=1)
+        moments = RowMoments(second, mean, moments.rows * width)
     return components(_rows_against_columns(kernel), moments)
 
 
@@ -90,7 +91,7 @@ def channel_components(kernel: NDArray[Any], moments: RowMoments | None = None) 
     if moments is not None:
         windows = moments.second.reshape(channels, size, channels, size)
         second = np.einsum("axbx->ab", windows) / size
-        moments = RowMoments(second, moments.mean.reshape(channels, size).mean(axis=1))
+        moments = RowMoments(second, moments.mean.reshape(channels, size).mean(axis=1), moments.rows * size)
     return components(_rest_against_channels(kernel), moments)
 
 

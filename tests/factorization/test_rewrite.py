@@ -58,7 +58,7 @@ def test_full_rank_computes_the_same(name, method, observed):
     (layer,) = linear_layers(model.graph)
     size = layer.shape[2]
     spread = RNG.standard_normal((4 * size, size))
-    moments = RowMoments(spread.T @ spread / len(spread), spread.mean(axis=0)) if observed else None
+    moments = RowMoments(spread.T @ spread / len(spread), spread.mean(axis=0), len(spread)) if observed else None
     (form,) = forms(layer, moments, method)
     assert form.method == method
     factors = form.build(form.full)

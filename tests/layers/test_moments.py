@@ -116,6 +116,7 @@ def test_means_of_the_rows(tmp_path):
     ((_, found),) = input_statistics(model, layers, Rows(model, samples), samples=9, threads=1, workdir=tmp_path)
     rows = conv_rows(samples, (3, 3), groups=2, pads=[1, 1, 1, 1])
     np.testing.assert_allclose(found.mean, rows.mean(axis=1), rtol=1e-5)
+    assert found.rows == rows.shape[1]
     np.testing.assert_allclose(found.second, expected(rows), rtol=1e-5, atol=1e-6)
 
 

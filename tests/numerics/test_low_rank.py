@@ -13,7 +13,7 @@ SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 -
 
 
 def _moments(x: np.ndarray) -> RowMoments:
-    return RowMoments(x.T @ x / len(x), x.mean(axis=0))
+    return RowMoments(x.T @ x / len(x), x.mean(axis=0), len(x))
 
 
 def _samples(rng: np.random.Generator, inputs: int, rows: int = 40) -> np.ndarray:
@@ -92,6 +92,14 @@ def test_a_mean_is_no_energy():
     expected = 1 + np.argmax(np.cumsum(centred) >= 0.9 * centred.sum())
     assert found.rank_for(0.9) in (expected, expected + 1)  # one more may hold the mean
     assert components(np.ones((2, 2)), _moments(np.ones((3, 2)))).variance > 0  # constant outputs
+
+
+def test_shrinking_adds_to_the_diagonal_as_rows_are_few():
+    x = np.random.default_rng(8).standard_normal((20, 10))
+    moments = _moments(x)
+    expected = moments.second + 0.01 * 10 / 20 * np.trace(moments.second) / 10 * np.eye(10)
+    np.testing.assert_allclose(moments.shrunk().second, expected)
+    np.testing.assert_array_equal(moments.shrunk().mean, moments.mean)
 
 
 def test_zero_weights():
