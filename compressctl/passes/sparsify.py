@@ -207,13 +207,17 @@ def _notes(weights: Sequence[Weight], rows: Sequence[dict[str, Any]], reconstruc
     from compressctl.notes import done, skipped
 
     zeros, total = sum(row["zeros"] for row in rows), sum(row["weights"] for row in rows)
-    text = f"{zeros} of {total} weights are zero ({zeros / total:.1%}) in {len(rows)} layers"
+    text = f"{zeros} of {total} weights are zero ({zeros / total:.1%}), in {len(rows)} tensors"
     notes = [done(f"{text}: dense kernels get no faster, nor a file smaller until its zeros are stored sparsely")]
-    if reconstructs:
-        for weight in weights:
-            if weight.layer is None:
-                why = f"{len(weight.nodes)} nodes share it" if weight.layers else "the layer is recurrent"
-                notes.append(skipped(f"zeroed by magnitude and not reconstructed: {why}", weight.nodes[0]))
+    if not reconstructs:
+        return notes
+    worst = max((row for row in rows if "output_error" in row), key=lambda row: row["output_error"], default=None)
+    if worst is not None:
+        notes.append(done(f"layers keep their outputs up to an error of {worst['output_error']:.2g}", worst["layer"]))
+    for weight in weights:
+        if weight.layer is None:
+            why = "other nodes use it, too" if weight.layers else "the layer is recurrent"
+            notes.append(skipped(f"zeroed, but not reconstructed: {why}", weight.nodes[0]))
     return notes
 
 

@@ -134,7 +134,7 @@ def at_most(weights: Sequence[Weight], scores: Scores, n: int, m: int) -> dict[s
 def unfit(weight: Weight, m: int) -> str | None:
     """Return why N of M inputs cannot be kept in a weight, or None."""
     inputs = channels(weight.layers[0]) if weight.layers else weight.array.shape[-1]
-    return f"it reads {inputs} channels, no multiple of {m}" if inputs % m else None
+    return f"its {inputs} input channels are no multiple of {m}" if inputs % m else None
 
 
 def _recurrent_weights(node: ir.Node) -> Iterator[ir.Value]:

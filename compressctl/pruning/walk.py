@@ -13,6 +13,7 @@ from compressctl.data.source import Feeds
 from compressctl.layers.linear import LinearLayer
 from compressctl.measure.captures import Captures
 from compressctl.model.graph import reads
+from compressctl.model.shapes import infer_shapes
 
 
 class Walk:
@@ -21,7 +22,7 @@ class Walk:
     Each node runs once for all samples; values that are still to be read wait on disk.
 
     Args:
-        model: the weights of a layer may change until its stage is passed; the graph may not.
+        model: the weights of a layer may change until its stage is passed; the graph may not. Types are filled in.
         layers: of its main graph.
         batches: feeds of the graph's inputs.
         folder: an existing empty folder.
@@ -37,6 +38,8 @@ class Walk:
     def __init__(
         self, model: ir.Model, layers: Sequence[LinearLayer], batches: Iterable[Feeds], folder: Path, threads: int
     ) -> None:
+        if any(value.type is None for node in model.graph for value in node.outputs if value.name):
+            infer_shapes(model)  # parts of a graph must tell the types of their inputs and outputs
         self._model, self._threads = model, threads
         self._captures = Captures(folder, batches)
         self._made: dict[ir.Value, int] = {v: 0 for v in model.graph.inputs if not v.is_initializer()}

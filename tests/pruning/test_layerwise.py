@@ -64,6 +64,38 @@ def test_layers_read_what_changed_layers_give(tmp_path):
     np.testing.assert_array_equal(held, X)  # it was not left
 
 
+def test_values_of_other_types_cross_the_stages(tmp_path):
+    """A shape that was read early and is used late, in a graph that does not tell its values' types."""
+    body = """s = Shape(x) h = MatMul(x, w1) n = Gather(s, first) a = Relu(h) b = MatMul(a, w2)
+        k = Unsqueeze(n, zero) t = Concat<axis = 0>(k, two) r = Reshape(b, t) m = MatMul(r, v) y = Identity(m)"""
+    arrays = {"w1": RESIDUAL["w1"], "w2": RESIDUAL["w2"], "v": _random(2, 3)}
+    integers = {"first": np.array(0), "zero": np.array([0]), "two": np.array([2, 2])}
+    model = graphs.model(body, {**arrays, **integers}, "float[N, 4] x", "float[N, 2, 3] y")
+    for node in model.graph:
+        for value in node.outputs:
+            value.type, value.shape = (value.type, value.shape) if value.is_graph_output() else (None, None)
+    walk = _walk(model, tmp_path)
+    (last,) = walk.stages[-1]
+    walk.reach(last.name)
+    read = np.concatenate([walk.value(last.name, batch) for batch in range(walk.batches)])
+    expected = (np.maximum(X @ arrays["w1"], 0) @ arrays["w2"]).reshape(-1, 2, 2)
+    np.testing.assert_allclose(read, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_values_that_bodies_capture_wait(tmp_path):
+    body = """h = MatMul(x, w1) a = Relu(h) m = ReduceMax<keepdims = 0>(x) c = Greater(m, limit)
+        b = If(c) <then_branch = t () => (float[N, 6] p) { p = Add(a, a) },
+                   else_branch = e () => (float[N, 6] q) { q = Identity(a) }> y = MatMul(b, w2)"""
+    arrays = {"w1": RESIDUAL["w1"], "w2": RESIDUAL["w2"], "limit": np.array(2, np.float32)}
+    walk = _walk(graphs.model(body, arrays, "float[N, 4] x", "float[N, 4] y"), tmp_path, batch=1)
+    (last,) = walk.stages[-1]
+    walk.reach(last.name)
+    read = np.concatenate([walk.value(last.name, batch) for batch in range(walk.batches)])
+    factor = np.where(X.max(axis=1, keepdims=True) > 2, 2, 1)
+    np.testing.assert_allclose(read, factor * np.maximum(X @ arrays["w1"], 0), rtol=1e-5, atol=1e-6)
+    assert 0 < (factor == 2).mean() < 1
+
+
 def test_values_that_are_read_no_more_are_deleted(tmp_path):
     walk = _walk(_residual(), tmp_path)
     for stage in walk.stages:

@@ -85,7 +85,7 @@ def test_two_of_four_input_channels(tmp_path, calibrated):
         order = np.argsort(np.abs(CNN["w2"]), axis=1)
         np.testing.assert_array_equal(np.take_along_axis(found["w2"], order[:, 2:], 1) != 0, True)
     np.testing.assert_array_equal(found["w1"], CNN["w1"])
-    assert "3 channels, no multiple of 4" in texts(out)["Conv_0"]
+    assert "3 input channels are no multiple of 4" in texts(out)["Conv_0"]
 
 
 def test_reconstruction_halves_the_error(tmp_path):
@@ -155,7 +155,7 @@ def test_shared_weights_are_cut_once(tmp_path):
     model = graphs.model("h = MatMul(x, w) a = Relu(h) y = MatMul(a, w)", {"w": w}, "float[N, 4] x", "float[N, 4] y")
     out = run(model, tmp_path, source(x=_random(50, 4)), ratio=0.5)
     np.testing.assert_array_equal(weights(out.model)["w"], np.where(share(np.abs(w), 0.5), 0, w))
-    assert len(out.facts["layers"]) == 1 and "2 nodes share it" in texts(out)["MatMul_0"]
+    assert len(out.facts["layers"]) == 1 and "other nodes use it, too" in texts(out)["MatMul_0"]
 
 
 def test_float16_weights_stay_float16(tmp_path):
