@@ -15,7 +15,7 @@ class Closure:
     """Numbers the positions of a seed axis as units and follows them to every axis they reach.
 
     Where two units meet in one position they become one. Where an axis is a product of others, a unit that covers it
-    unevenly grows to whole rows of the first factor it varies along.
+    unevenly grows to whole rows of one factor.
 
     Attributes:
         maps: for each axis that is reached, the unit at each position, -1 where there is none.
@@ -37,6 +37,7 @@ class Closure:
         self._merged = False
         self.maps: dict[int, Positions] = {}
         self.loose = False
+        self._along: dict[Factor, int] = {}  # the part that units have grown along
         self._waiting: deque[int] = deque()
         self._merge(seed, units)
         while self._waiting:
@@ -116,7 +117,10 @@ class Closure:
         sizes = [self._size(part) for part in factor.parts]
         whole = self._map(factor.whole).reshape(sizes)
         varying = [k for k in range(len(sizes)) if (whole != whole.take([0], axis=k)).any()]
-        part = varying[0] if varying else 0  # one unit everywhere takes all positions of the first part
+        if len(varying) > 1:
+            part = self._along.setdefault(factor, min(varying, key=lambda k: self._reluctance(factor.parts[k])))
+        else:  # one unit everywhere takes all positions of the first part
+            part = varying[0] if varying else 0
         rows = np.moveaxis(whole, part, 0).reshape(sizes[part], -1)
         if len(varying) > 1 or not self._axes.is_fixed(factor.parts[part]):
             self.loose |= not self._axes.is_fixed(factor.whole)
@@ -125,6 +129,11 @@ class Closure:
             shape = [sizes[part], *(size for k, size in enumerate(sizes) if k != part)]
             self._merge(factor.whole, np.moveaxis(rows.reshape(shape), 0, part).reshape(-1))
         self._merge(factor.parts[part], rows[:, 0].copy())
+
+    def _reluctance(self, part: int) -> tuple[bool, bool, bool, int]:
+        """Rank a part for units to grow along: best one that may be cut and leaves many units."""
+        axes = self._axes
+        return part in axes.frozen, not axes.is_fixed(part), part in axes.statistics, -self._size(part)
 
     def _whole_rows(self, rows: Positions) -> Positions:
         """Make every row one unit, or none where no position of it has one."""

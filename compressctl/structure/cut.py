@@ -35,7 +35,7 @@ def cut(model: ir.Model, groups: Sequence[Group], removed: Removed) -> None:
     kept = Kept(kept_positions(groups, removed), Shapes(model))
     if not kept.positions:
         return
-    for node in list(model.graph):
+    for node in sorted(model.graph, key=lambda node: node.op_type == "Shape"):  # last, when shapes are stated anew
         rewrite = REWRITES.get((node.domain, node.op_type))
         if rewrite is not None and any(kept.axes(value) for value in (*node.inputs, *node.outputs)):
             rewrite(node, kept)

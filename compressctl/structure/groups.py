@@ -94,6 +94,7 @@ def find_groups(model: ir.Model, shapes: Shapes | None = None) -> tuple[Group, .
         uses.setdefault(use.axis, []).append((use.node, use.role))
     made = {use.axis for use in axes.uses if use.role == "makes"}
     taken: dict[int, NDArray[np.bool_]] = {}
+    hindered: dict[int, tuple[str, ...]] = {}  # why an axis cannot be cut along one that it is a product of
     groups = []
     for seed in _seeds(axes, order):
         free = ~taken.get(seed, np.zeros(axes.sizes[seed][0], bool))
@@ -106,9 +107,16 @@ def find_groups(model: ir.Model, shapes: Shapes | None = None) -> tuple[Group, .
         if seed not in made and (overlaps or closure.units < 2):
             continue  # what lies along it may be cut along another axis
         group = _group(axes, maps, uses, order, convolutions)
-        if group is None or (seed not in made and group.fixed.all()):
+        if group is None:
             continue
-        if closure.units < 2:
+        if seed not in made and group.fixed.all():
+            hindered |= {axis: group.reasons for axis in maps if axis not in hindered}
+            continue
+        if axes.is_product(seed) and (overlaps or group.fixed.all()):
+            alone = _group(axes, {seed: units}, uses, order, convolutions)
+            group = _frozen(alone or group, *hindered.get(seed, group.reasons))
+            maps = {seed: units}
+        elif closure.units < 2:
             group = _frozen(group, "its units can only go all together")
         elif overlaps:
             group = _frozen(group, "its units hang together with units of several other axes")
@@ -129,8 +137,9 @@ def _differs(first: Closure, second: Closure, axes: Axes) -> bool:
     )
 
 
-def _frozen(group: Group, reason: str) -> Group:
-    return replace(group, fixed=np.ones(group.size, bool), reasons=(*group.reasons, reason)[:_REASONS])
+def _frozen(group: Group, *reasons: str) -> Group:
+    together = tuple(dict.fromkeys((*group.reasons, *reasons)))
+    return replace(group, fixed=np.ones(group.size, bool), reasons=together[:_REASONS])
 
 
 def _named_apart(groups: list[Group]) -> list[Group]:

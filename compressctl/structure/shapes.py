@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from itertools import count
+from itertools import product as product_of
 
 import onnx_ir as ir
 
@@ -15,6 +16,7 @@ Size = tuple[int, int]
 
 _PROBES = ((7, 1), (67, 1), (5, 64))  # the least sizes and their unit: short for tables, longer or even for images
 _APART = 4  # the second sizes are so much larger that no cascade of strides brings both to the same size
+_SAME_ELEMENTS = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 
 
 def is_fixed(size: Size) -> bool:
@@ -31,18 +33,26 @@ def product(sizes: Iterable[Size]) -> Size:
 class Shapes:
     """The shapes of a model's values, main graph only.
 
-    The inputs' dynamic dimensions are given different primes, so that sizes tell where an axis comes from.
+    The inputs' dynamic dimensions are given different primes, so that sizes tell where an axis comes from. Where that
+    contradicts the graph, as some must be the same, those of the same index are given the same; and where shapes that
+    the file states contradict it, they are not believed.
     """
 
     def __init__(self, model: ir.Model) -> None:
-        every = {value.name for node in model.graph for value in node.outputs if value.name}
         self._sizes: dict[str, tuple[Size, ...]] = {}
-        for start, unit in _PROBES:
-            found = _observe(model, start, unit)
-            if len(found) > len(self._sizes):
-                self._sizes = found
-            if every <= found.keys():
-                break
+        least = len(model.graph) + 1
+        for alike, (start, unit) in product_of((False, True), _PROBES):
+            sizes = _observe(model, start, unit, alike=alike)
+            if (doubts := _doubts(model, sizes)) < least:
+                self._sizes, least = sizes, doubts
+            if not least:
+                return
+        bare = model.clone()
+        for value in (value for node in bare.graph for value in node.outputs if not value.is_graph_output()):
+            value.shape = None
+        sizes = _observe(bare, *_PROBES[0], alike=True)
+        if _doubts(model, sizes) < least:
+            self._sizes = sizes
 
     def of(self, value: ir.Value) -> tuple[Size, ...] | None:
         """Return the sizes of the axes of `value`, None where they are not known."""
@@ -52,17 +62,17 @@ class Shapes:
         return self._sizes.get(value.name or "")
 
 
-def _observe(model: ir.Model, start: int, unit: int) -> dict[str, tuple[Size, ...]]:
+def _observe(model: ir.Model, start: int, unit: int, *, alike: bool) -> dict[str, tuple[Size, ...]]:
     """Infer all shapes at two sizes of each dynamic dimension, which are primes times `unit`."""
-    names = _dynamic_dims(model)
-    if not names:
-        shapes, _ = concrete_shapes(model, {})
-        return {name: tuple((size, size) for size in shape) for name, shape in shapes.items()}
-    first = {name: unit * prime for name, prime in zip(names, _primes(start), strict=False)}
-    second = {
-        name: unit * prime for name, prime in zip(names, _primes(_APART * max(first.values()) // unit), strict=False)
-    }
-    at_first, at_second = (concrete_shapes(model, dims)[0] for dims in (first, second))
+    dims = _dynamic_dims(model)
+    kinds = list(dict.fromkeys(dims.values())) if alike else list(dims)
+    first = dict(zip(kinds, (unit * prime for prime in _primes(start)), strict=False))
+    largest = max(first.values(), default=0) // unit
+    second = dict(zip(kinds, (unit * prime for prime in _primes(_APART * largest)), strict=False))
+    at_first, at_second = (
+        concrete_shapes(model, {name: sizes[index if alike else name] for name, index in dims.items()})[0]
+        for sizes in ((first, second) if dims else (first, first))
+    )
     return {
         name: tuple(zip(shape, at_second[name], strict=True))
         for name, shape in at_first.items()
@@ -70,15 +80,28 @@ def _observe(model: ir.Model, start: int, unit: int) -> dict[str, tuple[Size, ..
     }
 
 
-def _dynamic_dims(model: ir.Model) -> list[str]:
-    """Return the names of the inputs' dynamic dimensions, unnamed ones as `concrete_shapes` calls them."""
-    found: dict[str, None] = {}
+def _doubts(model: ir.Model, sizes: dict[str, tuple[Size, ...]]) -> int:
+    """Count the nodes whose outputs have no known shape, or one with another number of elements than they must."""
+
+    def bad(node: ir.Node) -> bool:
+        shapes = [sizes.get(value.name) for value in node.outputs if value.name]
+        if node.op_type not in _SAME_ELEMENTS or shapes[0] is None:
+            return None in shapes
+        source = sizes.get(node.inputs[0].name or "") if node.inputs[0] is not None else None
+        return source is not None and product(source) != product(shapes[0])
+
+    return sum(bad(node) for node in model.graph)
+
+
+def _dynamic_dims(model: ir.Model) -> dict[str, int]:
+    """Return the inputs' dynamic dimensions with their index, unnamed ones as `concrete_shapes` calls them."""
+    found: dict[str, int] = {}
     for value in model.graph.inputs:
         if value.shape is not None and not value.is_initializer():
             for axis, dim in enumerate(value.shape):
                 if not isinstance(dim, int):
-                    found[dim.value or f"{value.name}[{axis}]"] = None
-    return list(found)
+                    found.setdefault(dim.value or f"{value.name}[{axis}]", axis)
+    return found
 
 
 def _primes(start: int) -> Iterator[int]:
