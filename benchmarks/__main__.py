@@ -10,6 +10,7 @@ from benchmarks import (
     calibration,
     distillation,
     low_bits,
+    low_rank,
     processes,
     quantize_cnn,
     quantize_transformer,
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "training_step": training_step,
     "distillation": distillation,
     "low_bits": low_bits,
+    "low_rank": low_rank,
     "sparsity": sparsity,
     "processes": processes,
 }

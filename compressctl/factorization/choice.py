@@ -87,7 +87,7 @@ def choose(
             share = factored_macs(layer, x, form.method, shapes) / before
             costs.append((share, sum(map(math.prod, shapes)) / form.matrix.size, form, ranks))
     if not costs:
-        return f"no rank that is a multiple of {MULTIPLE} fits {aim}"
+        return f"no lower rank that is a multiple of {MULTIPLE} has {aim}"
     paying = [cost for cost in costs if where == "always" or max(cost[:2]) < 1]
     if not paying:
         share, size, form, ranks = min(costs, key=lambda cost: max(cost[:2]))

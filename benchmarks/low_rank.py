@@ -1,0 +1,88 @@
+"""Low rank: sizes, latencies and accuracy with and without calibration samples, and within an accuracy budget."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks import process
+from benchmarks.samples import unpacked
+from benchmarks.settings import Settings
+
+RESNET20, TRAIN, TEST = "resnet20_op17_bn.onnx", "cifar10_train.tar", "cifar10_test_even.tar"
+MINILM, PAIRS, DEV = "minilm_l6_op17.onnx", "stsb_train512.npz", "stsb_dev.npz"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: options of the pass, and of the recipe."""
+
+    name: str
+    options: dict[str, Any]
+    recipe: dict[str, Any] = field(default_factory=dict)
+    calibrated: bool = True
+
+
+ROWS = (
+    Row("half of each weight, no samples", {"ratio": 0.5}, calibrated=False),
+    Row("half of each weight", {"ratio": 0.5}),
+    Row("a drop of 1 point", {}, {"max_accuracy_drop": 0.01}),
+    Row("a drop of 1 point, where faster", {"where": "latency"}, {"max_accuracy_drop": 0.01}),
+)
+
+
+def run(settings: Settings) -> list[str]:
+    return [_sentences(settings), _images(settings)]
+
+
+def _sentences(settings: Settings) -> str:
+    if reason := settings.missing(MINILM, PAIRS, DEV):
+        return f"MiniLM skipped: {reason}\n"
+    data = settings.data
+    assert data is not None
+    given = {"data": f"{data / DEV},pairs=true,labels=score", "metric": "spearman"}
+    return _table("MiniLM", data / MINILM, given, f"{data / PAIRS}[:128],pairs=true,labels=score", settings)
+
+
+def _images(settings: Settings) -> str:
+    if reason := settings.missing(RESNET20, TRAIN, TEST):
+        return f"ResNet-20 skipped: {reason}\n"
+    assert settings.data is not None
+    train, test = (unpacked(settings.data / name, settings.cache) for name in (TRAIN, TEST))
+    given = {"data": f"{test},norm=imagenet", "metric": "top1"}
+    return _table("ResNet-20", settings.data / RESNET20, given, f"{train}[:256],norm=imagenet", settings)
+
+
+def _table(title: str, model: Path, given: dict[str, str], calibration: str, settings: Settings) -> str:
+    lines = [
+        f"| {title} | {given['metric']} | drop | size | latency | layers factored | s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        print(f"  {title}: {row.name}", file=sys.stderr)
+        stem = f"{model.stem}.low_rank_{ROWS.index(row)}"
+        output, recipe = settings.cache / f"{stem}.onnx", settings.cache / f"{stem}.yaml"
+        passes = [{"type": "simplify"}, {"type": "low_rank", **row.options}]
+        content = {"model": str(model), "output": str(output), "passes": passes, "on_regression": "keep"}
+        content |= {**given, **row.recipe, **({"calibrate": calibration} if row.calibrated else {})}
+        recipe.write_text(json.dumps(content))  # JSON is YAML
+        cost = process.run(process.python("compressctl", "pipeline", recipe, "--force", "--quiet"))
+        if cost.failure is not None:
+            lines.append(f"| {row.name} | failed: {cost.failure} | | | | | |")
+            continue
+        lines.append(f"| {row.name} | {_measured(output)} | {cost.wall_s:.0f} |")
+    return "\n".join([*lines, ""])
+
+
+def _measured(output: Path) -> str:
+    """Return the columns metric, drop, size, latency and layers factored."""
+    report = json.loads(output.with_suffix(".report.json").read_text())
+    before, after = report["input"], report["output"]
+    score = f"{before['score']['value']:.4f} -> {after['score']['value']:.4f}"
+    drop = "{drop:+.4f} [{low:+.4f}, {high:+.4f}]".format(**{k: after["drop"][k] for k in ("drop", "low", "high")})
+    latency = "{value:.2f} [{low:.2f}, {high:.2f}]".format(**after["latency_ratio"])
+    facts = next(item["facts"] for item in report["passes"] if item["type"] == "low_rank")
+    return f"{score} | {drop} | {after['size_ratio']:.3f} | {latency} | {len(facts.get('layers', ()))}"
