@@ -31,6 +31,7 @@ def test_recipes_run(path, tmp_path, monkeypatch, capsys):
     content = yaml.safe_load(path.read_text())
     assert [item["type"] for item in report["passes"]] == [item["type"] for item in content["passes"]]
     budgets = {key for key in ("max_accuracy_drop", "size_ratio", "latency_ratio") if key in content}
+    budgets |= {key for item in content["passes"] for key in item if key.startswith("target_")}
     assert {verdict["budget"] for verdict in report["budgets"]} == budgets
     assert output.exists()
 

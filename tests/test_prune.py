@@ -108,6 +108,12 @@ def test_importances_choose(importance, tmp_path):
     assert {row.tobytes() for row in rows} <= {row.tobytes() for row in array(graph, "hidden.weight")}
 
 
+def test_gradients_take_a_device(tmp_path):
+    graph = load_model(SAMPLES / "mlp.onnx").model
+    given = {"calibration": "digits:train[:16]", "device": "auto"}
+    assert sizes(cut(graph, tmp_path, ratio=0.5, importance="taylor", given=given))["/hidden/Gemm"] == 64
+
+
 def test_activation_is_the_default_where_there_are_samples(tmp_path):
     graph = load_model(SAMPLES / "mlp.onnx").model
     given = {"calibration": "digits:train[:64]"}

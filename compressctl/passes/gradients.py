@@ -20,15 +20,16 @@ def evidence(model: ir.Model, context: Context, importance: str) -> Evidence:
     """Return what an importance is measured on: activation by running samples, taylor and hessian by gradients.
 
     Raises:
-        UsageError: there are no samples.
+        UsageError: there are no samples, or no such device.
         MissingExtraError: gradients without torch.
     """
     from compressctl.pruning.scores import Evidence
 
     what = f"importance {importance}"
-    loss, source = None, context.calibration or context.training
+    loss, source, device = None, context.calibration or context.training, "cpu"
     if importance != "activation":
         source, loss = gradient_samples(model, context, what)
+        device = _device(context)
     if source is None:
         raise _no_samples(what)
     return Evidence(
@@ -37,7 +38,7 @@ def evidence(model: ir.Model, context: Context, importance: str) -> Evidence:
         progress=context.progress,
         loss=loss,
         threads=context.threads,
-        device=context.device,
+        device=device,
     )
 
 
@@ -61,6 +62,14 @@ def gradient_samples(model: ir.Model, context: Context, what: str) -> tuple[Sour
             loss = label_loss(model, source, context.metric, threads=context.threads, workdir=context.workdir)
             return source, loss
     return sources[0], None
+
+
+def _device(context: Context) -> str:
+    """Return torch's name of the device that the user wants."""
+    from compressctl.training.distributed import torch_device
+    from compressctl.world import world
+
+    return torch_device(context.device, world())
 
 
 def _no_samples(what: str) -> UsageError:
