@@ -13,6 +13,18 @@ from compressctl.model.folding import fold_shape_arithmetic
 from compressctl.model.reasons import MALFORMED, reason
 from compressctl.model.skeleton import skeleton
 
+_SHAPED_AS_INPUT = frozenset({
+    ("", "GroupNormalization"),
+    ("", "RotaryEmbedding"),
+    ("com.microsoft", "BiasGelu"),
+    ("com.microsoft", "FastGelu"),
+    ("com.microsoft", "Gelu"),
+    ("com.microsoft", "MultiHeadAttention"),
+    ("com.microsoft", "QuickGelu"),
+    ("com.microsoft", "SkipLayerNormalization"),
+    ("com.microsoft", "SkipSimplifiedLayerNormalization"),
+})  # fmt: skip
+
 
 def infer_shapes(model: ir.Model) -> None:
     """Give the main graph's values the types and shapes that follow from its inputs and operators, in place.
@@ -36,8 +48,9 @@ def infer_shapes(model: ir.Model) -> None:
 
 
 def inferred_types(proto: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
-    """Return the type of every value that follows from the inputs, by name; folds shape arithmetic in `proto`."""
+    """Return the type of every value that follows from the inputs, by name; edits `proto`."""
     types: dict[str, onnx.TypeProto] = {}
+    _stand_in(proto)
     while True:
         try:
             graph = shape_inference.infer_shapes(proto, data_prop=True).graph
@@ -47,6 +60,20 @@ def inferred_types(proto: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
         types.update({info.name: info.type for info in infos})
         if not fold_shape_arithmetic(proto, types):
             return types
+
+
+def _stand_in(proto: onnx.ModelProto) -> None:
+    """Put Identity in the place of operators that keep their first input's shape, but whose shapes onnx cannot infer.
+
+    Of MultiHeadAttention this holds where values are as wide as queries.
+    """
+    for node in proto.graph.node:
+        if (node.domain, node.op_type) in _SHAPED_AS_INPUT and not any(node.output[1:]):
+            source, output = node.input[0], node.output[0]
+            node.Clear()
+            node.op_type = "Identity"
+            node.input.append(source)
+            node.output.append(output)
 
 
 def _merged(old: ir.Shape | None, new: ir.Shape) -> ir.Shape:

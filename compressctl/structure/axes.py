@@ -18,7 +18,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.structure.shapes import Shapes, Size, is_fixed
+from compressctl.structure.shapes import Shapes, Size, is_fixed, product
 
 Positions = NDArray[np.int64]
 Role = Literal["makes", "reads", "follows"]
@@ -134,7 +134,13 @@ class Axes:
         self.ties[other].append(Tie(one, theirs, mine))
 
     def factor(self, whole: int, parts: tuple[int, ...]) -> None:
-        """Declare `whole` the row-major product of `parts`; parts of size 1 do not count."""
+        """Declare `whole` the row-major product of `parts`; parts of size 1 do not count.
+
+        Raises:
+            UnknownShapeError: the sizes contradict that.
+        """
+        if self.sizes[whole] != product(self.sizes[part] for part in parts):
+            raise UnknownShapeError(f"{self.sizes[whole][0]} positions do not divide so")
         parts = tuple(part for part in parts if self.sizes[part] != (1, 1))
         if len(parts) == 1:
             self.tie(whole, parts[0])

@@ -19,7 +19,7 @@ Removed = Mapping[str, NDArray[Any]]
 """The units that go, by the name of their group."""
 
 
-def cut(model: ir.Model, groups: Sequence[Group], removed: Removed) -> None:
+def cut(model: ir.Model, groups: Sequence[Group], removed: Removed, shapes: Shapes | None = None) -> None:
     """Cut units out of `model`, in place.
 
     Constants are replaced by smaller ones, one at a time; those that nothing uses any more go.
@@ -28,11 +28,12 @@ def cut(model: ir.Model, groups: Sequence[Group], removed: Removed) -> None:
         model: the model that the groups were found in, or a clone of it.
         groups: all or some of its groups.
         removed: units that are not fixed, and not all of a group.
+        shapes: of the model, if known: those of a model serve all its clones.
 
     Raises:
         ValueError: there is no group of that name, or a fixed unit, or all units, are to go.
     """
-    kept = Kept(kept_positions(groups, removed), Shapes(model))
+    kept = Kept(kept_positions(groups, removed), shapes or Shapes(model))
     if not kept.positions:
         return
     for node in sorted(model.graph, key=lambda node: node.op_type == "Shape"):  # last, when shapes are stated anew

@@ -18,7 +18,7 @@ from compressctl.structure.shapes import Shapes, is_fixed
 _RECURRENT = ("LSTM", "GRU", "RNN")
 
 
-def masked(model: ir.Model, groups: Sequence[Group], removed: Removed) -> ir.Model:
+def masked(model: ir.Model, groups: Sequence[Group], removed: Removed, shapes: Shapes | None = None) -> ir.Model:
     """Return a copy of `model` in which removed units are zero in the output of every node.
 
     A cut computes the same, but for groups of kind width: their norms take statistics of what stays.
@@ -27,12 +27,13 @@ def masked(model: ir.Model, groups: Sequence[Group], removed: Removed) -> ir.Mod
         model: the model that the groups were found in; not changed.
         groups: all or some of its groups.
         removed: the units that are zero, by group.
+        shapes: of the model, if known.
 
     Raises:
         ValueError: as `cut`.
     """
     copy = model.clone()
-    kept = Kept(kept_positions(groups, removed), Shapes(copy))
+    kept = Kept(kept_positions(groups, removed), shapes or Shapes(copy))
     zeros: dict[ir.DataType, ir.Value] = {}
     for node in list(copy.graph):
         if node.op_type in _RECURRENT and not node.domain:

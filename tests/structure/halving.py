@@ -10,6 +10,7 @@ import onnxruntime
 from compressctl.structure.cut import cut
 from compressctl.structure.groups import find_groups
 from compressctl.structure.masked import masked
+from compressctl.structure.shapes import Shapes
 
 EXACT = ("channel", "neuron", "head")
 
@@ -37,18 +38,18 @@ def half(groups, kinds=EXACT, seed=0):
     return removed
 
 
-def shrunk(model, groups, removed):
+def shrunk(model, groups, removed, shapes=None):
     """Cut a clone, which must pass onnx's checker."""
     small = model.clone()
-    cut(small, groups, removed)
+    cut(small, groups, removed, shapes)
     onnx.checker.check_model(ir.to_proto(small))
     return small
 
 
-def error(model, groups, removed, feeds):
+def error(model, groups, removed, feeds, shapes=None):
     """Return the largest difference of cut and masked outputs, over the largest masked output (or 1)."""
-    expected = run(masked(model, groups, removed), feeds)
-    found = run(shrunk(model, groups, removed), feeds)
+    expected = run(masked(model, groups, removed, shapes), feeds)
+    found = run(shrunk(model, groups, removed, shapes), feeds)
     worst = 0.0
     for many, others in zip(expected, found, strict=True):
         for one, other in zip(many, others, strict=True):
@@ -61,6 +62,7 @@ def error(model, groups, removed, feeds):
 
 def halved(model, feeds, kinds=EXACT, seed=0):
     """Halve all groups of the kinds and compare; return (groups, units removed by group, error)."""
-    groups = find_groups(model)
+    shapes = Shapes(model)
+    groups = find_groups(model, shapes)
     removed = half(groups, kinds, seed)
-    return groups, removed, error(model, groups, removed, feeds)
+    return groups, removed, error(model, groups, removed, feeds, shapes)
