@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from compressctl.passes.base import Context, Outcome, PassConfig, Target
+from compressctl.pruning.options import MEASURED, Importance
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -31,9 +32,7 @@ if TYPE_CHECKING:
     from compressctl.structure.groups import Group
 
 Structure = Literal["channel", "neuron", "head", "width", "block"]
-Importance = Literal["l1", "l2", "geometric-median", "activation", "taylor", "hessian", "random"]
 _AMOUNTS = ("ratio", "target_macs", "target_size", "target_latency")
-_MEASURED = ("activation", "taylor", "hessian")
 _CHECKED_ROWS = 2
 _RECONSTRUCTED_ON = 1024  # samples at most
 _PLURAL = {"channel": "channels", "neuron": "neurons", "head": "heads", "width": "channels"}
@@ -185,7 +184,7 @@ def _scores(model: ir.Model, groups: Sequence[Group], config: Config, context: C
     from compressctl.pruning.scores import score
 
     importance = config.importance or ("activation" if context.calibration is not None else "l2")
-    on = evidence(model, context, importance) if importance in _MEASURED else None
+    on = evidence(model, context, importance) if importance in MEASURED else None
     return score(model, groups, importance, seed=context.seed, evidence=on)
 
 

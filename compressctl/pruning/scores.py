@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -18,14 +18,13 @@ from compressctl.data.source import Source
 from compressctl.numerics.importance import Floats, distances_to_others, unit_elements, unit_rows, unit_sums
 from compressctl.progress import Progress
 from compressctl.pruning.activations import mean_magnitudes
+from compressctl.pruning.options import MEASURED, Importance
 from compressctl.pruning.weights import distinct, tensors
 from compressctl.structure.axes import Axis
 from compressctl.structure.groups import Group
 
 if TYPE_CHECKING:
     from compressctl.torchexec.gradients import Loss
-
-Importance = Literal["l1", "l2", "geometric-median", "activation", "taylor", "hessian", "random"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def score(
     Raises:
         DataError, ModelError: as `mean_magnitudes` and `sample_gradients`.
     """
-    if importance in ("activation", "taylor", "hessian"):
+    if importance in MEASURED:
         assert evidence is not None, f"{importance} needs samples"
         if importance == "activation":
             return _by_activation(model, groups, evidence)

@@ -1,8 +1,8 @@
 """Which units of which groups go.
 
-What stays of a group is a number that kernels like: a multiple of `round_to`, or of 4 where that would keep the group
-whole or it has less than two such multiples. Groups of less than 8 units, and heads, are cut unit by unit. One multiple
-stays of every group, and so do its fixed units. Of equal scores the unit of the lower index goes first.
+What stays of a group is a number of channels that kernels like: a multiple of `round_to`, or of 4 where that would keep
+the group whole or it has less than two such multiples. Groups of less than 8 channels, and heads, are cut unit by unit.
+One multiple stays of every group, and so do its fixed units. Of equal scores the unit of the lower index goes first.
 """
 
 from __future__ import annotations
@@ -26,15 +26,21 @@ _FALLBACK = 4  # channels: the smallest multiple that keeps onnxruntime's blocke
 
 def kept_count(group: Group, wanted: float, round_to: int) -> int:
     """Return how many units of a group stay where `wanted` should: that many at least."""
-    steps = [step for step in dict.fromkeys((round_to, min(round_to, _FALLBACK))) if group.size >= 2 * step]
-    if group.kind == "head" or not steps:
-        steps = [1]
+    wide = _positions(group)
+    steps = [math.ceil(step / wide) for step in dict.fromkeys((round_to, min(round_to, _FALLBACK)))]
+    steps = [1] if group.kind == "head" else [step for step in steps if group.size >= 2 * step] or [1]
     fixed = int(group.fixed.sum())
     for step in steps:
         kept = step * math.ceil(max(wanted - 1e-9, fixed, 1) / step)
         if kept < group.size:
             return kept
     return group.size
+
+
+def _positions(group: Group) -> int:
+    """Return how many positions of an axis a unit has: one a channel, several where channels only go together."""
+    each = [int(np.count_nonzero(weight.units >= 0)) // group.size for weight in group.weights]
+    return max(1, min(each, default=1))
 
 
 def by_layer(

@@ -29,6 +29,11 @@ def test_what_stays_is_a_multiple(size, wanted, round_to, kept):
     assert kept_count(group("g", size), wanted, round_to) == kept
 
 
+@pytest.mark.parametrize("positions, kept", [(1, 16), (2, 16), (4, 12), (16, 9), (32, 9)])
+def test_channels_that_go_together_count_as_such(positions, kept):
+    assert kept_count(group("g", 32, positions=positions), 8.5, 16) == kept
+
+
 def test_heads_go_one_by_one():
     assert kept_count(group("g", 12, kind="head"), 8.1, 16) == 9
     assert kept_count(group("g", 12, kind="head"), 0, 16) == 1

@@ -32,9 +32,17 @@ def array(graph: ir.Model, name: str) -> np.ndarray:
     return graph.graph.initializers[name].const_value.numpy()
 
 
-def group(name: str, size: int, *, kind: str = "channel", fixed: tuple[int, ...] = (), matrices: int = 2) -> Group:
-    """Return a group with so many matrices, that is of no graph."""
-    units = np.arange(size)
-    stays = np.isin(units, fixed)
+def group(
+    name: str,
+    size: int,
+    *,
+    kind: str = "channel",
+    fixed: tuple[int, ...] = (),
+    matrices: int = 2,
+    positions: int = 1,
+) -> Group:
+    """Return a group with so many matrices, and positions a unit, that is of no graph."""
+    units = np.repeat(np.arange(size), positions)
+    stays = np.isin(np.arange(size), fixed)
     weights = tuple(Weight(f"{name}{i}", 0, units, f"{name}{i}", "makes") for i in range(matrices))
     return Group(name, kind, size, stays, ("for a reason",) * bool(fixed), weights, {})
