@@ -132,8 +132,16 @@ class Closure:
 
     def _reluctance(self, part: int) -> tuple[bool, bool, bool, int]:
         """Rank a part for units to grow along: best one that may be cut and leaves many units."""
-        axes = self._axes
-        return part in axes.frozen, not axes.is_fixed(part), part in axes.statistics, -self._size(part)
+        axes, reached = (
+            self._axes,
+            {part, *(factor.whole for factor in self._axes.factors[part] if factor.whole != part)},
+        )
+        return (
+            not reached.isdisjoint(axes.frozen),
+            not axes.is_fixed(part),
+            not reached.isdisjoint(axes.statistics),
+            -self._size(part),
+        )
 
     def _whole_rows(self, rows: Positions) -> Positions:
         """Make every row one unit, or none where no position of it has one."""

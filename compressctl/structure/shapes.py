@@ -14,8 +14,9 @@ from compressctl.model.shapes import concrete_shapes
 Size = tuple[int, int]
 """The size of an axis at the first and at the second input sizes."""
 
-_PROBES = ((7, 1), (67, 1), (5, 64))  # the least sizes and their unit: short for tables, longer or even for images
+_PROBES = ((7, 1), (67, 1), (3, 32))  # the least sizes and their unit: short for tables, longer or even for images
 _APART = 4  # the second sizes are so much larger that no cascade of strides brings both to the same size
+_BROADCAST = ("Add", "Sub", "Mul", "Div", "Where")
 _SAME_ELEMENTS = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 
 
@@ -81,14 +82,24 @@ def _observe(model: ir.Model, start: int, unit: int, *, alike: bool) -> dict[str
 
 
 def _doubts(model: ir.Model, sizes: dict[str, tuple[Size, ...]]) -> int:
-    """Count the nodes whose outputs have no known shape, or one with another number of elements than they must."""
+    """Count the nodes whose outputs have no known shape, or one that contradicts that of their inputs."""
 
     def bad(node: ir.Node) -> bool:
-        shapes = [sizes.get(value.name) for value in node.outputs if value.name]
-        if node.op_type not in _SAME_ELEMENTS or shapes[0] is None:
-            return None in shapes
-        source = sizes.get(node.inputs[0].name or "") if node.inputs[0] is not None else None
-        return source is not None and product(source) != product(shapes[0])
+        made = [sizes.get(value.name) for value in node.outputs if value.name]
+        output = made[0]
+        if None in made or output is None:
+            return True
+        read = [sizes.get(value.name or "") for value in node.inputs if value is not None]
+        known = [shape for shape in read if shape is not None]
+        if node.op_type in _SAME_ELEMENTS:
+            return bool(known) and read[0] is not None and product(read[0]) != product(output)
+        if node.op_type == "Concat":
+            along = node.attributes["axis"].as_int() % len(output)
+            return any(shape[:along] + shape[along + 1 :] != output[:along] + output[along + 1 :] for shape in known)
+        if node.op_type in _BROADCAST:
+            pairs = (pair for shape in known for pair in zip(reversed(shape), reversed(output), strict=False))
+            return any(one not in ((1, 1), other) for one, other in pairs)
+        return False
 
     return sum(bad(node) for node in model.graph)
 

@@ -21,7 +21,7 @@ def relate(node: ir.Node, axes: Axes, source: Sequence[int], output: Sequence[in
     """Relate two shapes of the same elements, row-major."""
     left = [axis for axis in source if axes.sizes[axis] != (1, 1)]
     right = [axis for axis in output if axes.sizes[axis] != (1, 1)]
-    for number, (some, others) in enumerate(_runs(axes, left, right)):
+    for some, others in _runs(axes, left, right):
         if len(some) == 1 and len(others) == 1:
             axes.tie(some[0], others[0])
         elif len(some) == 1:
@@ -29,9 +29,27 @@ def relate(node: ir.Node, axes: Axes, source: Sequence[int], output: Sequence[in
         elif len(others) == 1:
             axes.factor(others[0], some)
         else:
-            whole = axes.virtual(node, f"run {number}", product(axes.sizes[axis] for axis in some))
-            axes.factor(whole, some)
-            axes.factor(whole, others)
+            _interleave(node, axes, list(some), list(others))
+
+
+def _interleave(node: ir.Node, axes: Axes, left: list[int], right: list[int]) -> None:
+    """Relate two runs, of which one begins with a multiple of the other's first size as long as that goes."""
+    while left and right:
+        (a, b), turned = (left[0], right[0]), False
+        if axes.sizes[a][0] < axes.sizes[b][0]:
+            a, b, turned = b, a, True
+        (many, other), (few, another) = axes.sizes[a], axes.sizes[b]
+        label = f"inner {len(axes.axes)}"
+        if many % few or other % another:
+            whole = axes.virtual(node, label, product(axes.sizes[axis] for axis in left))
+            axes.factor(whole, tuple(left))
+            axes.factor(whole, tuple(right))
+            return
+        inner = axes.virtual(node, label, (many // few, other // another))
+        axes.factor(a, (b, inner))
+        longer, shorter = (right, left) if turned else (left, right)
+        del shorter[0]
+        longer[:1] = [] if axes.sizes[inner] == (1, 1) else [inner]
 
 
 def _runs(axes: Axes, left: list[int], right: list[int]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
