@@ -12,6 +12,7 @@ from benchmarks import (
     low_bits,
     low_rank,
     processes,
+    pruning,
     quantize_cnn,
     quantize_transformer,
     results,
@@ -34,6 +35,7 @@ BENCHMARKS = {
     "low_rank": low_rank,
     "sparsity": sparsity,
     "processes": processes,
+    "pruning": pruning,
 }
 FOLDER = Path(__file__).parent
 

@@ -132,7 +132,7 @@ def test_auto_keeps_the_budget(report):
 
 def test_finetune_trains_after_the_cut(report):
     found = report(MLP, "--ratio", 0.75, *TRAINED, "--distil", 0.25, "--data", "digits:test", "--metric", "top1")
-    assert [one["type"] for one in found["passes"]] == ["simplify", "prune", "finetune"]
+    assert [one["type"] for one in found["passes"]] == ["simplify", "prune", "finetune", "simplify"]
     assert found["recipe"]["train"] == "digits:train[:256]"
     assert options(found, 2)["steps"] == 4 and options(found, 2)["distil"] == 0.25
     assert found["passes"][2]["facts"]["steps"] == 4
@@ -140,7 +140,14 @@ def test_finetune_trains_after_the_cut(report):
 
 def test_rounds_cut_and_train_in_turn(report):
     found = report(MLP, "--ratio", 0.5, "--rounds", 2, *TRAINED)
-    assert [one["type"] for one in found["passes"]] == ["simplify", "prune", "finetune", "prune", "finetune"]
+    assert [one["type"] for one in found["passes"]] == [
+        "simplify",
+        "prune",
+        "finetune",
+        "prune",
+        "finetune",
+        "simplify",
+    ]
     # the cubic schedule: 0.5 (1 - (1 - k / 2)³)
     assert [options(found, index)["ratio"] for index in (1, 3)] == [0.4375, 0.5]
     assert [units(found, index)[HIDDEN] for index in (1, 3)] == [80, 64]

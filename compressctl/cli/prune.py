@@ -17,6 +17,7 @@ from compressctl.recipe import COMMAND_LINE, build_recipe
 
 _C = pass_.Config
 _S = sparsify.Config
+_NORMS = ("batchnorm", "channel_arithmetic")  # the rules that fold them
 _AMOUNTS = ("ratio", "keep", "target_macs", "target_size", "target_latency", "threshold", "nm")
 
 
@@ -78,7 +79,9 @@ def prune(
             show_default=False,
         ),
     ] = None,
-    simplify: Annotated[bool, typer.Option(help="Run the simplify pass first.")] = True,
+    simplify: Annotated[
+        bool, typer.Option(help="Run the simplify pass first; with --finetune fold norms only afterwards.")
+    ] = True,
     *,
     training: dict[str, Any],
     shared: Shared,
@@ -132,17 +135,17 @@ def prune(
         raise UsageError(f"--{next(iter(trained)).replace('_', '-')} needs --finetune DATA")
     if finetune is not None and "train" in shared.recipe:
         raise UsageError("--train and --finetune both name samples to train on", "give --finetune alone")
-    passes: list[dict[str, Any]] = [{"type": "simplify"}] if simplify else []
+    passes: list[dict[str, Any]] = []
     for part in _rounds(chosen, rounds, finetune):
         passes.append({"type": config.model_fields["type"].default, **part})
         if finetune is not None:
             passes.append({"type": "finetune", **trained})
-    content = {
-        "model": model,
-        "output": output,
-        "passes": passes,
-        "on_regression": "keep",
-    }  # the user asked for the cut
+    if simplify and finetune is None:
+        passes = [{"type": "simplify"}, *passes]
+    elif simplify:  # what is cut trains better with its norms, which become part of the convolutions in the end
+        passes = [{"type": "simplify", "skip": _NORMS}, *passes, {"type": "simplify"}]
+    content = {"model": model, "output": output, "passes": passes}
+    content["on_regression"] = "keep"  # the user asked for the cut
     if finetune is not None:
         content["train"] = finetune
     return shared.run(build_recipe({**content, **shared.recipe}, COMMAND_LINE))

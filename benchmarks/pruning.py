@@ -1,0 +1,122 @@
+"""Cutting channels, heads and neurons out: what was promised in MACs, what was got in latency, and accuracy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from benchmarks import process
+from benchmarks.low_bits import RESNET20, TEST, TRAIN
+from benchmarks.samples import unpacked
+from benchmarks.settings import Settings
+
+MINILM, STSB_TRAIN, STSB_DEV = "minilm_l6_op17.onnx", "stsb_train512.npz", "stsb_dev.npz"
+EPOCHS = 5
+_TRAINING = ("--augment", "flip", "--augment", "crop", "--train-batch", "128", "--learning-rate", "0.004")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: a command and the file it writes."""
+
+    name: str
+    command: list[str]
+    output: Path
+
+
+def run(settings: Settings) -> list[str]:
+    return [*_resnet20(settings), *_minilm(settings)]
+
+
+def _resnet20(settings: Settings) -> list[str]:
+    if reason := settings.missing(RESNET20, TRAIN, TEST):
+        return [f"ResNet-20 skipped: {reason}\n"]
+    data, cache = settings.data, settings.cache
+    assert data is not None
+    train, test = (f"{unpacked(data / name, cache)},norm=imagenet" for name in (TRAIN, TEST))
+    calibrate = ("--calibrate", train.replace(",", "[:256],"))
+    judged = ("--data", test, "--metric", "top1", "--force", "--quiet")
+    trained = ("--epochs", str(EPOCHS), *_TRAINING)
+
+    def ours(name: str, *flags: str) -> Row:
+        output = cache / f"resnet20.pruned.{len(rows)}.onnx"
+        return Row(name, process.python("compressctl", "prune", data / RESNET20, "-o", output, *flags, *judged), output)
+
+    rows: list[Row] = []
+    rows.append(ours("half the MACs, no labels, no training", "--target-macs", "0.5", *calibrate))
+    rows.append(ours("half the MACs, l2, nothing mended", "--target-macs", "0.5"))
+    rows.append(
+        ours(f"half the MACs, {EPOCHS} epochs", "--target-macs", "0.5", *calibrate, "--finetune", train, *trained)
+    )
+    lines = _table("ResNet-20, FP32 top-1", rows, settings)
+    if find_spec("torch_pruning") is None:
+        return [*lines, "Torch-Pruning skipped: it is not installed.\n"]
+    return [*lines, *_torch_pruning(settings, rows[-1].output, ("--train", train, *trained, *judged))]
+
+
+def _torch_pruning(settings: Settings, ours: Path, flags: tuple[str, ...]) -> list[str]:
+    """Cut to the MACs that ours has left, export, and train on the same loss for as long."""
+    data, cache = settings.data, settings.cache
+    assert data is not None
+    report = json.loads(ours.with_suffix(".report.json").read_text())
+    share = report["output"]["macs"] / report["input"]["macs"]
+    pruned, output = cache / "resnet20.torch_pruning.onnx", cache / "resnet20.torch_pruning.trained.onnx"
+    cut = process.python("benchmarks.workers.rival_prune", data / RESNET20, f"{share:.4f}", pruned)
+    if failure := process.run(cut).failure:
+        return [f"Torch-Pruning failed: {failure}\n"]
+    soft = ("--alpha", "0.5", "--temperature", "4")  # the loss that `prune --finetune` has
+    trained = process.python(
+        "compressctl", "distill", data / RESNET20, "--student", pruned, "-o", output, *soft, *flags
+    )
+    return _table("Torch-Pruning, FP32 top-1", [Row(f"the same MACs, {EPOCHS} epochs", trained, output)], settings)
+
+
+def _minilm(settings: Settings) -> list[str]:
+    if reason := settings.missing(MINILM, STSB_TRAIN, STSB_DEV):
+        return [f"MiniLM skipped: {reason}\n"]
+    data, cache = settings.data, settings.cache
+    assert data is not None
+    judged = ("--data", f"{data / STSB_DEV}", "--metric", "spearman", "--force", "--quiet")
+    samples = ("--calibrate", f"{data / STSB_TRAIN}")
+    rows: list[Row] = []
+    for structures in (("head",), ("neuron",), ("head", "neuron")):
+        for ratio in ("0.25", "0.5"):
+            for mended, flags in (("reconstructed", ()), ("not reconstructed", ("--no-reconstruct",))):
+                output = cache / f"minilm.pruned.{len(rows)}.onnx"
+                chosen = [word for name in structures for word in ("--structure", name)]
+                command = process.python(
+                    "compressctl", "prune", data / MINILM, "-o", output, *chosen, "--ratio", ratio, *flags, *samples,
+                    *judged,
+                )  # fmt: skip
+                rows.append(Row(f"{' and '.join(f'{s}s' for s in structures)}, {ratio}, {mended}", command, output))
+    return _table("MiniLM, FP32 Spearman", rows, settings)
+
+
+def _table(title: str, rows: list[Row], settings: Settings) -> list[str]:
+    lines, score = [], ""
+    for row in rows:
+        print(f"  {row.name}", file=sys.stderr)
+        cost = process.run(row.command)
+        if cost.failure is not None:
+            lines.append(f"| {row.name} | failed: {cost.failure} | | | | | |")
+            continue
+        report = json.loads(row.output.with_suffix(".report.json").read_text())
+        score = f"{100 * report['input']['score']['value']:.2f}"
+        lines.append(f"| {row.name} | {_columns(report)} | {cost.wall_s / 60:.1f} |")
+    head = f"| {title} {score} | metric | drop, points | MACs | latency | size | min |"
+    commands = [f"    {settings.show(row.command)}" for row in rows]
+    return ["\n".join([head, "|---|---|---|---|---|---|---|", *lines, "", *commands, ""])]
+
+
+def _columns(report: dict[str, Any]) -> str:
+    before, after = report["input"], report["output"]
+    drop = "{drop:+.2f} [{low:+.2f}, {high:+.2f}]".format(
+        **{key: 100 * after["drop"][key] for key in ("drop", "low", "high")}
+    )
+    latency = "{value:.2f} [{low:.2f}, {high:.2f}]".format(**after["latency_ratio"])
+    work = after["macs"] / before["macs"]
+    return f"{100 * after['score']['value']:.2f} | {drop} | {work:.3f} | {latency} | {after['size_ratio']:.3f}"
