@@ -47,7 +47,7 @@ def shrunk(model, groups, removed, shapes=None):
 
 
 def error(model, groups, removed, feeds, shapes=None):
-    """Return the largest difference of cut and masked outputs, over the largest masked output (or 1)."""
+    """Return the largest difference of cut and masked outputs, over the largest masked output (or 0.01)."""
     expected = run(masked(model, groups, removed, shapes), feeds)
     found = run(shrunk(model, groups, removed, shapes), feeds)
     worst = 0.0
@@ -55,7 +55,7 @@ def error(model, groups, removed, feeds, shapes=None):
         for one, other in zip(many, others, strict=True):
             assert one.shape == other.shape and one.dtype == other.dtype
             assert not one.size or np.isfinite(one.astype(float)).all()
-            scale = max(1.0, float(np.abs(one.astype(float)).max(initial=0)))
+            scale = max(1e-2, float(np.abs(one.astype(float)).max(initial=0)))
             worst = max(worst, float(np.abs(one.astype(float) - other.astype(float)).max(initial=0)) / scale)
     return worst
 
