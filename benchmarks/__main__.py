@@ -19,6 +19,7 @@ from benchmarks import (
     slowdowns,
     sparsity,
     startup,
+    structure,
     training_step,
 )
 from benchmarks.settings import Settings
@@ -35,6 +36,7 @@ BENCHMARKS = {
     "low_rank": low_rank,
     "sparsity": sparsity,
     "processes": processes,
+    "structure": structure,
     "pruning": pruning,
 }
 FOLDER = Path(__file__).parent
