@@ -17,6 +17,7 @@ from compressctl.errors import RecipeError, UsageError
 from compressctl.passes import PASSES, name_of
 from compressctl.passes.base import PassConfig
 from compressctl.tensorspec import parse_tensor_spec
+from compressctl.training.options import LossTerm
 
 COMMAND_LINE = "command line"
 if TYPE_CHECKING:
@@ -131,7 +132,9 @@ def json_schema() -> dict[str, Any]:
 
 def _explain(error: ValidationError, origin: str) -> RecipeError:
     problem = error.errors()[0]
-    location = [part for part in problem["loc"] if not (isinstance(part, str) and part in _pass_names())]
+    location = [part for part in problem["loc"] if isinstance(part, int) or part not in _pass_names()]
+    while len(location) > 1 and problem["type"] != "extra_forbidden" and not _is_key(location[-1]):
+        location.pop()  # the member of a union of types that did not fit
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     if origin == COMMAND_LINE:
         origin, path = "bad option", f"--{str(location[-1]).replace('_', '-')}"
@@ -157,6 +160,12 @@ def _explain(error: ValidationError, origin: str) -> RecipeError:
     value = problem.get("input")
     shown = f", not {value!r}" if isinstance(value, str | int | float | bool) else ""
     return RecipeError(f"{origin}: {path}: {problem['msg'].removeprefix('Value error, ')}{shown}")
+
+
+def _is_key(part: int | str) -> bool:
+    """Whether a part of a location is an index, or the name of a field anywhere in a recipe."""
+    models = (Recipe, LossTerm, *(module.Config for module in PASSES))
+    return isinstance(part, int) or any(part in model.model_fields for model in models)
 
 
 def _pass_names() -> list[str]:

@@ -190,7 +190,7 @@ def test_the_same_command_gives_the_same_bytes(call, tmp_path):
         ((MLP, "--target-size", 2), 2, "less than 1"),
         ((MLP, "--threshold", 0.1), 2, "--threshold needs --structure none"),
         ((MLP, "--nm", "2:4"), 2, "--nm needs --structure none"),
-        ((MLP, "--nm", "4:2", "--structure", "none"), 2, "is not N:M"),
+        ((MLP, "--nm", "4:2", "--structure", "none"), 2, "give N:M"),
         ((MLP, "--target-macs", 0.5, "--structure", "none"), 2, "--target-macs does not go with --structure none"),
         ((MLP, "--ratio", 0.5, "--round-to", 4, "--structure", "none"), 2, "--round-to does not go with"),
         ((MLP, "--ratio", 0.5, "--structure", "none", "--structure", "head"), 2, "--structure none goes alone"),

@@ -67,8 +67,7 @@ def cut_depth(model: ir.Model, keep: float) -> tuple[ir.Model, tuple[Note, ...]]
     if not blocks:
         why = "; ".join(f"{reason} ({number})" for reason, number in Counter(reasons).items())
         raise ModelError(
-            f"the depth cannot be cut: no residual block can be removed: {why or 'no Add joins two computed values'}",
-            "give a student of its own as --student FILE",
+            f"the depth cannot be cut: no residual block can be removed: {why or 'no Add joins two computed values'}"
         )
     units = _units(blocks)
     kept = _evenly(len(units), keep)

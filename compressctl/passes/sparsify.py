@@ -77,7 +77,7 @@ class Config(PassConfig):
         if text is not None:
             found = re.fullmatch(r"(\d+):(\d+)", text)
             if found is None or not 0 < int(found[1]) < int(found[2]):
-                raise ValueError(f"{text!r} is not N:M with 0 < N < M, as in 2:4")
+                raise ValueError("give N:M with 0 < N < M, as in 2:4")
         return text
 
     @model_validator(mode="after")
@@ -204,11 +204,13 @@ def _masks(weights: Sequence[Weight], scores: Scores, config: Config) -> dict[st
 
 
 def _notes(weights: Sequence[Weight], rows: Sequence[dict[str, Any]], reconstructs: bool) -> list[Note]:
-    from compressctl.notes import done, skipped
+    from compressctl.notes import done, skipped, warning
 
     zeros, total = sum(row["zeros"] for row in rows), sum(row["weights"] for row in rows)
     text = f"{zeros} of {total} weights are zero ({zeros / total:.1%}), in {len(rows)} tensors"
     notes = [done(f"{text}: dense kernels get no faster, nor a file smaller until its zeros are stored sparsely")]
+    emptied = "all its weights are zero, so the model ignores what it reads"
+    notes += [warning(emptied, row["layer"]) for row in rows if row["zeros"] == row["weights"]]
     if not reconstructs:
         return notes
     worst = max((row for row in rows if "output_error" in row), key=lambda row: row["output_error"], default=None)
