@@ -24,7 +24,7 @@ def main(source: Path, output: Path) -> None:
     """Time and measure; print JSON."""
     model = load_model(source).model
     apply_rules(model)
-    seconds = {}
+    seconds: dict[str, float] = {}
     for traced in (False, True):  # tracing costs time
         copy = model.clone()
         if traced:

@@ -75,6 +75,7 @@ class Axes:
         statistics: axes that a normalisation takes statistics across.
         heads: axes that index independent products of two computed values: attention heads.
         uses: where constants are used.
+        stored: values that are computed from constants alone.
     """
 
     def __init__(self, shapes: Shapes) -> None:
@@ -86,6 +87,7 @@ class Axes:
         self.statistics: set[int] = set()
         self.heads: set[int] = set()
         self.uses: list[Use] = []
+        self.stored: set[ir.Value] = set()
         self._products: set[int] = set()
         self._shapes = shapes
         self._of: dict[ir.Value, tuple[int, ...]] = {}

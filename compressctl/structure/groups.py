@@ -20,11 +20,13 @@ from compressctl.model.graph import bodies
 from compressctl.structure.axes import Axes, Axis, Positions, Role, UnknownShapeError
 from compressctl.structure.closure import NONE, Closure
 from compressctl.structure.rules import RULES
+from compressctl.structure.rules.common import is_constant
 from compressctl.structure.shapes import Shapes
 
 Kind = Literal["channel", "neuron", "head", "width"]
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _REASONS = 3  # to tell of a group
+_TOGETHER = "its units hang together with units of several other axes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,12 +116,12 @@ def find_groups(model: ir.Model, shapes: Shapes | None = None) -> tuple[Group, .
             continue
         if axes.is_product(seed) and (overlaps or group.fixed.all()):
             alone = _group(axes, {seed: units}, uses, order, convolutions)
-            group = _frozen(alone or group, *hindered.get(seed, group.reasons))
+            group = _frozen(alone or group, *(hindered.get(seed) or group.reasons or (_TOGETHER,)))
             maps = {seed: units}
         elif closure.units < 2:
             group = _frozen(group, "its units can only go all together")
         elif overlaps:
-            group = _frozen(group, "its units hang together with units of several other axes")
+            group = _frozen(group, _TOGETHER)
         elif closure.loose and _differs(closure, Closure(axes, seed, units, at=1), axes):
             group = _frozen(group, "a reshape mixes its units, differently at different sizes of the input")
         groups.append(group)
@@ -190,6 +192,8 @@ def relate(model: ir.Model, shapes: Shapes) -> Axes:
         if rule is None:
             _freeze(axes, [*values, *captured], f"{node.op_type} '{node.name}' is not understood")
             continue
+        if all(value in axes.stored or is_constant(value) for value in node.inputs if value is not None):
+            axes.stored.update(node.outputs)
         try:
             rule(node, axes)
         except (UnknownShapeError, ValueError, IndexError, KeyError) as error:

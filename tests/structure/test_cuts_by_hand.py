@@ -260,3 +260,14 @@ def test_cuts_that_may_not_be_are_refused():
         with pytest.raises(ValueError, match=r"n9|n0|n1"):
             cut(model, groups, removed)
     assert half(groups, EXACT).keys() == {"n0"}
+
+
+def test_sums_of_weights_keep_all_their_terms():
+    """A weight that is divided by its norm: an input that goes would change the norm."""
+    model = build(
+        """(float[n,4] x) => (float[n,2] y) {
+            h = MatMul(x, a)  q = ReduceL2(c, first)  w = Div(c, q)  y = MatMul(h, w) }""",
+        a=normal(4, 6), c=normal(6, 2), first=np.array([0]),
+    )  # fmt: skip
+    group = by_name(find_groups(model))["n0"]
+    assert group.fixed.all() and group.reasons == ("ReduceL2 'n1' adds up constants along it",)

@@ -64,6 +64,12 @@ def tie_broadcast(axes: Axes, small: Sequence[int], large: Sequence[int]) -> Non
             axes.freeze([a, b], "sizes that do not broadcast")
 
 
+def freeze_sums(axes: Axes, node: ir.Node, operands: Sequence[ir.Value | None], summed: Sequence[int]) -> None:
+    """Freeze axes that a node sums over constants alone: no unit that is switched off makes those zero."""
+    if all(value is None or value in axes.stored or is_constant(value) for value in operands):
+        axes.freeze(list(summed), f"{node.op_type} '{node.name}' adds up constants along it")
+
+
 def weigh(axes: Axes, node: ir.Node, value: ir.Value | None, axis: int, role: Role) -> None:
     """Note a constant operand's role along one of its axes; nothing where it is no constant."""
     if value is not None and is_constant(value):

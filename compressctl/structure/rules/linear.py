@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from compressctl.structure.axes import Axes, UnknownShapeError
-from compressctl.structure.rules.common import follow, is_constant, operand, tie_broadcast, weigh
+from compressctl.structure.rules.common import follow, freeze_sums, is_constant, operand, tie_broadcast, weigh
 
 
 def conv(node: ir.Node, axes: Axes) -> None:
@@ -53,6 +53,7 @@ def gemm(node: ir.Node, axes: Axes) -> None:
     read, column = (1, 0) if node.attributes.get_int("transB", 0) else (0, 1)
     axes.tie(left[row], output[0])
     axes.tie(left[inner], right[read])
+    freeze_sums(axes, node, node.inputs[:2], [left[inner]])
     axes.tie(right[column], output[1])
     weigh(axes, node, node.inputs[0], row, "makes")
     weigh(axes, node, node.inputs[0], inner, "reads")
@@ -68,6 +69,7 @@ def matmul(node: ir.Node, axes: Axes) -> None:
     """MatMul: numpy.matmul [..., M, K] x [..., K, N]; vectors have the axis K alone."""
     left, right, output = axes.of(node.inputs[0]), axes.of(node.inputs[1]), axes.of(node.outputs[0])
     axes.tie(left[-1], right[-2] if len(right) > 1 else right[0])
+    freeze_sums(axes, node, node.inputs, left[-1:])
     weigh(axes, node, node.inputs[0], -1, "reads")
     weigh(axes, node, node.inputs[1], -2 if len(right) > 1 else 0, "reads")
     rest = output
@@ -100,6 +102,9 @@ def einsum(node: ir.Node, axes: Axes) -> None:
             if letter in place:
                 axes.tie(place[letter], axis)
             place.setdefault(letter, axis)
+    for letter, axis in place.items():
+        if letter not in right:
+            freeze_sums(axes, node, [value for term, value in operands if letter in term], [axis])
     constants = [is_constant(value) for _, value in operands]
     for (term, value), held in zip(operands, constants, strict=True):
         if held:

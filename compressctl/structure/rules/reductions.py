@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from compressctl.model.graph import constant
 from compressctl.structure.axes import Axes, UnknownShapeError
-from compressctl.structure.rules.common import FLOATS, operand, tie_all
+from compressctl.structure.rules.common import FLOATS, freeze_sums, operand, tie_all
 
 _ADDITIVE = frozenset({"ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2"})  # a position of zeros adds nothing
 
@@ -21,6 +21,7 @@ def reduce(node: ir.Node, axes: Axes) -> None:
     else:
         tie_all(axes, kept, output)
     gone = [source[index] for index in sorted(reduced)]
+    freeze_sums(axes, node, node.inputs[:1], gone)
     if node.op_type == "ReduceMean":
         axes.statistics.update(gone)
     elif node.op_type not in _ADDITIVE or not (node.inputs[0] and node.inputs[0].dtype in FLOATS):
