@@ -13,6 +13,7 @@ from compressctl.notes import Note
 from compressctl.report.schema import BenchReport, Report
 
 FRACTIONS = ("top1", "top5", "f1")
+_SPARSE = 0.9  # a smaller share of parameters that are not zero is worth a row
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -30,9 +31,13 @@ def summary(report: Report) -> Table:
     before, after = report.input, report.output
     rows = [
         ("size", si(before.bytes, "B"), si(after.bytes, "B"), f"x {after.bytes / max(before.bytes, 1):.3f}"),
-        ("parameters", si(before.parameters), si(after.parameters), ""),
-        ("latency (median)", ms(before), ms(after), ratio(after.latency_ratio)),
+        ("parameters", si(before.parameters), si(after.parameters), _change(before.parameters, after.parameters)),
     ]
+    if after.nonzeros < _SPARSE * after.parameters:
+        rows.append(("non-zero", si(before.nonzeros), si(after.nonzeros), _change(before.nonzeros, after.nonzeros)))
+    if before.macs != after.macs:
+        rows.append(("MACs", si(before.macs), si(after.macs), _change(before.macs, after.macs)))
+    rows.append(("latency (median)", ms(before), ms(after), ratio(after.latency_ratio)))
     if before.score and after.score and report.metric:
         change = ""
         if after.drop:
@@ -43,6 +48,11 @@ def summary(report: Report) -> Table:
         for output in after.fidelity
     ]
     return Table("Result", ("", "input", "output", "change"), tuple(rows))
+
+
+def _change(before: int, after: int) -> str:
+    """Return the ratio where it is not 1."""
+    return f"x {after / before:.3f}" if before and before != after else ""
 
 
 def budgets(report: Report) -> Table:
