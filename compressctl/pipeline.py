@@ -264,7 +264,7 @@ def _regressions(after: Measurement, told: int) -> list[Note]:
 
 def _promised(before: Measurement, after: Measurement) -> list[Note]:
     """Say so where latency falls clearly less than the multiply-accumulates do."""
-    if not before.macs or after.latency_ratio is None:
+    if not before.macs or after.macs is None or after.latency_ratio is None:
         return []
     promised = after.macs / before.macs
     if promised > 1 - _FEWER or after.latency_ratio.low < promised + _FEWER:

@@ -35,7 +35,7 @@ def summary(report: Report) -> Table:
     ]
     if after.nonzeros < _SPARSE * after.parameters:
         rows.append(("non-zero", si(before.nonzeros), si(after.nonzeros), _change(before.nonzeros, after.nonzeros)))
-    if before.macs != after.macs:
+    if before.macs is not None and after.macs is not None and before.macs != after.macs:
         rows.append(("MACs", si(before.macs), si(after.macs), _change(before.macs, after.macs)))
     rows.append(("latency (median)", ms(before), ms(after), ratio(after.latency_ratio)))
     if before.score and after.score and report.metric:
