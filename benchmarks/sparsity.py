@@ -13,6 +13,8 @@ from benchmarks.settings import Settings
 
 RESNET20, TRAIN, TEST = "resnet20_op17_bn.onnx", "cifar10_train.tar", "cifar10_test_even.tar"
 
+RATE = ("--learning-rate", "0.002")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -26,7 +28,7 @@ class Row:
 
 def rows(train: str) -> tuple[Row, ...]:
     """Return the lines; `train` is the notation of the training images."""
-    tuned = ("--finetune", train, "--augment", "flip", "--augment", "crop", "--train-batch", "128")
+    tuned = ("--finetune", train, "--augment", "flip", "--augment", "crop", "--train-batch", "128", *RATE)
     pattern, most = ("--nm", "2:4"), ("--ratio", "0.8")
     return (
         Row("2:4, magnitude", pattern),
@@ -34,9 +36,7 @@ def rows(train: str) -> tuple[Row, ...]:
         Row("2:4, reconstructed", pattern, 1024),
         Row("80 %, magnitude", most),
         Row("80 %, reconstructed", most, 1024),
-        Row("80 %, magnitude, fine-tuned", (*most, *tuned, "--epochs", "6"), 0, "6 epochs"),
-        Row("80 %, reconstructed, fine-tuned", (*most, *tuned, "--epochs", "6"), 1024, "6 epochs"),
-        Row("80 % in 3 rounds", (*most, *tuned, "--rounds", "3", "--epochs", "2"), 1024, "3 x 2 epochs"),
+        Row("80 %, reconstructed, fine-tuned", (*most, *tuned, "--epochs", "3"), 1024, "3 epochs"),
     )
 
 

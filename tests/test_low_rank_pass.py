@@ -193,3 +193,14 @@ def test_what_a_recipe_may_not_say(options, said):
     content = {"model": "a.onnx", "output": "b.onnx", "passes": [{"type": "low_rank", **options}]}
     with pytest.raises(RecipeError, match=said):
         build_recipe(content, "recipe.yaml")
+
+
+def test_a_layer_of_very_many_inputs_is_factored_by_its_weight_alone(tmp_path):
+    w = _thin(64, 8200, 10).T
+    model = graphs.model("y = MatMul(x, w)", {"w": w}, "float[N, 8200] x", "float[N, 64] y")
+    rows = Rows(model, np.ones((2, 8200), np.float32))
+    outcome = _run(model, tmp_path, energy=0.99, where="always", calibration=rows)
+    assert "by its weight alone" in _reasons(outcome.notes)["MatMul_0"]
+    x = RNG.standard_normal((3, 8200)).astype(np.float32)
+    got = Session(outcome.model, threads=1).run({"x": x})["y"]
+    assert np.square(got - x @ w).sum() < 0.02 * np.square(x @ w).sum()

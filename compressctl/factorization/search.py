@@ -18,7 +18,7 @@ from compressctl.factorization.forms import Factors, Form, MethodOrAuto, Shape, 
 from compressctl.factorization.units import Unit
 from compressctl.layers.inputs import LayerInputs
 from compressctl.layers.linear import linear_layers
-from compressctl.layers.moments import input_statistics
+from compressctl.layers.moments import input_statistics, observable
 from compressctl.measure.latency import LatencyRatio
 from compressctl.model.graph import remove_dead
 from compressctl.numerics.low_rank import Floats, RowMoments
@@ -58,13 +58,15 @@ def observe(
     threads: int,
     workdir: Path,
     progress: Progress,
-) -> list[RowMoments]:
+) -> list[RowMoments | None]:
     """Return the moments of each unit's inputs, the mean over its layers; on disk in `workdir`, mapped into memory.
+
+    None for layers of so many inputs that they cannot be observed.
 
     Raises:
         DataError: the disk is full; and as `input_moments`.
     """
-    layers = [layer for unit in units for layer in unit.layers]
+    layers = [layer for unit in units for layer in unit.layers if observable(layer)]
     mapped: dict[str, RowMoments] = {}
     last: tuple[RowMoments, RowMoments] | None = None
     observed = input_statistics(
@@ -75,7 +77,10 @@ def observe(
             kept = RowMoments(moments.second[0], moments.mean[0], moments.rows).shrunk()
             last = moments, replace(kept, second=_spilled(kept.second, workdir / f"moments_{len(mapped)}.npy"))
         mapped[layer.name] = last[1]
-    return [_mean([mapped[layer.name] for layer in unit.layers]) for unit in units]
+    return [
+        _mean([mapped[layer.name] for layer in unit.layers]) if unit.layers[0].name in mapped else None
+        for unit in units
+    ]
 
 
 def _spilled(array: Floats, path: Path) -> Floats:
@@ -91,7 +96,7 @@ def _spilled(array: Floats, path: Path) -> Floats:
 def prepare(
     units: Sequence[Unit],
     shapes: Sequence[Shape],
-    moments: Sequence[RowMoments] | None,
+    moments: Sequence[RowMoments | None] | None,
     method: MethodOrAuto,
 ) -> Iterator[Prepared]:
     """Yield each unit with its forms, which decompose its weight when they are first asked; drop them to free memory.

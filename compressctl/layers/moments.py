@@ -26,11 +26,18 @@ from compressctl.progress import Progress, Silent
 
 Moments = NDArray[np.float64]
 
+_WIDEST = 2**29  # bytes of a layer's second moments: 8,192 inputs; solving for more takes minutes and gigabytes
 _ROWS = 2**16  # of a layer, over all samples
 _IRRATIONAL = 1.0 + math.sqrt(5) / 200  # row distances that share no factor with the rows of an image
 _GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples spread evenly over the fractions
 _CHUNK = 2**24  # elements copied out of an input at once
 _BATCH_ELEMENTS, _LARGEST_BATCH = 2**16, 8
+
+
+def observable(layer: LinearLayer) -> bool:
+    """Whether the second moments of what a layer reads are of a size to work with: of 8,192 inputs at most."""
+    groups, _, inputs = layer.shape
+    return 8 * groups * inputs**2 <= _WIDEST
 
 
 def input_statistics(

@@ -101,6 +101,8 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     moments = None
     if context.calibration is not None:
         moments = observe(model, found, context.calibration, samples=_SAMPLES, progress=context.progress, **where)
+        wide = [unit.name for unit, seen in zip(found, moments, strict=True) if seen is None]
+        left += [skipped("its inputs are too many to observe: by its weight alone", name) for name in wide]
     stopwatch = Stopwatch(model, seed=context.seed, **where)
     prepared = prepare(found, shapes, moments, config.method)
     if not config.given():

@@ -217,9 +217,8 @@ def _notes(weights: Sequence[Weight], rows: Sequence[dict[str, Any]], reconstruc
     if worst is not None:
         notes.append(done(f"layers keep their outputs up to an error of {worst['output_error']:.2g}", worst["layer"]))
     for weight in weights:
-        if weight.layer is None:
-            why = "other nodes use it, too" if weight.layers else "the layer is recurrent"
-            notes.append(skipped(f"zeroed, but not reconstructed: {why}", weight.nodes[0]))
+        if weight.obstacle is not None:
+            notes.append(skipped(f"zeroed, but not reconstructed: {weight.obstacle}", weight.nodes[0]))
     return notes
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.layers.moments import input_moments
+from compressctl.layers.moments import input_moments, observable
 from compressctl.numerics.sparsity import layer_adaptive
 from compressctl.pruning.scores import Evidence
 from compressctl.pruning.sparse import Weight
@@ -76,7 +76,7 @@ def _by_activation(model: ir.Model, weights: Sequence[Weight], evidence: Evidenc
     squares: dict[str, NDArray[np.float64]] = {}  # summed over the nodes that share a weight
     moments = input_moments(
         model,
-        [layer for weight in weights for layer in weight.layers],
+        [layer for weight in weights for layer in weight.layers if observable(layer)],
         evidence.source,
         samples=evidence.samples,
         threads=evidence.threads,
@@ -88,7 +88,7 @@ def _by_activation(model: ir.Model, weights: Sequence[Weight], evidence: Evidenc
         squares[name] = squares.get(name, 0) + np.diagonal(matrix, axis1=1, axis2=2)
     scores = {}
     for weight in weights:
-        if weight.layers:
+        if weight.name in squares:
             matrix = np.abs(weight.layers[0].matrix()) * np.sqrt(squares[weight.name])[:, None, :]
             scores[weight.name] = weight.layers[0].restore(matrix).astype(np.float32)
     return scores

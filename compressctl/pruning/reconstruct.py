@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from compressctl.data.source import Source
 from compressctl.layers.linear import LinearLayer, linear_layers
+from compressctl.layers.moments import observable
 from compressctl.model.graph import is_only_use
-from compressctl.notes import Note, done
+from compressctl.notes import Note, done, skipped
 from compressctl.numerics.obs import refit
 from compressctl.progress import Progress
 from compressctl.pruning.layerwise import Fit, Floats, Pair, fit_layers
@@ -63,8 +64,11 @@ def reconstruct(
     """
     gone = _gone(groups, removed)
     olds = {layer.name: layer for layer in linear_layers(original.graph)}
-    pairs = []
+    pairs, wide = [], []
     for new in linear_layers(cut.graph):
+        if not observable(new):
+            wide.append(skipped(f"not fitted: it reads {new.shape[2]} inputs, too many to solve for", new.name))
+            continue
         outputs = _outputs(olds[new.name], gone) if new.name in olds else None
         fits = outputs is not None and len(outputs) == new.shape[0] * new.shape[1]
         if outputs is not None and fits and is_only_use(new.weight, new.node):
@@ -82,11 +86,11 @@ def reconstruct(
     )
     worst = max(errors, key=lambda name: errors[name], default=None)
     if worst is None:
-        return errors, ()
+        return errors, tuple(wide)
     text = (
         f"{len(errors)} layers were fitted to the original's outputs; the largest error is {errors[worst]:.2g} of them"
     )
-    return errors, (done(text, worst),)
+    return errors, (done(text, worst), *wide)
 
 
 def _solve(layer: LinearLayer, group: int, fit: Fit) -> Floats:

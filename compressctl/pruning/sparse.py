@@ -11,6 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.layers.linear import LinearLayer, linear_layers, other_layers
+from compressctl.layers.moments import observable
 from compressctl.model.graph import constant, is_only_use, set_constant
 from compressctl.notes import Note, skipped
 from compressctl.numerics.sparsity import Mask, n_of_m, share, shares
@@ -50,8 +51,18 @@ class Weight:
 
     @property
     def layer(self) -> LinearLayer | None:
-        """The layer that alone uses it; None where other nodes do too, or a recurrent one."""
-        return self.layers[0] if self.layers and is_only_use(self.value, self.layers[0].node) else None
+        """The layer that can be reconstructed; see `obstacle`."""
+        return None if self.obstacle else self.layers[0]
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why no layer can be reconstructed, or None."""
+        if not self.layers:
+            return "the layer is recurrent"
+        if not is_only_use(self.value, self.layers[0].node):
+            return "other nodes use it, too"
+        inputs = self.layers[0].shape[2]
+        return None if observable(self.layers[0]) else f"it reads {inputs} inputs, too many to solve for"
 
     def rows(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return an array of the weight's shape with what one output reads along the last axis, channels last."""

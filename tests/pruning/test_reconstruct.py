@@ -86,3 +86,12 @@ def test_nothing_cut_changes_nothing(tmp_path):
     cut, *_ = _fit(model, {}, _random(5, 3, 8, 8), tmp_path)
     for name, array in CONVOLUTIONS.items():
         np.testing.assert_array_equal(weights(cut)[name], array)
+
+
+def test_a_layer_of_very_many_inputs_is_left_as_it_is(tmp_path):
+    arrays = {"w": _random(3, 8200), "v": _random(8200, 2)}
+    model = graphs.model("h = Gemm(x, w) a = Relu(h) y = Gemm(a, v)", arrays, "float[N, 3] x", "float[N, 2] y")
+    cut, _, errors, notes = _fit(model, {"Gemm_0": np.array([0])}, _random(4, 3), tmp_path)
+    np.testing.assert_array_equal(weights(cut)["v"], arrays["v"][1:])
+    assert "Gemm_2" not in errors
+    assert any(note.node == "Gemm_2" and "8199 inputs, too many to solve for" in note.text for note in notes)

@@ -255,3 +255,12 @@ def test_every_kind_of_layer_is_reconstructed(tmp_path, body, w, x, batch):
     assert error(mended.model) < 0.7 * error(plain)
     if "ConvTranspose" not in body and batch is None:  # whose outputs overlap; whose last batch is filled up
         assert mended.facts["layers"][0]["output_error"] == pytest.approx(error(mended.model), rel=1e-3)
+
+
+def test_a_layer_of_very_many_inputs_is_zeroed_plainly(tmp_path):
+    w = np.random.default_rng(5).standard_normal((8200, 4)).astype(np.float32)
+    model = graphs.model("y = Gemm(x, w)", {"w": w}, "float[N, 8200] x", "float[N, 4] y")
+    outcome = run(model, tmp_path, source(x=np.ones((2, 8200), np.float32)), ratio=0.5, scope="layer")
+    kept = np.abs(w) > np.median(np.abs(w))
+    np.testing.assert_array_equal(weights(outcome.model)["w"], np.where(kept, w, 0))
+    assert texts(outcome)["Gemm_0"].endswith("it reads 8200 inputs, too many to solve for")
