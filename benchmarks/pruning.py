@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -52,7 +53,7 @@ def _resnet20(settings: Settings) -> list[str]:
     rows.append(
         ours(f"half the MACs, {EPOCHS} epochs", "--target-macs", "0.5", *calibrate, "--finetune", train, *trained)
     )
-    lines = _table("ResNet-20, FP32 top-1", rows, settings)
+    lines = _table("ResNet-20, FP32 top-1", data / RESNET20, rows, settings)
     if find_spec("torch_pruning") is None:
         return [*lines, "Torch-Pruning skipped: it is not installed.\n"]
     return [*lines, *_torch_pruning(settings, rows[-1].output, ("--train", train, *trained, *judged))]
@@ -72,7 +73,8 @@ def _torch_pruning(settings: Settings, ours: Path, flags: tuple[str, ...]) -> li
     trained = process.python(
         "compressctl", "distill", data / RESNET20, "--student", pruned, "-o", output, *soft, *flags
     )
-    return _table("Torch-Pruning, FP32 top-1", [Row(f"the same MACs, {EPOCHS} epochs", trained, output)], settings)
+    rows = [Row(f"the same MACs, {EPOCHS} epochs", trained, output)]
+    return _table("Torch-Pruning, FP32 top-1", data / RESNET20, rows, settings)
 
 
 def _minilm(settings: Settings) -> list[str]:
@@ -93,30 +95,43 @@ def _minilm(settings: Settings) -> list[str]:
                     *judged,
                 )  # fmt: skip
                 rows.append(Row(f"{' and '.join(f'{s}s' for s in structures)}, {ratio}, {mended}", command, output))
-    return _table("MiniLM, FP32 Spearman", rows, settings)
+    return _table("MiniLM, FP32 Spearman", data / MINILM, rows, settings)
 
 
-def _table(title: str, rows: list[Row], settings: Settings) -> list[str]:
+def _table(title: str, original: Path, rows: list[Row], settings: Settings) -> list[str]:
     lines, score = [], ""
+    costs = []
     for row in rows:
         print(f"  {row.name}", file=sys.stderr)
-        cost = process.run(row.command)
+        costs.append(process.run(row.command))
+    made = [row for row, cost in zip(rows, costs, strict=True) if cost.failure is None]
+    latencies = _latencies(original, [row.output for row in made])
+    for row, cost in zip(rows, costs, strict=True):
         if cost.failure is not None:
             lines.append(f"| {row.name} | failed: {cost.failure} | | | | | |")
             continue
         report = json.loads(row.output.with_suffix(".report.json").read_text())
         score = f"{100 * report['input']['score']['value']:.2f}"
-        lines.append(f"| {row.name} | {_columns(report)} | {cost.wall_s / 60:.1f} |")
+        lines.append(f"| {row.name} | {_columns(report, latencies[row.output])} | {cost.wall_s / 60:.1f} |")
     head = f"| {title} {score} | metric | drop, points | MACs | latency | size | min |"
     commands = [f"    {settings.show(row.command)}" for row in rows]
     return ["\n".join([head, "|---|---|---|---|---|---|---|", *lines, "", *commands, ""])]
 
 
-def _columns(report: dict[str, Any]) -> str:
+def _latencies(original: Path, files: list[Path]) -> dict[Path, str]:
+    """Return the latency of each file over that of the original, one thread, all measured in alternation."""
+    if not files:
+        return {}
+    command = process.python("compressctl", "bench", original, *files, "--threads", "1", "--json", "--quiet")
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["models"]
+    ratios = {model["path"]: model["latency_ratio"] for model in found[1:]}
+    return {file: "{value:.2f} [{low:.2f}, {high:.2f}]".format(**ratios[str(file)]) for file in files}
+
+
+def _columns(report: dict[str, Any], latency: str) -> str:
     before, after = report["input"], report["output"]
     drop = "{drop:+.2f} [{low:+.2f}, {high:+.2f}]".format(
         **{key: 100 * after["drop"][key] for key in ("drop", "low", "high")}
     )
-    latency = "{value:.2f} [{low:.2f}, {high:.2f}]".format(**after["latency_ratio"])
     work = after["macs"] / before["macs"]
     return f"{100 * after['score']['value']:.2f} | {drop} | {work:.3f} | {latency} | {after['size_ratio']:.3f}"

@@ -6,12 +6,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import onnx_ir as ir
+
 from compressctl.model.load import interface, load_model
 from compressctl.model.size import count
+from compressctl.notes import Note, done, skipped
 from compressctl.passes import equalize, simplify
 from compressctl.passes.base import Context
 from compressctl.quantization.plan import Selection, make_plan
 from compressctl.report.inspection import Inspection, Layer
+from compressctl.structure.groups import find_groups
 from compressctl.tensorspec import parse_tensor_specs
 
 
@@ -51,6 +55,22 @@ def inspect_model(path: Path, inputs: Sequence[str] = ()) -> Inspection:
         bytes=sum(layer.bytes for layer in size.by_layer),
         macs=size.macs,
         layers=tuple(Layer(layer, kinds.get(layer.node, "")) for layer in size.by_layer),
-        passes={"simplify": simplified.notes, "equalize": equalized.notes},
+        passes={
+            "simplify": simplified.notes,
+            "equalize": equalized.notes,
+            "prune": _prunable(simplified.model),
+        },
         notes=(*loaded.notes, *notes),
     )
+
+
+def _prunable(model: ir.Model) -> tuple[Note, ...]:
+    """Return a note for each group of units, by the node that makes it: how many can be cut, or why none can."""
+    notes = []
+    for group in find_groups(model):
+        units, stay = f"of {group.size} {group.plural} (--structure {group.kind})", int(group.fixed.sum())
+        if stay < group.size:
+            notes.append(done(f"cut some {units}{f', of which {stay} stay' if stay else ''}", group.name))
+        else:
+            notes.append(skipped(f"cut none {units}: {'; '.join(group.reasons)}", group.name))
+    return tuple(notes)

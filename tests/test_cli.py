@@ -201,7 +201,11 @@ def test_bench_one_and_many(call, tmp_path):
 def test_inspect(call):
     code, stdout, _ = call("inspect", CNN)
     assert code == 0 and "Conv" in stdout and "static" in stdout and "BatchNormalization" in stdout
-    assert json.loads(call("inspect", CNN, "--json")[1])["layers"]
+    found = json.loads(call("inspect", CNN, "--json")[1])
+    assert found["layers"]
+    told = {note["node"]: note["text"] for note in found["passes"]["prune"]}
+    assert told["/block2/conv1/Conv"] == "cut some of 32 channels (--structure channel)"
+    assert told["/classifier/Gemm"].endswith("'logits' is an output of the model")
 
 
 def test_schema(call):

@@ -35,7 +35,6 @@ Structure = Literal["channel", "neuron", "head", "width", "block"]
 _AMOUNTS = ("ratio", "target_macs", "target_size", "target_latency")
 _CHECKED_ROWS = 2
 _RECONSTRUCTED_ON = 1024  # samples at most
-_PLURAL = {"channel": "channels", "neuron": "neurons", "head": "heads", "width": "channels"}
 
 
 class Config(PassConfig):
@@ -223,14 +222,16 @@ def _notes(model: ir.Model, groups: Sequence[Group], config: Config, removed: Re
     outputs = {value.name for value in model.graph.outputs}
     notes = []
     for group in groups:
-        what = _PLURAL[group.kind]
+        what = group.plural
         if group.name in removed:
             left = group.size - len(removed[group.name])
             notes.append(done(f"{left} of {group.size} {what} stay", group.name))
         elif group.kind in config.structure and group.fixed.all() and not any(a.of in outputs for a in group.axes):
             notes.append(skipped(f"all {group.size} {what} stay: {'; '.join(group.reasons)}", group.name))
     if not removed:
-        notes.append(warning("nothing was cut: rounding keeps as many units as there are"))
+        over = "the smallest cut costs more accuracy than the budget admits"
+        why = over if config.ratio == "auto" else "rounding keeps as many units as there are"
+        notes.append(warning(f"nothing was cut: {why}"))
     return tuple(notes)
 
 

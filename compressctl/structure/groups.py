@@ -72,6 +72,11 @@ class Group:
     axes: dict[Axis, Positions]
 
     @property
+    def plural(self) -> str:
+        """What its units are called."""
+        return "channels" if self.kind == "width" else f"{self.kind}s"
+
+    @property
     def nodes(self) -> tuple[str, ...]:
         """The nodes that use the weights."""
         return tuple(dict.fromkeys(weight.node for weight in self.weights))
