@@ -64,7 +64,7 @@ def observe(
     None for layers of so many inputs that they cannot be observed.
 
     Raises:
-        DataError: the disk is full; and as `input_moments`.
+        DataError: the disk is full; and as `input_statistics`.
     """
     layers = [layer for unit in units for layer in unit.layers if observable(layer)]
     mapped: dict[str, RowMoments] = {}

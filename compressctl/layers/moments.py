@@ -81,23 +81,6 @@ def input_statistics(
             yield from ((layer, moments) for layer in group)
 
 
-def input_moments(
-    model: ir.Model,
-    layers: Sequence[LinearLayer],
-    source: Source,
-    *,
-    samples: int,
-    threads: int,
-    workdir: Path,
-    progress: Progress | None = None,
-    memory: int = 2**30,
-) -> Iterator[tuple[LinearLayer, Moments]]:
-    """Yield what `input_statistics` does, but the second moments [groups, inputs, inputs] alone."""
-    options: dict[str, Any] = {"threads": threads, "workdir": workdir, "progress": progress, "memory": memory}
-    for layer, moments in input_statistics(model, layers, source, samples=samples, **options):
-        yield layer, moments.second
-
-
 def _runs(groups: list[list[LinearLayer]], memory: int) -> Iterator[list[list[LinearLayer]]]:
     """Cut the groups into consecutive runs whose moments fit the memory."""
     run: list[list[LinearLayer]] = []

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.layers.moments import input_moments, observable
+from compressctl.layers.moments import input_statistics, observable
 from compressctl.numerics.sparsity import layer_adaptive
 from compressctl.pruning.scores import Evidence
 from compressctl.pruning.sparse import Weight
@@ -44,7 +44,7 @@ def element_scores(
         evidence: the samples, for activation, taylor and hessian.
 
     Raises:
-        DataError, ModelError: as `input_moments` and `gradients`.
+        DataError, ModelError: as `input_statistics` and `gradients`.
     """
     if importance == "magnitude":
         return {weight.name: layer_adaptive(weight.array) for weight in weights}
@@ -74,7 +74,7 @@ def element_scores(
 def _by_activation(model: ir.Model, weights: Sequence[Weight], evidence: Evidence) -> dict[str, NDArray[Any]]:
     users = {layer.name: weight for weight in weights for layer in weight.layers}
     squares: dict[str, NDArray[np.float64]] = {}  # summed over the nodes that share a weight
-    moments = input_moments(
+    statistics = input_statistics(
         model,
         [layer for weight in weights for layer in weight.layers if observable(layer)],
         evidence.source,
@@ -83,9 +83,9 @@ def _by_activation(model: ir.Model, weights: Sequence[Weight], evidence: Evidenc
         workdir=evidence.workdir,
         progress=evidence.progress,
     )
-    for layer, matrix in moments:
+    for layer, moments in statistics:
         name = users[layer.name].name
-        squares[name] = squares.get(name, 0) + np.diagonal(matrix, axis1=1, axis2=2)
+        squares[name] = squares.get(name, 0) + np.diagonal(moments.second, axis1=1, axis2=2)
     scores = {}
     for weight in weights:
         if weight.name in squares:

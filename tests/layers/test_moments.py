@@ -6,7 +6,7 @@ import pytest
 from compressctl.errors import DataError
 from compressctl.layers import moments as module
 from compressctl.layers.linear import linear_layers
-from compressctl.layers.moments import input_moments, input_statistics
+from compressctl.layers.moments import input_statistics
 from tests.layers.reading import Rows, conv_rows
 from tests.quantization import graphs
 
@@ -16,7 +16,7 @@ RNG = np.random.default_rng(11)
 def observed(model, inputs, tmp_path, **options):
     options = {"samples": 100, "threads": 1, "workdir": tmp_path, **options}
     layers = linear_layers(model.graph)
-    return {layer.name: m for layer, m in input_moments(model, layers, Rows(model, inputs), **options)}
+    return {layer.name: m.second for layer, m in input_statistics(model, layers, Rows(model, inputs), **options)}
 
 
 def expected(rows):
