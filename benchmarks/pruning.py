@@ -82,8 +82,8 @@ def _minilm(settings: Settings) -> list[str]:
         return [f"MiniLM skipped: {reason}\n"]
     data, cache = settings.data, settings.cache
     assert data is not None
-    judged = ("--data", f"{data / STSB_DEV}", "--metric", "spearman", "--force", "--quiet")
-    samples = ("--calibrate", f"{data / STSB_TRAIN}")
+    judged = ("--data", f"{data / STSB_DEV},pairs=true,labels=score", "--metric", "spearman", "--force", "--quiet")
+    samples = ("--calibrate", f"{data / STSB_TRAIN}[:128],pairs=true,labels=score")
     rows: list[Row] = []
     for structures in (("head",), ("neuron",)):
         for ratio in ("0.25", "0.5"):

@@ -136,6 +136,13 @@ def test_finetune_trains_after_the_cut(report):
     assert found["recipe"]["train"] == "digits:train[:256]"
     assert options(found, 2)["steps"] == 4 and options(found, 2)["distil"] == 0.25
     assert found["passes"][2]["facts"]["steps"] == 4
+    assert options(found, 1)["reconstruct"] is False
+
+
+def test_blocks_go_and_training_follows(report):
+    found = report(TRANSFORMER, "--structure", "block", "--ratio", 0.5, *TRAINED)
+    assert [one["type"] for one in found["passes"]] == ["simplify", "prune", "finetune", "simplify"]
+    assert found["output"]["macs"] < 0.6 * found["input"]["macs"]
 
 
 def test_rounds_cut_and_train_in_turn(report):

@@ -121,6 +121,8 @@ def prune(
     )
     if reconstruct is not None:
         chosen["reconstruct"] = reconstruct
+    elif finetune is not None and not single and structure != ["block"]:
+        chosen["reconstruct"] = False  # training that starts from fitted layers ends lower
     if structure and not single:
         chosen["structure"] = structure
     config = _S if single else _C

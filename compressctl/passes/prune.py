@@ -63,15 +63,15 @@ class Config(PassConfig):
     rounded."""
     reconstruct: bool | None = None
     """Fit the layers that are left to what they gave before, by least squares on samples; default: where there are
-    calibration samples."""
+    calibration samples. Leave it out where the model is trained afterwards: it ends higher without."""
     sensitivity: bool = False
     """Measure what cutting each group of units alone costs, for the report; auto does so anyway."""
     sensitivity_samples: int = Field(default=128, ge=1)
     """Samples on which that is measured."""
     include: tuple[str, ...] = ()
-    """Cut only units that nodes with these names make or read (globs)."""
+    """Cut only units that nodes with these names make (globs)."""
     exclude: tuple[str, ...] = ()
-    """Leave units whole that nodes with these names make or read (globs)."""
+    """Leave all units that nodes with these names make (globs)."""
 
     @model_validator(mode="after")
     def _says_how_much(self) -> Self:
@@ -153,7 +153,7 @@ def _chosen(groups: Sequence[Group], config: Config) -> list[Group]:
     from compressctl.errors import ModelError, UsageError
 
     def matches(group: Group, glob: str) -> bool:
-        return any(fnmatchcase(name, glob) for name in (group.name, *group.nodes))
+        return any(fnmatchcase(name, glob) for name in (group.name, *group.makers))
 
     for key, globs in (("include", config.include), ("exclude", config.exclude)):
         for glob in globs:

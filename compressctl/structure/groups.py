@@ -77,6 +77,11 @@ class Group:
         return "channels" if self.kind == "width" else f"{self.kind}s"
 
     @property
+    def makers(self) -> tuple[str, ...]:
+        """The nodes that make the units, in graph order."""
+        return tuple(dict.fromkeys(weight.node for weight in self.weights if weight.role == "makes"))
+
+    @property
     def nodes(self) -> tuple[str, ...]:
         """The nodes that use the weights."""
         return tuple(dict.fromkeys(weight.node for weight in self.weights))
