@@ -212,7 +212,7 @@ def test_samples_are_asked_for(tmp_path):
         ({"ratio": 0.5, "nm": "2:4"}, "not ratio and nm"),
         ({"ratio": 1.0}, "less than 1"),
         ({"nm": "4:4"}, "0 < N < M"),
-        ({"nm": "2/4"}, "not N:M"),
+        ({"nm": "2/4"}, "give N:M"),
         ({"threshold": 0.1, "importance": "taylor"}, "importance cannot be taylor"),
         ({"ratio": 0.5, "importance": "obs", "reconstruct": False}, "reconstruct cannot be false"),
     ],
