@@ -30,7 +30,6 @@ ROWS = (
     Row("half of each weight, no samples", {"ratio": 0.5}, calibrated=False),
     Row("half of each weight", {"ratio": 0.5}),
     Row("a drop of 1 point", {}, {"max_accuracy_drop": 0.01}),
-    Row("a drop of 1 point, where faster", {"where": "latency"}, {"max_accuracy_drop": 0.01}),
 )
 
 
