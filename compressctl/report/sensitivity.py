@@ -36,7 +36,7 @@ def to_svg(table: dict[str, Any]) -> str:
         f' font-family="sans-serif" font-size="11">',
         '<rect width="100%" height="100%" fill="white"/>',
         _text(_LEFT, 20, f"Each layer pruned alone, on {table['samples']} samples", "start"),
-        _text((_LEFT + _WIDTH) / 2, height - 12, "share of zeros", "middle"),
+        _text((_LEFT + _WIDTH) / 2, height - 12, "share pruned", "middle"),
     ]
     for tick in range(_TICKS + 1):
         x, y = tick / _TICKS, low + tick / _TICKS * (high - low)
