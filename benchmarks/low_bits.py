@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import process
+from benchmarks import process, reports
 from benchmarks.samples import unpacked
 from benchmarks.settings import Settings
 
@@ -68,11 +67,8 @@ def run(settings: Settings) -> list[str]:
 
 def _measured(output: Path) -> tuple[str, str]:
     """Return the input's top-1, and the columns top-1, drop, size and latency of the output."""
-    report = json.loads(output.with_suffix(".report.json").read_text())
-    before, after = report["input"], report["output"]
-    drop = "{drop:+.2f} [{low:+.2f}, {high:+.2f}]".format(
-        **{k: 100 * after["drop"][k] for k in ("drop", "low", "high")}
-    )
-    latency = "{value:.2f} [{low:.2f}, {high:.2f}]".format(**after["latency_ratio"])
-    columns = f"{100 * after['score']['value']:.2f} % | {drop} | {after['size_ratio']:.3f} | {latency}"
-    return f"{100 * before['score']['value']:.2f} %", columns
+    report = reports.read(output)
+    after = report["output"]
+    latency = reports.ratio(after["latency_ratio"])
+    columns = f"{reports.score(after)} % | {reports.drop(report)} | {after['size_ratio']:.3f} | {latency}"
+    return f"{reports.score(report['input'])} %", columns

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import process
+from benchmarks import process, reports
 from benchmarks.samples import unpacked
 from benchmarks.settings import Settings
 
@@ -57,7 +57,7 @@ def _images(settings: Settings) -> str:
 
 def _table(title: str, model: Path, given: dict[str, str], calibration: str, settings: Settings) -> str:
     lines = [
-        f"| {title} | {given['metric']} | drop | size | latency | layers factored | s |",
+        f"| {title} | {given['metric']} | drop, points | size | latency | layers factored | s |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in ROWS:
@@ -78,10 +78,9 @@ def _table(title: str, model: Path, given: dict[str, str], calibration: str, set
 
 def _measured(output: Path) -> str:
     """Return the columns metric, drop, size, latency and layers factored."""
-    report = json.loads(output.with_suffix(".report.json").read_text())
-    before, after = report["input"], report["output"]
-    score = f"{before['score']['value']:.4f} -> {after['score']['value']:.4f}"
-    drop = "{drop:+.4f} [{low:+.4f}, {high:+.4f}]".format(**{k: after["drop"][k] for k in ("drop", "low", "high")})
-    latency = "{value:.2f} [{low:.2f}, {high:.2f}]".format(**after["latency_ratio"])
+    report = reports.read(output)
+    after = report["output"]
+    score = f"{reports.score(report['input'])} -> {reports.score(after)}"
     facts = next(item["facts"] for item in report["passes"] if item["type"] == "low_rank")
-    return f"{score} | {drop} | {after['size_ratio']:.3f} | {latency} | {len(facts.get('layers', ()))}"
+    cost = f"{after['size_ratio']:.3f} | {reports.ratio(after['latency_ratio'])}"
+    return f"{score} | {reports.drop(report)} | {cost} | {len(facts.get('layers', ()))}"

@@ -8,9 +8,8 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from benchmarks import process
+from benchmarks import process, reports
 from benchmarks.low_bits import RESNET20, TEST, TRAIN
 from benchmarks.samples import unpacked
 from benchmarks.settings import Settings
@@ -63,7 +62,7 @@ def _torch_pruning(settings: Settings, ours: Path, flags: tuple[str, ...]) -> li
     """Cut to the MACs that ours has left, export, and train on the same loss for as long."""
     data, cache = settings.data, settings.cache
     assert data is not None
-    report = json.loads(ours.with_suffix(".report.json").read_text())
+    report = reports.read(ours)
     share = report["output"]["macs"] / report["input"]["macs"]
     pruned, output = cache / "resnet20.torch_pruning.onnx", cache / "resnet20.torch_pruning.trained.onnx"
     cut = process.python("benchmarks.workers.rival_prune", data / RESNET20, f"{share:.4f}", pruned)
@@ -110,8 +109,8 @@ def _table(title: str, original: Path, rows: list[Row], settings: Settings) -> l
         if cost.failure is not None:
             lines.append(f"| {row.name} | failed: {cost.failure} | | | | | |")
             continue
-        report = json.loads(row.output.with_suffix(".report.json").read_text())
-        score = f"{100 * report['input']['score']['value']:.2f}"
+        report = reports.read(row.output)
+        score = reports.score(report["input"])
         lines.append(f"| {row.name} | {_columns(report, latencies[row.output])} | {cost.wall_s / 60:.1f} |")
     head = f"| {title} {score} | metric | drop, points | MACs | latency | size | min |"
     commands = [f"    {settings.show(row.command)}" for row in rows]
@@ -125,13 +124,10 @@ def _latencies(original: Path, files: list[Path]) -> dict[Path, str]:
     command = process.python("compressctl", "bench", original, *files, "--threads", "1", "--json", "--quiet")
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["models"]
     ratios = {model["path"]: model["latency_ratio"] for model in found[1:]}
-    return {file: "{value:.2f} [{low:.2f}, {high:.2f}]".format(**ratios[str(file)]) for file in files}
+    return {file: reports.ratio(ratios[str(file)]) for file in files}
 
 
-def _columns(report: dict[str, Any], latency: str) -> str:
-    before, after = report["input"], report["output"]
-    drop = "{drop:+.2f} [{low:+.2f}, {high:+.2f}]".format(
-        **{key: 100 * after["drop"][key] for key in ("drop", "low", "high")}
-    )
-    work = after["macs"] / before["macs"]
-    return f"{100 * after['score']['value']:.2f} | {drop} | {work:.3f} | {latency} | {after['size_ratio']:.3f}"
+def _columns(report: reports.Report, latency: str) -> str:
+    after = report["output"]
+    work = after["macs"] / report["input"]["macs"]
+    return f"{reports.score(after)} | {reports.drop(report)} | {work:.3f} | {latency} | {after['size_ratio']:.3f}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import process
+from benchmarks import process, reports
 from benchmarks.samples import unpacked
 from benchmarks.settings import Settings
 
@@ -74,11 +73,8 @@ def run(settings: Settings) -> list[str]:
 
 def _measured(output: Path) -> tuple[str, str]:
     """Return the input's top-1, and the columns zeros, top-1 and drop of the output."""
-    report = json.loads(output.with_suffix(".report.json").read_text())
-    before, after = report["input"], report["output"]
+    report = reports.read(output)
     layers = [item for item in report["passes"] if item["type"] == "sparsify"][-1]["facts"]["layers"]
     zeros = sum(layer["zeros"] for layer in layers) / sum(layer["weights"] for layer in layers)
-    drop = "{drop:+.2f} [{low:+.2f}, {high:+.2f}]".format(
-        **{k: 100 * after["drop"][k] for k in ("drop", "low", "high")}
-    )
-    return f"{100 * before['score']['value']:.2f} %", f"{zeros:.1%} | {100 * after['score']['value']:.2f} % | {drop}"
+    columns = f"{zeros:.1%} | {reports.score(report['output'])} % | {reports.drop(report)}"
+    return f"{reports.score(report['input'])} %", columns
