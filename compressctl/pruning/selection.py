@@ -94,8 +94,8 @@ class Ranking:
 
     What a unit matters is its share of the score that its group has left when it goes, times the number of matrices
     that make or read the group: layers of different scale can be compared, a unit among few counts more than one among
-    many, a layer that has lost much is spared, and so is a residual stream, which many layers share. Fixed units, and those whose removal saves nothing, are not in the
-    order.
+    many, a layer that has lost much is spared, and so is a residual stream, which many layers share. Fixed units, and
+    those whose removal saves nothing, are not in the order.
 
     Args:
         groups: the groups.
