@@ -15,8 +15,8 @@ from benchmarks.samples import unpacked
 from benchmarks.settings import Settings
 
 MINILM, STSB_TRAIN, STSB_DEV = "minilm_l6_op17.onnx", "stsb_train512.npz", "stsb_dev.npz"
-EPOCHS = 4
-_TRAINING = ("--augment", "flip", "--augment", "crop", "--train-batch", "128", "--learning-rate", "0.003")
+EPOCHS = 1
+_TRAINING = ("--augment", "flip", "--augment", "crop", "--train-batch", "128", "--learning-rate", "0.002")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def _resnet20(settings: Settings) -> list[str]:
     rows.append(ours("half the MACs, no labels, no training", "--target-macs", "0.5", *calibrate))
     rows.append(ours("half the MACs, l2, nothing mended", "--target-macs", "0.5"))
     rows.append(
-        ours(f"half the MACs, {EPOCHS} epochs", "--target-macs", "0.5", *calibrate, "--finetune", train, *trained)
+        ours(f"half the MACs, {EPOCHS} epoch", "--target-macs", "0.5", *calibrate, "--finetune", train, *trained)
     )
     lines = _table("ResNet-20, FP32 top-1", data / RESNET20, rows, settings)
     if find_spec("torch_pruning") is None:
@@ -72,7 +72,7 @@ def _torch_pruning(settings: Settings, ours: Path, flags: tuple[str, ...]) -> li
     trained = process.python(
         "compressctl", "distill", data / RESNET20, "--student", pruned, "-o", output, *soft, *flags
     )
-    rows = [Row(f"the same MACs, {EPOCHS} epochs", trained, output)]
+    rows = [Row(f"the same MACs, {EPOCHS} epoch", trained, output)]
     return _table("Torch-Pruning, FP32 top-1", data / RESNET20, rows, settings)
 
 

@@ -55,15 +55,7 @@ def distances_to_others(rows: Floats) -> Floats:
     return np.asarray(np.sqrt(np.maximum(between, 0)).sum(axis=1))
 
 
-def share_of_rest(scores: Floats) -> Floats:
-    """Return each score, none of them negative, over the sum of it and of all that rank higher.
-
-    That is its share of what is left when it goes, lowest first; of equal scores the lower index goes first. The last
-    one's is 1 whatever the scale, so layers can be compared and none is emptied. Equal shares of what is left where
-    that is all zero. Source: LAMP, Lee et al. 2021 (arXiv:2010.07611), of single weights.
-    """
-    order = np.argsort(scores, kind="stable")[::-1]
-    left = np.cumsum(scores[order])
-    shares = np.zeros(len(scores))
-    shares[order] = np.where(left > 0, scores[order] / np.where(left > 0, left, 1), 1 / np.arange(1, len(scores) + 1))
-    return shares
+def share_of_sum(scores: Floats) -> Floats:
+    """Return scores, none of them negative, divided by their sum; equal shares where all are zero."""
+    total = float(scores.sum())
+    return scores / total if total > 0 else np.full(len(scores), 1 / max(len(scores), 1))

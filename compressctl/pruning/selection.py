@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from compressctl.numerics.importance import Floats, share_of_rest
+from compressctl.numerics.importance import Floats, share_of_sum
 from compressctl.pruning.weights import distinct
 from compressctl.structure.groups import Group
 
@@ -92,10 +92,10 @@ class Even:
 class Ranking:
     """Cuts that remove the first units of one order of all: those that matter least for what they cost.
 
-    What a unit matters is its share of the score that its group has left when it goes, times the number of matrices
-    that make or read the group: layers of different scale can be compared, a unit among few counts more than one among
-    many, a layer that has lost much is spared, and so is a residual stream, which many layers share. Fixed units, and
-    those whose removal saves nothing, are not in the order.
+    What a unit matters is its share of its group's score times the number of matrices that make or read the group:
+    layers of different scale can be compared, a unit among few counts more than one among many, and so does a channel
+    of a residual stream, which many layers share. Fixed units, and those whose removal saves nothing, are not in the
+    order.
 
     Args:
         groups: the groups.
@@ -116,7 +116,7 @@ class Ranking:
         for index, group in enumerate(self._groups):
             cost = 1.0 if costs is None else costs[group.name]
             if cost > 0:
-                matter = share_of_rest(scores[group.name]) * len(distinct(group.weights, "makes", "reads"))
+                matter = share_of_sum(scores[group.name]) * len(distinct(group.weights, "makes", "reads"))
                 ranks.append(matter[~group.fixed] / cost)
                 owners.append(np.full(len(ranks[-1]), index))
         self._owners = np.concatenate(owners)[np.argsort(np.concatenate(ranks), kind="stable")]

@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 
 from compressctl.numerics.importance import (
     distances_to_others,
-    share_of_rest,
+    share_of_sum,
     unit_elements,
     unit_rows,
     unit_sums,
@@ -47,7 +47,6 @@ def test_twins_are_the_first_to_be_spared():
     assert_allclose(distances_to_others(rows), [5, 5, 10])
 
 
-def test_shares_are_of_what_is_left():
-    assert_allclose(share_of_rest(np.array([3.0, 1.0, 4.0])), [3 / 7, 1 / 8, 1])
-    assert_allclose(share_of_rest(np.array([2.0, 2.0, 2.0])), [1 / 3, 1 / 2, 1])
-    assert_allclose(share_of_rest(np.zeros(4)), [1 / 4, 1 / 3, 1 / 2, 1])
+def test_shares_sum_to_one():
+    assert_allclose(share_of_sum(np.array([1.0, 3.0])), [0.25, 0.75])
+    assert_allclose(share_of_sum(np.zeros(4)), np.full(4, 0.25))
