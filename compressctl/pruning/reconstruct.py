@@ -17,13 +17,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.data.source import Source
+from compressctl.layers.layerwise import Fit, Floats, Pair, fit_layers
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.moments import observable
 from compressctl.model.graph import is_only_use
 from compressctl.notes import Note, done, skipped
 from compressctl.numerics.obs import refit
 from compressctl.progress import Progress
-from compressctl.pruning.layerwise import Fit, Floats, Pair, fit_layers
 from compressctl.pruning.selection import Removed
 from compressctl.structure.groups import Group
 

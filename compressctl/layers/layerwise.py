@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.errors import DataError
+from compressctl.layers.bias import find_bias
 from compressctl.layers.linear import LinearLayer
 from compressctl.layers.moments import fitting_batch, spread
 from compressctl.layers.rows import Rows, input_rows, rows_key
+from compressctl.layers.walk import Walk
 from compressctl.model.graph import set_constant
 from compressctl.progress import Progress
-from compressctl.pruning.bias import find_bias
-from compressctl.pruning.walk import Walk
 
 Floats = NDArray[np.float64]
 

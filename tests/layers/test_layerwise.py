@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from compressctl.errors import DataError
+from compressctl.layers.bias import find_bias
+from compressctl.layers.layerwise import Pair, fit_layers
 from compressctl.layers.linear import linear_layers
+from compressctl.layers.walk import Walk
 from compressctl.measure.session import Session
 from compressctl.model.graph import set_constant
 from compressctl.numerics.obs import refit
 from compressctl.progress import Silent
-from compressctl.pruning.bias import find_bias
-from compressctl.pruning.layerwise import Pair, fit_layers
-from compressctl.pruning.walk import Walk
 from tests.pruning.sparsifying import source
 from tests.quantization import graphs
 from tests.training.tiny import weights
