@@ -17,7 +17,7 @@ from compressctl.model.verify import verify_graph
 from compressctl.passes import quantize, simplify
 from compressctl.passes.base import Context, Outcome
 from tests.quantization import graphs
-from tests.quantization.reference import executed
+from tests.quantization.reference import executed, weight_integers
 
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
@@ -52,18 +52,13 @@ def _accuracy(m: ir.Model) -> float:
     return evaluate(Session(m, threads=1), source, parse_metric("top1", allow_python=False), 64, None).value
 
 
-def _integers(m: ir.Model) -> dict[str, np.ndarray]:
-    arrays = {name: value.const_value.numpy() for name, value in m.graph.initializers.items()}
-    return {name: array for name, array in arrays.items() if array.dtype == np.int8 and array.ndim > 1}
-
-
 def test_training_brings_back_what_one_bit_weights_lost(tmp_path):
     m, context = _model("cnn", tmp_path)
     static = quantize.Config(scheme="w1a8", target="vnni", bias_correction=False)
     before = quantize.run(m.clone(), static, _context(m, tmp_path, calibration=context.training)).model
     outcome = _train(m, context, scheme="w1a8", steps=20)
     assert _accuracy(outcome.model) > _accuracy(before) + 0.3
-    narrow = [array for array in _integers(outcome.model).values() if np.abs(array).max() == 1]
+    narrow = [array for array in weight_integers(outcome.model).values() if np.abs(array).max() == 1]
     assert len(narrow) == 8 and all(np.all(array != 0) for array in narrow)
     held_out = outcome.facts["held_out"]
     assert held_out["best"] > held_out["initial"] and outcome.facts["steps"] == 20
@@ -77,7 +72,7 @@ def test_the_graph_is_the_one_that_static_quantization_writes(tmp_path):
     static = quantize.Config(scheme="w4a8", target="vnni", bias_correction=False)
     untrained = quantize.run(m.clone(), static, _context(m, tmp_path, calibration=context.training)).model
     assert [node.op_type for node in outcome.model.graph] == [node.op_type for node in untrained.graph]
-    trained, rounded = _integers(outcome.model), _integers(untrained)
+    trained, rounded = weight_integers(outcome.model), weight_integers(untrained)
     assert trained.keys() == rounded.keys() and len(trained) == 10
     ops = executed(outcome.model, tmp_path)
     assert ops["QLinearConv"] == 9 and ops["QGemm"] == 1 and not ops["Conv"]
@@ -90,13 +85,13 @@ def test_it_repeats_itself_and_resumes(tmp_path):
 
     m, context = _model("mlp", tmp_path)
     options = {"steps": 12, "checkpoint_every": 4, "learning_rate": 1e-3}
-    first, second = (_integers(_train(m, context, **options).model) for _ in range(2))
+    first, second = (weight_integers(_train(m, context, **options).model) for _ in range(2))
     slot = CheckpointSlot(tmp_path / "0-qat.pt", "key", resume=False)
     halted = _context(m, tmp_path, checkpoint=slot, progress=Interrupted(9))
     with pytest.raises(KeyboardInterrupt):
         _train(m, halted, **options)
     slot = CheckpointSlot(slot.path, "key", resume=True)
-    resumed = _integers(_train(m, _context(m, tmp_path, checkpoint=slot), **options).model)
+    resumed = weight_integers(_train(m, _context(m, tmp_path, checkpoint=slot), **options).model)
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name])
         np.testing.assert_array_equal(array, resumed[name])

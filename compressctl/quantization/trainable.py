@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from compressctl.notes import Note, done, skipped
 from compressctl.quantization.calibration import Observations
+from compressctl.quantization.packing import pack_weights
 from compressctl.quantization.placement import Placement, place
 from compressctl.quantization.plan import Plan, named
 from compressctl.quantization.quantizers import Quantizer, Settings, bias_and_input_scale, fold_weights, round_in_graph
@@ -122,14 +123,18 @@ def finish(model: ir.Model, trainable: Trainable) -> list[Note]:
     counts = Counter(node.op_type for node in placement.weighted + placement.joins)
     listed = ", ".join(f"{count} {op}" for op, count in counts.most_common())
     notes = [done(f"static INT8: {listed}")]
-    narrow = Counter(f"{one.grid.bits:.2g}" for one in trainable.quantizers if one.grid.bits < 7)
-    notes += [
-        skipped(f"{count} weights of {bits} bits are stored one a byte: packed storage is not written yet")
-        for bits, count in narrow.items()
-    ]
+    narrow = [(value, one.grid) for one in trainable.quantizers if one.grid.bits < 7 for value in _integers(one)]
+    notes += pack_weights(model.graph, narrow)
     return notes + [
         skipped("its bias does not fit 32-bit integers, so it runs in float", node.name) for node in misfits
     ]
+
+
+def _integers(quantizer: Quantizer) -> list[ir.Value]:
+    """The initializer of a folded weight."""
+    pair = quantizer.dequantized.producer()
+    value = pair.inputs[0] if pair is not None else None
+    return [value] if value is not None and value.is_initializer() else []
 
 
 def fold(model: ir.Model, trainable: Trainable) -> list[Note]:

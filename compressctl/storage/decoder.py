@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from compressctl.model.graph import constant, initializer, insert_before
 from compressctl.model.spool import Spool
 
+_NAME = "decode"  # of all nodes and their outputs, with a number: the names of weights would take more bytes than codes
+
 
 class Decoder:
     """Builds the nodes that stand in for one constant of a graph.
@@ -56,8 +58,8 @@ class Decoder:
 
     def node(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: Any) -> ir.Value:
         """Append a node of the standard operators with one output, which is returned."""
-        node = ir.node(op_type, list(inputs), attributes, name=f"{self._name}_decode{len(self._nodes)}")
-        node.outputs[0].name = f"{node.name}d"
+        node = ir.node(op_type, list(inputs), attributes, name=_NAME)
+        node.outputs[0].name = _NAME
         self._nodes.append(node)
         return node.outputs[0]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
 
 from compressctl.measure.session import Session
 
@@ -24,6 +25,19 @@ def product(x: np.ndarray, weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
     integers, x_scale, zero = quantize(x)
     sums = (integers.astype(np.int64) - np.int64(zero)) @ weight.astype(np.int64)
     return sums.astype(np.float32) * (x_scale * scale)
+
+
+def weight_integers(model: ir.Model) -> dict[str, np.ndarray]:
+    """The int8 weights of a statically quantized model by name, unpacked by ONNX's reference implementation."""
+    proto = ir.to_proto(model)
+    names = {node.input[0] for node in proto.graph.node if node.op_type == "DequantizeLinear"}
+    plain = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    packed = sorted(name for name in names - plain.keys() if name.endswith("_int8"))
+    found = {name: plain[name] for name in sorted(names & plain.keys()) if name.endswith("_int8")}
+    if packed:
+        part = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(proto)).extract_model([], packed)
+        found |= zip(packed, ReferenceEvaluator(part).run(None, {}), strict=True)
+    return found
 
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

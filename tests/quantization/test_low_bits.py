@@ -34,7 +34,7 @@ from compressctl.passes.base import Context
 from compressctl.quantization.plan import Plan, Selection, make_plan, weight_grids
 from compressctl.quantization.quantizers import Settings, fold_weights, round_in_graph
 from tests.quantization import graphs
-from tests.quantization.reference import executed
+from tests.quantization.reference import executed, weight_integers
 
 RNG = np.random.default_rng(4)
 NARROW = {"int4": INT4, "int3": INT3, "int2": INT2, "ternary": TERNARY, "binary": BINARY}
@@ -127,9 +127,9 @@ def _conv_net() -> ir.Model:
       a = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(a) c = Conv<pads=[1,1,1,1]>(r, v) d = Add(c, r) s = Relu(d)
       e = Conv<pads=[1,1,1,1]>(s, u, b) t = Relu(e) p = GlobalAveragePool(t) f = Flatten(p) y = Gemm(f, k)
     """
-    shapes = {"w": (8, 3, 3, 3), "v": (8, 8, 3, 3), "u": (8, 8, 3, 3), "k": (8, 5)}
+    shapes = {"w": (16, 3, 3, 3), "v": (16, 16, 3, 3), "u": (16, 16, 3, 3), "k": (16, 5)}
     weights = {n: (RNG.standard_normal(s) / np.sqrt(np.prod(s[1:]))).astype("f") for n, s in shapes.items()}
-    return graphs.model(body, {**weights, "b": np.full(8, 0.1, "f")}, "float[N,3,8,8] x", "float[N,5] y")
+    return graphs.model(body, {**weights, "b": np.full(16, 0.1, "f")}, "float[N,3,8,8] x", "float[N,5] y")
 
 
 def _context(m: ir.Model, folder: Path) -> Context:
@@ -142,17 +142,31 @@ def test_integer_kernels_form_on_narrow_weights(scheme, tmp_path):
     config = quantize.Config(scheme=scheme, target="vnni")
     outcome = quantize.run(m.clone(), config, _context(m, tmp_path))
     low, high = {"w4a8": (-8, 7), "w3a8": (-4, 3), "w2a8": (-2, 1)}.get(scheme, (-1, 1))
-    stored = {n: v.const_value.numpy() for n, v in outcome.model.graph.initializers.items() if n.endswith("_int8")}
+    stored = weight_integers(outcome.model)
+    assert set(stored) == {"w_int8", "v_int8", "u_int8", "k_int8"}
     for name, integers in stored.items():
         inside = integers.min() >= low and integers.max() <= high
         assert inside == (name in ("v_int8", "u_int8")), "the first and the last layer keep 8 bits"
         assert scheme != "w1a8" or name in ("w_int8", "k_int8") or np.all(integers != 0)
     ops = executed(outcome.model, tmp_path)
     assert ops["QLinearConv"] == 3 and ops["QGemm"] == 1 and not ops["Conv"] and not ops["Relu"]
-    bits = {"ternary-a8": "1.6"}.get(scheme, scheme[1])
-    assert [n.text for n in outcome.notes if "stored" in n.text] == [
-        f"2 weights of {bits} bits are stored one a byte: packed storage is not written yet"
+    packed = {"w4a8": 2 * 1152, "w3a8": 2 * (576 + 288), "w2a8": 2 * 576, "ternary-a8": 2 * 461, "w1a8": 2 * 288}
+    assert [note.text for note in outcome.notes if "packed" in note.text] == [
+        f"2 weights packed: 4,608 bytes of integers in {packed[scheme]:,}"
     ]
+    parts = {n: v.const_value.nbytes for n, v in outcome.model.graph.initializers.items() if "int8_packed" in n}
+    assert sum(parts.values()) == packed[scheme]
+
+
+def test_packed_weights_are_the_integers_that_were_rounded(tmp_path):
+    m = _conv_net()
+    model = quantize.run(m.clone(), quantize.Config(scheme="w3a8", target="vnni"), _context(m, tmp_path)).model
+    for name, axis in (("v", 0), ("u", 0)):
+        real = m.graph.initializers[name].const_value.numpy()
+        qparams = weight_qparams(real, axis, INT3)
+        scale = model.graph.initializers[f"{name}_scale"].const_value.numpy()
+        np.testing.assert_array_equal(scale, qparams.scale)
+        np.testing.assert_array_equal(weight_integers(model)[f"{name}_int8"], round_weights(real, qparams, INT3))
 
 
 def test_fewer_bits_do_more_harm_and_all_layers_more_than_the_inner_ones(tmp_path):
