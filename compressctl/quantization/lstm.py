@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.model.footprint import node_bytes, tensor_bytes
 from compressctl.model.graph import ensure_opset, initializer, replace_node
 from compressctl.notes import Note, done
-from compressctl.quantization.footprint import int8_saving, make_node, node_bytes, stand_in, tensor_bytes
+from compressctl.quantization.footprint import int8_saving, make_node, stand_in
 from compressctl.quantization.weights import Int8Weights, obstacle_of, shape_of
 
 DOMAIN = "com.microsoft"

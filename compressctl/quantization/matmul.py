@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.model.footprint import node_bytes
 from compressctl.model.graph import constant, initializer, insert_before, replace_node
 from compressctl.notes import Note, done
 from compressctl.quantization.embedding import is_embedding
-from compressctl.quantization.footprint import int8_saving, make_node, node_bytes, stand_in
+from compressctl.quantization.footprint import int8_saving, make_node, stand_in
 from compressctl.quantization.weights import Channels, Int8Weights, obstacle_of, shape_of, tensor_of
 
 
