@@ -7,16 +7,20 @@ Li et al. 2016 (arXiv:1605.04711), here with the exact threshold; signs times me
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.numerics.parallel import by_rows
 from compressctl.numerics.qparams import QParams, along, quantize, symmetric
 
 _RATIOS = 2.0 ** -(np.arange(1, 41) / 8)  # scales tried, as shares of the one that covers the largest weight
 _REFINEMENTS = 8
+_CHECKED = 4  # after so many scales the rows are dropped that smaller ones suit worse in any case
+_SLACK = 1.001  # for rounding
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -74,9 +78,9 @@ def weight_qparams(
     cover = symmetric(weight, axis, bits=grid.high.bit_length() + 1, name=name)
     rows = weight.reshape(1, -1) if axis is None else np.moveaxis(weight, axis, 0).reshape(cover.scale.size, -1)
     if grid.signs:
-        scale = np.abs(rows).mean(axis=1, dtype=np.float64)
+        scale = _by_rows(lambda part: np.abs(part).mean(axis=1, dtype=np.float64), rows)
     elif grid == TERNARY:
-        scale = _ternary_scale(rows)
+        scale = _by_rows(_ternary_scale, rows)
         scale = np.where(scale > 0, scale, cover.scale.reshape(-1))
     else:
         scale = _searched_scale(rows, cover.scale.reshape(-1), grid)
@@ -108,28 +112,48 @@ def neighbours(
     return low, high, np.where(high > low, ratio - floor, np.float32(0))
 
 
+def _by_rows(scale: Callable[[NDArray[Any]], NDArray[np.float64]], rows: NDArray[Any]) -> NDArray[np.float64]:
+    return np.concatenate(by_rows(lambda piece: scale(rows[piece]), *rows.shape))
+
+
 def _searched_scale(rows: NDArray[Any], cover: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
-    best = cover
-    least, integers = _error(rows, best, grid)
-    for ratio in _RATIOS:
-        scale = np.maximum(cover * np.float32(ratio), _TINY)
-        error, tried = _error(rows, scale, grid)
-        better = error < least
-        best, least = np.where(better, scale, best), np.where(better, error, least)
-        integers[better] = tried[better]
+    pieces = by_rows(lambda piece: _search(rows[piece], cover[piece], grid), *rows.shape)
+    return np.concatenate(pieces)
+
+
+def _search(rows: NDArray[Any], cover: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
+    best = cover.copy()
+    least = _error(rows, best, grid)[0]
+    live, left, magnitudes = np.arange(len(rows)), rows, np.abs(rows)  # rows that a smaller scale may still suit better
+    for number, ratio in enumerate(_RATIOS, 1):
+        scale = np.maximum(cover[live] * np.float32(ratio), _TINY)
+        error = _error(left, scale, grid)[0]
+        better = error < least[live]
+        best[live[better]], least[live[better]] = scale[better], error[better]
+        if number % _CHECKED == 0:
+            open_ = _clipped(magnitudes, scale, grid) <= least[live] * _SLACK
+            live, left, magnitudes = live[open_], left[open_], magnitudes[open_]
+    integers = _error(rows, best, grid)[1]
     for _ in range(_REFINEMENTS):
         # For given integers the best scale is a quotient; for that scale, other integers may be nearer.
         power = np.square(integers, dtype=np.float64).sum(axis=1)
         product = np.einsum("cn,cn->c", integers, rows, dtype=np.float64)
-        scale = np.divide(product, power, out=best.astype(np.float64), where=(power > 0) & (product > 0))
-        scale32 = np.maximum(scale, _TINY).astype(np.float32)
-        error, tried = _error(rows, scale32, grid)
+        quotient = np.divide(product, power, out=best.astype(np.float64), where=(power > 0) & (product > 0))
+        scale = np.maximum(quotient, _TINY).astype(np.float32)
+        error, tried = _error(rows, scale, grid)
         better = error < least
         if not better.any():
             break
-        best, least = np.where(better, scale32, best), np.where(better, error, least)
+        best, least = np.where(better, scale, best), np.where(better, error, least)
         integers[better] = tried[better]
     return best
+
+
+def _clipped(magnitudes: NDArray[Any], scale: NDArray[np.float32], grid: Grid) -> NDArray[np.float64]:
+    """Return each row's squared error on weights beyond the grid alone, which only grows as the scale shrinks."""
+    beyond = magnitudes - (max(grid.high, -grid.low) * scale)[:, None]
+    np.maximum(beyond, 0, out=beyond)
+    return np.einsum("cn,cn->c", beyond, beyond, dtype=np.float64)
 
 
 def _error(

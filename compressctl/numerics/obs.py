@@ -66,7 +66,7 @@ def surgery(weight: NDArray[Any], moments: NDArray[Any], choose: Choose, *, bloc
         the new weight, zero wherever `choose` said so.
     """
     result = np.array(weight, np.float64)
-    factor = _inverse_factor(moments)
+    factor = inverse_factor(moments)
     for start in range(0, result.shape[1], block):
         columns = slice(start, min(start + block, result.shape[1]))
         inside = factor[columns, columns]
@@ -118,7 +118,7 @@ def settle(
     return result
 
 
-def _inverse_factor(moments: NDArray[Any]) -> Matrix:
+def inverse_factor(moments: NDArray[Any]) -> Matrix:
     """Return the upper triangular U with U^T U = H^-1; then U[j, j]² = [(H[j:, j:])^-1]_jj."""
     flipped = np.linalg.cholesky(moments[::-1, ::-1])
     return np.ascontiguousarray(np.linalg.inv(flipped)[::-1, ::-1])

@@ -1,0 +1,188 @@
+"""Rows of weights on few evenly spaced values: each row, or group of weights, has its own scale, and maybe an offset.
+
+A weight is (low + step * code) * scale + offset with a code in [0, count). Scales and offsets are rounded to 16 bits
+first and codes chosen after that, so that storing them so costs next to nothing.
+
+Source: least squares by Lloyd's alternation (1982) between the codes and the line through them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressctl.errors import ModelError
+from compressctl.numerics.grids import BINARY, Grid, weight_qparams
+from compressctl.numerics.parallel import by_rows
+
+_SHARES = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6)  # of the row's range that the levels span, at first
+_REFINEMENTS = 6
+_TINY = np.finfo(np.float32).tiny
+_HALF = np.finfo(np.float16)
+_FAR = 64  # steps; 16 bits hold an offset that is no larger to 1/32 of a step
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The values that each row may take.
+
+    Attributes:
+        grid: the integers; with offsets the codes count from 0 instead.
+        scale: float16 or float32, [rows].
+        offset: as `scale`, or None.
+    """
+
+    grid: Grid
+    scale: NDArray[Any]
+    offset: NDArray[Any] | None = None
+
+    @property
+    def count(self) -> int:
+        """Codes lie in [0, count)."""
+        return 2 if self.grid.signs else self.grid.high - self.grid.low + 1
+
+    @property
+    def low(self) -> int:
+        """The integer of code 0."""
+        return 0 if self.offset is not None else self.grid.low
+
+    @property
+    def step(self) -> int:
+        """Between the integers of neighbouring codes."""
+        return 2 if self.grid.signs else 1
+
+    def codes(self, rows: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the codes of the nearest values to `rows` [rows, columns]."""
+        codes = np.empty(rows.shape, np.uint8)
+
+        def compute(piece: slice) -> None:
+            if self.grid.signs:
+                codes[piece] = rows[piece] >= 0
+                return
+            scale = self.scale[piece, None].astype(np.float32)
+            shifted = rows[piece] if self.offset is None else rows[piece] - self.offset[piece, None].astype(np.float32)
+            with np.errstate(over="ignore"):  # an infinite quotient saturates like any large one
+                integers = np.rint(shifted / scale)
+            np.clip(integers, self.low, self.low + self.count - 1, out=integers)
+            codes[piece] = integers - self.low
+
+        by_rows(compute, *rows.shape)
+        return codes
+
+    def values(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the weights that codes [rows, columns] stand for, in the arithmetic of the stored form."""
+        values = codes.astype(np.float32)
+        values *= self.step
+        values += self.low
+        values *= self.scale[:, None].astype(np.float32)
+        if self.offset is not None:
+            values += self.offset[:, None].astype(np.float32)
+        return values
+
+
+def fit_levels(rows: NDArray[Any], grid: Grid, *, offset: bool = False, name: str = "weight") -> Levels:
+    """Return the levels of least squared error for each row, as far as a search with refinement finds them.
+
+    Without offsets these are the scales of `grids.weight_qparams`.
+
+    Args:
+        rows: [rows, columns].
+        grid: the integers; with offsets only their number counts.
+        offset: whether rows get one; not on BINARY.
+        name: the tensor, for the error message.
+
+    Raises:
+        ModelError: `rows` holds NaN or infinity.
+    """
+    if not offset:
+        return as_halves(Levels(grid, weight_qparams(rows, 0, grid, name=name).scale))
+    count = grid.high - grid.low + 1
+    scales, offsets = zip(*by_rows(lambda piece: _line(rows[piece], count, name), *rows.shape), strict=True)
+    return as_halves(Levels(grid, np.concatenate(scales), np.concatenate(offsets)))
+
+
+def covering(rows: NDArray[Any], count: int, name: str = "weight") -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the scales and offsets at which `count` levels reach from the smallest to the largest of each row.
+
+    Raises:
+        ModelError: `rows` holds NaN or infinity.
+    """
+    low, high = rows.min(axis=1).astype(np.float32), rows.max(axis=1).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        span = high - low
+    if not np.isfinite(span).all():
+        raise ModelError(f"{name} holds NaN, infinite or huge values", "such a tensor cannot be quantized")
+    flat = np.where(low == 0, np.float32(1), np.abs(low))  # of a constant row: any scale will do
+    return np.maximum(np.where(span > 0, span / np.float32(count - 1), flat), _TINY), low
+
+
+def as_halves(levels: Levels) -> Levels:
+    """Return the levels with scales and offsets as float16, or as they are where those lose what matters."""
+    scale, offset = levels.scale, levels.offset
+    live = scale[scale > _TINY]
+    fits = live.size == 0 or (live.min() >= _HALF.tiny and live.max() <= _HALF.max)
+    if levels.grid != BINARY:
+        fits = fits and live.size == scale.size  # a scale of zero has no quotient
+    if offset is not None:
+        fits = fits and bool((np.abs(offset) <= np.minimum(_FAR * scale, _HALF.max)).all())
+    if not fits:
+        return levels
+    return Levels(levels.grid, scale.astype(np.float16), None if offset is None else offset.astype(np.float16))
+
+
+def _line(rows: NDArray[Any], count: int, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return scale and offset of each row."""
+    full, low = covering(rows, count, name)
+    best, shift = full.copy(), low.copy()
+    least, codes = _error(rows, best, shift, count)
+    for share in _SHARES[1:]:
+        scale = np.maximum(full * np.float32(share), _TINY)
+        offset = low + (full - scale) * np.float32((count - 1) / 2)
+        best, shift, least, codes = _better(rows, count, (scale, offset), (best, shift, least, codes))
+    for _ in range(_REFINEMENTS):
+        scale, offset = _regression(codes, rows, best, shift)
+        improved = _better(rows, count, (scale, offset), (best, shift, least, codes))
+        if not (improved[2] < least).any():
+            break
+        best, shift, least, codes = improved
+    return best, shift
+
+
+_Line = tuple[NDArray[np.float32], NDArray[np.float32]]
+_State = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64], NDArray[np.float32]]
+
+
+def _better(rows: NDArray[Any], count: int, tried: _Line, state: _State) -> _State:
+    """Return for each row the better of the line that is tried and the one that is held."""
+    best, shift, least, codes = state
+    error, integers = _error(rows, *tried, count)
+    better = error < least
+    codes = np.where(better[:, None], integers, codes)
+    return np.where(better, tried[0], best), np.where(better, tried[1], shift), np.minimum(error, least), codes
+
+
+def _error(
+    rows: NDArray[Any], scale: NDArray[np.float32], offset: NDArray[np.float32], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    codes = rows - offset[:, None]
+    codes /= scale[:, None]
+    np.rint(codes, out=codes)
+    np.clip(codes, 0, count - 1, out=codes)
+    error = codes * scale[:, None]
+    error += offset[:, None]
+    error -= rows
+    return np.einsum("cn,cn->c", error, error, dtype=np.float64), codes
+
+
+def _regression(codes: NDArray[np.float32], rows: NDArray[Any], scale: NDArray[Any], offset: NDArray[Any]) -> _Line:
+    """Return the line of least squares through (code, weight) of each row; that which is held where there is none."""
+    mean, centre = codes.mean(axis=1, dtype=np.float64), rows.mean(axis=1, dtype=np.float64)
+    spread = np.einsum("cn,cn->c", codes, codes, dtype=np.float64) - codes.shape[1] * mean**2
+    common = np.einsum("cn,cn->c", codes, rows, dtype=np.float64) - codes.shape[1] * mean * centre
+    slope = np.divide(common, spread, out=scale.astype(np.float64), where=(spread > 0) & (common > 0))
+    slope = np.maximum(slope, _TINY)
+    known = (spread > 0) & (common > 0)
+    return slope.astype(np.float32), np.where(known, centre - slope * mean, offset).astype(np.float32)
