@@ -26,10 +26,11 @@ from compressctl.passes.base import Context, Outcome, PassConfig
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from compressctl.layers.weights import Weight
     from compressctl.notes import Note
     from compressctl.numerics.sparsity import Mask
     from compressctl.pruning.sensitivity import Curve
-    from compressctl.pruning.sparse import Scores, Weight
+    from compressctl.pruning.sparse import Scores
 
 _SAMPLES = 1024  # to reconstruct on
 

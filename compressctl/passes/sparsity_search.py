@@ -10,9 +10,10 @@ from compressctl.passes.base import Context
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from compressctl.layers.weights import Weight
     from compressctl.numerics.sparsity import Mask
     from compressctl.pruning.sensitivity import Curve
-    from compressctl.pruning.sparse import Scores, Weight
+    from compressctl.pruning.sparse import Scores
     from compressctl.pruning.zeroing import Zeroing
 
 _RATIOS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)

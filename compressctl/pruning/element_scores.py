@@ -10,9 +10,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.layers.moments import input_statistics, observable
+from compressctl.layers.weights import Weight
 from compressctl.numerics.sparsity import layer_adaptive
 from compressctl.pruning.scores import Evidence
-from compressctl.pruning.sparse import Weight
 
 Importance = Literal["magnitude", "activation", "taylor", "hessian", "random"]
 

@@ -12,10 +12,10 @@ import onnx_ir as ir
 from compressctl.data.source import Source
 from compressctl.layers.layerwise import Fit, Floats, Pair, fit_layers
 from compressctl.layers.linear import LinearLayer, linear_layers
+from compressctl.layers.weights import channels_last
 from compressctl.numerics.obs import BLOCK, Choose, Matrix, damped, refit, settle, surgery
 from compressctl.numerics.sparsity import Mask, n_of_m, smallest
 from compressctl.progress import Progress
-from compressctl.pruning.sparse import channels_last
 
 _DAMPING = 0.01
 

@@ -1,0 +1,111 @@
+"""The weights of linear and recurrent layers, each once however many nodes use it, and what can be solved for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.layers.linear import LinearLayer, linear_layers
+from compressctl.layers.moments import observable
+from compressctl.model.graph import constant, is_only_use, set_constant
+from compressctl.numerics.sparsity import Mask
+
+_RECURRENT = ("LSTM", "GRU", "RNN")
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """A constant matrix, whose elements can be changed one by one.
+
+    Attributes:
+        nodes: the names of the nodes that use it, in graph order.
+        value: the constant.
+        layers: the nodes that multiply by it as a matrix; none in a recurrent node.
+    """
+
+    nodes: tuple[str, ...]
+    value: ir.Value
+    layers: tuple[LinearLayer, ...]
+
+    @property
+    def name(self) -> str:
+        """The constant's name."""
+        return self.value.name or ""
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The elements, not to be written into."""
+        array = constant(self.value)
+        assert array is not None
+        return array
+
+    @property
+    def layer(self) -> LinearLayer | None:
+        """The layer that can be reconstructed; see `obstacle`."""
+        return None if self.obstacle else self.layers[0]
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why no layer can be reconstructed, or None."""
+        if not self.layers:
+            return "the layer is recurrent"
+        if not is_only_use(self.value, self.layers[0].node):
+            return "other nodes use it, too"
+        inputs = self.layers[0].shape[2]
+        return None if observable(self.layers[0]) else f"it reads {inputs} inputs, too many to solve for"
+
+    def rows(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return an array of the weight's shape with what one output reads along the last axis, channels last."""
+        if not self.layers:
+            return array
+        return self.layers[0].matrix(array)[..., channels_last(self.layers[0])]
+
+    def from_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Undo `rows`."""
+        if not self.layers:
+            return rows
+        matrix = np.empty_like(rows)
+        matrix[..., channels_last(self.layers[0])] = rows
+        return self.layers[0].restore(matrix)
+
+    def zero(self, mask: Mask) -> None:
+        """Zero the elements where `mask` is True."""
+        set_constant(self.value, np.where(mask, self.array.dtype.type(0), self.array))
+
+
+def channels_last(layer: LinearLayer) -> NDArray[np.int64]:
+    """Return the order of the columns of `matrix` in which channels lie side by side, kernel position by position."""
+    return np.arange(layer.shape[2]).reshape(channels(layer), -1).T.reshape(-1)
+
+
+def channels(layer: LinearLayer) -> int:
+    """Return how many channels a group of a layer reads."""
+    return layer.weight_shape[1] if layer.node.op_type == "Conv" else layer.shape[2]
+
+
+def layer_weights(graph: ir.Graph) -> list[Weight]:
+    """Return the weights of the linear and recurrent layers of `graph` itself, by their first use."""
+    layers = {layer.node: layer for layer in linear_layers(graph)}
+    users: dict[ir.Value, list[ir.Node]] = {}
+    for node in graph:
+        values = [layers[node].weight] if node in layers else recurrent_weights(node)
+        for value in values:
+            users.setdefault(value, []).append(node)
+    return [
+        Weight(tuple(node.name or "" for node in nodes), value, tuple(layers[node] for node in nodes if node in layers))
+        for value, nodes in users.items()
+    ]
+
+
+def recurrent_weights(node: ir.Node) -> Iterator[ir.Value]:
+    """Yield W and R of a recurrent node, where they are constant floats."""
+    if node.op_type in _RECURRENT and not node.domain:
+        for value in node.inputs[1:3]:
+            array = constant(value)
+            if value is not None and array is not None and array.dtype.kind == "f":
+                yield value
