@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +12,8 @@ from typing import BinaryIO
 import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import StringStringEntryProto
+
+from compressctl.model import wire
 
 _PREFIX = "compressctl."
 _METADATA_FIELD = 14  # ModelProto.metadata_props in onnx.proto
@@ -55,7 +58,7 @@ def read(path: Path) -> Provenance | None:
     """Return the provenance in an ONNX file, or None where it has none or is no ONNX file; weights are skipped."""
     try:
         with path.open("rb") as file:
-            entries = [StringStringEntryProto.FromString(data) for data in _fields(file, _METADATA_FIELD)]
+            entries = list(_metadata(file))
         found = {entry.key.removeprefix(_PREFIX): entry.value for entry in entries if entry.key.startswith(_PREFIX)}
         passes, versions = json.loads(found["passes"]), json.loads(found["versions"])
         return Provenance(found["input_sha256"], found["recipe"], dict(versions), tuple(passes))
@@ -63,36 +66,8 @@ def read(path: Path) -> Provenance | None:
         return None
 
 
-def _fields(file: BinaryIO, number: int) -> list[bytes]:
-    """Return the contents of a message's length-delimited fields of that number (protobuf encoding guide)."""
-    end, found = os.fstat(file.fileno()).st_size, []
-    while file.tell() < end:
-        tag = _varint(file)
-        match tag & 7:
-            case 0:
-                _varint(file)
-            case 1:
-                file.seek(8, os.SEEK_CUR)
-            case 2:
-                length = _varint(file)
-                if tag >> 3 == number:
-                    found.append(file.read(length))
-                else:
-                    file.seek(length, os.SEEK_CUR)
-            case 5:
-                file.seek(4, os.SEEK_CUR)
-            case other:
-                raise ValueError(f"wire type {other}")
-    return found
-
-
-def _varint(file: BinaryIO) -> int:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            raise ValueError("truncated")
-        value |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            return value
-    raise ValueError("varint too long")
+def _metadata(file: BinaryIO) -> Iterator[StringStringEntryProto]:
+    for field in wire.fields(file, 0, os.fstat(file.fileno()).st_size):
+        if field.number == _METADATA_FIELD and field.nested:
+            file.seek(field.start)
+            yield StringStringEntryProto.FromString(file.read(field.length))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +16,7 @@ from compressctl.model import opset, wire
 from compressctl.model.provenance import Provenance
 from compressctl.model.provenance import read as read_provenance
 from compressctl.model.reasons import reason
+from compressctl.model.staging import move_into_place, reported, staging, sync
 from compressctl.model.tensors import stored_tensors
 
 EMBED_LIMIT = 2_000_000_000  # bytes of tensors that one file may hold; protobuf's own limit is 2**31 - 1 in all
@@ -42,17 +41,15 @@ def save_model(model: ir.Model, path: Path, *, overwrite: bool, embed_limit: int
         PassError: onnx's checker rejects the model.
     """
     _require_replaceable(model, path, overwrite, external=_tensor_bytes(model) > embed_limit)
-    with _reported(path):
-        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    with staging(path) as folder:
+        _write(model, folder / path.name, embed_limit)
         try:
-            _write(model, staging / path.name, embed_limit)
-            try:
-                onnx.checker.check_model(staging / path.name)
-            except onnx.checker.ValidationError as error:
-                raise PassError(f"{path.name} fails onnx's check: {reason(error)}") from error
-            return _move_into_place(staging, path)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            onnx.checker.check_model(folder / path.name)
+        except onnx.checker.ValidationError as error:
+            raise PassError(f"{path.name} fails onnx's check: {reason(error)}") from error
+        written = [file for file in (_data_path(path), path) if (folder / file.name).exists()]
+        move_into_place([folder / file.name for file in written], written)
+        return written[::-1]
 
 
 def serialize(model: ir.Model, workdir: Path, *, embed_limit: int = EMBED_LIMIT) -> bytes | Path:
@@ -63,7 +60,7 @@ def serialize(model: ir.Model, workdir: Path, *, embed_limit: int = EMBED_LIMIT)
     """
     if _tensor_bytes(model) <= embed_limit:
         return b"".join(_pieces(model.clone()))
-    with _reported(workdir):
+    with reported(workdir):
         path = Path(tempfile.mkdtemp(dir=workdir)) / "model.onnx"
         _write(model, path, embed_limit)
         return path
@@ -118,11 +115,11 @@ def _write(model: ir.Model, path: Path, embed_limit: int) -> None:
                 tensor = value.const_value
                 if tensor is not None and tensor.dtype != ir.DataType.STRING and tensor.nbytes >= _EXTERNAL_FROM:
                     value.const_value = _append(file, tensor, value.name or "")
-            _sync(file)
+            sync(file)
     with path.open("xb") as file:
         for piece in _pieces(copy, keep=_data_path(path)):
             file.write(piece)
-        _sync(file)
+        sync(file)
 
 
 def _append(file: BinaryIO, tensor: ir.TensorProtocol, name: str) -> ir.ExternalTensor:
@@ -146,31 +143,6 @@ def _pieces(copy: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
     return wire.pieces(copy, keep)
 
 
-def _move_into_place(staging: Path, path: Path) -> list[Path]:
-    """Move the staged files over what is there, data first; put the old data back if the model cannot follow."""
-    staged, staged_data, data = staging / path.name, _data_path(staging / path.name), _data_path(path)
-    old_data, has_data = staging / "old", staged_data.exists()
-    try:
-        if has_data:
-            if data.exists():
-                data.replace(old_data)
-            staged_data.replace(data)
-        staged.replace(path)
-    except BaseException:  # Ctrl-C as well: what was there is put back, whatever stopped the move, which goes on up
-        if has_data and staged.exists():
-            if old_data.exists():
-                old_data.replace(data)
-            elif not staged_data.exists():
-                data.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-    return [path, data] if has_data else [path]
-
-
 def _initializers(model: ir.Model) -> Iterator[ir.Value]:
     return (value for graph in model.graphs() for value in graph.initializers.values())
 
@@ -181,17 +153,3 @@ def _tensor_bytes(model: ir.Model) -> int:
 
 def _data_path(path: Path) -> Path:
     return path.with_name(path.name + ".data")
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into one line."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import onnx_ir as ir
 from onnx import TensorProto
@@ -14,6 +15,24 @@ from onnx import TensorProto
 _GRAPH = 7  # ModelProto.graph
 _INITIALIZER = 5  # GraphProto.initializer
 _RAW_DATA = 9  # TensorProto.raw_data
+
+
+class Field(NamedTuple):
+    """A field of a message in a file.
+
+    Attributes:
+        number: in the message's definition.
+        start: where its content begins in the file.
+        length: bytes of its content.
+        value: of a varint, else 0.
+        nested: whether it is delimited by a length: a message, a string, bytes, or packed numbers.
+    """
+
+    number: int
+    start: int
+    length: int
+    value: int = 0
+    nested: bool = False
 
 
 def pieces(model: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
@@ -48,15 +67,65 @@ def pieces(model: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
         yield data
 
 
-def _field(number: int, length: int) -> bytes:
-    """Return the tag and the length that stand before the bytes of a field (both varints)."""
-    return _varint(number << 3 | 2) + _varint(length)
+def fields(file: BinaryIO, start: int, length: int) -> Iterator[Field]:
+    """Yield the fields of the message that takes `length` bytes of `file` from `start` on; contents are not read.
+
+    The file's position may be moved between two fields.
+
+    Raises:
+        ValueError: the bytes are no message.
+    """
+    at, end = start, start + length
+    while at < end:
+        file.seek(at)
+        tag = read_varint(file)
+        number, value, begin = tag >> 3, 0, file.tell()
+        match tag & 7:
+            case 0:
+                value = read_varint(file)
+                at = file.tell()
+            case 1:
+                at = begin + 8
+            case 2:
+                size = read_varint(file)
+                begin = file.tell()
+                at = begin + size
+            case 5:
+                at = begin + 4
+            case other:
+                raise ValueError(f"wire type {other}")
+        if number == 0 or at > end:
+            raise ValueError("a field without a number" if at <= end else "truncated")
+        yield Field(number, begin, at - begin, value, tag & 7 == 2)
 
 
-def _varint(value: int) -> bytes:
+def read_varint(file: BinaryIO) -> int:
+    """Read an integer of up to 64 bits.
+
+    Raises:
+        ValueError: the file ends, or the integer does not.
+    """
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            raise ValueError("truncated")
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+    raise ValueError("varint too long")
+
+
+def varint(value: int) -> bytes:
+    """Return an integer >= 0 in the form that `read_varint` reads."""
     digits = bytearray()
     while value > 0x7F:
         digits.append(value & 0x7F | 0x80)
         value >>= 7
     digits.append(value)
     return bytes(digits)
+
+
+def _field(number: int, length: int) -> bytes:
+    """Return the tag and the length that stand before the bytes of a field (both varints)."""
+    return varint(number << 3 | 2) + varint(length)
