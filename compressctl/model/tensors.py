@@ -41,3 +41,11 @@ def chunks(tensor: ir.TensorProtocol, elements: int = _ELEMENTS) -> Iterator[NDA
             block = file.read(min(left, elements) * dtype.itemsize)
             yield np.frombuffer(block, dtype)
             left -= min(left, elements)
+
+
+def read_array(tensor: ir.TensorProtocol) -> NDArray[Any]:
+    """Return the tensor's elements, not to be written into; those of an external tensor are read, and not kept."""
+    if not isinstance(tensor, ir.ExternalTensor) or tensor.dtype.bitwidth < 8:
+        return tensor.numpy()
+    data = np.fromfile(tensor.path, np.uint8, tensor.nbytes, offset=tensor.offset or 0)
+    return data.view(tensor.dtype.numpy()).reshape(tensor.shape.numpy())

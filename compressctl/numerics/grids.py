@@ -78,7 +78,7 @@ def weight_qparams(
     cover = symmetric(weight, axis, bits=grid.high.bit_length() + 1, name=name)
     rows = weight.reshape(1, -1) if axis is None else np.moveaxis(weight, axis, 0).reshape(cover.scale.size, -1)
     if grid.signs:
-        scale = _by_rows(lambda part: np.abs(part).mean(axis=1, dtype=np.float64), rows)
+        scale: NDArray[np.floating[Any]] = _by_rows(lambda part: np.abs(part).mean(axis=1, dtype=np.float64), rows)
     elif grid == TERNARY:
         scale = _by_rows(_ternary_scale, rows)
         scale = np.where(scale > 0, scale, cover.scale.reshape(-1))
@@ -113,12 +113,14 @@ def neighbours(
 
 
 def _by_rows(scale: Callable[[NDArray[Any]], NDArray[np.float64]], rows: NDArray[Any]) -> NDArray[np.float64]:
-    return np.concatenate(by_rows(lambda piece: scale(rows[piece]), *rows.shape))
+    scales: NDArray[np.float64] = np.concatenate(by_rows(lambda piece: scale(rows[piece]), *rows.shape))
+    return scales
 
 
 def _searched_scale(rows: NDArray[Any], cover: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
     pieces = by_rows(lambda piece: _search(rows[piece], cover[piece], grid), *rows.shape)
-    return np.concatenate(pieces)
+    scale: NDArray[np.float32] = np.concatenate(pieces)
+    return scale
 
 
 def _search(rows: NDArray[Any], cover: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:

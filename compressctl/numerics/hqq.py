@@ -69,4 +69,5 @@ def _shrink(error: NDArray[np.float32], penalty: float) -> NDArray[np.float32]:
     size = np.abs(error)
     with np.errstate(divide="ignore"):
         threshold = np.where(size > 0, size, 1) ** np.float32(NORM - 1) / np.float32(penalty)
-    return np.copysign(np.maximum(size - threshold, 0), error)
+    shrunk: NDArray[np.float32] = np.copysign(np.maximum(size - threshold, 0), error)
+    return shrunk

@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.numerics.packing import MOST, pack, planes
+from compressctl.numerics.packing import MOST, Bytes, pack, planes
 from compressctl.storage.decoder import Decoder
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """Integers in [0, levels), packed.
+
+    Attributes:
+        planes: the bytes of each plane of `numerics.packing.planes(levels)`.
+        levels: 2 to 256.
+        count: of the integers.
+    """
+
+    planes: Sequence[Bytes]
+    levels: int
+    count: int
+
+    @classmethod
+    def of(cls, codes: NDArray[Any], levels: int) -> Packed:
+        """Pack integers in [0, levels)."""
+        return cls(pack(codes, levels), levels, codes.size)
+
+    @classmethod
+    def blank(cls, count: int, levels: int) -> Packed:
+        """Return zeros that take no memory, for a `Meter`."""
+        return cls([np.broadcast_to(np.uint8(0), plane.bytes(count)) for plane in planes(levels)], levels, count)
 
 
 def emit_codes(
@@ -34,11 +60,19 @@ def emit_codes(
         low: stands for the code 0.
         step: lies between the integers of neighbouring codes.
     """
+    return emit_packed(decoder, Packed.of(codes, levels), shape, dtype, low=low, step=step)
+
+
+def emit_packed(
+    decoder: Decoder, packed: Packed, shape: Sequence[int], dtype: ir.DataType, *, low: int = 0, step: int = 1
+) -> ir.Value:
+    """Append nodes that make the integers low + step * code of packed codes; arguments as `emit_codes` has them."""
+    count, levels = packed.count, packed.levels
     parts = [
-        _emit_plane(decoder, array, plane.table * plane.unit * step + (0 if index else low), codes.size, shape)
+        _emit_plane(decoder, array, plane.table * plane.unit * step + (0 if index else low), count, shape)
         if plane.base < MOST
         else _emit_bytes(decoder, array, shape, low, step)
-        for index, (plane, array) in enumerate(zip(planes(levels), pack(codes, levels), strict=True))
+        for index, (plane, array) in enumerate(zip(planes(levels), packed.planes, strict=True))
     ]
     if len(parts) == 1:
         return parts[0] if dtype == ir.DataType.INT8 and levels**2 <= MOST else decoder.cast(parts[0], dtype)
@@ -52,17 +86,26 @@ def _emit_plane(
     decoder: Decoder, packed: NDArray[np.uint8], table: NDArray[np.int64], count: int, shape: Sequence[int]
 ) -> ir.Value:
     """Append what unpacks one plane to int8 values of `table` [bytes, digits]."""
+    rows = decoder.cast(decoder.own("packed", packed), ir.DataType.INT32)
+    digits = decoder.node("Gather", [table_of_bytes(decoder, table), rows])
+    if packed.size * table.shape[1] != count:
+        flat = decoder.node("Reshape", [digits, decoder.axes(-1)])
+        digits = decoder.node("Slice", [flat, decoder.axes(0), decoder.axes(count)])
+    return decoder.node("Reshape", [digits, decoder.axes(*shape)])
+
+
+def table_of_bytes(decoder: Decoder, table: NDArray[np.int64]) -> ir.Value:
+    """Return the int8 table [bytes, digits] of what each byte holds, which all constants of the graph share.
+
+    Raises:
+        ValueError: a digit does not fit int8.
+    """
     small = table.astype(np.int8)
     if not np.array_equal(small, table):
         raise ValueError(f"integers from {table.min()} to {table.max()} do not fit int8")
     first, last = int(small[0, 0]), int(small[-1, -1])
     name = f"unpack_{len(small)}x{small.shape[1]}_{first}_{last}".replace("-", "minus")
-    rows = decoder.cast(decoder.own("packed", packed), ir.DataType.INT32)
-    digits = decoder.node("Gather", [decoder.shared(name, small), rows])
-    if packed.size * small.shape[1] != count:
-        flat = decoder.node("Reshape", [digits, decoder.axes(-1)])
-        digits = decoder.node("Slice", [flat, decoder.axes(0), decoder.axes(count)])
-    return decoder.node("Reshape", [digits, decoder.axes(*shape)])
+    return decoder.shared(name, small)
 
 
 def _emit_bytes(decoder: Decoder, packed: NDArray[np.uint8], shape: Sequence[int], low: int, step: int) -> ir.Value:

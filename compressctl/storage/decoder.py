@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.model.graph import constant, initializer, insert_before
+from compressctl.model.graph import constant, initializer, insert_before, replace_node
 from compressctl.model.spool import Spool
 
 _NAME = "decode"  # of all nodes and their outputs, with a number: the names of weights would take more bytes than codes
@@ -83,6 +83,11 @@ class Decoder:
         new.name, new.shape, new.type = name, old.shape, old.type
         if holder is not None:
             self._graph.remove(holder, safe=True)
+
+    def replace_node(self, node: ir.Node, new: ir.Value) -> None:
+        """Put the nodes so far in the place of `node`, and `new`, which the last one makes, in that of its output."""
+        replace_node(self._graph, node, self._nodes, [new])
+        self._nodes = []
 
     def insert(self, node: ir.Node) -> None:
         """Insert the nodes so far before `node`."""
