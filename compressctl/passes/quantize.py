@@ -8,12 +8,14 @@ LSTM becomes DynamicQuantizeLSTM, embedding tables become int8 rows with a scale
 `auto`: per node the faster of the two: static for convolutions and what hangs on them, dynamic for the other weight
 MatMuls, LSTM and embeddings. Without calibration data only the dynamic part.
 `w4a8`, `w3a8`, `w2a8`, `ternary-a8`, `w1a8`: as `int8`, but weights take few integers: 4, 3 or 2 bits, {-1, 0, 1} or
-{-1, 1}, times a scale per channel of least squared error. They are stored one a byte, so that the same integer kernels
-run. `rounding: adaround` learns (with torch) from up to 512 calibration samples, block by block, which weights to round
-up and which down.
+{-1, 1}, times a scale per channel of least squared error. They are packed in the file, and onnxruntime unpacks them to
+int8 when it loads it, so that the same integer kernels run. `rounding` chooses the integers on calibration samples,
+without labels: `gptq` in seconds, from up to 1,024 samples; `adaround` learns (with torch) from up to 512, block by
+block, which weights to round up and which down.
 
-Sources: Jacob et al. 2018 (arXiv:1712.05877); ONNX operator specifications; AdaRound, Nagel et al. 2020
-(arXiv:2004.10568); blocks as in BRECQ, Li et al. 2021 (arXiv:2102.05426).
+Sources: Jacob et al. 2018 (arXiv:1712.05877); ONNX operator specifications; GPTQ, Frantar et al. 2022
+(arXiv:2210.17323); AdaRound, Nagel et al. 2020 (arXiv:2004.10568); blocks as in BRECQ, Li et al. 2021
+(arXiv:2102.05426).
 """
 
 from __future__ import annotations
@@ -55,8 +57,9 @@ class Config(StaticOptions):
     weights of fewer bits: w4a8, w3a8, w2a8, ternary-a8, w1a8."""
     bias_correction: bool = True
     """Correct biases for the mean error that rounding the weights brings (static only)."""
-    rounding: Literal["nearest", "adaround"] = "nearest"
-    """How static weights are rounded: nearest, or adaround: learned so as to keep each block of layers' output."""
+    rounding: Literal["nearest", "gptq", "adaround"] = "nearest"
+    """How static weights are rounded: nearest; gptq: layer by layer, each weight making up for those before it; or
+    adaround: learned (with torch) so as to keep the output of each block of layers."""
     adaround_steps: int = Field(default=400, ge=1)
     """Steps of adaround a block of the model, 32 calibration samples each."""
     keep_float: int = Field(default=0, ge=0)
@@ -92,11 +95,11 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     observations = None
     if plan.static and calibration is not None:
         observations = observe_static(model, plan, config, calibration, context, means=config.bias_correction)
-    if config.rounding == "adaround" and observations is not None:
+    if config.rounding != "nearest" and observations is not None:
         settings, learned = _learn_rounding(model, plan, observations, settings, config, context)
         notes = (*notes, *learned)
-    elif config.rounding == "adaround":
-        notes = (*notes, skipped("adaround learns to round static weights, and there are none"))
+    elif config.rounding != "nearest":
+        notes = (*notes, skipped(f"{config.rounding} rounds static weights, and there are none"))
     eight_bit = plan.without(grids)
     saturated = _saturated(model, eight_bit, observations, config, context) if target == "avx2" and not reduced else {}
     notes = (*notes, *(observations.notes if observations else ()), *saturation_notes(saturated))
@@ -125,7 +128,17 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
 def _learn_rounding(
     model: ir.Model, plan: Plan, observations: Observations, settings: Settings, config: Config, context: Context
 ) -> tuple[Settings, tuple[Note, ...]]:
-    """Return the settings with the integers that AdaRound found, and notes."""
+    """Return the settings with the integers that GPTQ or AdaRound found, and notes; GPTQ moves biases of `model`."""
+    assert context.calibration is not None
+    if config.rounding == "gptq":
+        from compressctl.quantization.static_gptq import round_by_gptq
+
+        where: dict[str, Any] = {
+            "threads": context.threads,
+            "workdir": context.workdir,
+            "progress": context.progress,
+        }
+        return round_by_gptq(model, plan, observations, settings, context.calibration, **where)
     from dataclasses import replace
 
     from compressctl.passes.training import require_torch
@@ -133,7 +146,6 @@ def _learn_rounding(
     require_torch("rounding adaround")
     from compressctl.training.adaround import adaround
 
-    assert context.calibration is not None
     rounded, notes = adaround(
         model,
         plan,

@@ -1,0 +1,125 @@
+"""GPTQ for static quantization: the integers of its weights, at the scales that it has anyway.
+
+Layer after layer gets the weight and the bias of least squared error to what it gave in the float model, on what the
+layers before it, rounded already, give; and that weight is rounded by GPTQ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.data.source import Source
+from compressctl.layers.bias import find_bias
+from compressctl.layers.layerwise import Fit, Floats, Pair, fit_layers
+from compressctl.layers.linear import LinearLayer, linear_layers
+from compressctl.layers.moments import observable
+from compressctl.model.graph import is_only_use
+from compressctl.notes import Note, done, skipped
+from compressctl.numerics.gptq import gptq
+from compressctl.numerics.levels import Levels
+from compressctl.numerics.obs import damped, refit
+from compressctl.progress import Progress
+from compressctl.quantization.calibration import Observations
+from compressctl.quantization.plan import Plan
+from compressctl.quantization.quantizers import Quantizer, Settings
+from compressctl.quantization.trainable import make_trainable
+
+_DAMPING = 0.01
+_SAMPLES = 1024
+
+
+def round_by_gptq(
+    model: ir.Model,
+    plan: Plan,
+    observations: Observations,
+    settings: Settings,
+    source: Source,
+    *,
+    threads: int,
+    workdir: Path,
+    progress: Progress,
+) -> tuple[Settings, tuple[Note, ...]]:
+    """Find the integers of the static layers of `plan`, and give their biases in `model` the values that suit them.
+
+    Args:
+        model: the float model; only biases change.
+        plan: made for it.
+        observations: ranges of the tensors of `placement_of(model, plan)`.
+        settings: the grids of the weights.
+        source: calibration samples, of which the first 1,024 are used; labels are not needed.
+        threads: of onnxruntime.
+        workdir: an existing folder for temporary files.
+        progress: one tick a group of layers.
+
+    Returns:
+        the settings with the integers, and notes.
+
+    Raises:
+        ModelError, DataError: as `fit_layers`.
+    """
+    quantizers = _quantizers(model, plan, observations, settings)
+    rounded: dict[str, NDArray[np.int8]] = {}
+    changed = model.clone()
+    olds = {layer.name: layer for layer in linear_layers(model.graph)}
+    news, notes = [], []
+    for layer in linear_layers(changed.graph):
+        if layer.name in quantizers:
+            reason = _obstacle(layer)
+            notes += [skipped(f"rounded to the nearest: {reason}", layer.name)] if reason else []
+            news += [] if reason else [layer]
+    codes: dict[str, list[NDArray[np.uint8]]] = {layer.name: [] for layer in news}
+
+    def solve(layer: LinearLayer, group: int, fit: Fit) -> Floats:
+        levels = _levels(quantizers[layer.name], layer, group)
+        optimum = refit(fit.target, fit.moments, fit.weight, damping=_DAMPING)
+        found, _ = gptq(optimum, damped(fit.moments, _DAMPING), lambda _: levels)
+        codes[layer.name].append(found)
+        return levels.values(found).astype(np.float64)
+
+    pairs = [Pair(olds[layer.name], layer, np.arange(layer.shape[0] * layer.shape[1])) for layer in news]
+    errors = fit_layers(
+        model, changed, pairs, source, solve, samples=_SAMPLES, threads=threads, workdir=workdir, progress=progress
+    )
+    for layer in news:
+        grid = quantizers[layer.name].grid
+        integers = np.stack(codes[layer.name]).astype(np.int16) * (2 if grid.signs else 1) + grid.low
+        rounded[layer.name] = np.ascontiguousarray(layer.restore(integers).astype(np.int8))
+        old, new = find_bias(olds[layer.name]), find_bias(layer)
+        if old is not None and new is not None:
+            old.replace(new.array)
+    moved = _moved(quantizers, _quantizers(model, plan, observations, settings))
+    notes += [skipped("rounded to the nearest: its bias needs a larger scale", name) for name in moved]
+    worst = max(errors.values(), default=0.0)
+    notes.append(done(f"gptq on {len(news)} layers: the error of their outputs is at most {worst:.2g} of their energy"))
+    kept = {name: integers for name, integers in rounded.items() if name not in moved}
+    return replace(settings, rounded={**settings.rounded, **kept}), tuple(notes)
+
+
+def _quantizers(model: ir.Model, plan: Plan, observations: Observations, settings: Settings) -> dict[str, Quantizer]:
+    """Return what rounds each static layer's weight, of a clone."""
+    made = make_trainable(model.clone(), plan, observations, settings)
+    return {quantizer.node.name or "": quantizer for quantizer in made.quantizers}
+
+
+def _obstacle(layer: LinearLayer) -> str | None:
+    if not is_only_use(layer.weight, layer.node):
+        return "other nodes use its weight, too"
+    return None if observable(layer) else f"it reads {layer.shape[2]} inputs, too many to solve for"
+
+
+def _levels(quantizer: Quantizer, layer: LinearLayer, group: int) -> Levels:
+    """Return the values that the weights of one group of a layer may take."""
+    groups, outputs, _ = layer.shape
+    scale = np.broadcast_to(quantizer.qparams.scale, groups * outputs)
+    return Levels(quantizer.grid, scale[group * outputs : (group + 1) * outputs])
+
+
+def _moved(before: Mapping[str, Quantizer], after: Mapping[str, Quantizer]) -> set[str]:
+    """Return the layers whose scale is another one now."""
+    return {name for name, one in before.items() if not np.array_equal(one.qparams.scale, after[name].qparams.scale)}
