@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from compressctl import __version__
-from compressctl.cli import bench, distill, finetune, inspect, pipeline, prune, quantize, schema, simplify
+from compressctl.cli import bench, distill, finetune, inspect, pack, pipeline, prune, quantize, schema, simplify, unpack
 
 app = typer.Typer(
     name="compressctl",
@@ -45,6 +45,8 @@ app.command("distill")(distill.distill)
 app.command("finetune")(finetune.finetune)
 app.command("simplify")(simplify.simplify)
 app.command("pipeline")(pipeline.pipeline)
+app.command("pack")(pack.pack)
+app.command("unpack")(unpack.unpack)
 app.command("bench")(bench.bench)
 app.command("inspect")(inspect.inspect)
 app.command("schema")(schema.schema)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -66,7 +66,14 @@ def serialize(model: ir.Model, workdir: Path, *, embed_limit: int = EMBED_LIMIT)
         return path
 
 
-def check_writable(path: Path, *, force: bool, provenance: Provenance | None, source: Path | None = None) -> None:
+def check_writable(
+    path: Path,
+    *,
+    force: bool,
+    provenance: Provenance | None,
+    source: Path | None = None,
+    suffixes: Collection[str] = (".onnx",),
+) -> None:
     """Refuse an output path early, before hours of work.
 
     Args:
@@ -74,13 +81,14 @@ def check_writable(path: Path, *, force: bool, provenance: Provenance | None, so
         force: replace whatever file is there.
         provenance: of the coming result; an existing file of the same input and recipe is ours to replace.
         source: the input model, which is never overwritten.
+        suffixes: that the name may end in.
 
     Raises:
-        OutputError: not a .onnx name, a folder that is missing or cannot be written, a directory, the input itself, or
-            a file that is not ours.
+        OutputError: a name that ends otherwise, a folder that is missing or cannot be written, a directory, the input
+            itself, or a file that is not ours.
     """
-    if path.suffix != ".onnx":
-        raise OutputError(f"output {path} does not end in .onnx")
+    if path.suffix not in suffixes:
+        raise OutputError(f"output {path} does not end in {' or '.join(suffixes)}")
     if path.is_dir():
         raise OutputError(f"output {path} is a directory")
     if not path.parent.is_dir():
@@ -92,7 +100,8 @@ def check_writable(path: Path, *, force: bool, provenance: Provenance | None, so
     if source is not None and source.exists() and path.samefile(source):
         raise OutputError(f"output {path} is the input model itself", "choose another name")
     if not force and (provenance is None or not provenance.same_origin(read_provenance(path))):
-        raise OutputError(f"{path} exists, and is no earlier output of this recipe", "--force replaces it")
+        known = "" if provenance is None else ", and is no earlier output of this recipe"
+        raise OutputError(f"{path} exists{known}", "--force replaces it")
 
 
 def _require_replaceable(model: ir.Model, path: Path, overwrite: bool, *, external: bool) -> None:

@@ -174,7 +174,7 @@ def _table(lengths: Lengths) -> bytes:
 
 
 def _header(lengths: Lengths, sizes: NDArray[Any]) -> bytes:
-    """Lengths of codes; number of lanes, bits of the shortest one, and how many more the others have, in equal width."""
+    """Lengths of codes; how many lanes, bits of the shortest one, and how many more the others have, in equal width."""
     writer = BitWriter()
     put_levels(writer, lengths.tolist())
     least = int(sizes.min())

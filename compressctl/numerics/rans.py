@@ -21,7 +21,7 @@ from compressctl.numerics.entropy import Bytes, Counts
 
 _LOW = 1 << 16  # least state
 _WORD = 16  # bits that a state gives or takes at a time
-_PRECISIONS = range(9, 16)
+_PRECISIONS = range(9, 16, 2)
 _LANES = 1 << 14  # at most
 _LANE_SHARE = 512  # coded bytes for each lane: its state costs three, 0.6 %
 
@@ -144,7 +144,7 @@ def decode(coded: bytes, count: int) -> Bytes:
 def _header(table: Table, lanes: int) -> bytes:
     """Precision, lanes, the frequencies' numbers of digits, and the digits after the first."""
     writer = BitWriter()
-    writer.put(table.precision - _PRECISIONS.start, 3)
+    writer.put(_PRECISIONS.index(table.precision), 2)
     writer.gamma(lanes)
     frequencies = table.frequencies.tolist()
     put_levels(writer, [frequency.bit_length() for frequency in frequencies])
@@ -155,10 +155,10 @@ def _header(table: Table, lanes: int) -> bytes:
 
 
 def _read_header(reader: BitReader) -> tuple[Table, int]:
-    precision = _PRECISIONS.start + reader.get(3)
+    precision = _PRECISIONS[reader.get(2)]
     lanes = reader.gamma()
     levels = get_levels(reader)
-    if precision not in _PRECISIONS or max(levels) > precision + 1:
+    if max(levels) > precision + 1:
         raise ValueError("a table of frequencies goes too far")
     frequencies = [1 << level - 1 | reader.get(level - 1) if level else 0 for level in levels]
     if sum(frequencies) != 1 << precision:

@@ -1,0 +1,47 @@
+"""`compressctl pack`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from compressctl.cli import options as o
+
+
+def pack(
+    model: Annotated[Path, typer.Argument(help="The ONNX file.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The .ccz file to write. [default: beside the model]", show_default=False),
+    ] = None,
+    coder: Annotated[
+        Literal["auto", "rans", "huffman", "zstd"],
+        typer.Option(help="Codes the tensors; auto: the best one for each."),
+    ] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="Threads; 0: one per core.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
+    as_json: o.Json = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also print what each tensor takes.")] = False,
+) -> int:
+    """Pack a model and its external data into one small file, without loss: entropy coding by tensor.
+
+    compressctl pack model.onnx -o model.ccz
+    """
+    from compressctl.container.pack import pack as run
+    from compressctl.container.streams import Coder
+    from compressctl.model.save import check_writable
+    from compressctl.report.console import print_table
+    from compressctl.report.packing import packing_tables, to_json
+
+    target = output or model.with_suffix(".ccz")
+    check_writable(target, force=force, provenance=None, source=model, suffixes=(".ccz",))
+    result = run(model, target, coder=None if coder == "auto" else Coder[coder.upper()], threads=threads)
+    if as_json:
+        print(to_json(result))
+    else:
+        for table in packing_tables(result, verbose=verbose):
+            print_table(table, sys.stdout)
+    return 0

@@ -1,0 +1,37 @@
+"""`compressctl unpack`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compressctl.cli import options as o
+
+
+def unpack(
+    packed: Annotated[Path, typer.Argument(help="The .ccz file.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The ONNX file to write. [default: beside the file]", show_default=False),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=0, help="Threads; 0: one per core.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
+    as_json: o.Json = False,
+) -> int:
+    """Unpack a model, byte for byte as it was; external data go beside it under their own names.
+
+    compressctl unpack model.ccz -o model.onnx
+    """
+    from compressctl.container.unpack import unpack as run
+    from compressctl.report.console import print_table
+    from compressctl.report.packing import to_json, unpacking_table
+
+    result = run(packed, output or packed.with_suffix(".onnx"), force=force, threads=threads)
+    if as_json:
+        print(to_json(result))
+    else:
+        print_table(unpacking_table(result), sys.stdout)
+    return 0

@@ -1,0 +1,1 @@
+"""Whole models in one small file: the `.ccz` container, lossless; docs/ccz.md specifies it."""

@@ -1,0 +1,121 @@
+"""A stream of bytes of one kind in its shortest form: as it is, or by range ANS, Huffman's codes or Zstandard.
+
+Zstandard (level 19) takes what repeats: graphs, names, weights that several tensors share. The python package is 5 MB,
+BSD-licensed, kept up with the library by one maintainer and used by conda, among others; the format is RFC 8878. The
+package `constriction` has faster entropy coders, but its models are cut from floating-point densities, so that files
+decode as long as its conversion stays the same: that is too little for an archive. Ours are integers throughout.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+import zstandard
+
+from compressctl.numerics import huffman, rans
+from compressctl.numerics.entropy import Bytes, entropy_bits, histogram
+
+MOST_RATIO = 1 << 16
+"""A stream stands for at most so many times its own bytes, so that small files cannot claim any amount of memory."""
+
+_LEVEL = 19
+_SAMPLE = 1 << 15  # bytes
+_PROMISE = 0.97  # Zstandard is slow: it is tried where less of it, or of the data, promises to save 3 %
+
+
+class Coder(IntEnum):
+    """How a stream is coded; the numbers stand in files."""
+
+    RAW = 0
+    ZSTD = 1
+    RANS = 2
+    HUFFMAN = 3
+
+
+class Stream(NamedTuple):
+    """A coded stream.
+
+    Attributes:
+        entropy: of its bytes, one by one, in bits.
+    """
+
+    coder: Coder
+    coded: bytes
+    entropy: float
+
+
+def encode(data: Bytes, only: Coder | None = None) -> Stream:
+    """Return flat `data` in the shortest form, or by the one coder `only` where that is shorter than as it is."""
+    counts = histogram(data)
+    entropy = entropy_bits(counts)
+    by_rans, by_huffman = rans.plan(counts), huffman.plan(counts)
+    planned = {Coder.RAW: data.size, Coder.RANS: by_rans.bytes, Coder.HUFFMAN: by_huffman.bytes}
+    able = {coder: size for coder, size in planned.items() if size * MOST_RATIO >= data.size}
+    if only in planned and only not in able:
+        only = Coder.ZSTD
+    best = min((coder for coder in able if only in (None, coder) or coder is Coder.RAW), key=lambda coder: able[coder])
+    if only is Coder.ZSTD or (only is None and zstd_promises(data, able[best])):
+        coded = zstd(data.data)
+        if len(coded) < able[best]:
+            return Stream(Coder.ZSTD, coded, entropy)
+    if best is Coder.RANS:
+        return Stream(best, rans.encode(data, by_rans), entropy)
+    if best is Coder.HUFFMAN:
+        return Stream(best, huffman.encode(data, by_huffman), entropy)
+    return Stream(Coder.RAW, data.tobytes(), entropy)
+
+
+def decode(coder: Coder, coded: bytes, count: int) -> Bytes:
+    """Return the `count` bytes of a stream.
+
+    Raises:
+        ValueError: `coded` is damaged.
+    """
+    match coder:
+        case Coder.RAW:
+            data = np.frombuffer(coded, np.uint8)
+        case Coder.ZSTD:
+            data = np.frombuffer(unzstd(coded, count), np.uint8)
+        case Coder.RANS:
+            data = rans.decode(coded, count)
+        case Coder.HUFFMAN:
+            data = huffman.decode(coded, count)
+    if data.size != count:
+        raise ValueError(f"a stream holds {data.size} bytes, not {count}")
+    return data
+
+
+def zstd(data: bytes | memoryview, level: int = _LEVEL) -> bytes:
+    """Return a Zstandard frame that does not tell its size, which the file tells elsewhere."""
+    return zstandard.ZstdCompressor(level=level, write_content_size=False).compress(data)
+
+
+def unzstd(coded: bytes, most: int) -> bytes:
+    """Return what a frame holds.
+
+    Raises:
+        ValueError: it is damaged, tells a size, or holds more than `most` bytes.
+    """
+    try:
+        if zstandard.get_frame_parameters(coded).content_size != zstandard.CONTENTSIZE_UNKNOWN:
+            raise ValueError("a frame of Zstandard tells a size")
+        # One byte more than allowed, because a limit of 0 would be none.
+        data = zstandard.ZstdDecompressor().decompress(coded, max_output_size=most + 1, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise ValueError(f"a frame of Zstandard is damaged ({error})") from error
+    if len(data) > most:
+        raise ValueError("a frame of Zstandard holds too much")
+    return data
+
+
+def zstd_promises(data: Bytes, planned: int) -> bool:
+    """Return whether Zstandard may save much of the `planned` bytes: told by its fastest level and by a sample."""
+    if len(zstd(data.data, level=1)) < _PROMISE * planned:
+        return True
+    if planned >= _PROMISE * data.size:  # bytes that are all alike in number hide nothing that only slow levels find
+        return False
+    middle = max(data.size - _SAMPLE, 0) // 2
+    sample = data[middle : middle + _SAMPLE]
+    return len(zstd(sample.data)) < _PROMISE * planned * sample.size / data.size
