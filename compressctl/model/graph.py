@@ -187,6 +187,12 @@ def _named_bodies(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
             yield from ((name, body) for body in attribute.as_graphs())
 
 
+def names_in(graph: ir.Graph) -> tuple[set[str | None], set[str | None]]:
+    """Return the names of all nodes and of all values of `graph` and of the bodies inside it."""
+    nodes = {node.name for inner in (graph, *(body for _, _, body in walk_subgraphs(graph))) for node in inner}
+    return nodes, _value_names(graph)
+
+
 def _value_names(graph: ir.Graph) -> set[str | None]:
     """Return the names of all values that `graph` and the bodies inside it define."""
     names = {value.name for value in graph.inputs}
@@ -201,8 +207,7 @@ def _value_names(graph: ir.Graph) -> set[str | None]:
 
 def _give_names(graph: ir.Graph, new_nodes: Iterable[ir.Node]) -> None:
     """Name the nameless among `new_nodes` and their outputs; rename those whose name is taken."""
-    nodes = {node.name for inner in (graph, *(body for _, _, body in walk_subgraphs(graph))) for node in inner}
-    values = _value_names(graph)
+    nodes, values = names_in(graph)
     for node in new_nodes:
         node.name = _free(node.name or node.op_type, nodes)
         for output in node.outputs:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, OutputFixPass
 
 from compressctl.errors import ModelError, UsageError
-from compressctl.model import opset, protos, read
+from compressctl.model import coo, opset, protos, read
 from compressctl.model.external import external_files
 from compressctl.model.graph import walk_subgraphs
 from compressctl.model.qops import is_quantized
@@ -112,6 +112,7 @@ def _from_proto(proto: onnx.ModelProto, path: Path) -> tuple[ir.Model, list[Note
         del proto.training_info[:]
         notes.append(warning("the training information was dropped"))
     protos.embed_small(proto, path.absolute().parent)
+    sparse = {name: coo.from_proto(tensor) for name, tensor in protos.take_sparse(proto).items()}
     if count := protos.densify(proto):
         notes.append(done(f"sparse tensors made dense: {count}"))
     proto.ir_version = max(proto.ir_version, opset.least_ir_version({}))
@@ -131,10 +132,11 @@ def _from_proto(proto: onnx.ModelProto, path: Path) -> tuple[ir.Model, list[Note
     protos.name_nodes(proto)
     model = ir.serde.deserialize_model(proto)
     graph = model.graph
-    for value in [value for value in graph.inputs if value.name in weights or value.is_initializer()]:
+    for value in [v for v in graph.inputs if v.name in weights or v.name in sparse or v.is_initializer()]:
         graph.inputs.remove(value)
-        if value.name in weights:
-            value.const_value = ir.serde.deserialize_tensor(weights[value.name])
+        if not value.is_initializer():
+            name = value.name or ""
+            value.const_value = sparse[name] if name in sparse else ir.serde.deserialize_tensor(weights[name])
             graph.register_initializer(value)
     for value in graph.initializers.values():
         if (tensor := value.const_value) is not None:  # what the tensor holds counts, not what the file declares

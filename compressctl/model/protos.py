@@ -79,6 +79,16 @@ def name_nodes(proto: onnx.ModelProto) -> None:
             seen.add(node.name)
 
 
+def take_sparse(proto: onnx.ModelProto) -> dict[str, onnx.SparseTensorProto]:
+    """Take the main graph's sparse initializers out, put graph inputs in their place, and return them by name."""
+    sparse = {tensor.values.name: tensor for tensor in proto.graph.sparse_initializer}
+    for name, tensor in sparse.items():
+        info = helper.make_tensor_value_info(name, tensor.values.data_type, list(tensor.dims))
+        proto.graph.input.append(info)
+    del proto.graph.sparse_initializer[:]
+    return sparse
+
+
 def densify(proto: onnx.ModelProto) -> int:
     """Turn sparse initializers and sparse Constant nodes into dense ones (as onnx_ir holds them); return how many."""
     changed = 0

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from compressctl.errors import OutputError, PassError
 from compressctl.model import opset, wire
+from compressctl.model.coo import CooTensor, stored_bytes
 from compressctl.model.provenance import Provenance
 from compressctl.model.provenance import read as read_provenance
 from compressctl.model.reasons import reason
@@ -122,7 +123,9 @@ def _write(model: ir.Model, path: Path, embed_limit: int) -> None:
         with _data_path(path).open("xb") as file:
             for value in _initializers(copy):
                 tensor = value.const_value
-                if tensor is not None and tensor.dtype != ir.DataType.STRING and tensor.nbytes >= _EXTERNAL_FROM:
+                if tensor is None or tensor.dtype == ir.DataType.STRING or isinstance(tensor, CooTensor):
+                    continue
+                if tensor.nbytes >= _EXTERNAL_FROM:
                     value.const_value = _append(file, tensor, value.name or "")
             sync(file)
     with path.open("xb") as file:
@@ -157,7 +160,7 @@ def _initializers(model: ir.Model) -> Iterator[ir.Value]:
 
 
 def _tensor_bytes(model: ir.Model) -> int:
-    return sum(tensor.nbytes for _, tensor in stored_tensors(model.graph))
+    return sum(stored_bytes(tensor) for _, tensor in stored_tensors(model.graph))
 
 
 def _data_path(path: Path) -> Path:

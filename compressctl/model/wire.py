@@ -12,8 +12,12 @@ from typing import BinaryIO, NamedTuple
 import onnx_ir as ir
 from onnx import TensorProto
 
+from compressctl.model.coo import CooTensor
+from compressctl.model.footprint import field_bytes, sparse_bytes
+
 _GRAPH = 7  # ModelProto.graph
 _INITIALIZER = 5  # GraphProto.initializer
+_SPARSE = 15  # GraphProto.sparse_initializer
 _RAW_DATA = 9  # TensorProto.raw_data
 
 
@@ -43,11 +47,16 @@ def pieces(model: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
         keep: the data file that external tensors may refer to; others are read into the bytes.
     """
     weights: list[tuple[bytes, ir.TensorProtocol]] = []
+    sparse: list[tuple[str, CooTensor]] = []
     for name, value in list(model.graph.initializers.items()):
         tensor = value.const_value
         if tensor is None or tensor.dtype == ir.DataType.STRING:
             continue
         if isinstance(tensor, ir.ExternalTensor) and Path(tensor.path) == keep:
+            continue
+        if isinstance(tensor, CooTensor):
+            sparse.append((name, tensor))
+            del model.graph.initializers[name]
             continue
         header = TensorProto(name=name, data_type=tensor.dtype.value, dims=tensor.shape.numpy())
         weights.append((header.SerializeToString(deterministic=True) + _field(_RAW_DATA, tensor.nbytes), tensor))
@@ -57,8 +66,13 @@ def pieces(model: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
     proto.ClearField("graph")
     yield proto.SerializeToString(deterministic=True)
     prefixes = [_field(_INITIALIZER, len(header) + tensor.nbytes) + header for header, tensor in weights]
-    yield _field(_GRAPH, len(graph) + sum(map(len, prefixes)) + sum(tensor.nbytes for _, tensor in weights))
+    sizes = [sparse_bytes(name, tensor.dtype, tensor.shape.numpy(), tensor.values.size) for name, tensor in sparse]
+    total = len(graph) + sum(map(len, prefixes)) + sum(tensor.nbytes for _, tensor in weights)
+    yield _field(_GRAPH, total + sum(map(field_bytes, sizes)))
     yield graph
+    for (name, tensor), size in zip(sparse, sizes, strict=True):
+        yield _field(_SPARSE, size)
+        yield tensor.proto(name).SerializeToString(deterministic=True)
     for prefix, (_, tensor) in zip(prefixes, weights, strict=True):
         yield prefix
         data = tensor.tobytes()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from compressctl.model.graph import constant, initializer, insert_before, replace_node
 from compressctl.model.spool import Spool
 
-_NAME = "decode"  # of all nodes and their outputs, with a number: the names of weights would take more bytes than codes
+NAME = "decode"  # of all nodes and their outputs, with a number: the names of weights would take more bytes than codes
 
 
 class Decoder:
@@ -58,8 +58,8 @@ class Decoder:
 
     def node(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: Any) -> ir.Value:
         """Append a node of the standard operators with one output, which is returned."""
-        node = ir.node(op_type, list(inputs), attributes, name=_NAME)
-        node.outputs[0].name = _NAME
+        node = ir.node(op_type, list(inputs), attributes, name=NAME)
+        node.outputs[0].name = NAME
         self._nodes.append(node)
         return node.outputs[0]
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compressctl.model.save import serialize
 from compressctl.model.verify import verify_graph
 from compressctl.quantization.dynamic import candidates, quantize
 from compressctl.quantization.embedding import saved_bytes
@@ -68,14 +69,14 @@ def test_two_lookups_share_a_table_and_a_float_user_keeps_it():
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(50, 16), (2, 384), (1, 1), (3, 40), (1000, 1), (30, 30)])
-def test_saved_bytes_is_what_the_file_loses(rows, columns):
+def test_saved_bytes_is_what_the_file_loses(tmp_path, rows, columns):
     model = lookup(table(rows, columns))
     (node,) = model.graph
-    before, promised = ir.to_proto(model).ByteSize(), saved_bytes(node)
+    before, promised = len(serialize(model, tmp_path)), saved_bytes(node)
     ((_, reason),) = candidates(model)
     assert reason == (None if promised > 0 else f"its INT8 form would be {-promised} bytes larger")
     quantize(model, [node])
-    assert abs(before - ir.to_proto(model).ByteSize() - promised) <= 2
+    assert abs(before - len(serialize(model, tmp_path)) - promised) <= 2
 
 
 def test_what_is_no_table_of_rows_says_why():

@@ -1,0 +1,41 @@
+"""Few different values, or vectors of values: Gather(values, codes) [-> Reshape]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.storage.codes import Packed, emit_packed
+from compressctl.storage.decoder import Decoder
+from compressctl.storage.floats import emit_values, narrowest
+
+
+def emit_codebook(
+    decoder: Decoder, codes: NDArray[np.uint8] | Packed, values: NDArray[Any], shape: Sequence[int]
+) -> ir.Value:
+    """Append nodes that make a tensor of `shape` out of values[codes], in the type of `values`.
+
+    Args:
+        decoder: gets the nodes.
+        codes: which value, or vector, each element, or run of d elements, is.
+        values: [k], or [k, d] for vectors, k up to 256; floats are stored in 16 bits where those hold them exactly.
+        shape: of the result.
+    """
+    if len(values) == 1 and values.ndim == 1:
+        return emit_constant(decoder, values[0], shape)
+    if not isinstance(codes, Packed):
+        codes = Packed.of(codes, max(len(values), 2))
+    table = emit_values(decoder, values, values.dtype, narrowest(values.reshape(-1)))
+    view = tuple(shape) if values.ndim == 1 else (codes.count,)
+    result = decoder.node("Gather", [table, emit_packed(decoder, codes, view, ir.DataType.INT32)])
+    return result if values.ndim == 1 else decoder.node("Reshape", [result, decoder.axes(*shape)])
+
+
+def emit_constant(decoder: Decoder, value: Any, shape: Sequence[int]) -> ir.Value:
+    """Append a node that makes a tensor of `shape` that holds one value all over."""
+    fill = ir.tensor(np.array(value).reshape(1))
+    return decoder.node("ConstantOfShape", [decoder.axes(*shape)], value=fill)
