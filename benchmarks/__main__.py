@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks import (
     calibration,
+    deep_compression,
     distillation,
     low_bits,
     low_rank,
@@ -16,6 +17,7 @@ from benchmarks import (
     quantize_cnn,
     quantize_transformer,
     results,
+    schemes,
     slowdowns,
     sparsity,
     startup,
@@ -38,6 +40,8 @@ BENCHMARKS = {
     "processes": processes,
     "structure": structure,
     "pruning": pruning,
+    "schemes": schemes,
+    "deep_compression": deep_compression,
 }
 FOLDER = Path(__file__).parent
 
