@@ -16,6 +16,7 @@ from compressctl.model.graph import constant, is_only_use, set_constant
 from compressctl.numerics.sparsity import Mask
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
+_FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,13 @@ class Weight:
         array = constant(self.value)
         assert array is not None
         return array
+
+    @property
+    def tensor(self) -> ir.TensorProtocol:
+        """The constant as it is held, in memory or on disk."""
+        tensor = ir.convenience.get_const_tensor(self.value)
+        assert tensor is not None
+        return tensor
 
     @property
     def layer(self) -> LinearLayer | None:
@@ -100,6 +108,19 @@ def layer_weights(graph: ir.Graph) -> list[Weight]:
         Weight(tuple(node.name or "" for node in nodes), value, tuple(layers[node] for node in nodes if node in layers))
         for value, nodes in users.items()
     ]
+
+
+def tables(graph: ir.Graph) -> list[Weight]:
+    """Return the tables of embeddings: constant floats of two axes or more from which a Gather takes slices."""
+    users: dict[ir.Value, list[str]] = {}
+    for node in graph:
+        table = node.inputs[0] if node.op_type == "Gather" and not node.domain else None
+        if table is None or table.is_graph_input() or table.is_graph_output():
+            continue
+        tensor = ir.convenience.get_const_tensor(table)
+        if tensor is not None and tensor.dtype.name in _FLOATS and len(tensor.shape) > 1 and tensor.size:
+            users.setdefault(table, []).append(node.name or "")
+    return [Weight(tuple(names), table, ()) for table, names in users.items()]
 
 
 def recurrent_weights(node: ir.Node) -> Iterator[ir.Value]:

@@ -43,6 +43,7 @@ def gptq(
     group: int | None = None,
     order: bool = True,
     block: int = BLOCK,
+    fixed: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.uint8], list[_R]]:
     """Round `weight` so that the layer's output changes little.
 
@@ -53,6 +54,7 @@ def gptq(
         group: inputs of a group, which must divide them; None: all are one group.
         order: round inputs of large moments first.
         block: columns between updates of those beyond; makes a difference in speed alone.
+        fixed: [outputs, inputs], where the code is 0 whatever the weight: zeros, with a rounding whose code 0 is zero.
 
     Returns:
         codes [outputs, inputs], and what rounded each group, in the order of the inputs.
@@ -68,19 +70,24 @@ def gptq(
         rounding = roundings[int(places[start]) // group] = fit(left[:, start : start + group])
         for first in range(start, start + group, block):
             columns = slice(first, min(first + block, start + group))
-            codes[:, columns] = _round(left, factor, columns, rounding)
+            held = None if fixed is None else fixed[:, places[columns]]
+            codes[:, columns] = _round(left, factor, columns, rounding, held)
     result = np.empty_like(codes)
     result[:, places] = codes
     return result, [roundings[number] for number in sorted(roundings)]
 
 
-def _round(left: Matrix, factor: Matrix, columns: slice, rounding: Rounding) -> NDArray[np.uint8]:
+def _round(
+    left: Matrix, factor: Matrix, columns: slice, rounding: Rounding, fixed: NDArray[np.bool_] | None
+) -> NDArray[np.uint8]:
     """Return the codes of some columns; move those to the right of them in `left`."""
     part, inside = left[:, columns].T.copy(), factor[columns, columns]  # transposed: a column lies in one piece
     errors = np.empty_like(part)
     codes = np.empty(part.shape, np.uint8)
     for index, column in enumerate(part):
         codes[index] = rounding.codes(column[:, None])[:, 0]
+        if fixed is not None:
+            codes[index, fixed[:, index]] = 0
         rounded = rounding.values(codes[index][:, None])[:, 0]
         errors[index] = (column - rounded) / inside[index, index]
         part[index + 1 :] -= np.outer(inside[index, index + 1 :], errors[index])

@@ -149,34 +149,26 @@ def _selected(model: ir.Model, weights: Sequence[Weight], config: Config) -> tup
         UsageError: a glob matches no node.
         ModelError: nothing is left.
     """
-    from fnmatch import fnmatchcase
-
-    from compressctl.errors import ModelError, UsageError
+    from compressctl.errors import ModelError
     from compressctl.notes import skipped
+    from compressctl.passes.globs import check_globs, chosen
     from compressctl.pruning.sparse import unfit
 
-    names = [node.name or "" for node in model.graph]
-    for key, globs in (("include", config.include), ("exclude", config.exclude)):
-        for glob in globs:
-            if not any(fnmatchcase(name, glob) for name in names):
-                raise UsageError(f"{key} {glob!r} matches no node", "list the names with `compressctl inspect`")
-
-    def allowed(weight: Weight) -> bool:
-        included = not config.include or any(fnmatchcase(n, g) for n in weight.nodes for g in config.include)
-        return included and not any(fnmatchcase(n, g) for n in weight.nodes for g in config.exclude)
-
+    check_globs(model.graph, config)
     if not weights:
         raise ModelError("the model has no float weights of linear or recurrent layers", "prune before quantizing")
-    chosen, notes = [], []
-    for weight in filter(allowed, weights):
+    found, notes = [], []
+    for weight in weights:
+        if not chosen(config, weight.nodes):
+            continue
         reason = unfit(weight, config.pattern[1]) if config.pattern else None
         if reason is None:
-            chosen.append(weight)
+            found.append(weight)
         else:
             notes.append(skipped(f"not made sparse: {reason}", weight.nodes[0]))
-    if not chosen:
+    if not found:
         raise ModelError(f"no weight can be made sparse: {notes[0].text if notes else 'none is included'}")
-    return chosen, notes
+    return found, notes
 
 
 def _scores(model: ir.Model, weights: Sequence[Weight], config: Config, context: Context) -> Scores:

@@ -1,0 +1,87 @@
+"""How much each element of a weight counts when centroids are placed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.clustering.reconstruct import Samples
+from compressctl.layers.moments import input_statistics, observable
+from compressctl.layers.weights import Weight
+
+if TYPE_CHECKING:
+    from compressctl.torchexec.gradients import Loss
+
+_LEAST = 1e-6  # of the mean
+
+Importance = Literal["none", "activation", "hessian"]
+
+
+def by_activation(model: ir.Model, weights: Sequence[Weight], samples: Samples) -> dict[str, NDArray[Any]]:
+    """Return the mean square of the input that each element multiplies, of the weights' shapes, by name.
+
+    Weights that no linear layer reads, and those of layers with too many inputs to observe, have no entry.
+
+    Raises:
+        ModelError, DataError: as `input_statistics`.
+    """
+    users = {layer.name: weight for weight in weights for layer in weight.layers if observable(layer)}
+    layers = [layer for weight in weights for layer in weight.layers if layer.name in users]
+    squares: dict[str, NDArray[np.float64]] = {}  # summed over the nodes that share a weight
+    if not layers:
+        return {}
+    statistics = input_statistics(
+        model,
+        layers,
+        samples.source,
+        samples=samples.count,
+        threads=samples.threads,
+        workdir=samples.workdir,
+        progress=samples.progress,
+    )
+    for layer, moments in statistics:
+        name = users[layer.name].name
+        squares[name] = squares.get(name, 0) + np.diagonal(moments.second, axis1=1, axis2=2)
+    found = {}
+    for weight in weights:
+        if weight.name in squares:
+            layer = weight.layers[0]
+            spread = np.broadcast_to(squares[weight.name][:, None, :], layer.shape).astype(np.float32)
+            found[weight.name] = _above_zero(layer.restore(spread).astype(np.float32))
+    return found
+
+
+def by_hessian(
+    model: ir.Model, weights: Sequence[Weight], samples: Samples, *, loss: Loss | None, device: str, seed: int
+) -> dict[str, NDArray[Any]]:
+    """Return the mean over samples of the squared gradient of each element: the diagonal of the Fisher matrix.
+
+    Weights that no gradient reaches have no entry.
+
+    Args:
+        model: left as it is.
+        weights: of the model.
+        samples: with labels for `loss`.
+        loss: None: the squared error of the outputs; see `torchexec.gradients`.
+        device: of torch.
+        seed: where there is no loss.
+
+    Raises:
+        ModelError, DataError: as `gradients`.
+    """
+    from compressctl.torchexec.gradients import gradients
+
+    found = gradients(
+        model, samples.source, samples=samples.count, seed=seed, threads=samples.threads, device=device, loss=loss
+    )
+    return {weight.name: _above_zero(found[weight.name].second) for weight in weights if weight.name in found}
+
+
+def _above_zero(importance: NDArray[Any]) -> NDArray[Any]:
+    """Let elements that no sample shows count a little, so that they have their place among the centroids."""
+    mean = float(importance.mean())
+    return importance + mean * _LEAST if mean > 0 else np.ones_like(importance)
