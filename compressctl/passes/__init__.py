@@ -7,6 +7,7 @@ from typing import Any
 
 from compressctl.passes import (
     clip,
+    cluster,
     distill,
     equalize,
     finetune,
@@ -14,6 +15,7 @@ from compressctl.passes import (
     prune,
     qat,
     quantize,
+    quantize_weights,
     simplify,
     smooth_quant,
     sparsify,
@@ -27,7 +29,9 @@ PASSES: tuple[ModuleType, ...] = (
     sparsify,
     low_rank,
     clip,
+    cluster,
     quantize,
+    quantize_weights,
     qat,
     distill,
     finetune,
