@@ -1,4 +1,4 @@
-"""Activation-aware scaling: inputs that are large are worth finer steps, so their weights are scaled up before rounding.
+"""Activation-aware scaling: large inputs are worth finer steps, so their weights are scaled up before rounding.
 
 W x = (W s) (x / s): rounding W s in place of W divides the error on the inputs of large s. s = (size of x)^alpha with
 the alpha in [0, 1] that changes the output least; at 0 nothing is scaled. What makes x takes up 1 / s.
@@ -18,23 +18,25 @@ from numpy.typing import NDArray
 _ALPHAS = np.linspace(0, 1, 21)
 _LEAST = 1e-4  # as in the authors' code
 
+Rounding = Callable[[NDArray[np.float32]], NDArray[Any]]
+"""Takes a weight [outputs, inputs] and returns what rounding makes of it."""
+
 
 def awq_scales(
-    weights: Sequence[NDArray[Any]], moments: NDArray[Any], rounded: Callable[[NDArray[np.float32]], NDArray[Any]]
+    readers: Sequence[tuple[NDArray[Any], Rounding]], moments: NDArray[Any]
 ) -> tuple[NDArray[np.float64], float]:
     """Return s [inputs], and the error of the outputs over that without scaling.
 
     Args:
-        weights: [outputs, inputs] each, of the layers that read x.
+        readers: the weight [outputs, inputs] of each layer that reads x, and what rounds it.
         moments: second moments of x, [inputs, inputs].
-        rounded: rounds a weight.
     """
     size = np.maximum(np.sqrt(np.maximum(np.diag(moments), 0)), _LEAST)
     best, least, plain = np.ones(len(size)), np.inf, 0.0
     for alpha in _ALPHAS:
         scales = size**alpha
         scales = scales / np.sqrt(scales.max() * scales.min())
-        error = sum(_error(weight, scales, moments, rounded) for weight in weights)
+        error = sum(_error(weight, scales, moments, rounded) for weight, rounded in readers)
         if alpha == 0:
             plain = error
         if error < least:
@@ -42,12 +44,7 @@ def awq_scales(
     return best, least / plain if plain > 0 else 1.0
 
 
-def _error(
-    weight: NDArray[Any],
-    scales: NDArray[np.float64],
-    moments: NDArray[Any],
-    rounded: Callable[[NDArray[np.float32]], NDArray[Any]],
-) -> float:
+def _error(weight: NDArray[Any], scales: NDArray[np.float64], moments: NDArray[Any], rounded: Rounding) -> float:
     """Return trace(E M E^T) with E what rounding changes, seen by the unscaled input."""
     error = rounded((weight * scales).astype(np.float32)) / scales - weight
     return float(((error @ moments) * error).sum())

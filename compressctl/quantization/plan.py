@@ -154,11 +154,11 @@ def weight_grids(model: ir.Model, plan: Plan, scheme: Scheme, edges: Edges) -> d
     """
     if scheme not in _GRIDS:
         return {}
-    kept = _edge_layers(model.graph) if edges == "int8" else set()
+    kept = edge_layers(model.graph) if edges == "int8" else set()
     return {name: _GRIDS[scheme] for name in plan.static if name not in kept}
 
 
-def _edge_layers(graph: ir.Graph) -> set[str]:
+def edge_layers(graph: ir.Graph) -> set[str]:
     """The names of the layers with weights that read no other such layer's results, or whose results none reads."""
     layers = {node for node in graph if node.op_type in _STATIC and not node.domain and static_obstacle(node) is None}
     edges: set[str] = set()

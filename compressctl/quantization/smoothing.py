@@ -67,14 +67,19 @@ def smooth(
         weights = [_rows(node) for node in place.readers]
         largest = np.max([np.abs(weight).max(axis=1, initial=0) for weight in weights], axis=0)
         scales = smoothing_scales(absmax[place.tensor], largest, alpha)
-        for node, index in place.producers:
-            replace_constant(graph, node, index, floats(node, index) / scales, "smoothed")
-        for node, weight in zip(place.readers, weights, strict=True):
-            scaled = weight * scales[:, None]
-            replace_constant(graph, node, 1, scaled.T if _weight_axis(node) == 1 else scaled, "smoothed")
+        move_scales(graph, place, scales)
         told = f"smoothed: channels divided by {scales.min():.3g} to {scales.max():.3g}"
         notes.append(done(told, place.tensor))
     return notes
+
+
+def move_scales(graph: ir.Graph, place: Place, scales: NDArray[np.float64]) -> None:
+    """Divide the channels of an activation by `scales`, at its producers, and multiply the weights that read them."""
+    for node, index in place.producers:
+        replace_constant(graph, node, index, floats(node, index) / scales, "smoothed")
+    for node in place.readers:
+        scaled = _rows(node) * scales[:, None]
+        replace_constant(graph, node, 1, scaled.T if _weight_axis(node) == 1 else scaled, "smoothed")
 
 
 def _weight_axis(node: ir.Node) -> int | None:

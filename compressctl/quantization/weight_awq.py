@@ -1,0 +1,74 @@
+"""AWQ through a model: where the producer of an activation can take up scales, weights are scaled before rounding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.data.source import Source
+from compressctl.layers.linear import LinearLayer, linear_layers
+from compressctl.layers.moments import input_statistics, observable
+from compressctl.notes import Note, done
+from compressctl.numerics.awq import Rounding, awq_scales
+from compressctl.progress import Progress
+from compressctl.quantization.smoothing import Place, move_scales, places
+
+
+def scale_inputs(
+    model: ir.Model,
+    roundings: dict[str, Rounding],
+    source: Source,
+    *,
+    samples: int,
+    threads: int,
+    workdir: Path,
+    progress: Progress,
+) -> tuple[Note, ...]:
+    """Scale the inputs of layers in place, as AWQ does; what the model computes stays the same but for rounding.
+
+    Args:
+        model: edited.
+        roundings: what rounds the matrix [outputs, inputs] of a layer, by its name.
+        source: the samples; labels are not needed.
+        samples: at most so many are used, the first.
+        threads: of onnxruntime.
+        workdir: an existing folder for temporary files.
+        progress: where to show progress.
+
+    Returns:
+        what was scaled, and why the inputs of other layers were not.
+
+    Raises:
+        ModelError, DataError: as `layers.moments.input_statistics`.
+    """
+    layers = {layer.node: layer for layer in linear_layers(model.graph)}
+    found, notes = places(model.graph)
+    usable = {
+        layers[place.readers[0]]: place
+        for place in found
+        if all(node in layers and node.name in roundings for node in place.readers)
+        and observable(layers[place.readers[0]])
+    }
+    if not usable:
+        return notes
+    observed = input_statistics(
+        model, list(usable), source, samples=samples, threads=threads, workdir=workdir, progress=progress
+    )
+    scales = [
+        (usable[layer], _scales(usable[layer], layers, moments.second[0], roundings)) for layer, moments in observed
+    ]
+    told = []
+    for place, (chosen, gain) in scales:
+        if gain < 1:
+            move_scales(model.graph, place, chosen)
+            told.append(done(f"scaled for its readers: they err by {gain:.2f} of what they would", place.tensor))
+    return (*notes, *told)
+
+
+def _scales(
+    place: Place, layers: dict[ir.Node, LinearLayer], moments: NDArray[np.float64], roundings: dict[str, Rounding]
+) -> tuple[NDArray[np.float64], float]:
+    return awq_scales([(layers[node].matrix()[0], roundings[node.name or ""]) for node in place.readers], moments)

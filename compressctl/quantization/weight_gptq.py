@@ -1,0 +1,113 @@
+"""GPTQ through a model: layer after layer, each on what the layers before it, rounded already, give.
+
+A layer first gets the weight, and bias, of least squared error to what it gave in the original, and that is rounded: so
+it makes up for the errors that reach it, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from compressctl.data.source import Source
+from compressctl.layers.layerwise import Fit, Floats, Pair, fit_layers
+from compressctl.layers.linear import LinearLayer, linear_layers
+from compressctl.numerics.gptq import gptq
+from compressctl.numerics.levels import Levels
+from compressctl.numerics.obs import Matrix, damped, refit
+from compressctl.progress import Progress
+from compressctl.quantization.weight_rounding import Rounded, Style
+from compressctl.quantization.weight_targets import Target
+
+
+def gptq_layers(
+    original: ir.Model,
+    model: ir.Model,
+    styles: Sequence[tuple[Target, Style]],
+    source: Source,
+    *,
+    damping: float,
+    order: bool,
+    samples: int,
+    threads: int,
+    workdir: Path,
+    progress: Progress,
+) -> tuple[list[Rounded], dict[str, float]]:
+    """Round the layers of `styles` in place, and move biases to what suits them.
+
+    Args:
+        original: left as it is.
+        model: holds the targets, which have no `obstacle`; their constants become what the codes stand for.
+        styles: how each is rounded; none has one scale for the tensor.
+        source: the samples; labels are not needed.
+        damping: added to the diagonal of the moments, as a share of its mean.
+        order: round inputs of large moments first.
+        samples: at most so many are used, the first.
+        threads: of onnxruntime.
+        workdir: an existing folder for temporary files.
+        progress: one tick a group of layers.
+
+    Returns:
+        the codes of each target, and, by name of the layer, the squared error of its outputs over their energy.
+
+    Raises:
+        ModelError, DataError: as `fit_layers`.
+    """
+    by_name = {target.name: (target, style) for target, style in styles}
+    codes: dict[str, list[Matrix]] = {target.name: [] for target, _ in styles}
+    levels: dict[str, list[list[Levels]]] = {target.name: [] for target, _ in styles}
+
+    def solve(layer: LinearLayer, group: int, fit: Fit) -> Floats:
+        target, style = by_name[layer.name]
+        size = style.size(target)[0]
+        found, roundings = gptq(
+            refit(fit.target, fit.moments, fit.weight, damping=damping),
+            damped(fit.moments, damping),
+            lambda part: style.fit(part.astype(np.float32), f"weight {target.value.name!r}"),
+            group=size,
+            order=order,
+        )
+        codes[layer.name].append(found)
+        levels[layer.name].append(roundings)
+        parts = np.split(found, len(roundings), axis=1)
+        return np.concatenate([one.values(part) for one, part in zip(roundings, parts, strict=True)], axis=1).astype(
+            np.float64
+        )
+
+    olds = {layer.name: layer for layer in linear_layers(original.graph)}
+    news = [target.layers[0] for target, _ in styles]
+    errors = fit_layers(
+        original,
+        model,
+        [Pair(olds[layer.name], layer, np.arange(layer.shape[0] * layer.shape[1])) for layer in news],
+        source,
+        solve,
+        samples=samples,
+        threads=threads,
+        workdir=workdir,
+        progress=progress,
+    )
+    return [_rounded(target, style, codes[target.name], levels[target.name]) for target, style in styles], errors
+
+
+def _rounded(target: Target, style: Style, codes: list[Matrix], levels: list[list[Levels]]) -> Rounded:
+    """Put the codes [outputs, inputs] and the levels of each group of the operator in the order of `Layout.rows`."""
+    layer, size = target.layers[0], style.size(target)[0]
+    matrix, half = np.stack(codes), all(one.scale.dtype == np.float16 for group in levels for one in group)
+    stored = matrix.swapaxes(1, 2) if layer.inputs_first else matrix
+    return Rounded(target.layout.rows(np.ascontiguousarray(stored), size), _joined(layer, levels, half))
+
+
+def _joined(layer: LinearLayer, levels: list[list[Levels]], half: bool) -> Levels:
+    first = levels[0][0]
+
+    def join(arrays: list[list[np.ndarray]]) -> np.ndarray:  # [groups of the operator][groups of inputs][outputs]
+        stacked = np.array(arrays, np.float16 if half else np.float32)
+        return (stacked if layer.inputs_first else stacked.swapaxes(1, 2)).reshape(-1)
+
+    scale = join([[one.scale for one in group] for group in levels])
+    offset = None if first.offset is None else join([[one.offset for one in group] for group in levels])
+    return Levels(first.grid, scale, offset)
