@@ -28,6 +28,7 @@ def _options(
     batch_norm: Annotated[str | None, option(T, "batch_norm", metavar="train|freeze")] = None,
     freeze: Annotated[list[str] | None, option(T, "freeze", metavar="GLOB")] = None,
     keep_zeros: Annotated[bool | None, option(T, "keep_zeros", "--keep-zeros/--free-zeros")] = None,
+    keep_clusters: Annotated[bool | None, option(T, "keep_clusters", "--keep-clusters/--free-clusters")] = None,
     augment: Annotated[list[str] | None, option(T, "augment", metavar="flip|crop")] = None,
     losses: Annotated[list[str] | None, option(T, "losses", "--loss", metavar="LOSS[:KEY=VALUE,…]")] = None,
     compile: Annotated[bool, option(T, "compile")] = False,
@@ -40,5 +41,5 @@ def trains(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def _collect(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    switch = {"keep_zeros": arguments["keep_zeros"]} if arguments["keep_zeros"] is not None else {}
-    return given(**arguments) | switch
+    switches = {name: arguments[name] for name in ("keep_zeros", "keep_clusters") if arguments[name] is not None}
+    return given(**arguments) | switches

@@ -121,6 +121,8 @@ class TrainingOptions(BaseModel):
     """Leave the weights whose names match one of these globs as they are."""
     keep_zeros: bool = True
     """Let zeros in weights of two or more dimensions stay zero, as pruning left them."""
+    keep_clusters: bool = True
+    """Let weights of two or more dimensions that share few values go on sharing them, as `cluster` left them."""
     augment: tuple[Literal["flip", "crop"], ...] = ()
     """Vary images at random: flip mirrors left and right, crop shifts by up to an eighth of the size."""
     losses: tuple[LossTerm, ...] = ()

@@ -105,6 +105,7 @@ class Run:
         self._optimizer.zero_grad()
         loss = self._parallel(feeds, targets, labels)
         loss.backward()
+        self._setup.clusters.hold()
         self._setup.zeros.hold()
         mean = loss.detach().clone()
         average_(self._place, [mean])
@@ -118,6 +119,7 @@ class Run:
             return fault
         set_rate(self._optimizer, self._options.learning_rate * factor(step, self._setup.steps, self._options))
         self._optimizer.step()
+        self._setup.clusters.share()
         if self._job.constraint is not None:
             with torch.no_grad():
                 self._job.constraint(self._module.weights)

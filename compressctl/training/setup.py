@@ -20,6 +20,7 @@ from compressctl.torchexec.module import GraphModule
 from compressctl.torchexec.parameters import trainable
 from compressctl.training.augment import Augmentation
 from compressctl.training.binding import bind, watched
+from compressctl.training.clusters import Clusters
 from compressctl.training.held_out import HeldOut, model_outputs, to_tensors
 from compressctl.training.job import Job
 from compressctl.training.objective import Objective
@@ -43,6 +44,7 @@ class Setup:
         held_out: the judge.
         optimizer: of the weights that the loss depends on; the others need no gradients.
         zeros: the weights that stay zero.
+        clusters: the weights that stay equal.
         steps: steps to make.
         notes: what was found while setting up.
     """
@@ -54,6 +56,7 @@ class Setup:
     held_out: HeldOut
     optimizer: torch.optim.Optimizer
     zeros: Zeros
+    clusters: Clusters
     steps: int
     notes: tuple[Note, ...]
 
@@ -123,10 +126,13 @@ def set_up(
     if not math.isfinite(value):
         raise ModelError(f"training cannot start: {why_not_finite(module, feeds, value)}")
     weights, notes = _reached(objective, loss)
-    optimizer = make_optimizer(weights, objective.adapters.values(), scale_names(module.model.graph), options)
+    scales = scale_names(module.model.graph)
+    optimizer = make_optimizer(weights, objective.adapters.values(), scales, options)
 
     zeros = Zeros(weights if options.keep_zeros else {})
-    notes += zeros.notes()
+    shared = {name: weight for name, weight in weights.items() if name not in scales}
+    clusters = Clusters(shared if options.keep_clusters else {})
+    notes += [*zeros.notes(), *clusters.notes()]
 
     again = steps > samples.steps_per_epoch and not augment
     kept = teachers.keep(
@@ -137,7 +143,7 @@ def set_up(
         notes.append(kept)
     if samples.batch != options.train_batch and job.source.fixed_batch is not None:
         notes.append(done(f"trained with {samples.batch} samples a step: the model's batch is fixed"))
-    return Setup(samples, augment, teachers, objective, held_out, optimizer, zeros, steps, tuple(notes))
+    return Setup(samples, augment, teachers, objective, held_out, optimizer, zeros, clusters, steps, tuple(notes))
 
 
 def why_not_finite(module: GraphModule, feeds: Mapping[str, Tensor], loss: float) -> str:
