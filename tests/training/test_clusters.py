@@ -1,0 +1,174 @@
+"""Weights that share few values go on sharing them through training, with every optimizer, resumed or not."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from compressctl.model.graph import set_constant
+from compressctl.passes import finetune
+from compressctl.training.slots import CheckpointSlot
+from tests.training.passes import ONE_STEP, context
+from tests.training.tiny import Arrays, Interrupted, blobs, classes, fit, mlp, options, weights
+
+ROOT = Path(__file__).parents[2]
+RNG = np.random.default_rng(7)
+CODES = {"W1": RNG.integers(0, 4, (16, 8)), "W2": RNG.integers(0, 3, (3, 16))}
+VALUES = {"W1": np.array([-0.3, 0.0, 0.15, 0.4], np.float32), "W2": np.array([-0.5, 0.1, 0.6], np.float32)}
+
+
+def shared() -> ir.Model:
+    """Return a network whose weights have 4 and 3 values, the first of them zeros too."""
+    model = mlp()
+    for name, codes in CODES.items():
+        set_constant(model.graph.initializers[name], VALUES[name][codes])
+    return model
+
+
+def _values(model: ir.Model, name: str) -> np.ndarray:
+    """Return the value of each cluster, all of whose members have it."""
+    array = weights(model)[name]
+    for code in range(len(VALUES[name])):
+        assert len(np.unique(array[CODES[name] == code])) == 1, f"cluster {code} of {name} came apart"
+    return np.array([array[CODES[name] == code][0] for code in range(len(VALUES[name]))])
+
+
+def _said(notes) -> list[str]:
+    return [note.text for note in notes if "train as such" in note.text]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"optimizer": "adamw", "weight_decay": 0.3},
+        {"optimizer": "sgd", "momentum": 0.95, "learning_rate": 0.1},
+        {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.1, "clip_norm": 0.0, "learning_rate": 0.1},
+    ],
+)
+def test_clusters_stay_and_their_values_train(tmp_path, given):
+    model = shared()
+    told = fit(model, blobs(), "cross-entropy", tmp_path, options(steps=30, **given))
+    assert told.best_step > 0
+    assert _said(told.notes) == [
+        "7 values that 2 weights share train as such; keep_clusters: false lets them come apart"
+    ]
+    for name, before in VALUES.items():
+        after = _values(model, name)
+        np.testing.assert_array_equal(after == 0, before == 0)
+        assert (after != before)[before != 0].all()
+
+
+def test_zeros_that_may_train_do_so_as_a_cluster(tmp_path):
+    model = shared()
+    fit(model, blobs(), "cross-entropy", tmp_path, options(steps=30, keep_zeros=False))
+    assert _values(model, "W1")[1] != 0
+
+
+def test_without_it_members_part(tmp_path):
+    model = shared()
+    told = fit(model, blobs(), "cross-entropy", tmp_path, options(steps=30, keep_clusters=False))
+    assert not _said(told.notes)
+    assert len(np.unique(weights(model)["W2"])) == 48
+
+
+def test_a_step_moves_the_codebook_along_the_projected_gradient(tmp_path):
+    """Softmax regression on one sample, by hand: c_k -= rate * sum of the gradients of cluster k / its members."""
+    x, y = classes()
+    model, before = shared(), weights(shared())
+    one = {name: np.repeat(array[:1], 40, axis=0) for name, array in (("x", x), ("y", y))}
+    fit(model, Arrays({"x": one["x"]}, one["y"]), "cross-entropy", tmp_path, options(**ONE_STEP))
+    h = before["W1"] @ x[0] + before["b1"]
+    a = np.maximum(h, 0)
+    logits = before["W2"] @ a + before["b2"]
+    e = np.exp(logits - logits.max())
+    off = e / e.sum() - np.eye(3)[y[0]]
+    gradients = {"W2": np.outer(off, a), "W1": np.outer((before["W2"].T @ off) * (h > 0), x[0])}
+    for name, gradient in gradients.items():
+        sums = np.bincount(CODES[name].ravel(), gradient.ravel())
+        moved = VALUES[name] - 0.05 * sums / np.bincount(CODES[name].ravel())
+        expected = np.where(VALUES[name] == 0, 0, moved)
+        np.testing.assert_allclose(_values(model, name), expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize("width", [2, 4, 8])
+def test_vectors_stay_together(tmp_path, width):
+    model = mlp(width=64)
+    codes = RNG.integers(0, 6, 64 * 8 // width)
+    book = RNG.standard_normal((6, width)).astype(np.float32)
+    book[2] = 0
+    set_constant(model.graph.initializers["W1"], book[codes].reshape(64, 8))
+    told = fit(model, blobs(), "cross-entropy", tmp_path, options(steps=30, learning_rate=0.01))
+    assert told.best_step > 0
+    rows = weights(model)["W1"].reshape(-1, width)
+    after = np.array([rows[codes == code][0] for code in range(6)])
+    np.testing.assert_array_equal(rows, after[codes])
+    np.testing.assert_array_equal(after == 0, book == 0)
+    assert (after != book)[book != 0].all()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((3, 16), np.float32),
+        np.ones((3, 16), np.float32),
+        RNG.choice(np.arange(7, dtype=np.float32), (3, 16)),  # 48 elements of 7 values: chance
+        RNG.standard_normal((3, 16)).astype(np.float32),
+    ],
+    ids=["zeros", "ones", "chance", "free"],
+)
+def test_what_is_no_cluster_trains_freely(tmp_path, array):
+    model = mlp()
+    set_constant(model.graph.initializers["W2"], array)
+    told = fit(model, blobs(), "cross-entropy", tmp_path, options(steps=5, keep_zeros=False))
+    assert not _said(told.notes)
+
+
+def test_a_resumed_training_keeps_them_to_the_byte(tmp_path):
+    o = options(steps=40, checkpoint_every=7, evaluate_every=5)
+    slot = CheckpointSlot(tmp_path / "slot.pt", "k", True)
+    whole, resumed = shared(), shared()
+    fit(whole, blobs(), "cross-entropy", tmp_path, o)
+    with pytest.raises(KeyboardInterrupt):
+        fit(shared(), blobs(), "cross-entropy", tmp_path, o, checkpoint=slot, progress=Interrupted(24))
+    fit(resumed, blobs(), "cross-entropy", tmp_path, o, checkpoint=slot)
+    for name, array in weights(whole).items():
+        assert array.tobytes() == weights(resumed)[name].tobytes()
+    _values(resumed, "W1")
+
+
+def test_finetune_keeps_them(tmp_path):
+    tuned = shared()
+    finetune.run(tuned, finetune.Config(steps=20, train_batch=16), context(mlp(), tmp_path, blobs(), "top1"))
+    assert _values(tuned, "W1")[1] == 0
+
+
+def test_two_processes_keep_them_as_one_does(tmp_path):
+    script = tmp_path / "shared.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\nimport numpy as np\n"
+        "from compressctl.world import world\nfrom tests.training.test_clusters import shared, trained\n"
+        "from tests.training.tiny import weights\n"
+        "model = shared()\ntrained(model, Path(sys.argv[1]))\n"
+        'np.savez(Path(sys.argv[1], f"{world().rank}.npz"), **weights(model))\n'
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, str(tmp_path)], env=env, cwd=ROOT, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    first, second = (dict(np.load(tmp_path / f"{rank}.npz")) for rank in (0, 1))
+    alone = shared()
+    trained(alone, tmp_path)
+    for name, array in weights(alone).items():
+        np.testing.assert_array_equal(first[name], second[name])
+        np.testing.assert_allclose(first[name], array, atol=1e-5)
+    for name, codes in CODES.items():
+        assert len(np.unique(first[name])) == codes.max() + 1
+
+
+def trained(model: ir.Model, folder: Path) -> None:
+    """Train the same way in every process."""
+    fit(model, blobs(), "cross-entropy", folder, options(steps=20, train_batch=20, optimizer="sgd", learning_rate=0.1))
