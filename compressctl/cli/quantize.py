@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -12,10 +12,13 @@ from compressctl.cli.training import trains
 from compressctl.errors import UsageError
 from compressctl.passes import qat as qat_pass
 from compressctl.passes import quantize as pass_
+from compressctl.passes import quantize_weights as weights_pass
 from compressctl.passes import smooth_quant
 from compressctl.recipe import COMMAND_LINE, build_recipe
 
 _C = pass_.Config
+_W = weights_pass.Config
+_WEIGHTS_ALONE = get_args(weights_pass.Scheme)
 
 
 @runs_recipe
@@ -23,7 +26,15 @@ _C = pass_.Config
 def quantize(
     model: o.Model,
     output: o.Output,
-    scheme: Annotated[str | None, o.option(_C, "scheme", metavar="auto|int8|int8-dynamic|w4a8|…")] = None,
+    scheme: Annotated[
+        str | None,
+        typer.Option(
+            "--scheme",
+            metavar="auto|int8|int8-dynamic|w4a8|…|fp16|int4|…",
+            help=f"{o.describe(_C, 'scheme')} Weights alone: {', '.join(_WEIGHTS_ALONE)}; the model computes in float.",
+            show_default=False,
+        ),
+    ] = None,
     qat: Annotated[
         bool,
         typer.Option(
@@ -31,9 +42,26 @@ def quantize(
             help="Train the quantized graph (quantization-aware training); the options of training go with it.",
         ),
     ] = False,
-    rounding: Annotated[str | None, o.option(_C, "rounding", metavar="nearest|adaround")] = None,
+    rounding: Annotated[
+        str | None,
+        typer.Option(
+            "--rounding",
+            metavar="nearest|adaround|hqq|gptq|awq",
+            help=f"{o.describe(_C, 'rounding')} Weights alone: {o.describe(_W, 'rounding')}",
+            show_default=False,
+        ),
+    ] = None,
     adaround_steps: Annotated[int | None, o.option(_C, "adaround_steps")] = None,
     edges: Annotated[str | None, o.option(_C, "edges", metavar="int8|same")] = None,
+    group_size: Annotated[str | None, o.option(_W, "group_size", metavar="N|channel|tensor")] = None,
+    symmetric: Annotated[
+        bool | None, typer.Option("--symmetric/--asymmetric", help=o.describe(_W, "symmetric"), show_default=False)
+    ] = None,
+    target_rows: Annotated[int | None, o.option(_W, "target_rows", metavar="N")] = None,
+    damping: Annotated[float | None, o.option(_W, "damping")] = None,
+    act_order: Annotated[
+        bool | None, typer.Option("--act-order/--no-act-order", help=o.describe(_W, "act_order"), show_default=False)
+    ] = None,
     calibration_method: Annotated[
         str | None, o.option(_C, "calibration_method", metavar="minmax|percentile|entropy|mse")
     ] = None,
@@ -76,7 +104,7 @@ def quantize(
     training: dict[str, Any],
     shared: Shared,
 ) -> int:
-    """Quantize a model to INT8 or fewer bits, in the form that onnxruntime runs fast, and measure what it brought.
+    """Quantize a model, or its weights alone, in the form that onnxruntime runs fast, and measure what it brought.
 
     compressctl quantize model.onnx -o small.onnx --calibrate train.npz[:256] --data test.npz --metric top1
     """
@@ -90,6 +118,9 @@ def quantize(
         rounding=rounding,
         adaround_steps=adaround_steps,
         edges=edges,
+        group_size=group_size,
+        target_rows=target_rows,
+        damping=damping,
         calibration_method=calibration_method,
         percentile=percentile,
         include=include,
@@ -103,16 +134,32 @@ def quantize(
         "per_channel": per_channel,
         "bias_correction": bias_correction,
         "embeddings": embeddings,
+        "symmetric": symmetric,
+        "act_order": act_order,
         "reduced_range": reduced_range,
     }
     chosen |= {key: value for key, value in switches.items() if value is not None} | training
-    config = qat_pass.Config if qat else _C
+    alone = scheme in _WEIGHTS_ALONE
+    if qat and alone:
+        raise UsageError(f"--qat trains integer kernels, which --scheme {scheme} does not use", "leave one of them out")
+    config = qat_pass.Config if qat else _W if alone else _C
     for name in chosen:
         if name not in config.model_fields:
-            flag = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{flag} does not go with --qat" if qat else f"{flag} needs --qat")
-    passes.append({"type": "qat" if qat else "quantize", **chosen})
+            raise UsageError(_misplaced(name, scheme, qat=qat))
+    passes.append({"type": config.model_fields["type"].default, **chosen})
     content = {"model": model, "output": output, "passes": passes}
     if qat or scheme not in (None, "auto"):
         content["on_regression"] = "keep"  # the user forced the scheme: flag what is slower, do not undo it
     return shared.run(build_recipe({**content, **shared.recipe}, COMMAND_LINE))
+
+
+def _misplaced(name: str, scheme: str | None, *, qat: bool) -> str:
+    """Say why an option does not go with the pass that the others ask for."""
+    flag = f"--{name.replace('_', '-')}"
+    if qat:
+        return f"{flag} does not go with --qat"
+    if name in _C.model_fields:
+        return f"{flag} does not go with --scheme {scheme}"
+    if name in _W.model_fields:
+        return f"{flag} needs a --scheme of weights alone: {', '.join(_WEIGHTS_ALONE)}"
+    return f"{flag} needs --qat"

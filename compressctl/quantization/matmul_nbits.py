@@ -51,7 +51,7 @@ def store_blocks(model: ir.Model, target: Target, rounded: Rounded, spool: Spool
     blocks = inputs // size
     codes, scale = rounded.codes.reshape(-1, size), rounded.levels.scale.astype(np.float32)
     if layer.inputs_first:  # rows are [blocks, outputs], the operator wants [outputs, blocks]
-        codes = codes.reshape(blocks, outputs, size).swapaxes(0, 1)
+        codes = codes.reshape(blocks, outputs, size).swapaxes(0, 1).reshape(-1, size)
         scale = scale.reshape(blocks, outputs).T
     (packed,) = pack(codes, 16)
     name = target.value.name or ""

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from compressctl.data.source import Source
 from compressctl.layers.layerwise import Fit, Floats, Pair, fit_layers
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.numerics.gptq import gptq
 from compressctl.numerics.levels import Levels
-from compressctl.numerics.obs import Matrix, damped, refit
+from compressctl.numerics.obs import damped, refit
 from compressctl.progress import Progress
 from compressctl.quantization.weight_rounding import Rounded, Style
 from compressctl.quantization.weight_targets import Target
+
+Codes = NDArray[np.uint8]
 
 
 def gptq_layers(
@@ -57,25 +61,24 @@ def gptq_layers(
         ModelError, DataError: as `fit_layers`.
     """
     by_name = {target.name: (target, style) for target, style in styles}
-    codes: dict[str, list[Matrix]] = {target.name: [] for target, _ in styles}
+    codes: dict[str, list[Codes]] = {target.name: [] for target, _ in styles}
     levels: dict[str, list[list[Levels]]] = {target.name: [] for target, _ in styles}
 
     def solve(layer: LinearLayer, group: int, fit: Fit) -> Floats:
         target, style = by_name[layer.name]
         size = style.size(target)[0]
-        found, roundings = gptq(
+        chosen, roundings = gptq(
             refit(fit.target, fit.moments, fit.weight, damping=damping),
             damped(fit.moments, damping),
             lambda part: style.fit(part.astype(np.float32), f"weight {target.value.name!r}"),
             group=size,
             order=order,
         )
-        codes[layer.name].append(found)
+        codes[layer.name].append(chosen)
         levels[layer.name].append(roundings)
-        parts = np.split(found, len(roundings), axis=1)
-        return np.concatenate([one.values(part) for one, part in zip(roundings, parts, strict=True)], axis=1).astype(
-            np.float64
-        )
+        parts = np.split(chosen, len(roundings), axis=1)
+        values = [one.values(part) for one, part in zip(roundings, parts, strict=True)]
+        return np.concatenate(values, axis=1, dtype=np.float64)
 
     olds = {layer.name: layer for layer in linear_layers(original.graph)}
     news = [target.layers[0] for target, _ in styles]
@@ -90,24 +93,21 @@ def gptq_layers(
         workdir=workdir,
         progress=progress,
     )
-    return [_rounded(target, style, codes[target.name], levels[target.name]) for target, style in styles], errors
+    found = [_rounded(one, style.size(one)[0], codes[one.name], levels[one.name]) for one, style in styles]
+    return found, errors
 
 
-def _rounded(target: Target, style: Style, codes: list[Matrix], levels: list[list[Levels]]) -> Rounded:
-    """Put the codes [outputs, inputs] and the levels of each group of the operator in the order of `Layout.rows`."""
-    layer, size = target.layers[0], style.size(target)[0]
-    matrix, half = np.stack(codes), all(one.scale.dtype == np.float16 for group in levels for one in group)
-    stored = matrix.swapaxes(1, 2) if layer.inputs_first else matrix
-    return Rounded(target.layout.rows(np.ascontiguousarray(stored), size), _joined(layer, levels, half))
+def _rounded(target: Target, size: int, codes: list[Codes], levels: list[list[Levels]]) -> Rounded:
+    """Put codes [outputs, inputs] and levels of the operator's groups in the order of `Layout.rows`."""
+    first = target.layers[0].inputs_first
+    stored = np.stack([one.T if first else one for one in codes])
+    every = [one for group in levels for one in group]
+    dtype = np.float16 if all(one.scale.dtype == np.float16 for one in every) else np.float32
 
+    def joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+        stacked = np.stack(arrays).reshape(len(levels), -1, len(arrays[0]))  # [groups, groups of inputs, outputs]
+        return (stacked if first else stacked.swapaxes(1, 2)).reshape(-1).astype(dtype)
 
-def _joined(layer: LinearLayer, levels: list[list[Levels]], half: bool) -> Levels:
-    first = levels[0][0]
-
-    def join(arrays: list[list[np.ndarray]]) -> np.ndarray:  # [groups of the operator][groups of inputs][outputs]
-        stacked = np.array(arrays, np.float16 if half else np.float32)
-        return (stacked if layer.inputs_first else stacked.swapaxes(1, 2)).reshape(-1)
-
-    scale = join([[one.scale for one in group] for group in levels])
-    offset = None if first.offset is None else join([[one.offset for one in group] for group in levels])
-    return Levels(first.grid, scale, offset)
+    offsets = [one.offset for one in every if one.offset is not None]
+    scale, offset = joined([one.scale for one in every]), joined(offsets) if offsets else None
+    return Rounded(target.layout.rows(stored, size), Levels(every[0].grid, scale, offset))

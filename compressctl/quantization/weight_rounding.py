@@ -45,7 +45,7 @@ class Rounded:
     def bytes(self) -> int:
         """Bytes of codes, scales and offsets."""
         floats = sum(array.nbytes for array in (self.levels.scale, self.levels.offset) if array is not None)
-        return packed_bytes(self.codes.size, self.levels.count) + floats
+        return packed_bytes(self.codes.size, self.levels.count) + int(floats)
 
     def affine(self, target: Target) -> Affine:
         """Return the form in which the constant of `target` is stored."""
