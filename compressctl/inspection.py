@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from compressctl.model.load import interface, load_model
 from compressctl.model.size import count
+from compressctl.model.stored import making_nodes
 from compressctl.notes import Note, done, skipped
 from compressctl.passes import equalize, simplify
 from compressctl.passes.base import Context
@@ -40,6 +41,7 @@ def inspect_model(path: Path, inputs: Sequence[str] = ()) -> Inspection:
         if isinstance(dim, str) and isinstance(size, int)
     }
     size = count(model, dims)
+    unpacking = {node.name for node in making_nodes(model.graph)}  # what they make is part of the layers that read it
     with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
         context = Context(baseline=model, workdir=Path(folder))
         simplified = simplify.run(model.clone(), simplify.Config(), context)
@@ -54,7 +56,7 @@ def inspect_model(path: Path, inputs: Sequence[str] = ()) -> Inspection:
         parameters=size.parameters,
         bytes=sum(layer.bytes for layer in size.by_layer),
         macs=size.macs,
-        layers=tuple(Layer(layer, kinds.get(layer.node, "")) for layer in size.by_layer),
+        layers=tuple(Layer(layer, kinds.get(layer.node, "")) for layer in size.by_layer if layer.node not in unpacking),
         passes={
             "simplify": simplified.notes,
             "equalize": equalized.notes,

@@ -165,11 +165,22 @@ def test_rounds_cut_and_train_in_turn(report):
     [(("--ratio", 0.5), 0.5), (("--keep", 0.25), 0.75), (("--nm", "2:4"), 0.5), (("--threshold", 1e9), 1.0)],
 )
 def test_single_weights_become_zero(report, tmp_path, flags, zeros):
-    found = report(MLP, "--structure", "none", *flags)
-    assert [one["type"] for one in found["passes"]] == ["simplify", "sparsify"]
+    found = report(MLP, "--structure", "none", *flags, "--format", "dense")
+    assert [one["type"] for one in found["passes"]] == ["simplify", "sparsify", "store"]
     weights = [onnx.numpy_helper.to_array(t) for t in onnx.load(tmp_path / "out.onnx").graph.initializer]
     matrices = np.concatenate([w.ravel() for w in weights if w.ndim == 2])
     np.testing.assert_allclose(np.mean(matrices == 0), zeros, atol=0.01)
+
+
+def test_zeros_of_single_weights_save_bytes(report):
+    found = report(MLP, "--structure", "none", "--ratio", 0.9)
+    stored = found["passes"][2]["facts"]
+    assert {row["format"] for row in stored["tensors"]} == {"bitmask"} or stored["tensors"]
+    assert found["output"]["bytes"] < 0.3 * found["input"]["bytes"]
+    assert found["output"]["parameters"] == found["input"]["parameters"]
+    forced = report(MLP, "--structure", "none", "--ratio", 0.9, "--format", "bitmask", "--force")
+    assert {row["format"] for row in forced["passes"][2]["facts"]["tensors"]} == {"bitmask"}
+    assert found["output"]["bytes"] <= forced["output"]["bytes"]
 
 
 def test_rounds_of_single_weights_end_at_the_ratio(report):
@@ -197,6 +208,8 @@ def test_the_same_command_gives_the_same_bytes(call, tmp_path):
         ((MLP, "--target-size", 2), 2, "less than 1"),
         ((MLP, "--threshold", 0.1), 2, "--threshold needs --structure none"),
         ((MLP, "--nm", "2:4"), 2, "--nm needs --structure none"),
+        ((MLP, "--ratio", 0.5, "--format", "csr"), 2, "--format needs --structure none"),
+        ((MLP, "--ratio", 0.5, "--structure", "none", "--format", "zip"), 2, "'auto', 'dense', 'codebook'"),
         ((MLP, "--nm", "4:2", "--structure", "none"), 2, "give N:M"),
         ((MLP, "--target-macs", 0.5, "--structure", "none"), 2, "--target-macs does not go with --structure none"),
         ((MLP, "--ratio", 0.5, "--round-to", 4, "--structure", "none"), 2, "--round-to does not go with"),

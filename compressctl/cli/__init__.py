@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from compressctl import __version__
-from compressctl.cli import bench, distill, finetune, inspect, pack, pipeline, prune, quantize, schema, simplify, unpack
+from compressctl.cli import (
+    bench,
+    distill,
+    finetune,
+    inspect,
+    pack,
+    pipeline,
+    prune,
+    quantize,
+    schema,
+    simplify,
+    store,
+    unpack,
+)
 
 app = typer.Typer(
     name="compressctl",
@@ -44,6 +57,7 @@ app.command("prune")(prune.prune)
 app.command("distill")(distill.distill)
 app.command("finetune")(finetune.finetune)
 app.command("simplify")(simplify.simplify)
+app.command("store")(store.store)
 app.command("pipeline")(pipeline.pipeline)
 app.command("pack")(pack.pack)
 app.command("unpack")(unpack.unpack)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel
 
+from compressctl.passes import store
 from compressctl.recipe import Recipe
 
 
@@ -42,6 +43,7 @@ BatchSize = Annotated[int | None, option(Recipe, "batch_size")]
 Threads = Annotated[int | None, option(Recipe, "threads")]
 Seed = Annotated[int | None, option(Recipe, "seed")]
 Device = Annotated[str | None, option(Recipe, "device", metavar="cpu|cuda|auto")]
+Format = Annotated[str | None, option(store.Config, "format", metavar="auto|dense|codebook|bitmask|gaps|coo|csr")]
 ReportPath = Annotated[Path | None, option(Recipe, "report")]
 AllowPython = Annotated[bool, typer.Option("--allow-python", help=describe(Recipe, "allow_python"))]
 Force = Annotated[bool, typer.Option("--force", help=describe(Recipe, "force"))]

@@ -59,6 +59,7 @@ def prune(
     ] = None,
     sensitivity: Annotated[bool, o.option(_C, "sensitivity")] = False,
     sensitivity_samples: Annotated[int | None, o.option(_C, "sensitivity_samples", metavar="N")] = None,
+    format: o.Format = None,
     include: Annotated[list[str] | None, o.option(_C, "include", metavar="GLOB")] = None,
     exclude: Annotated[list[str] | None, o.option(_C, "exclude", metavar="GLOB")] = None,
     finetune: Annotated[
@@ -132,6 +133,8 @@ def prune(
             raise UsageError(
                 f"{flag} does not go with --structure none" if single else f"{flag} needs --structure none"
             )
+    if format is not None and not single:
+        raise UsageError("--format needs --structure none", "structures that are cut leave no zeros to store")
     trained = o.given(distil=distil) | training
     if trained and finetune is None:
         raise UsageError(f"--{next(iter(trained)).replace('_', '-')} needs --finetune DATA")
@@ -146,6 +149,8 @@ def prune(
         passes = [{"type": "simplify"}, *passes]
     elif simplify:  # what is cut trains better with its norms, which become part of the convolutions in the end
         passes = [{"type": "simplify", "skip": _NORMS}, *passes, {"type": "simplify"}]
+    if single:
+        passes.append({"type": "store", **o.given(format=format)})
     content = {"model": model, "output": output, "passes": passes}
     content["on_regression"] = "keep"  # the user asked for the cut
     if finetune is not None:

@@ -3,11 +3,13 @@
 A *parameter* is one element of a stored tensor (initializer, or value of a Constant node) that is a weight: floats with
 at least one axis, integers of up to 8 bits, and int32 that a quantized operator reads (a bias). Scales, zero points,
 scalars, shapes and indices are stored but are no parameters. A tensor that several nodes share counts once.
+
+Of a weight that is stored packed, the elements of the tensor that is made of it count, and the bytes of what is stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +17,17 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model import protos, read
+from compressctl.model.coo import stored_bytes
 from compressctl.model.external import external_files
 from compressctl.model.graph import constant, walk_subgraphs
 from compressctl.model.macs import macs
 from compressctl.model.qops import is_blockwise, is_quantized, quantized_inputs
 from compressctl.model.shapes import concrete_shapes
+from compressctl.model.stored import evaluate, made_tensors, making_nodes
 from compressctl.model.tensors import chunks
 from compressctl.tensorspec import Dim
+
+_Stored = tuple[ir.Value, ir.TensorProtocol | None]  # a tensor that is stored; None for one that is made of constants
 
 # A weight's row is that of the first node behind these, which only bring it into another form.
 _FORMS = ("DequantizeLinear", "QuantizeLinear", "Cast", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze")
@@ -99,16 +105,17 @@ def count(model: ir.Model, dims: Mapping[str, int] | None = None, *, path: Path 
         ModelError: `path` cannot be read.
     """
     shapes, used = concrete_shapes(model, dims or {})
-    stored = _stored_by_node(model)
+    making = making_nodes(model.graph)
+    stored = _stored_by_node(model, making)
     rows = []
     for node in model.graph:
-        sizes = np.array([_size(value, tensor) for value, tensor in stored.get(node, ())], np.int64).reshape(-1, 3)
+        sizes = np.array([_size(*one, making) for one in stored.get(node, ())], np.int64).reshape(-1, 3)
         output = node.outputs[0]
         shape = shapes.get(output.name or "", ()) if output.shape is None else _symbolic(output.shape)
         work = macs(node, lambda value: None if value is None else shapes.get(value.name or ""))
         parameters, nonzeros, stored_bytes = map(int, sizes.sum(axis=0))
         rows.append(LayerSize(node.name or "", node.op_type, shape, parameters, nonzeros, stored_bytes, work))
-    unused = [_size(value, tensor) for value, tensor in stored.get(None, ())]
+    unused = [_size(*one, making) for one in stored.get(None, ())]
     return ModelSize(
         file_bytes=file_bytes(path) if path is not None else 0,
         parameters=sum(row.parameters for row in rows) + sum(size[0] for size in unused),
@@ -124,16 +131,16 @@ def _symbolic(shape: ir.Shape) -> tuple[Dim, ...]:
     return tuple(dim if isinstance(dim, int) else dim.value for dim in shape)
 
 
-def _stored_by_node(model: ir.Model) -> dict[ir.Node | None, list[tuple[ir.Value, ir.TensorProtocol]]]:
-    """Assign each stored tensor to the main graph's node that uses it first, None where nobody does."""
+def _stored_by_node(model: ir.Model, making: Container[ir.Node]) -> dict[ir.Node | None, list[_Stored]]:
+    """Assign what is stored, or made of it, to the main graph's node that uses it first, None where nobody does."""
     holders = {inner: node for node, _, body in walk_subgraphs(model.graph) for inner in body}
-    stored: dict[ir.Node | None, list[tuple[ir.Value, ir.TensorProtocol]]] = {}
+    stored: dict[ir.Node | None, list[_Stored]] = {}
     for value, tensor in _stored(model):
         user: ir.Node | None = None
         current = value
         while consumers := current.consumers():
             user = consumers[0]
-            if user.op_type not in _FORMS or user.inputs[0] is not current:
+            if user not in making and (user.op_type not in _FORMS or user.inputs[0] is not current):
                 break
             current = user.outputs[0]
         while user in holders:
@@ -142,7 +149,7 @@ def _stored_by_node(model: ir.Model) -> dict[ir.Node | None, list[tuple[ir.Value
     return stored
 
 
-def _stored(model: ir.Model) -> Iterator[tuple[ir.Value, ir.TensorProtocol]]:
+def _stored(model: ir.Model) -> Iterator[_Stored]:
     for graph in (model.graph, *model.graph.subgraphs()):
         for value in graph.initializers.values():
             if value.const_value is not None:
@@ -150,10 +157,21 @@ def _stored(model: ir.Model) -> Iterator[tuple[ir.Value, ir.TensorProtocol]]:
     for node in model.graph.all_nodes():
         if node.op_type == "Constant" and not node.domain and (tensor := node.attributes.get_tensor("value")):
             yield node.outputs[0], tensor
+    yield from ((value, None) for value in made_tensors(model.graph))
 
 
-def _size(value: ir.Value, tensor: ir.TensorProtocol) -> tuple[int, int, int]:
-    """Return (parameters, non-zeros, bytes) of a stored tensor."""
+def _size(value: ir.Value, tensor: ir.TensorProtocol | None, making: Container[ir.Node]) -> tuple[int, int, int]:
+    """Return (parameters, non-zeros, bytes) of a stored tensor, or of one that is made."""
+    if tensor is None:
+        return *_elements(value, ir.tensor(evaluate(value))), 0
+    users = value.consumers()
+    if users and all(user in making for user in users):
+        return 0, 0, stored_bytes(tensor)
+    return *_elements(value, tensor), stored_bytes(tensor)
+
+
+def _elements(value: ir.Value, tensor: ir.TensorProtocol) -> tuple[int, int]:
+    """Return (parameters, non-zeros) of a tensor."""
     parameters = nonzeros = 0
     if _is_weight(value, tensor):
         parameters = nonzeros = tensor.size
@@ -164,7 +182,7 @@ def _size(value: ir.Value, tensor: ir.TensorProtocol) -> tuple[int, int, int]:
             parameters = nonzeros = packed.attributes["N"].as_int() * packed.attributes["K"].as_int()
         elif tensor.dtype.bitwidth == 8:
             parameters = nonzeros = tensor.size * 8 // (packed.attributes.get_int("bits", 4))
-    return parameters, nonzeros, tensor.nbytes
+    return parameters, nonzeros
 
 
 def _is_weight(value: ir.Value, tensor: ir.TensorProtocol) -> bool:

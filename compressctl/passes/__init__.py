@@ -19,6 +19,7 @@ from compressctl.passes import (
     simplify,
     smooth_quant,
     sparsify,
+    store,
 )
 
 PASSES: tuple[ModuleType, ...] = (
@@ -35,6 +36,7 @@ PASSES: tuple[ModuleType, ...] = (
     qat,
     distill,
     finetune,
+    store,
 )
 
 

@@ -2,8 +2,8 @@
 
 Convolutions, Gemm, MatMul and the matrices of recurrent layers take part; embeddings, biases and norms do not. Weights
 that are zero stay zero, and count. The graph keeps its shapes: dense kernels get no faster, and a file no smaller until
-its zeros are stored sparsely. 2:4 is what sparse kernels of NVIDIA GPUs from Ampere on take: of 4 input channels side
-by side at most 2 have a weight.
+the pass `store` leaves its zeros out. 2:4 is what sparse kernels of NVIDIA GPUs from Ampere on take: of 4 input
+channels side by side at most 2 have a weight.
 
 Where there are calibration samples, the weights that remain are moved so that each layer keeps its output, layer after
 layer, and what becomes zero is chosen by what it costs the output. That needs no labels, and takes the first 1,024
@@ -201,7 +201,7 @@ def _notes(weights: Sequence[Weight], rows: Sequence[dict[str, Any]], reconstruc
 
     zeros, total = sum(row["zeros"] for row in rows), sum(row["weights"] for row in rows)
     text = f"{zeros} of {total} weights are zero ({zeros / total:.1%}), in {len(rows)} tensors"
-    notes = [done(f"{text}: dense kernels get no faster, nor a file smaller until its zeros are stored sparsely")]
+    notes = [done(f"{text}: dense kernels get no faster; the file gets smaller where the pass store leaves zeros out")]
     emptied = "all its weights are zero, so the model ignores what it reads"
     notes += [warning(emptied, row["layer"]) for row in rows if row["zeros"] == row["weights"]]
     if not reconstructs:

@@ -26,7 +26,7 @@ def emit_codebook(
         shape: of the result.
     """
     if len(values) == 1 and values.ndim == 1:
-        return emit_constant(decoder, values[0], shape)
+        return emit_constant(decoder, values, shape)
     if not isinstance(codes, Packed):
         codes = Packed.of(codes, max(len(values), 2))
     table = emit_values(decoder, values, values.dtype, narrowest(values.reshape(-1)))
@@ -35,7 +35,6 @@ def emit_codebook(
     return result if values.ndim == 1 else decoder.node("Reshape", [result, decoder.axes(*shape)])
 
 
-def emit_constant(decoder: Decoder, value: Any, shape: Sequence[int]) -> ir.Value:
-    """Append a node that makes a tensor of `shape` that holds one value all over."""
-    fill = ir.tensor(np.array(value).reshape(1))
-    return decoder.node("ConstantOfShape", [decoder.axes(*shape)], value=fill)
+def emit_constant(decoder: Decoder, value: NDArray[Any], shape: Sequence[int]) -> ir.Value:
+    """Append a node that makes a tensor of `shape` that holds the one element of `value` [1] all over."""
+    return decoder.node("Expand", [decoder.own("values", value), decoder.axes(*shape)])

@@ -26,8 +26,8 @@ def place(graph: ir.Graph, value: ir.Value, form: Form, seen: Survey, spool: Spo
     """
     if form.format == COO:
         places = np.flatnonzero(bits_of(seen.array))
-        parts = [_kept(part, spool) for part in (seen.array.reshape(-1)[places], places)]
-        value.const_value = CooTensor(*parts, seen.array.shape, value.name)
+        values, indices = (_kept(part, spool) for part in (seen.array.reshape(-1)[places], places))
+        value.const_value = CooTensor(values, indices, seen.array.shape, value.name)
     elif form.emit is not None:
         decoder = Decoder(graph, value.name or "", spool)
         decoder.replace(value, form.emit(decoder))

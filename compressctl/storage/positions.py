@@ -47,7 +47,7 @@ class Values:
             return emit_values(decoder, self.plain, self.dtype, self.plain.dtype)
         assert self.table is not None
         if self.codes is None:
-            return emit_constant(decoder, self.table[0], (self.count,))
+            return emit_constant(decoder, self.table, (self.count,))
         return emit_codebook(decoder, self.codes, self.table, (self.count,))
 
 
@@ -104,7 +104,7 @@ def emit_gaps(decoder: Decoder, gaps: Packed, values: Values, shape: Sequence[in
 
 def emit_rows(decoder: Decoder, rows: Rows, values: Values, shape: Sequence[int]) -> ir.Value:
     """Append nodes that make a tensor of `shape` of values at the columns of rows."""
-    none = emit_constant(decoder, np.int32(0), rows.columns.shape)
+    none = _zeros(decoder, np.dtype(np.int32), rows.columns.size)
     marks = decoder.node(
         "ScatterElements", [none, decoder.own("starts", rows.starts), decoder.own("steps", rows.steps)]
     )
@@ -120,9 +120,13 @@ def _sums(decoder: Decoder, steps: ir.Value) -> ir.Value:
 
 
 def _scatter(decoder: Decoder, places: ir.Value, values: Values, shape: Sequence[int]) -> ir.Value:
-    zeros = emit_constant(decoder, values.dtype.type(0), (int(np.prod(shape)),))
+    zeros = _zeros(decoder, values.dtype, int(np.prod(shape)))
     return _shaped(decoder, decoder.node("ScatterElements", [zeros, places, values.emit(decoder)]), shape)
 
 
 def _shaped(decoder: Decoder, flat: ir.Value, shape: Sequence[int]) -> ir.Value:
     return flat if len(shape) == 1 else decoder.node("Reshape", [flat, decoder.axes(*shape)])
+
+
+def _zeros(decoder: Decoder, dtype: np.dtype[Any], count: int) -> ir.Value:
+    return decoder.node("ConstantOfShape", [decoder.axes(count)], value=ir.tensor(np.zeros(1, dtype)))

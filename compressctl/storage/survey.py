@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from compressctl.numerics.distinct import MOST, Distinct, distinct
 from compressctl.numerics.gaps import Gaps, gaps_of
+from compressctl.numerics.parallel import by_rows
 from compressctl.storage.codes import Packed
 from compressctl.storage.floats import narrowest
 from compressctl.storage.positions import Values
@@ -100,6 +101,12 @@ def survey(array: NDArray[Any]) -> Survey:
         values=distinct(flat[bits != 0] if sparse else flat),
         vectors=tuple(found for found in runs if found is not None),
     )
+
+
+def has_nan(array: NDArray[Any]) -> bool:
+    """Return whether a contiguous array holds NaN."""
+    flat = array.reshape(-1)
+    return array.dtype.kind == "f" and any(by_rows(lambda piece: bool(np.isnan(flat[piece]).any()), flat.size, 1))
 
 
 def bits_of(array: NDArray[Any]) -> NDArray[Any]:

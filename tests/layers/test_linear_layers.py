@@ -88,6 +88,11 @@ def test_a_shared_weight_appears_once_a_node():
     ("body", "arrays", "reason"),
     [
         ("t = Transpose(w) y = MatMul(x, t)", weights(w=(7, 5)), "its weight is made by Transpose as the model runs"),
+        (
+            "c = Cast<to = 1>(w) t = Transpose(c) y = MatMul(x, t)",
+            {"w": np.ones((7, 5), np.float16)},
+            "its weight is stored packed, which `compressctl store --format dense` undoes",
+        ),
         ("y = MatMul(x, w)", weights(w=(2, 5, 7)), "its constant of shape 2x5x7 is no matrix of floats"),
         ("y = Gemm(w, x)", weights(w=(7, 2)), "its constant is the first operand"),
         (
