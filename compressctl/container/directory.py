@@ -2,7 +2,8 @@
 
     magic, version, length of the directory (packed, unpacked), directory as a frame of Zstandard, checksum
 
-Integers are varints as in protobuf. The checksum is the start of the SHA-256 of all bytes before it. See docs/ccz.md.
+Integers are varints as in protobuf. The checksum is the start of the SHA-256 of all bytes before it; the directory has
+one of all bytes after it. See docs/ccz.md.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ from typing import NamedTuple
 from compressctl.container import chunks
 from compressctl.container.chunks import Form
 from compressctl.container.layout import Piece
+from compressctl.container.signature import MAGIC
 from compressctl.container.streams import MOST_RATIO, Coder, unzstd, zstd
 from compressctl.errors import ModelError
 from compressctl.model.wire import read_varint, varint
 
-MAGIC = b"\x89CCZ"
 VERSION = 1
-SHA256 = 32  # bytes
+_SHA256 = 32  # bytes
 _CHECKSUM = 8  # bytes
 _MOST = 1 << 23  # bytes of a directory, which is some 25 a tensor
 _MOST_CHUNK = 1 << 24  # bytes
+_BLOCK = 1 << 22  # bytes that are read at a time
 _WIDTHS = (1, 2, 4, 8)
 
 
@@ -83,11 +85,29 @@ class Section(NamedTuple):
 
 
 class Directory(NamedTuple):
-    """All that is known of the content before any of it is read."""
+    """All that is known of the content before any of it is decoded.
+
+    Attributes:
+        chunk: bytes of every chunk of a section but the last one.
+        body: the checksum of all coded bytes.
+    """
 
     members: tuple[Member, ...]
     sections: tuple[Section, ...]
     chunk: int
+    body: bytes
+
+
+class Checksum:
+    """The start of a SHA-256, of bytes as they come."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._hash = hashlib.sha256(data)
+        self.update = self._hash.update
+
+    def digest(self) -> bytes:
+        """Return it."""
+        return self._hash.digest()[:_CHECKSUM]
 
 
 def is_plain(name: str) -> bool:
@@ -97,7 +117,7 @@ def is_plain(name: str) -> bool:
 
 def write(directory: Directory) -> bytes:
     """Return the front of a file, up to the first coded byte."""
-    out = bytearray(varint(directory.chunk) + varint(len(directory.members)))
+    out = bytearray(directory.body + varint(directory.chunk) + varint(len(directory.members)))
     for member in directory.members:
         name = member.name.encode()
         out += varint(len(name)) + name + member.sha256 + varint(len(member.pieces))
@@ -112,11 +132,11 @@ def write(directory: Directory) -> bytes:
                 out += varint(span.coder) + varint(span.length)
     packed = zstd(bytes(out))
     front = MAGIC + varint(VERSION) + varint(len(packed)) + varint(len(out)) + packed
-    return front + hashlib.sha256(front).digest()[:_CHECKSUM]
+    return front + Checksum(front).digest()
 
 
 def read(path: Path) -> Directory:
-    """Return the directory of a file, checked against itself and against the file's size.
+    """Return the directory of a file; the whole file is checked against it, byte for byte, but not decoded.
 
     Raises:
         ModelError: the file is none of ours, of a newer version, or damaged.
@@ -136,22 +156,28 @@ def read(path: Path) -> Directory:
             content = file.read(packed)
             end, checksum = file.tell(), file.read(_CHECKSUM)
             file.seek(0)
-            if hashlib.sha256(file.read(end)).digest()[:_CHECKSUM] != checksum:
+            if Checksum(file.read(end)).digest() != checksum:
                 raise ValueError("its directory does not match its checksum")
             directory = _parse(io.BytesIO(unzstd(content, length)), length, end + _CHECKSUM)
             ends = [span.offset + span.length for part in directory.sections for c in part.chunks for span in c.spans]
             if max(ends, default=end + _CHECKSUM) != size:
                 raise ValueError(f"it should take {max(ends, default=0):,} bytes, not {size:,}")
+            file.seek(end + _CHECKSUM)
+            body = Checksum()
+            while block := file.read(_BLOCK):
+                body.update(block)
+            if body.digest() != directory.body:
+                raise ValueError("its content does not match its checksum")
         except ValueError as error:
             raise ModelError(f"{path} is damaged: {error}") from error
     return directory
 
 
 def _parse(file: io.BytesIO, length: int, offset: int) -> Directory:
-    chunk = read_varint(file)
+    body, chunk = file.read(_CHECKSUM), read_varint(file)
     if not 0 < chunk <= _MOST_CHUNK or chunk % max(_WIDTHS):
         raise ValueError(f"chunks of {chunk:,} bytes")
-    members = [_parse_member(file) for _ in range(_count(file, length))]
+    members = [_parse_member(file, length) for _ in range(_count(file, length))]
     names = [member.name for member in members]
     if not members or names[0] or len(set(names)) < len(names) or not all(map(is_plain, names[1:])):
         raise ValueError("the names of its files cannot be used")
@@ -167,13 +193,13 @@ def _parse(file: io.BytesIO, length: int, offset: int) -> Directory:
         sections.append(section)
     if file.tell() != length:
         raise ValueError("its directory is too long")
-    return Directory(tuple(members), tuple(sections), chunk)
+    return Directory(tuple(members), tuple(sections), chunk, body)
 
 
-def _parse_member(file: io.BytesIO) -> Member:
-    name = file.read(read_varint(file)).decode()
-    digest = file.read(SHA256)
-    pieces = tuple(Piece(read_varint(file), read_varint(file)) for _ in range(_count(file, file.getbuffer().nbytes)))
+def _parse_member(file: io.BytesIO, length: int) -> Member:
+    name = file.read(_count(file, length)).decode()
+    digest = file.read(_SHA256)
+    pieces = tuple(Piece(read_varint(file), read_varint(file)) for _ in range(_count(file, length)))
     return Member(name, digest, pieces)
 
 

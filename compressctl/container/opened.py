@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compressctl.container.directory import MAGIC
+from compressctl.container.signature import is_packed
 from compressctl.container.unpack import unpack
 from compressctl.errors import CompressctlError
 from compressctl.model import read, size
@@ -35,12 +35,6 @@ def opened(path: Path) -> Iterator[Path]:
         except CompressctlError as error:
             error.message = error.message.replace(str(model), str(path))
             raise
-
-
-def is_packed(path: Path) -> bool:
-    """Return whether the content of a file is that of a .ccz file."""
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
 
 
 def stored_bytes(path: Path) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from compressctl.container import chunks, directory
 from compressctl.container.chunks import Chunk
-from compressctl.container.directory import Directory, Entry, Member, Section, Span
+from compressctl.container.directory import Checksum, Directory, Entry, Member, Section, Span
 from compressctl.container.figures import PackedPart, Packing, figures_of
 from compressctl.container.layout import CHUNK, Extent, Part, lay_out
 from compressctl.container.regions import find_regions
@@ -45,11 +45,11 @@ def pack(model: Path, output: Path, *, coder: Coder | None = None, threads: int 
     names = ["", *(path.name for path in paths[1:])]
     with staging(output) as folder:
         body, whole = folder / "body", folder / output.name
-        sections, rows = _write_body(body, parts, coder, threads)
+        sections, rows, checksum = _write_body(body, parts, coder, threads)
         members = [
             Member(name, _digest(path), tuple(pieces)) for name, path, pieces in zip(names, paths, files, strict=True)
         ]
-        front = directory.write(Directory(tuple(members), tuple(sections), CHUNK))
+        front = directory.write(Directory(tuple(members), tuple(sections), CHUNK, checksum))
         with whole.open("xb") as file, body.open("rb") as coded:
             file.write(front)
             shutil.copyfileobj(coded, file, _BLOCK)
@@ -62,13 +62,13 @@ def pack(model: Path, output: Path, *, coder: Coder | None = None, threads: int 
 
 def _write_body(
     body: Path, parts: Sequence[Part], coder: Coder | None, threads: int
-) -> tuple[list[Section], list[PackedPart]]:
+) -> tuple[list[Section], list[PackedPart], bytes]:
     """Write the coded chunks of all parts, one after the other; the first part is always coded as is best."""
     jobs = (
         (part, extents, coder if number else None) for number, part in enumerate(parts) for extents in part.chunks()
     )
     coded = in_order(_encode, jobs, threads)
-    sections, rows = [], []
+    sections, rows, checksum = [], [], Checksum()
     with body.open("xb") as file:
         for part in parts:
             done, entries = [], []
@@ -76,12 +76,13 @@ def _write_body(
                 chunk = next(coded)
                 for stream in chunk.streams:
                     file.write(stream.coded)
+                    checksum.update(stream.coded)
                 spans = tuple(Span(stream.coder, 0, len(stream.coded)) for stream in chunk.streams)
                 entries.append(Entry(chunk.form, chunk.palette, spans, sum(extent.length for extent in extents)))
                 done.append(chunk)
             sections.append(Section(part.width, tuple(entries)))
             rows.append(figures_of(part, done))
-    return sections, rows
+    return sections, rows, checksum.digest()
 
 
 def _encode(job: tuple[Part, list[Extent], Coder | None]) -> Chunk:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto
 
+from compressctl.container.signature import is_packed
 from compressctl.errors import ModelError
 from compressctl.model import read, wire
 from compressctl.model.external import external_files
@@ -52,6 +53,8 @@ def find_regions(model: Path) -> dict[Path, list[Region]]:
         ModelError: not an ONNX model, external data that are missing, or that lie in another folder.
     """
     read.require_file(model)
+    if is_packed(model):
+        raise ModelError(f"{model} is packed already")
     if read.is_torchscript(model):
         hint = "convert it first: compressctl simplify MODEL --input NAME:SHAPE -o model.onnx"
         raise ModelError(f"{model} is TorchScript; only ONNX files can be packed", hint)

@@ -34,8 +34,8 @@ def unpack(path: Path, output: Path, *, force: bool = False, threads: int = 0) -
         OutputError: the files cannot be written; what was there before is intact.
     """
     read.require_file(path)
-    check_writable(output, force=force, provenance=None, source=path)
     content = directory.read(path)
+    check_writable(output, force=force, provenance=None, source=path)
     targets = [output, *(output.with_name(member.name) for member in content.members[1:])]
     _require_free(targets, force, path)
     total = sum(member.size for member in content.members)

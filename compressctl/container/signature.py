@@ -1,0 +1,13 @@
+"""How a `.ccz` file is recognised, whatever it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MAGIC = b"\x89CCZ"
+
+
+def is_packed(path: Path) -> bool:
+    """Return whether an existing file begins as a .ccz file does."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
