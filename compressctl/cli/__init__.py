@@ -12,6 +12,7 @@ import typer
 from compressctl import __version__
 from compressctl.cli import (
     bench,
+    cluster,
     distill,
     finetune,
     inspect,
@@ -54,6 +55,7 @@ def _root(
 
 app.command("quantize")(quantize.quantize)
 app.command("prune")(prune.prune)
+app.command("cluster")(cluster.cluster)
 app.command("distill")(distill.distill)
 app.command("finetune")(finetune.finetune)
 app.command("simplify")(simplify.simplify)

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from compressctl.cli import options as o
+from compressctl.cli.finetuning import Distil, Finetune, finetuning
 from compressctl.cli.run import Shared, runs_recipe
 from compressctl.cli.training import trains
 from compressctl.errors import UsageError
-from compressctl.passes import finetune as finetune_pass
 from compressctl.passes import prune as pass_
 from compressctl.passes import sparsify
 from compressctl.recipe import COMMAND_LINE, build_recipe
@@ -62,15 +62,8 @@ def prune(
     format: o.Format = None,
     include: Annotated[list[str] | None, o.option(_C, "include", metavar="GLOB")] = None,
     exclude: Annotated[list[str] | None, o.option(_C, "exclude", metavar="GLOB")] = None,
-    finetune: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA",
-            help="Train the result on these samples (the finetune pass); the options of training go with it.",
-            show_default=False,
-        ),
-    ] = None,
-    distil: Annotated[float | None, o.option(finetune_pass.Config, "distil")] = None,
+    finetune: Finetune = None,
+    distil: Distil = None,
     rounds: Annotated[
         int | None,
         typer.Option(
@@ -135,16 +128,12 @@ def prune(
             )
     if format is not None and not single:
         raise UsageError("--format needs --structure none", "structures that are cut leave no zeros to store")
-    trained = o.given(distil=distil) | training
-    if trained and finetune is None:
-        raise UsageError(f"--{next(iter(trained)).replace('_', '-')} needs --finetune DATA")
-    if finetune is not None and "train" in shared.recipe:
-        raise UsageError("--train and --finetune both name samples to train on", "give --finetune alone")
+    trained = finetuning(finetune, distil, training, shared)
     passes: list[dict[str, Any]] = []
     for part in _rounds(chosen, rounds, finetune):
         passes.append({"type": config.model_fields["type"].default, **part})
-        if finetune is not None:
-            passes.append({"type": "finetune", **trained})
+        if trained is not None:
+            passes.append(trained)
     if simplify and finetune is None:
         passes = [{"type": "simplify"}, *passes]
     elif simplify:  # what is cut trains better with its norms, which become part of the convolutions in the end
