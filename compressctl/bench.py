@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+from compressctl.container.opened import as_stored, opened
 from compressctl.data.notation import open_source
 from compressctl.errors import UsageError
 from compressctl.measure import machine
@@ -47,28 +49,31 @@ def bench(
     others = list(models) if baseline is not None else list(models[1:])
     chosen = parse_metric(metric, allow_python=allow_python) if metric else None
     sized = parse_tensor_specs(inputs)
-    loaded = load_model(first, sized)
-    specs = with_sizes(interface(loaded.model)[0], sized)
-    notation = data or f"random:{_RANDOM_SAMPLES}"
-    fit = fit_random(loaded.model, specs, threads=threads) if notation.startswith("random") else RandomFit()
-    source = open_source(notation, specs, seed=seed, allow_python=allow_python, sizes=fit.sizes, limits=fit.limits)
-    notes: list[Note] = list(source.notes) if data else []
-    workload = Workload(
-        batch_size=batch_size,
-        threads=threads,
-        seed=seed,
-        feeds=source.first(batch_size),
-        evaluation=source if chosen and source.judgeable else None,
-        metric=chosen,
-        fidelity=source,
-        thorough=True,
-        profile=profile,
-        seconds=seconds,
-    )
-    measurements = measure_files(first, others, workload, progress)
+    stored = (first, *others)
+    with ExitStack() as unpacked:
+        files = [unpacked.enter_context(opened(path)) for path in stored]
+        loaded = load_model(files[0], sized)
+        specs = with_sizes(interface(loaded.model)[0], sized)
+        notation = data or f"random:{_RANDOM_SAMPLES}"
+        fit = fit_random(loaded.model, specs, threads=threads) if notation.startswith("random") else RandomFit()
+        source = open_source(notation, specs, seed=seed, allow_python=allow_python, sizes=fit.sizes, limits=fit.limits)
+        notes: list[Note] = list(source.notes) if data else []
+        workload = Workload(
+            batch_size=batch_size,
+            threads=threads,
+            seed=seed,
+            feeds=source.first(batch_size),
+            evaluation=source if chosen and source.judgeable else None,
+            metric=chosen,
+            fidelity=source,
+            thorough=True,
+            profile=profile,
+            seconds=seconds,
+        )
+        measurements = as_stored(measure_files(files[0], files[1:], workload, progress), stored)
     return BenchReport(
         baseline=str(first),
-        models=tuple(measurements),
+        models=measurements,
         metric=metric if workload.evaluation is not None else None,
         notes=tuple(notes),
         batch_size=batch_size,

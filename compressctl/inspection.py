@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
 
+from compressctl.container.opened import opened
 from compressctl.model.load import interface, load_model
 from compressctl.model.size import count
 from compressctl.model.stored import making_nodes
@@ -24,12 +26,17 @@ def inspect_model(path: Path, inputs: Sequence[str] = ()) -> Inspection:
     """Load a model and look at it.
 
     Args:
-        path: an ONNX or TorchScript file.
+        path: an ONNX, TorchScript or .ccz file.
         inputs: `NAME:SHAPE[:DTYPE]` for TorchScript, or sizes of dynamic dimensions.
 
     Raises:
         ModelError, UsageError: the file cannot be used.
     """
+    with opened(path) as file:
+        return replace(_inspect(file, inputs), path=str(path))
+
+
+def _inspect(path: Path, inputs: Sequence[str]) -> Inspection:
     sized = parse_tensor_specs(inputs)
     loaded = load_model(path, sized)
     model = loaded.model

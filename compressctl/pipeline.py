@@ -12,6 +12,9 @@ from typing import Any
 
 import onnx_ir as ir
 
+from compressctl.container.opened import as_stored, opened, read_provenance
+from compressctl.container.pack import pack
+from compressctl.container.signature import PACKED, is_packed
 from compressctl.data.notation import open_source
 from compressctl.data.source import Source
 from compressctl.data.subset import every
@@ -26,6 +29,7 @@ from compressctl.model.load import Loaded, interface, load_model
 from compressctl.model.provenance import Provenance, stamp
 from compressctl.model.read import sha256
 from compressctl.model.save import check_writable, save_model
+from compressctl.model.staging import copy_into_place
 from compressctl.model.torchscript import verify_checks
 from compressctl.model.verify import verify_graph
 from compressctl.notes import Note, done, warning
@@ -67,16 +71,27 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
     Raises:
         CompressctlError: of the kind that names what is wrong; nothing is written then.
     """
-    started = time.perf_counter()
-    progress = progress or Silent()
     _check_budgets(recipe)
+    with opened(recipe.model) as file:
+        return _run(recipe, file, progress or Silent())
+
+
+def _run(recipe: Recipe, file: Path, progress: Progress) -> Report | None:
+    started = time.perf_counter()
     metric = parse_metric(recipe.metric, allow_python=recipe.allow_python) if recipe.metric else None
     progress.step(f"load {recipe.model}")
-    loaded = load_model(recipe.model, parse_tensor_specs(recipe.input))
+    loaded = load_model(file, parse_tensor_specs(recipe.input))
     if loaded.checks:
         verify_checks(loaded.checks, Session(loaded.model, threads=recipe.threads).run, loaded.path)
     provenance = Provenance(loaded.sha256, recipe.canonical(), versions(), tuple(c.type for c in recipe.passes))
-    check_writable(recipe.output, force=recipe.force, provenance=provenance, source=recipe.model)
+    check_writable(
+        recipe.output,
+        force=recipe.force,
+        provenance=provenance,
+        source=recipe.model,
+        suffixes=(".onnx", PACKED),
+        read=read_provenance,
+    )
     report_path = recipe.report or recipe.output.with_suffix(".report.json")
     check_report(report_path)
     sources = _open_sources(recipe, loaded.model)
@@ -123,7 +138,11 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
         regressions = _regressions(after, _PROVENANCE + _SHAPE * len(final.graph))
         notes += regressions
         notes += _promised(before, after)
-        written = save_model(final, recipe.output, overwrite=True)
+        if recipe.output.suffix == PACKED:
+            copy_into_place(_candidate(recipe, workdir).with_suffix(PACKED), recipe.output)
+            written = [recipe.output]
+        else:
+            written = save_model(final, recipe.output, overwrite=True)
         if checkpoints is not None:
             checkpoints.remove()
     verdicts = (*_judge(recipe, after), *_judge_targets(stages, reasons))
@@ -223,12 +242,17 @@ def _measure(
     while True:
         final = kept[-1].outcome.model if kept else loaded.model
         stamp(final, replace(provenance, passes=tuple(stage.config.type for stage in kept)))
-        candidate = context.workdir / "result.onnx"
+        candidate = _candidate(recipe, context.workdir)
         save_model(final, candidate, overwrite=True)
         context.progress.step("verify the result in onnxruntime")
         check_file(candidate, workload.feeds or {}, threads=recipe.threads)
         context.progress.step("measure")
-        before, after = measure_files(baseline_file, [candidate], workload, progress=context.progress)
+        measured = measure_files(baseline_file, [candidate], workload, progress=context.progress)
+        if recipe.output.suffix == PACKED:
+            candidate = candidate.with_suffix(PACKED)
+            pack(candidate.with_suffix(".onnx"), candidate, threads=recipe.threads)
+        stored = recipe.model if is_packed(recipe.model) else baseline_file
+        before, after = as_stored(measured, [stored, candidate])
         assert after.latency_ratio is not None and after.size_ratio is not None
         worse = after.latency_ratio.low > 1 + _MATERIAL and after.size_ratio > 1 - _MATERIAL
         if not worse or not kept or recipe.on_regression == "keep":
@@ -238,6 +262,13 @@ def _measure(
             f" (x {after.size_ratio:.2f})"
         )
         kept.pop()
+
+
+def _candidate(recipe: Recipe, workdir: Path) -> Path:
+    """Return where the result is saved to be measured; its external data are called as those of the output."""
+    folder = workdir / "result"
+    folder.mkdir(exist_ok=True)
+    return folder / recipe.output.with_suffix(".onnx").name
 
 
 def _baseline_file(loaded: Loaded, workdir: Path) -> Path:

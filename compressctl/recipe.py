@@ -32,9 +32,9 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: Path
-    """The ONNX or TorchScript file to compress."""
+    """The ONNX or TorchScript file to compress, or a .ccz file."""
     output: Path
-    """The ONNX file to write."""
+    """The ONNX file to write; with a name that ends in .ccz, packed."""
     input: tuple[str, ...] = ()
     """Inputs of a TorchScript model, or sizes for dynamic ones: NAME:1x3x32x32[:dtype]."""
     calibrate: str | None = None

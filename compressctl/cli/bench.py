@@ -13,7 +13,9 @@ from compressctl.cli.progress import terminal_progress
 
 
 def bench(
-    models: Annotated[list[Path], typer.Argument(help="ONNX files; the first is the baseline.", show_default=False)],
+    models: Annotated[
+        list[Path], typer.Argument(help="ONNX or .ccz files; the first is the baseline.", show_default=False)
+    ],
     baseline: Annotated[
         Path | None, typer.Option("--baseline", help="The file that the others are compared with.", show_default=False)
     ] = None,

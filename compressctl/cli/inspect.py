@@ -12,7 +12,7 @@ from compressctl.cli import options as o
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(help="An ONNX or TorchScript file.", show_default=False)],
+    model: Annotated[Path, typer.Argument(help="An ONNX, TorchScript or .ccz file.", show_default=False)],
     input: o.Input = None,
     as_json: o.Json = False,
 ) -> int:

@@ -31,13 +31,14 @@ def pack(
     compressctl pack model.onnx -o model.ccz
     """
     from compressctl.container.pack import pack as run
+    from compressctl.container.signature import PACKED
     from compressctl.container.streams import Coder
     from compressctl.model.save import check_writable
     from compressctl.report.console import print_table
     from compressctl.report.packing import packing_tables, to_json
 
-    target = output or model.with_suffix(".ccz")
-    check_writable(target, force=force, provenance=None, source=model, suffixes=(".ccz",))
+    target = output or model.with_suffix(PACKED)
+    check_writable(target, force=force, provenance=None, source=model, suffixes=(PACKED,))
     result = run(model, target, coder=None if coder == "auto" else Coder[coder.upper()], threads=threads)
     if as_json:
         print(to_json(result))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from compressctl.container.signature import is_packed
 from compressctl.container.unpack import unpack
 from compressctl.errors import CompressctlError
-from compressctl.model import read, size
+from compressctl.measure.measurement import Measurement
+from compressctl.model import provenance, read, size
+from compressctl.model.provenance import Provenance
 
 
 @contextmanager
@@ -37,11 +40,27 @@ def opened(path: Path) -> Iterator[Path]:
             raise
 
 
-def stored_bytes(path: Path) -> int:
-    """Return the size of a model as it is stored: of a .ccz file, or of another with its external data.
+def read_provenance(path: Path) -> Provenance | None:
+    """Return the provenance in a model file, packed or not; None where it has none, or is no model."""
+    try:
+        with opened(path) as model:
+            return provenance.read(model)
+    except CompressctlError:
+        return None
+
+
+def as_stored(measurements: Sequence[Measurement], paths: Sequence[Path]) -> tuple[Measurement, ...]:
+    """Return measurements under the names and with the sizes of the files that they were unpacked from.
+
+    Args:
+        measurements: of the baseline and of what is compared with it.
+        paths: the same models as they are stored, packed or not.
 
     Raises:
-        ModelError: the file or its external data cannot be read.
+        ModelError: a file cannot be read.
     """
-    read.require_file(path)
-    return path.stat().st_size if is_packed(path) else size.file_bytes(path)
+    sizes = [path.stat().st_size if is_packed(path) else size.file_bytes(path) for path in paths]
+    return tuple(
+        replace(measured, path=str(path), bytes=stored, size_ratio=stored / sizes[0] if index else None)
+        for index, (measured, path, stored) in enumerate(zip(measurements, paths, sizes, strict=True))
+    )

@@ -1,10 +1,12 @@
-"""How a `.ccz` file is recognised, whatever it is called."""
+"""How a `.ccz` file is called, and recognised whatever it is called."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 MAGIC = b"\x89CCZ"
+PACKED = ".ccz"
+"""How the names of new packed files end."""
 
 
 def is_packed(path: Path) -> bool:

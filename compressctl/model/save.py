@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +17,7 @@ from compressctl.model.coo import CooTensor, stored_bytes
 from compressctl.model.provenance import Provenance
 from compressctl.model.provenance import read as read_provenance
 from compressctl.model.reasons import reason
+from compressctl.model.skeleton import skeleton
 from compressctl.model.staging import move_into_place, reported, staging, sync
 from compressctl.model.tensors import stored_tensors
 
@@ -42,12 +43,12 @@ def save_model(model: ir.Model, path: Path, *, overwrite: bool, embed_limit: int
         PassError: onnx's checker rejects the model.
     """
     _require_replaceable(model, path, overwrite, external=_tensor_bytes(model) > embed_limit)
+    try:
+        onnx.checker.check_model(skeleton(model))  # the checker would hold all weights twice
+    except onnx.checker.ValidationError as error:
+        raise PassError(f"{path.name} fails onnx's check: {reason(error)}") from error
     with staging(path) as folder:
         _write(model, folder / path.name, embed_limit)
-        try:
-            onnx.checker.check_model(folder / path.name)
-        except onnx.checker.ValidationError as error:
-            raise PassError(f"{path.name} fails onnx's check: {reason(error)}") from error
         written = [file for file in (_data_path(path), path) if (folder / file.name).exists()]
         move_into_place([folder / file.name for file in written], written)
         return written[::-1]
@@ -74,6 +75,7 @@ def check_writable(
     provenance: Provenance | None,
     source: Path | None = None,
     suffixes: Collection[str] = (".onnx",),
+    read: Callable[[Path], Provenance | None] = read_provenance,
 ) -> None:
     """Refuse an output path early, before hours of work.
 
@@ -83,6 +85,7 @@ def check_writable(
         provenance: of the coming result; an existing file of the same input and recipe is ours to replace.
         source: the input model, which is never overwritten.
         suffixes: that the name may end in.
+        read: returns the provenance of an existing file.
 
     Raises:
         OutputError: a name that ends otherwise, a folder that is missing or cannot be written, a directory, the input
@@ -100,7 +103,7 @@ def check_writable(
         return
     if source is not None and source.exists() and path.samefile(source):
         raise OutputError(f"output {path} is the input model itself", "choose another name")
-    if not force and (provenance is None or not provenance.same_origin(read_provenance(path))):
+    if not force and (provenance is None or not provenance.same_origin(read(path))):
         known = "" if provenance is None else ", and is no earlier output of this recipe"
         raise OutputError(f"{path} exists{known}", "--force replaces it")
 

@@ -53,6 +53,20 @@ def move_into_place(staged: Sequence[Path], targets: Sequence[Path]) -> None:
         os.close(folder)
 
 
+def copy_into_place(file: Path, target: Path) -> None:
+    """Write a copy of `file` over what is at `target`.
+
+    Raises:
+        OutputError: it cannot be written; what was there before is intact.
+    """
+    with staging(target) as folder:
+        copy = folder / target.name
+        with file.open("rb") as source, copy.open("xb") as out:
+            shutil.copyfileobj(source, out)
+            sync(out)
+        move_into_place([copy], [target])
+
+
 def sync(file: BinaryIO) -> None:
     """Flush a file to the disk."""
     file.flush()
