@@ -43,6 +43,19 @@ def chunks(tensor: ir.TensorProtocol, elements: int = _ELEMENTS) -> Iterator[NDA
             left -= min(left, elements)
 
 
+def stored_bytes(tensor: ir.TensorProtocol) -> Iterator[bytes]:
+    """Yield the tensor's bytes as a file holds them; those of an external tensor are read piece by piece."""
+    if not isinstance(tensor, ir.ExternalTensor):
+        yield tensor.tobytes()
+        return
+    left = tensor.nbytes
+    with open(tensor.path, "rb") as file:  # noqa: PTH123 (onnx_ir gives a string)
+        file.seek(tensor.offset or 0)
+        while left and (block := file.read(min(left, _ELEMENTS))):
+            left -= len(block)
+            yield block
+
+
 def read_array(tensor: ir.TensorProtocol) -> NDArray[Any]:
     """Return the tensor's elements, not to be written into; those of an external tensor are read, and not kept."""
     if not isinstance(tensor, ir.ExternalTensor) or tensor.dtype.bitwidth < 8:

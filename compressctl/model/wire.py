@@ -14,6 +14,7 @@ from onnx import TensorProto
 
 from compressctl.model.coo import CooTensor
 from compressctl.model.footprint import field_bytes, sparse_bytes
+from compressctl.model.tensors import stored_bytes
 
 _GRAPH = 7  # ModelProto.graph
 _INITIALIZER = 5  # GraphProto.initializer
@@ -75,10 +76,12 @@ def pieces(model: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
         yield tensor.proto(name).SerializeToString(deterministic=True)
     for prefix, (_, tensor) in zip(prefixes, weights, strict=True):
         yield prefix
-        data = tensor.tobytes()
-        if len(data) != tensor.nbytes:
-            raise ValueError(f"tensor {tensor.name!r} holds {len(data)} bytes, its type and shape say {tensor.nbytes}")
-        yield data
+        held = 0
+        for data in stored_bytes(tensor):
+            held += len(data)
+            yield data
+        if held != tensor.nbytes:
+            raise ValueError(f"tensor {tensor.name!r} holds {held} bytes, its type and shape say {tensor.nbytes}")
 
 
 def fields(file: BinaryIO, start: int, length: int) -> Iterator[Field]:
