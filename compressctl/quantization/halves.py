@@ -105,8 +105,7 @@ def _halved(array: NDArray[Any], scheme: Half, name: str) -> NDArray[Any] | None
 
 def _moved(graph: ir.Graph, body: ir.Graph, value: ir.Value, tensor: ir.TensorProtocol) -> ir.Value:
     """Move a constant of a body to the main graph, under a name that no value of any graph bears."""
-    node = value.producer()
-    name, value.name = value.name or "", None
+    node, name = value.producer(), value.name or ""
     if node is None:
         del body.initializers[name]
     new = initializer(graph, name, read_array(tensor))
