@@ -18,11 +18,15 @@ from compressctl.errors import ModelError
 from compressctl.numerics.grids import BINARY, Grid, weight_qparams
 from compressctl.numerics.parallel import by_rows
 
-_SHARES = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6)  # of the row's range that the levels span, at first
+_SPANS = ((0.9, 0.5), (0.8, 0.5), (0.8, 0.0), (0.8, 1.0), (0.65, 0.5), (0.65, 0.0), (0.65, 1.0), (0.5, 0.5))
+"""What the levels span at first, after all of a row's range: a share of it, and the share of the rest below that."""
 _REFINEMENTS = 6
 _TINY = np.finfo(np.float32).tiny
 _HALF = np.finfo(np.float16)
 _FAR = 64  # steps; 16 bits hold an offset that is no larger to 1/32 of a step
+
+
+_Line = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,35 +137,27 @@ def as_halves(levels: Levels) -> Levels:
     return Levels(levels.grid, scale.astype(np.float16), None if offset is None else offset.astype(np.float16))
 
 
-def _line(rows: NDArray[Any], count: int, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _line(rows: NDArray[Any], count: int, name: str) -> _Line:
     """Return scale and offset of each row."""
     full, low = covering(rows, count, name)
     best, shift = full.copy(), low.copy()
-    least, codes = _error(rows, best, shift, count)
-    for share in _SHARES[1:]:
+    least = _error(rows, best, shift, count)[0]
+    for share, below in _SPANS:
         scale = np.maximum(full * np.float32(share), _TINY)
-        offset = low + (full - scale) * np.float32((count - 1) / 2)
-        best, shift, least, codes = _better(rows, count, (scale, offset), (best, shift, least, codes))
+        offset = low + (full - scale) * np.float32((count - 1) * below)
+        error = _error(rows, scale, offset, count)[0]
+        better = error < least
+        best[better], shift[better], least[better] = scale[better], offset[better], error[better]
+    codes = _error(rows, best, shift, count)[1]
     for _ in range(_REFINEMENTS):
         scale, offset = _regression(codes, rows, best, shift)
-        improved = _better(rows, count, (scale, offset), (best, shift, least, codes))
-        if not (improved[2] < least).any():
+        error, tried = _error(rows, scale, offset, count)
+        better = error < least
+        if not better.any():
             break
-        best, shift, least, codes = improved
+        best[better], shift[better], least[better] = scale[better], offset[better], error[better]
+        codes[better] = tried[better]
     return best, shift
-
-
-_Line = tuple[NDArray[np.float32], NDArray[np.float32]]
-_State = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64], NDArray[np.float32]]
-
-
-def _better(rows: NDArray[Any], count: int, tried: _Line, state: _State) -> _State:
-    """Return for each row the better of the line that is tried and the one that is held."""
-    best, shift, least, codes = state
-    error, integers = _error(rows, *tried, count)
-    better = error < least
-    codes = np.where(better[:, None], integers, codes)
-    return np.where(better, tried[0], best), np.where(better, tried[1], shift), np.minimum(error, least), codes
 
 
 def _error(
@@ -182,7 +178,6 @@ def _regression(codes: NDArray[np.float32], rows: NDArray[Any], scale: NDArray[A
     mean, centre = codes.mean(axis=1, dtype=np.float64), rows.mean(axis=1, dtype=np.float64)
     spread = np.einsum("cn,cn->c", codes, codes, dtype=np.float64) - codes.shape[1] * mean**2
     common = np.einsum("cn,cn->c", codes, rows, dtype=np.float64) - codes.shape[1] * mean * centre
-    slope = np.divide(common, spread, out=scale.astype(np.float64), where=(spread > 0) & (common > 0))
-    slope = np.maximum(slope, _TINY)
     known = (spread > 0) & (common > 0)
+    slope = np.maximum(np.divide(common, spread, out=scale.astype(np.float64), where=known), _TINY)
     return slope.astype(np.float32), np.where(known, centre - slope * mean, offset).astype(np.float32)
