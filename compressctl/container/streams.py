@@ -116,6 +116,8 @@ def zstd_promises(data: Bytes, planned: int) -> bool:
         return True
     if planned >= _PROMISE * data.size:  # bytes that are all alike in number hide nothing that only slow levels find
         return False
-    middle = max(data.size - _SAMPLE, 0) // 2
+    if data.size <= _SAMPLE:
+        return True
+    middle = (data.size - _SAMPLE) // 2
     sample = data[middle : middle + _SAMPLE]
-    return len(zstd(sample.data)) < _PROMISE * planned * sample.size / data.size
+    return len(zstd(sample.data)) < _PROMISE * planned * _SAMPLE / data.size
