@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
@@ -271,3 +272,18 @@ def test_zeros_take_next_to_nothing(tmp_path):
     for coder in (None, Coder.RANS, Coder.ZSTD):
         packed = part(round_trip(write(tmp_path, model_of(tensor)), coder=coder), "w")
         assert packed.packed_bytes < 600
+
+
+@pytest.mark.parametrize("coder", [None, Coder.RANS, Coder.HUFFMAN], ids=["auto", "rans", "huffman"])
+def test_a_decoder_written_from_the_specification_agrees(coder, tmp_path):
+    """`reference.py` follows docs/ccz.md."""
+    path = external(tmp_path)
+    model = onnx.load(path, load_external_data=False)
+    rng = RNG(0)
+    clustered = rng.standard_normal(8)[rng.integers(0, 8, 1500)]
+    skewed = np.where(rng.random(30_000) < 0.9, 0, rng.integers(0, 30, 30_000)).astype(np.uint8)
+    model.graph.initializer.extend(numpy_helper.from_array(a, n) for a, n in ((clustered, "c"), (skewed, "s")))
+    path.write_bytes(model.SerializeToString())
+    pack(path, tmp_path / "m.ccz", coder=coder)
+    files = dict(reference.unpack((tmp_path / "m.ccz").read_bytes()))
+    assert files == {"": path.read_bytes(), "weights.bin": (tmp_path / "weights.bin").read_bytes()}
