@@ -140,6 +140,9 @@ def quantize(
     }
     chosen |= {key: value for key, value in switches.items() if value is not None} | training
     alone = scheme in _WEIGHTS_ALONE
+    known = (*get_args(pass_.Scheme), *_WEIGHTS_ALONE)
+    if scheme is not None and scheme not in known:
+        raise UsageError(f"--scheme must be one of {', '.join(known)}, not {scheme!r}")
     if qat and alone:
         raise UsageError(f"--qat trains integer kernels, which --scheme {scheme} does not use", "leave one of them out")
     config = qat_pass.Config if qat else _W if alone else _C

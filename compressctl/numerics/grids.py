@@ -155,7 +155,8 @@ def _clipped(magnitudes: NDArray[Any], scale: NDArray[np.float32], grid: Grid) -
     """Return each row's squared error on weights beyond the grid alone, which only grows as the scale shrinks."""
     beyond = magnitudes - (max(grid.high, -grid.low) * scale)[:, None]
     np.maximum(beyond, 0, out=beyond)
-    return np.einsum("cn,cn->c", beyond, beyond, dtype=np.float64)
+    error: NDArray[np.float64] = np.einsum("cn,cn->c", beyond, beyond, dtype=np.float64)
+    return error
 
 
 def _error(

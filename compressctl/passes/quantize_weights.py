@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from compressctl.errors import UsageError
 from compressctl.passes.base import Context, Outcome, PassConfig
@@ -77,14 +77,20 @@ class Config(PassConfig):
             return self.scheme in ("int4", "int3", "int2") and self.target_rows is None
         return not self.symmetric
 
+    @field_validator("group_size", mode="before")
+    @classmethod
+    def _is_group(cls, size: Any) -> Any:
+        number = int(size) if str(size).isdecimal() else 0
+        if size not in (None, "channel", "tensor") and (number < 8 or number & (number - 1)):
+            raise ValueError("give a power of two from 8 on, channel or tensor")
+        return size
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         set_ = self.model_fields_set - {"type", "scheme", "include", "exclude"}
         given = sorted(key for key in set_ if getattr(self, key) is not None)
         if self.scheme in ("fp16", "bf16") and given:
             raise ValueError(f"scheme {self.scheme} has no scales, so {given[0]} does not go with it")
-        if isinstance(self.group_size, int) and (self.group_size < 8 or self.group_size & (self.group_size - 1)):
-            raise ValueError(f"group_size must be a power of two from 8 on, channel or tensor, not {self.group_size}")
         if self.scheme in ("ternary", "int1") and self.symmetric is False:
             raise ValueError(f"scheme {self.scheme} is symmetric")
         if self.rounding == "hqq" and not self.offsets:

@@ -39,7 +39,7 @@ class Rounded:
     @property
     def size(self) -> int:
         """Weights that share a scale."""
-        return self.codes.shape[1]
+        return int(self.codes.shape[1])
 
     @property
     def bytes(self) -> int:

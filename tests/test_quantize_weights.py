@@ -1,0 +1,117 @@
+"""`compressctl quantize` of weights alone, end to end: what each scheme writes, and how options are refused."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from compressctl import pipeline
+from compressctl.__main__ import run
+from compressctl.measure.measurement import Workload
+
+ROOT = Path(__file__).parents[1]
+CNN, MLP, LSTM, TRANSFORMER = (ROOT / "sample_models" / f"{n}.onnx" for n in ("cnn", "mlp", "lstm", "transformer"))
+MEASURED = ("--data", "digits:test", "--metric", "top1")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Time the results for less long than users want: no test here looks at latencies."""
+    monkeypatch.setattr(pipeline, "Workload", partial(Workload, seconds=0.1))
+
+
+@pytest.fixture
+def call(capsys, tmp_path):
+    def _call(*arguments: object) -> tuple[int, str, str]:
+        code = run(["quantize", *map(str, arguments), "-o", str(tmp_path / "out.onnx"), "-q"])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return _call
+
+
+@pytest.fixture
+def report(call):
+    def _report(*arguments: object) -> dict:
+        code, stdout, stderr = call(*arguments, "--json")
+        assert code == 0, stderr
+        return json.loads(stdout)
+
+    return _report
+
+
+@pytest.mark.parametrize("model", [CNN, MLP, LSTM, TRANSFORMER], ids=lambda path: path.stem)
+@pytest.mark.parametrize(("scheme", "ratio", "score"), [("fp16", 0.62, 0.95), ("int4", 0.45, 0.9)])
+def test_files_get_smaller_and_answers_stay(report, tmp_path, model, scheme, ratio, score):
+    found = report(model, "--scheme", scheme, *MEASURED)
+    assert [one["type"] for one in found["passes"]] == ["simplify", "quantize_weights"]
+    assert found["output"]["size_ratio"] < ratio and found["output"]["score"]["value"] > score
+    assert found["recipe"]["on_regression"] == "keep"
+    opset = {entry.domain: entry.version for entry in onnx.load(tmp_path / "out.onnx").opset_import}
+    assert opset == {entry.domain: entry.version for entry in onnx.load(model).opset_import}
+
+
+def test_samples_make_signs_usable(report):
+    plain = report(CNN, "--scheme", "int1", *MEASURED, "--calibrate", "digits:train[:8]", "--rounding", "nearest")
+    fitted = report(CNN, "--scheme", "int1", *MEASURED, "--calibrate", "digits:train[:256]", "--force")
+    assert fitted["passes"][1]["facts"]["rounding"] == "gptq"
+    scores = [one["output"]["score"]["value"] for one in (plain, fitted)]
+    assert scores[0] < scores[1]
+
+
+def test_options_reach_the_pass(report):
+    flags = ("--group-size", "32", "--symmetric", "--no-act-order", "--damping", "0.05", "--exclude", "/hidden/*")
+    found = report(MLP, "--scheme", "int3", *flags, "--calibrate", "digits:train[:32]")
+    options = found["passes"][1]["options"]
+    assert options["group_size"] == 32 and options["symmetric"] is True and options["damping"] == 0.05
+    assert options["act_order"] is False and options["rounding"] is None
+    assert "/hidden/Gemm" not in {row["layer"] for row in found["passes"][1]["facts"]["weights"]}
+
+
+def test_few_rows_compute_on_packed_weights(report, tmp_path):
+    found = report(MLP, "--scheme", "int4", "--target-rows", 1)
+    assert found["output"]["executed_ops"]["MatMulNBits"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--scheme", "int4", "--rounding", "gptq"), "rounding gptq needs calibration samples"),
+        (("--scheme", "int4", "--rounding", "awq"), "rounding awq needs calibration samples"),
+        (("--scheme", "int4", "--percentile", 99), "--percentile does not go with --scheme int4"),
+        (("--scheme", "int4", "--qat"), "--qat trains integer kernels, which --scheme int4 does not use"),
+        (("--scheme", "w4a8", "--group-size", 32), "--group-size needs a --scheme of weights alone: fp16, bf16, int4"),
+        (("--target-rows", 1), "--target-rows needs a --scheme of weights alone"),
+        (("--scheme", "int4", "--epochs", 1), "--epochs needs --qat"),
+        (("--scheme", "fp16", "--rounding", "hqq"), "so rounding does not go with it"),
+        (("--scheme", "int1", "--rounding", "hqq"), "hqq finds offsets"),
+        (("--scheme", "int1", "--asymmetric"), "scheme int1 is symmetric"),
+        (("--scheme", "int4", "--group-size", 48), "power of two"),
+        (("--scheme", "int4", "--group-size", "row"), "--group-size: give a power of two"),
+        (("--scheme", "int2", "--target-rows", 1), "target_rows needs scheme int4"),
+        (("--scheme", "int4", "--target-rows", 1, "--asymmetric"), "symmetric cannot be false"),
+        (("--scheme", "int4", "--rounding", "gptq", "--group-size", "tensor"), "not tensor"),
+        (("--scheme", "int4", "--rounding", "adaround"), "rounding"),
+        (("--scheme", "int5"), "scheme"),
+        (("--scheme", "int4", "--include", "nothing*"), "'nothing*' matches no node"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together_is_refused_in_one_line(call, tmp_path, flags, message):
+    code, stdout, stderr = call(MLP, *flags)
+    assert code == 2 and message in stderr and "Traceback" not in stderr and not stdout
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_weight_that_is_infinite_is_refused_by_name(call, tmp_path):
+    proto = onnx.load(MLP)
+    tensor = max(proto.graph.initializer, key=lambda one: np.prod(one.dims))
+    array = onnx.numpy_helper.to_array(tensor).copy()
+    array[0, 0] = np.inf
+    tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    onnx.save(proto, tmp_path / "bad.onnx")
+    code, _, stderr = call(tmp_path / "bad.onnx", "--scheme", "int4")
+    assert code == 3 and "holds NaN" in stderr and tensor.name in stderr
+    assert not (tmp_path / "out.onnx").exists()
