@@ -121,14 +121,16 @@ def _undo(model: ir.Model, config: Config, context: Context, spool: Spool) -> Ou
             continue
         else:
             array = evaluate(value)
+            if array.dtype.kind in "iu" and array.itemsize > 1 and array.nbytes < _LEAST:
+                continue  # a shape, that the exporter left to arithmetic
             value.name = None
             plain = initializer(graph, name, array)
             spool.keep(plain)
             value.replace_all_uses_with(plain)
         notes.append(done("unpacked", name))
+    if not notes:
+        return Outcome(model, (done("no constant is stored packed"),))
     remove_dead(model)
-    if not found:
-        notes.append(done("no constant is stored packed"))
     return Outcome(model, tuple(notes))
 
 
@@ -170,12 +172,12 @@ def _summary(rows: Sequence[dict[str, Any]]) -> Note:
     text = f"{stored.total()} of {len(rows)} constants stored{f' ({kinds})' if kinds else ''}"
     sizes = f"{totals.pop('before'):,} -> {totals.pop('after'):,} bytes"
     others = ", ".join(f"{name} {size:,}" for name, size in totals.items() if name != "dense")
-    return done(f"{text}: {sizes}{f'; one form where it applies: {others}' if others else ''}")
+    return done(f"{text}: {sizes}{f'; in each form where it applies: {others}' if others else ''}")
 
 
 def _unfit(seen: Survey, format_: str) -> str:
     if format_ == "codebook":
-        return "more than 256 values differ"
+        return "too many of its values differ"
     if seen.zeros == seen.array.size:
         return "all its elements are zero, which a codebook of one value says"
     return "hardly any element is zero" if seen.gaps is None else "it has one axis, or one column"

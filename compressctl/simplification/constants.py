@@ -1,7 +1,8 @@
 """Constant nodes become initializers; nodes that only read constants are evaluated once, by onnxruntime.
 
-Left alone: what is random, what decompresses (DequantizeLinear; Cast to a wider type), and whatever would make the file
-grow by more than a kilobyte, so that weights that are stored small stay small.
+Left alone: what is random, what decompresses (DequantizeLinear; Cast to a wider type, ConstantOfShape, Expand and
+ScatterElements of more than 16 elements), and whatever would make the file grow by more than a kilobyte, so that
+weights that are stored small stay small.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from compressctl.simplification.facts import Facts
 _GROWTH = 1024  # bytes
 _RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 _NEVER = _RANDOM | {"DequantizeLinear", "Dropout", "Identity"}
-_WIDENING_ELEMENTS = 16
+_DECOMPRESSING = ("ConstantOfShape", "Expand", "ScatterElements")
+_DECOMPRESSED_ELEMENTS = 16
 
 
 def apply(model: ir.Model, facts: Facts) -> list[Note]:
@@ -86,7 +88,7 @@ def _foldable(node: ir.Node, facts: Facts, wave: dict[ir.Value, int]) -> dict[ir
         if output.is_graph_output() or shape is None or dtype is None or not _is_plain(output, facts):
             return None
         outputs[output] = math.prod(shape) * dtype.bitwidth // 8
-    return None if sum(outputs.values()) > freed + _GROWTH or _widens(node, facts) else outputs
+    return None if sum(outputs.values()) > freed + _GROWTH or _decompresses(node, facts) else outputs
 
 
 def _is_plain(value: ir.Value, facts: Facts) -> bool:
@@ -95,12 +97,13 @@ def _is_plain(value: ir.Value, facts: Facts) -> bool:
     return dtype is not None and not dtype.is_string() and dtype.bitwidth >= 8
 
 
-def _widens(node: ir.Node, facts: Facts) -> bool:
-    """Whether the node is a Cast of a stored tensor to a wider type."""
+def _decompresses(node: ir.Node, facts: Facts) -> bool:
+    """Whether the node makes a larger tensor of stored ones: a Cast to a wider type, or one that fills in."""
     narrow, wide = facts.dtype(node.inputs[0]), facts.dtype(node.outputs[0])
-    if node.op_type != "Cast" or narrow is None or wide is None or narrow.bitwidth >= wide.bitwidth:
+    cast = node.op_type == "Cast" and narrow is not None and wide is not None and narrow.bitwidth < wide.bitwidth
+    if not cast and node.op_type not in _DECOMPRESSING:
         return False
-    return math.prod(facts.static_shape(node.outputs[0]) or ()) > _WIDENING_ELEMENTS
+    return math.prod(facts.static_shape(node.outputs[0]) or ()) > _DECOMPRESSED_ELEMENTS
 
 
 def _evaluate(

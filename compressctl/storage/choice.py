@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.footprint import field_bytes, info_bytes, sparse_bytes, tensor_bytes
-from compressctl.numerics.distinct import Distinct
+from compressctl.numerics.distinct import MOST, Distinct
 from compressctl.numerics.gaps import fillers, split
 from compressctl.storage.codebook import emit_codebook
 from compressctl.storage.codes import Packed
@@ -86,7 +86,8 @@ def _candidates(seen: Survey) -> Iterator[_Candidate]:
         yield _Candidate(seen.narrow.name, "", partial(_cast, seen))
     for found in (seen.distinct, *seen.vectors):
         if found is not None:
-            yield _Candidate("codebook", _described(found), partial(_codebook, seen, found))
+            yield _Candidate("codebook", _described(found), partial(_codebook, seen, found, max(len(found.values), 2)))
+            yield _Candidate("codebook", _described(found), partial(_codebook, seen, found, MOST))  # needs no tables
     if seen.gaps is None:
         return
     for values in (None, seen.values):
@@ -114,8 +115,8 @@ def _cast(seen: Survey, decoder: Decoder, *, blank: bool) -> ir.Value:
     return emit_cast(decoder, array, ir.DataType.from_numpy(seen.array.dtype))
 
 
-def _codebook(seen: Survey, found: Distinct, decoder: Decoder, *, blank: bool) -> ir.Value:
-    codes = Packed.blank(found.codes.size, max(len(found.values), 2)) if blank else found.codes
+def _codebook(seen: Survey, found: Distinct, levels: int, decoder: Decoder, *, blank: bool) -> ir.Value:
+    codes = Packed.blank(found.codes.size, levels) if blank else Packed.of(found.codes, levels)
     return emit_codebook(decoder, codes, found.values, seen.array.shape)
 
 

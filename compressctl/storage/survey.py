@@ -92,13 +92,13 @@ def survey(array: NDArray[Any]) -> Survey:
     flat, bits = array.reshape(-1), bits_of(array)
     zeros = flat.size - int(np.count_nonzero(bits))
     sparse = _FEW_ZEROS * flat.size <= zeros < flat.size <= _MOST_ELEMENTS
-    runs = (distinct(flat.reshape(-1, width)) for width in _WIDTHS if flat.size % width == 0 and zeros < flat.size)
+    runs = (_few(flat.reshape(-1, width)) for width in _WIDTHS if flat.size % width == 0 and zeros < flat.size)
     return Survey(
         array=array,
         zeros=zeros,
         narrow=narrowest(flat),
         gaps=gaps_of(flat) if sparse else None,
-        values=distinct(flat[bits != 0] if sparse else flat),
+        values=_few(flat[bits != 0] if sparse else flat),
         vectors=tuple(found for found in runs if found is not None),
     )
 
@@ -112,6 +112,12 @@ def has_nan(array: NDArray[Any]) -> bool:
 def bits_of(array: NDArray[Any]) -> NDArray[Any]:
     """Return the bits of each element as an integer, [elements]."""
     return array.reshape(-1).view(np.dtype(f"u{array.itemsize}"))
+
+
+def _few(array: NDArray[Any]) -> Distinct | None:
+    """Return the different rows of an array where each stands for two at least, on average."""
+    found = distinct(array)
+    return found if found is not None and 2 * len(found.values) <= len(array) else None
 
 
 def _after_zero(values: NDArray[Any]) -> NDArray[Any]:
