@@ -21,6 +21,7 @@ MOST_RATIO = 1 << 16
 """A stream stands for at most so many times its own bytes, so that small files cannot claim any amount of memory."""
 
 _LEVEL = 19
+_WINDOW = 1 << 24  # bytes that a frame may look back
 _SAMPLE = 1 << 15  # bytes
 _PROMISE = 0.97  # Zstandard is slow: it is tried where less of it, or of the data, promises to save 3 %
 
@@ -102,7 +103,8 @@ def unzstd(coded: bytes, most: int) -> bytes:
         if zstandard.get_frame_parameters(coded).content_size != zstandard.CONTENTSIZE_UNKNOWN:
             raise ValueError("a frame of Zstandard tells a size")
         # One byte more than allowed, because a limit of 0 would be none.
-        data = zstandard.ZstdDecompressor().decompress(coded, max_output_size=most + 1, allow_extra_data=False)
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+        data = decompressor.decompress(coded, max_output_size=most + 1, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise ValueError(f"a frame of Zstandard is damaged ({error})") from error
     if len(data) > most:
