@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+import ccz_decoder
 import numpy as np
 import onnx
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
@@ -276,7 +276,7 @@ def test_zeros_take_next_to_nothing(tmp_path):
 
 @pytest.mark.parametrize("coder", [None, Coder.RANS, Coder.HUFFMAN], ids=["auto", "rans", "huffman"])
 def test_a_decoder_written_from_the_specification_agrees(coder, tmp_path):
-    """`reference.py` follows docs/ccz.md."""
+    """`ccz_decoder.py` follows docs/ccz.md."""
     path = external(tmp_path)
     model = onnx.load(path, load_external_data=False)
     rng = RNG(0)
@@ -285,5 +285,5 @@ def test_a_decoder_written_from_the_specification_agrees(coder, tmp_path):
     model.graph.initializer.extend(numpy_helper.from_array(a, n) for a, n in ((clustered, "c"), (skewed, "s")))
     path.write_bytes(model.SerializeToString())
     pack(path, tmp_path / "m.ccz", coder=coder)
-    files = dict(reference.unpack((tmp_path / "m.ccz").read_bytes()))
+    files = dict(ccz_decoder.unpack((tmp_path / "m.ccz").read_bytes()))
     assert files == {"": path.read_bytes(), "weights.bin": (tmp_path / "weights.bin").read_bytes()}
