@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compressctl.container.chunks import Chunk, Form
+from compressctl.container.chunks import Form
+from compressctl.container.directory import Entry
 from compressctl.container.layout import Part
 
 
@@ -79,14 +80,13 @@ class Unpacking:
     ratio: float
 
 
-def figures_of(part: Part, chunks: Sequence[Chunk]) -> PackedPart:
-    """Return what the report says of a part."""
-    packed = sum(chunk.bytes for chunk in chunks)
-    entropy = sum(stream.entropy for chunk in chunks for stream in chunk.streams)
+def figures_of(part: Part, chunks: Sequence[Entry], entropy: float) -> PackedPart:
+    """Return what the report says of a part, whose streams hold `entropy` bits."""
     by_coder: Counter[str] = Counter()
     for chunk in chunks:
-        for stream in chunk.streams:
-            by_coder[stream.coder.name.lower()] += len(stream.coded)
+        for span in chunk.spans:
+            by_coder[span.coder.name.lower()] += span.length
+    packed = by_coder.total()
     forms = sorted({chunk.form for chunk in chunks} - {Form.PLAIN})
     words = [*(form.name.lower() for form in forms), *(coder for coder, _ in by_coder.most_common())]
     return PackedPart(

@@ -71,7 +71,7 @@ def _write_body(
     sections, rows, checksum = [], [], Checksum()
     with body.open("xb") as file:
         for part in parts:
-            done, entries = [], []
+            entries, entropy = [], 0.0
             for extents in part.chunks():
                 chunk = next(coded)
                 for stream in chunk.streams:
@@ -79,9 +79,9 @@ def _write_body(
                     checksum.update(stream.coded)
                 spans = tuple(Span(stream.coder, 0, len(stream.coded)) for stream in chunk.streams)
                 entries.append(Entry(chunk.form, chunk.palette, spans, sum(extent.length for extent in extents)))
-                done.append(chunk)
+                entropy += sum(stream.entropy for stream in chunk.streams)
             sections.append(Section(part.width, tuple(entries)))
-            rows.append(figures_of(part, done))
+            rows.append(figures_of(part, entries, entropy))
     return sections, rows, checksum.digest()
 
 
