@@ -6,7 +6,7 @@ merged points, not spread evenly as there: the error of the weights is never lar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,16 +81,22 @@ def fit_codebook(parts: Callable[[], Iterable[Part]], clusters: int, *, vector: 
         zero = used < total
         values = kmeans(points.without_zero() if zero else points, clusters - zero)
         return Codebook(values.astype(np.float32)[:, None], zero)
-    listed = [(array, np.ones(array.shape, np.float32) if heavy is None else heavy) for array, heavy in parts()]
-    rows, importance = (
-        np.concatenate([one.reshape(-1, vector) for one in arrays]) for arrays in zip(*listed, strict=True)
-    )
-    rows = rows.astype(np.float32, copy=False)
+    listed = [(array.astype(np.float32, copy=False), heavy) for array, heavy in parts()]
+    rows, importance = _vectors([array for array, _ in listed], vector), None
+    if any(heavy is not None for _, heavy in listed):
+        weighed = [np.ones(array.shape, np.float32) if heavy is None else heavy for array, heavy in listed]
+        importance = _vectors(weighed, vector)
     kept = rows.any(axis=1)
     zero = not bool(kept.all())
     if zero:
-        rows, importance = rows[kept], importance[kept]
+        rows, importance = rows[kept], None if importance is None else importance[kept]
     found = distinct(rows)
     if found is not None and len(found.values) <= clusters - zero:
         return Codebook(found.values, zero)
     return Codebook(train_codebook(rows, clusters - zero, importance, seed=seed), zero)
+
+
+def _vectors(arrays: Sequence[NDArray[Any]], width: int) -> NDArray[Any]:
+    """Return the vectors of all arrays; those of one are not copied."""
+    rows = [array.reshape(-1, width) for array in arrays]
+    return rows[0] if len(rows) == 1 else np.concatenate(rows)

@@ -32,7 +32,7 @@ def fit_values(
     flat = places[used]
 
     def summed(array: NDArray[Any]) -> Floats:
-        return np.bincount(flat, array[used], len(values))
+        return np.bincount(flat, array[used], len(values)).astype(np.float64, copy=False)
 
     curvature = summed(np.broadcast_to(np.diag(moments), target.shape))
     scale = np.divide(1, curvature, out=np.zeros(len(values)), where=curvature > 0)  # Jacobi preconditioner

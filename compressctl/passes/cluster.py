@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from compressctl.layers.weights import Weight
     from compressctl.notes import Note
 
-_SAMPLES = 1024  # to reconstruct on
-_GRADIENTS = 128  # samples
+_SAMPLES = 1024  # to reconstruct on, or to observe inputs
 
 
 class Config(PassConfig):
@@ -83,7 +82,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     reconstructs = config.reconstruct
     if reconstructs is None:
         reconstructs = context.calibration is not None and config.importance == "none"
-    samples = _samples(context, _SAMPLES) if reconstructs else None
+    samples = _samples(context) if reconstructs else None
     if reconstructs and samples is None:
         raise UsageError("layers are reconstructed on samples, and there are none", "add --calibrate DATA")
     sharing = Sharing(
@@ -132,19 +131,17 @@ def _selected(model: ir.Model, config: Config) -> tuple[list[Weight], list[Note]
     return weights, notes
 
 
-def _samples(context: Context, count: int) -> Samples | None:
+def _samples(context: Context) -> Samples | None:
     from compressctl.clustering.reconstruct import Samples
 
     if context.calibration is None:
         return None
-    return Samples(context.calibration, count, context.threads, context.workdir, context.progress)
+    return Samples(context.calibration, _SAMPLES, context.threads, context.workdir, context.progress)
 
 
 def _importance(
     model: ir.Model, weights: Sequence[Weight], config: Config, context: Context
 ) -> dict[str, NDArray[Any]]:
-    from dataclasses import replace
-
     from compressctl.clustering.importance import by_activation, by_hessian
     from compressctl.clustering.reconstruct import Samples
     from compressctl.passes.gradients import evidence
@@ -152,10 +149,11 @@ def _importance(
     if config.importance == "none":
         return {}
     on = evidence(model, context, config.importance)
-    samples = Samples(on.source, _SAMPLES, context.threads, context.workdir, context.progress)
-    if config.importance == "activation":
+    activation = config.importance == "activation"
+    count = _SAMPLES if activation else on.samples
+    samples = Samples(on.source, count, context.threads, context.workdir, context.progress)
+    if activation:
         return by_activation(model, weights, samples)
-    samples = replace(samples, count=_GRADIENTS)
     return by_hessian(model, weights, samples, loss=on.loss, device=on.device, seed=context.seed)
 
 
