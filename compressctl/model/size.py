@@ -21,6 +21,7 @@ from compressctl.model.coo import stored_bytes
 from compressctl.model.external import external_files
 from compressctl.model.graph import constant, walk_subgraphs
 from compressctl.model.macs import macs
+from compressctl.model.packed_rows import looked_up_elements
 from compressctl.model.qops import is_blockwise, is_quantized, quantized_inputs
 from compressctl.model.shapes import concrete_shapes
 from compressctl.model.stored import evaluate, made_tensors, making_nodes
@@ -63,7 +64,8 @@ class ModelSize:
     Attributes:
         file_bytes: of the file with its external data; 0 where no file was given.
         parameters: see the module's text.
-        nonzeros: parameters that stand for a value other than zero; packed blocks are not looked into, and count fully.
+        nonzeros: parameters that stand for a value other than zero; packed blocks and
+            packed embeddings are not looked into, and count fully.
         macs: of one run at `dims`; a lower bound where `uncounted` names nodes.
         by_layer: one row a node, in graph order.
         dims: the sizes that were given to the inputs' dynamic dimensions, by name; those without a name are called
@@ -167,6 +169,8 @@ def _size(value: ir.Value, tensor: ir.TensorProtocol | None, making: Container[i
     users = value.consumers()
     if users and all(user in making for user in users):
         return 0, 0, stored_bytes(tensor)
+    if (looked_up := looked_up_elements(value)) is not None:
+        return looked_up, looked_up, stored_bytes(tensor)
     return *_elements(value, tensor), stored_bytes(tensor)
 
 

@@ -114,3 +114,22 @@ def test_what_cannot_be_evaluated_is_named() -> None:
     model = ir_model(text, v=np.ones(3, np.float32), i=np.array([1, 7]))
     with pytest.raises(ModelError, match="'pick'"):
         count(model)
+
+
+@pytest.mark.parametrize("columns", [8, 7])
+def test_embeddings_that_are_unpacked_row_by_row_count_their_elements(columns: int) -> None:
+    text = f"""{HEAD} m (int64[N] ids) => (float[N, {columns}] y) {{
+        [rows] p = Gather (packed, ids)
+        [cast] i = Cast <to = 6> (p)
+        [digits] d = Gather (table, i)
+        [flat] f = Reshape (d, shape)
+        [cut] c = Slice (f, zero, columns, one)
+        [float] g = Cast <to = 1> (c)
+        [scales] s = Gather (scale, ids)
+        [scaled] y = Mul (g, s)
+    }}"""
+    table = np.stack([np.arange(256) % 16, np.arange(256) // 16], 1).astype(np.int8)
+    arrays: dict[str, Any] = {"packed": np.ones((30, 4), np.uint8), "table": table, "shape": np.array([0, 8])}
+    arrays |= {"zero": np.array([0]), "columns": np.array([columns]), "one": np.array([1])}
+    model = ir_model(text, **arrays, scale=np.ones((30, 1), np.float32))
+    assert by_layer(count(model)) == {"rows": (30 * columns, 30 * columns)}
