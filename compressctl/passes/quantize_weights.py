@@ -200,6 +200,7 @@ def _carry_out(
     """Round the weights and store them; return a row for the report a weight, and notes."""
     from compressctl.notes import skipped
     from compressctl.quantization.weight_gptq import gptq_layers
+    from compressctl.quantization.weight_storage import place
 
     notes: list[Note] = []
     rows: list[dict[str, Any]] = []
@@ -209,7 +210,9 @@ def _carry_out(
         target, style = pair
         if rounding == "gptq":
             notes.append(skipped(f"rounded to nearest, not by gptq: {target.obstacle}", target.name))
-        rows.append(_store(model, target, style.round(target), config, spool, notes))
+        rounded = style.round(target)
+        rows.append(_row(target, rounded))
+        notes += place(model, target, rounded, config.target_rows, spool)
     if fitted:
         assert context.calibration is not None
         results, errors = gptq_layers(
@@ -225,43 +228,22 @@ def _carry_out(
             progress=context.progress,
         )
         for (target, _), rounded in zip(fitted, results, strict=True):
-            error = {"output_error": errors[target.name]}
-            rows.append(_store(model, target, rounded, config, spool, notes) | error)
+            rows.append(_row(target, rounded) | {"output_error": errors[target.name]})
+            notes += place(model, target, rounded, config.target_rows, spool)
     return rows, notes
 
 
-def _store(
-    model: ir.Model, target: Target, rounded: Rounded, config: Config, spool: Spool, notes: list[Note]
-) -> dict[str, Any]:
-    """Put a rounded weight into the graph; return its row for the report."""
+def _row(target: Target, rounded: Rounded) -> dict[str, Any]:
     from math import log2
 
-    from compressctl.notes import skipped
-    from compressctl.quantization import matmul_nbits
-    from compressctl.quantization.weight_storage import store, store_table
-
-    levels = rounded.levels
-    row = {
+    return {
         "layer": target.name,
         "weight": target.value.name,
         "weights": rounded.codes.size,
-        "bits": log2(levels.count),
+        "bits": log2(rounded.levels.count),
         "group": rounded.size,
         "bytes": rounded.bytes,
     }
-    if config.target_rows is not None and not target.lookups:
-        reason = matmul_nbits.obstacle(target, rounded.size)
-        if config.target_rows > matmul_nbits.MOST_ROWS:
-            reason = f"that pays up to {matmul_nbits.MOST_ROWS} rows only"
-        if reason is None:
-            matmul_nbits.store_blocks(model, target, rounded, spool)
-            return row
-        notes.append(skipped(f"does not compute on packed weights: {reason}", target.name))
-    if target.lookups:
-        store_table(model.graph, target, rounded, spool)
-    else:
-        store(model.graph, target, rounded, spool)
-    return row
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> tuple[Note, ...]:

@@ -8,12 +8,38 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.spool import Spool
+from compressctl.notes import Note, skipped
 from compressctl.numerics.packing import pack, planes
+from compressctl.quantization import matmul_nbits
 from compressctl.quantization.weight_rounding import Rounded
 from compressctl.quantization.weight_targets import Target
 from compressctl.storage.affine import emit_affine
 from compressctl.storage.codes import table_of_bytes
 from compressctl.storage.decoder import Decoder
+
+
+def place(model: ir.Model, target: Target, rounded: Rounded, rows: int | None, spool: Spool) -> list[Note]:
+    """Store the constant of `target` in the form that suits its use; say where it is not the one that `rows` asks for.
+
+    Args:
+        model: edited.
+        target: its float constant goes.
+        rounded: the same, on few levels.
+        rows: that products of matrices multiply at a time in use, or None; see `matmul_nbits`.
+        spool: keeps what is large.
+    """
+    if target.lookups:
+        store_table(model.graph, target, rounded, spool)
+        return []
+    reason = matmul_nbits.obstacle(target, rounded.size)
+    if rows is not None and rows > matmul_nbits.MOST_ROWS:
+        reason = f"that pays up to {matmul_nbits.MOST_ROWS} rows only"
+    if rows is not None and reason is None:
+        matmul_nbits.store_blocks(model, target, rounded, spool)
+        return []
+    told = [] if rows is None else [skipped(f"does not compute on packed weights: {reason}", target.name)]
+    store(model.graph, target, rounded, spool)
+    return told
 
 
 def store(graph: ir.Graph, target: Target, rounded: Rounded, spool: Spool) -> None:
