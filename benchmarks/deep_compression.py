@@ -100,6 +100,6 @@ def _recipe(row: Row, model: Path, output: Path, train: Path, test: Path) -> dic
         "train": str(train),
         "data": str(test),
         "metric": "top1",
-        "passes": [*pruned, *clustered, {"type": "store"}],
+        "passes": [*pruned, *clustered, {"type": "store", "format": "codebook"}],
         "on_regression": "keep",
     }

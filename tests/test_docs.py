@@ -25,10 +25,10 @@ def test_reference_pages_are_current(page, text):
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_run(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    output = tmp_path / "out.onnx"
+    content = yaml.safe_load(path.read_text())
+    output = tmp_path / Path(content["output"]).name
     assert run(["pipeline", str(path), "-o", str(output), "--json", "-q"]) == 0
     report = json.loads(capsys.readouterr().out)
-    content = yaml.safe_load(path.read_text())
     assert [item["type"] for item in report["passes"]] == [item["type"] for item in content["passes"]]
     budgets = {key for key in ("max_accuracy_drop", "size_ratio", "latency_ratio") if key in content}
     budgets |= {key for item in content["passes"] for key in item if key.startswith("target_")}
