@@ -33,7 +33,8 @@ class Spool:
             return
         path = next(p for number in count() if not (p := self._folder / f"tensor-{number}.bin").exists())
         try:
-            path.write_bytes(tensor.tobytes())
+            with path.open("xb") as file:
+                tensor.tofile(file)
         except OSError as error:
             raise DataError(f"{self._folder}: cannot hold {tensor.nbytes:,} bytes: {error.strerror}") from error
         shape = ir.Shape(tensor.shape.numpy())

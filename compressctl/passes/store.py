@@ -69,34 +69,45 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
 
 
 def _store(model: ir.Model, config: Config, context: Context, spool: Spool) -> Outcome:
-    from compressctl.notes import done, skipped
     from compressctl.passes.globs import chosen
-    from compressctl.storage.choice import forms, smallest
-    from compressctl.storage.constants import array_of, readers, storable
-    from compressctl.storage.place import place
-    from compressctl.storage.survey import has_nan, survey
+    from compressctl.storage.constants import readers, storable
 
     found, notes = storable(model.graph, _LEAST)
     found = [value for value in found if chosen(config, readers(value))]
     rows = []
     for value in context.progress.track(found, "storing constants", len(found)):
-        name, array = value.name or "", array_of(value)
-        if has_nan(array):
-            notes.append(skipped("stored as it is: it holds NaN", name))
-            continue
-        seen = survey(array)
-        options = forms(model.graph, name, seen)
-        form = smallest(options) if config.format == "auto" else options.get(config.format)
-        if form is None:
-            notes.append(skipped(f"not stored as {config.format}: {_unfit(seen, config.format)}", name))
-            form = options["dense"]
-        row = _row(value, seen, options, form)
-        place(model.graph, value, form, seen, spool)
-        rows.append(row)
-        if form.format != "dense":
-            how = f"{form.format} of {form.detail}" if form.detail else form.format
-            notes.append(done(f"{how}: {row['bytes']['dense']:,} -> {form.bytes:,} bytes", name))
+        row, told = _store_one(model.graph, value, config.format, spool)
+        rows += [] if row is None else [row]
+        notes += told
     return Outcome(model, (_summary(rows), *notes), {"tensors": rows, "bytes": _totals(rows)})
+
+
+def _store_one(
+    graph: ir.Graph, value: ir.Value, format_: Format, spool: Spool
+) -> tuple[dict[str, Any] | None, list[Note]]:
+    """Store a constant; return its line of the report, if it has one, and notes. No array outlives the call."""
+    from compressctl.notes import done, skipped
+    from compressctl.storage.choice import forms, smallest
+    from compressctl.storage.constants import array_of
+    from compressctl.storage.place import place
+    from compressctl.storage.survey import has_nan, survey
+
+    notes: list[Note] = []
+    name, array = value.name or "", array_of(value)
+    if has_nan(array):
+        return None, [skipped("stored as it is: it holds NaN", name)]
+    seen = survey(array)
+    options = forms(graph, name, seen)
+    form = smallest(options) if format_ == "auto" else options.get(format_)
+    if form is None:
+        notes.append(skipped(f"not stored as {format_}: {_unfit(seen, format_)}", name))
+        form = options["dense"]
+    row = _row(value, seen, options, form)
+    place(graph, value, form, seen, spool)
+    if form.format != "dense":
+        how = f"{form.format} of {form.detail}" if form.detail else form.format
+        notes.append(done(f"{how}: {row['bytes']['dense']:,} -> {form.bytes:,} bytes", name))
+    return row, notes
 
 
 def _undo(model: ir.Model, config: Config, context: Context, spool: Spool) -> Outcome:

@@ -98,7 +98,7 @@ def _candidates(seen: Survey) -> Iterator[_Candidate]:
             yield _Candidate("csr", how, partial(_csr, seen, coded))
         for bits in _BITS:
             if seen.nonzeros(coded=coded, blank=True, count=len(seen.gaps) + fillers(seen.gaps, bits)) is not None:
-                gaps = f"gaps of {bits} bits"
+                gaps = f"{bits} bits"
                 yield _Candidate("gaps", f"{gaps}, {how}" if how else gaps, partial(_gaps, seen, coded, bits))
         if seen.values is None:
             return

@@ -38,7 +38,7 @@ def test_gaps_take_the_bits_that_pay(tmp_path, zeros, bits):
     array = _sparse((400, 400), zeros)
     seen = survey(array)
     found = forms(model_of(array).graph, "w", seen)["gaps"]
-    assert found.detail == f"gaps of {bits} bits"
+    assert found.detail == f"{bits} bits"
     parts = _stored(tmp_path, array, "gaps")
     stored = parts["w_values"].nbytes // 4
     assert stored >= np.count_nonzero(array)
