@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from compressctl.__main__ import run
+from compressctl.cli import app
 from compressctl.recipe import Recipe, json_schema
 from docs import generate
 
@@ -43,16 +44,16 @@ def test_recipes_keys_are_in_the_schema():
 
 
 def test_readme_names_every_command_and_recipe():
-    for command in ("quantize", "prune", "distill", "finetune", "simplify", "pipeline", "bench", "inspect", "schema"):
-        assert f"compressctl {command}" in README
+    for command in app.registered_commands:
+        assert f"compressctl {command.name}" in README
     for path in RECIPES:
         assert path.name in README
 
 
 def _commands() -> list[str]:
-    """The one-liners of the README and of docs/pruning.md that run on what the repository holds."""
-    pages = README + (ROOT / "docs" / "pruning.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```sh\n(.*?)```", pages, re.DOTALL)
+    """The one-liners of the README and of pages of docs/ that run on what the repository holds."""
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("pruning.md", "storage.md", "ccz.md")]
+    blocks = re.findall(r"```sh\n(.*?)```", "\n".join([README, *pages]), re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     return [line for line in lines if line.startswith("compressctl ") and "sample_models/" in line]
 

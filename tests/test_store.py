@@ -17,7 +17,7 @@ from compressctl.measure.profile import executed_ops
 from compressctl.measure.session import Session
 from compressctl.model.save import serialize
 from compressctl.model.verify import verify_graph
-from compressctl.passes import simplify, store
+from compressctl.passes import quantize, simplify, store
 from compressctl.passes.base import Context, Outcome
 from tests.quantization import graphs
 
@@ -157,6 +157,16 @@ def test_integer_kernels_stay(tmp_path, format_):
     expected, found = (Session(m, threads=1).run({"x": x})["y"] for m in (model, outcome.model))
     np.testing.assert_array_equal(found, expected)
     assert _executed(outcome.model, tmp_path)["QLinearConv"] == 1
+
+
+def test_who_quantizes_packed_weights_is_told_how_to_unpack_them(tmp_path):
+    w = np.repeat(np.arange(4, dtype=np.float32) - 1.5, 256).reshape(32, 32)
+    m = graphs.model("y = MatMul(x, w)", {"w": w}, "float[N,32] x", "float[N,32] y")
+    context = Context(baseline=m, workdir=tmp_path)
+    stored = store.run(m.clone(), store.Config(), context).model
+    notes = quantize.run(stored, quantize.Config(scheme="int8-dynamic"), context).notes
+    reason = "its weight is stored packed, which `compressctl store --format dense` undoes"
+    assert reason in [note.text for note in notes]
 
 
 def test_tables_of_embeddings_are_stored(tmp_path):

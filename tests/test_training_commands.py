@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 
 from compressctl.__main__ import run
+from tests.quantization.reference import weight_integers
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "sample_models"
@@ -49,8 +51,8 @@ def test_qat_writes_the_integer_graph(call, tmp_path):
     assert report["passes"][1]["options"]["scheme"] == "w2a8"
     assert report["output"]["executed_ops"]["QLinearConv"] >= 7
     assert report["output"]["score"]["value"] > 0.9
-    weights = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(tmp_path / "out.onnx").graph.initializer}
-    narrow = [w for name, w in weights.items() if name.endswith("_int8") and w.min() >= -2 and w.max() <= 1]
+    weights = weight_integers(ir.load(tmp_path / "out.onnx")).values()
+    narrow = [array for array in weights if array.min() >= -2 and array.max() <= 1]
     assert len(narrow) >= 6
 
 

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.model.graph import bodies, constant
-from compressctl.model.stored import is_packed
+from compressctl.model.stored import PACKED, is_packed
 
 Matrix = NDArray[np.float32]
 
@@ -166,7 +166,7 @@ def _reason(node: ir.Node, made: set[ir.Value]) -> str | None:
         if producer.op_type == "DequantizeLinear":
             return "its weight is quantized already"
         if is_packed(fixed[0]):
-            return "its weight is stored packed, which `compressctl store --format dense` undoes"
+            return PACKED
         return f"its weight is made by {producer.op_type} as the model runs"
     if node.op_type == "Gemm" and fixed[0] is node.inputs[0]:
         return "its constant is the first operand"

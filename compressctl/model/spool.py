@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
+import numpy as np
 import onnx_ir as ir
 
 from compressctl.errors import DataError
 
 _LEAST = 1 << 20  # bytes; smaller constants stay in memory
+
+
+def _write(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
+    """Write the bytes of a tensor in memory, without a copy where its elements are whole bytes."""
+    if tensor.dtype.bitwidth < 8 or sys.byteorder == "big":
+        file.write(tensor.tobytes())
+    else:
+        np.ascontiguousarray(tensor.numpy()).tofile(file)
 
 
 class Spool:
@@ -34,7 +45,7 @@ class Spool:
         path = next(p for number in count() if not (p := self._folder / f"tensor-{number}.bin").exists())
         try:
             with path.open("xb") as file:
-                tensor.tofile(file)
+                _write(tensor, file)
         except OSError as error:
             raise DataError(f"{self._folder}: cannot hold {tensor.nbytes:,} bytes: {error.strerror}") from error
         shape = ir.Shape(tensor.shape.numpy())

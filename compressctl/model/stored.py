@@ -17,6 +17,8 @@ from compressctl.errors import ModelError
 from compressctl.model.graph import Array, constant
 from compressctl.model.tensors import read_array
 
+PACKED = "its weight is stored packed, which `compressctl store --format dense` undoes"
+"""Why who edits weights leaves a packed one alone."""
 REARRANGING = ("Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 _UNPACKING = ("Cast", "Expand", "Gather", "ScatterElements")
 
@@ -49,6 +51,18 @@ def made_tensors(graph: ir.Graph) -> Iterator[ir.Value]:
 def is_packed(value: ir.Value) -> bool:
     """Return whether a tensor that nodes make of constants alone is unpacked, rather than rearranged."""
     return any(node.op_type in _UNPACKING for node in _needed(value))
+
+
+def is_stored_packed(value: ir.Value | None) -> bool:
+    """Return whether nodes that read nothing but constants unpack `value`."""
+    pending = [value] if value is not None and not _is_constant(value) else []
+    found = bool(pending)
+    while pending and found:
+        node = pending.pop().producer()
+        found = node is not None and not node.domain and node.op_type in _OPERATORS
+        if node is not None:
+            pending += [source for source in node.inputs if source is not None and not _is_constant(source)]
+    return found and value is not None and is_packed(value)
 
 
 def evaluate(value: ir.Value) -> Array:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.model.graph import constant, initializer, insert_after, insert_before, replace_node, unique_name
+from compressctl.model.stored import PACKED, is_stored_packed
 from compressctl.numerics.qparams import affine
 from compressctl.quantization.placement import Placement, hard_sigmoid
 
@@ -26,7 +27,7 @@ def obstacle(node: ir.Node) -> str | None:
         producer = node.inputs[1].producer() if node.inputs[1] is not None else None
         if producer is not None and producer.op_type == "DequantizeLinear":
             return "it is quantized already"
-        return "its weight is not constant"
+        return PACKED if is_stored_packed(node.inputs[1]) else "its weight is not constant"
     if weight.dtype != np.float32:
         return f"its weight is {weight.dtype.name}, only float32 has an INT8 form"
     if node.op_type != "Conv" and weight.ndim != 2:

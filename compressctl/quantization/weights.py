@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.model.graph import initializer
+from compressctl.model.stored import PACKED, is_stored_packed
 from compressctl.numerics.qparams import quantize, symmetric
 
 Channels = Literal["rows", "columns"]
@@ -40,6 +41,8 @@ def obstacle_of(weight: ir.Value | None) -> str | None:
         producer = weight.producer() if weight is not None else None
         if producer is not None and producer.op_type == "DequantizeLinear":
             return "it is quantized already"
+        if is_stored_packed(weight):
+            return PACKED
         return f"its weight is not constant but {f'made by {producer.op_type}' if producer else 'an input'}"
     if tensor.dtype != ir.DataType.FLOAT:
         return f"its weight is {tensor.dtype.name.lower()}, only float has an INT8 form"
