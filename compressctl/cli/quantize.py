@@ -52,7 +52,15 @@ def quantize(
         ),
     ] = None,
     adaround_steps: Annotated[int | None, o.option(_C, "adaround_steps")] = None,
-    edges: Annotated[str | None, o.option(_C, "edges", metavar="int8|same")] = None,
+    edges: Annotated[
+        str | None,
+        typer.Option(
+            "--edges",
+            metavar="int8|same",
+            help=f"{o.describe(_C, 'edges')} Weights alone: {o.describe(_W, 'edges')}",
+            show_default=False,
+        ),
+    ] = None,
     group_size: Annotated[str | None, o.option(_W, "group_size", metavar="N|channel|tensor")] = None,
     symmetric: Annotated[
         bool | None, typer.Option("--symmetric/--asymmetric", help=o.describe(_W, "symmetric"), show_default=False)
