@@ -1,4 +1,42 @@
+import json
 from collections import Counter
+from functools import partial
+
+import pytest
+
+from compressctl import pipeline
+from compressctl.__main__ import run
+from compressctl.measure.measurement import Workload
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Time the results for less long than users want, in tests that look at no latencies."""
+    monkeypatch.setattr(pipeline, "Workload", partial(Workload, seconds=0.1))
+
+
+@pytest.fixture
+def call(request, capsys, tmp_path):
+    """Run the command that the module calls COMMAND, which writes out.onnx; return exit code, stdout and stderr."""
+
+    def _call(*arguments: object) -> tuple[int, str, str]:
+        code = run([request.module.COMMAND, *map(str, arguments), "-o", str(tmp_path / "out.onnx"), "-q"])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return _call
+
+
+@pytest.fixture
+def report(call):
+    """Do as `call` does, which must give the exit code that is expected, and return the report."""
+
+    def _report(*arguments: object, code: int = 0) -> dict:
+        got, stdout, stderr = call(*arguments, "--json")
+        assert got == code, stderr
+        return json.loads(stdout)
+
+    return _report
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,48 +1,18 @@
 """`compressctl prune`, end to end: what each flag does, what it writes, and how it refuses."""
 
-import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-from compressctl import pipeline
-from compressctl.__main__ import run
-from compressctl.measure.measurement import Workload
-
+pytestmark = pytest.mark.usefixtures("quick")
+COMMAND = "prune"
 ROOT = Path(__file__).parents[1]
 CNN, MLP, LSTM, TRANSFORMER = (ROOT / "sample_models" / f"{n}.onnx" for n in ("cnn", "mlp", "lstm", "transformer"))
 HIDDEN = "/hidden/Gemm"
 SAMPLES = ("--calibrate", "digits:train[:64]")
 TRAINED = ("--finetune", "digits:train[:256]", "--steps", 4)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Time the results for less long than users want: no test here looks at latencies."""
-    monkeypatch.setattr(pipeline, "Workload", partial(Workload, seconds=0.1))
-
-
-@pytest.fixture
-def call(capsys, tmp_path):
-    def _call(*arguments: object) -> tuple[int, str, str]:
-        code = run(["prune", *map(str, arguments), "-o", str(tmp_path / "out.onnx"), "-q"])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return _call
-
-
-@pytest.fixture
-def report(call):
-    def _report(*arguments: object, code: int = 0) -> dict:
-        got, stdout, stderr = call(*arguments, "--json")
-        assert got == code, stderr
-        return json.loads(stdout)
-
-    return _report
 
 
 def options(found: dict, index: int = 1) -> dict:

@@ -1,46 +1,16 @@
 """`compressctl quantize` of weights alone, end to end: what each scheme writes, and how options are refused."""
 
-import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-from compressctl import pipeline
-from compressctl.__main__ import run
-from compressctl.measure.measurement import Workload
-
+pytestmark = pytest.mark.usefixtures("quick")
+COMMAND = "quantize"
 ROOT = Path(__file__).parents[1]
 CNN, MLP, LSTM, TRANSFORMER = (ROOT / "sample_models" / f"{n}.onnx" for n in ("cnn", "mlp", "lstm", "transformer"))
 MEASURED = ("--data", "digits:test", "--metric", "top1")
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Time the results for less long than users want: no test here looks at latencies."""
-    monkeypatch.setattr(pipeline, "Workload", partial(Workload, seconds=0.1))
-
-
-@pytest.fixture
-def call(capsys, tmp_path):
-    def _call(*arguments: object) -> tuple[int, str, str]:
-        code = run(["quantize", *map(str, arguments), "-o", str(tmp_path / "out.onnx"), "-q"])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return _call
-
-
-@pytest.fixture
-def report(call):
-    def _report(*arguments: object) -> dict:
-        code, stdout, stderr = call(*arguments, "--json")
-        assert code == 0, stderr
-        return json.loads(stdout)
-
-    return _report
 
 
 @pytest.mark.parametrize("model", [CNN, MLP, LSTM, TRANSFORMER], ids=lambda path: path.stem)
