@@ -32,6 +32,7 @@ Floats = NDArray[np.float64]
 
 _ROWS = 2**15  # of a layer, over all samples
 _CHUNK = 2**23  # elements of rows copied out at once
+_NOISE = 1e-6  # of the mean square: sums in float32 tell no variance below it
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,12 +187,14 @@ def _settle(pair: Pair, sums: _Sums, index: int, solve: Solve) -> float:
         reads, gives = np.zeros_like(reads), np.zeros_like(gives)
     weights, errors, energy = [], 0.0, 0.0
     for group, weight in enumerate(pair.new.matrix().astype(np.float64)):
-        fit = Fit(
-            moments=sums.squares[group] / sums.rows - np.outer(reads[group], reads[group]),
-            target=sums.targets[index][group] / sums.rows - np.outer(gives[group], reads[group]),
-            energy=float((sums.energies[index][group] / sums.rows - gives[group] ** 2).sum()),
-            weight=weight,
-        )
+        squares, powers = sums.squares[group] / sums.rows, sums.energies[index][group] / sums.rows
+        moments = squares - np.outer(reads[group], reads[group])
+        target = sums.targets[index][group] / sums.rows - np.outer(gives[group], reads[group])
+        fixed = np.diag(moments) <= _NOISE * np.diag(squares)  # what always reads the same is up to the bias
+        moments[fixed], moments[:, fixed], target[:, fixed] = 0, 0, 0
+        variances = powers - gives[group] ** 2
+        spread = float(variances[variances > _NOISE * powers].sum())
+        fit = Fit(moments=moments, target=target, energy=spread, weight=weight)
         weights.append(solve(pair.new, group, fit))
         errors, energy = errors + fit.error(weights[-1]), energy + fit.energy
     if np.array_equal(weights, pair.new.matrix()):

@@ -39,8 +39,10 @@ def _is_table_of_bytes(node: ir.Node) -> bool:
 
 def _table_behind(node: ir.Node) -> ir.Node | None:
     """Return the Gather that unpacks what `node` looks up, or None where it looks up no packed rows."""
+    if node.op_type != "Gather":
+        return None
     data, index = node.inputs[:2]
-    if node.op_type != "Gather" or data is None or data.dtype != ir.DataType.UINT8 or constant(index) is not None:
+    if data is None or data.dtype != ir.DataType.UINT8 or constant(index) is not None:
         return None
     if not data.is_initializer() or data.shape is None or len(data.shape) != 2:
         return None

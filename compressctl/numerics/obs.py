@@ -119,6 +119,17 @@ def settle(
 
 
 def inverse_factor(moments: NDArray[Any]) -> Matrix:
-    """Return the upper triangular U with U^T U = H^-1; then U[j, j]² = [(H[j:, j:])^-1]_jj."""
-    flipped = np.linalg.cholesky(moments[::-1, ::-1])
-    return np.ascontiguousarray(np.linalg.inv(flipped)[::-1, ::-1])
+    """Return the upper triangular U with U^T U = H^-1; then U[j, j]² = [(H[j:, j:])^-1]_jj.
+
+    Where rounding errors make H indefinite, it is damped until it is not.
+    """
+    damping = 0.0
+    while True:
+        try:
+            flipped = np.linalg.cholesky((damped(moments, damping) if damping else moments)[::-1, ::-1])
+        except np.linalg.LinAlgError:
+            if damping > 1:
+                raise
+            damping = 10 * damping or 1e-6
+        else:
+            return np.ascontiguousarray(np.linalg.inv(flipped)[::-1, ::-1])

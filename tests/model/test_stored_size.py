@@ -119,6 +119,7 @@ def test_what_cannot_be_evaluated_is_named() -> None:
 @pytest.mark.parametrize("columns", [8, 7])
 def test_embeddings_that_are_unpacked_row_by_row_count_their_elements(columns: int) -> None:
     text = f"""{HEAD} m (int64[N] ids) => (float[N, {columns}] y) {{
+        [others] n = Shape (ids)
         [rows] p = Gather (packed, ids)
         [cast] i = Cast <to = 6> (p)
         [digits] d = Gather (table, i)
