@@ -18,7 +18,7 @@ def pack(
         typer.Option("--output", "-o", help="The .ccz file to write. [default: beside the model]", show_default=False),
     ] = None,
     coder: Annotated[
-        Literal["auto", "rans", "huffman", "zstd"],
+        Literal["auto", "rans", "huffman", "zstd", "lzma"],
         typer.Option(help="Codes the tensors; auto: the best one for each."),
     ] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="Threads; 0: one per core.")] = 0,

@@ -1,5 +1,6 @@
-"""A stream of bytes of one kind in its shortest form: as it is, or by range ANS, Huffman's codes or Zstandard.
+"""A stream of bytes of one kind in its shortest form: as it is, or by range ANS, Huffman's codes, Zstandard or LZMA.
 
+LZMA (of Python's own library) tells bytes by those before them: neighbours in the kernels of convolutions are alike.
 Zstandard (level 19) takes what repeats: graphs, names, weights that several tensors share. The python package is 5 MB,
 BSD-licensed, kept up with the library by one maintainer and used by conda, among others; the format is RFC 8878. The
 package `constriction` has faster entropy coders, but its models are cut from floating-point densities, so that files
@@ -8,6 +9,7 @@ decode as long as its conversion stays the same: that is too little for an archi
 
 from __future__ import annotations
 
+import lzma
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -24,6 +26,8 @@ _LEVEL = 19
 _WINDOW = 1 << 24  # bytes that a frame may look back
 _SAMPLE = 1 << 15  # bytes
 _PROMISE = 0.97  # Zstandard is slow: it is tried where less of it, or of the data, promises to save 3 %
+_SLOWER_PROMISE = 0.99  # as is LZMA, which comes last
+_LZMA = {"id": lzma.FILTER_LZMA2, "dict_size": 1 << 23, "lc": 3, "lp": 0, "pb": 0}
 
 
 class Coder(IntEnum):
@@ -33,6 +37,7 @@ class Coder(IntEnum):
     ZSTD = 1
     RANS = 2
     HUFFMAN = 3
+    LZMA = 4
 
 
 class Stream(NamedTuple):
@@ -57,10 +62,17 @@ def encode(data: Bytes, only: Coder | None = None) -> Stream:
     if only in planned and only not in able:
         only = Coder.ZSTD
     best = min((coder for coder in able if only in (None, coder) or coder is Coder.RAW), key=lambda coder: able[coder])
-    if only is Coder.ZSTD or (only is None and zstd_promises(data, able[best])):
-        coded = zstd(data.data)
-        if len(coded) < able[best]:
-            return Stream(Coder.ZSTD, coded, entropy)
+    size, coded = able[best], None
+    if only is Coder.ZSTD or (only is None and zstd_promises(data, size)):
+        tried = zstd(data.data)
+        if len(tried) < size:
+            best, size, coded = Coder.ZSTD, len(tried), tried
+    if only is Coder.LZMA or (only is None and _lzma_promises(data, size)):
+        tried = _lzma(data.data)
+        if len(tried) < size:
+            best, coded = Coder.LZMA, tried
+    if coded is not None:
+        return Stream(best, coded, entropy)
     if best is Coder.RANS:
         return Stream(best, rans.encode(data, by_rans), entropy)
     if best is Coder.HUFFMAN:
@@ -83,6 +95,8 @@ def decode(coder: Coder, coded: bytes, count: int) -> Bytes:
             data = rans.decode(coded, count)
         case Coder.HUFFMAN:
             data = huffman.decode(coded, count)
+        case Coder.LZMA:
+            data = np.frombuffer(_unlzma(coded, count), np.uint8)
     if data.size != count:
         raise ValueError(f"a stream holds {data.size} bytes, not {count}")
     return data
@@ -123,3 +137,32 @@ def zstd_promises(data: Bytes, planned: int) -> bool:
     middle = (data.size - _SAMPLE) // 2
     sample = data[middle : middle + _SAMPLE]
     return len(zstd(sample.data)) < _PROMISE * planned * _SAMPLE / data.size
+
+
+def _lzma(data: bytes | memoryview) -> bytes:
+    return lzma.compress(data, lzma.FORMAT_RAW, filters=[{**_LZMA, "preset": 9 | lzma.PRESET_EXTREME}])
+
+
+def _unlzma(coded: bytes, most: int) -> bytes:
+    """Return what raw LZMA2 chunks hold.
+
+    Raises:
+        ValueError: they are damaged, or hold more than `most` bytes.
+    """
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[_LZMA])
+    try:
+        data = decompressor.decompress(coded, max_length=most + 1)
+    except lzma.LZMAError as error:
+        raise ValueError(f"a stream of LZMA is damaged ({error})") from error
+    if len(data) > most or not decompressor.eof or decompressor.unused_data:
+        raise ValueError("a stream of LZMA holds too much, or is cut off")
+    return data
+
+
+def _lzma_promises(data: Bytes, planned: int) -> bool:
+    """Return whether LZMA may save something of the `planned` bytes, told by a sample."""
+    if planned >= _PROMISE * data.size:
+        return False
+    middle = max(data.size - _SAMPLE, 0) // 2
+    sample = data[middle : middle + _SAMPLE]
+    return len(_lzma(sample.data)) < _SLOWER_PROMISE * planned * sample.size / data.size

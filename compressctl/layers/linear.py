@@ -149,8 +149,14 @@ def _linear(node: ir.Node) -> LinearLayer | None:
     return None
 
 
+def is_stored(value: ir.Value) -> bool:
+    """Return whether a constant is an initializer, or the value of a Constant node, which can be replaced."""
+    producer = value.producer()
+    return producer is None or producer.op_type == "Constant"
+
+
 def _is_matrix(node: ir.Node, weight: ir.Value) -> bool:
-    array = constant(weight)
+    array = constant(weight) if is_stored(weight) else None
     if array is None or array.size == 0 or array.dtype.name not in _FLOATS:
         return False
     return array.ndim == 2 if node.op_type in ("Gemm", "MatMul") else array.ndim >= 3

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.layers.linear import LinearLayer, linear_layers
+from compressctl.layers.linear import LinearLayer, is_stored, linear_layers
 from compressctl.layers.moments import observable
 from compressctl.model.graph import constant, is_only_use, set_constant
 from compressctl.numerics.sparsity import Mask
@@ -128,5 +128,5 @@ def recurrent_weights(node: ir.Node) -> Iterator[ir.Value]:
     if node.op_type in _RECURRENT and not node.domain:
         for value in node.inputs[1:3]:
             array = constant(value)
-            if value is not None and array is not None and array.dtype.kind == "f":
+            if value is not None and is_stored(value) and array is not None and array.dtype.kind == "f":
                 yield value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 from collections.abc import Iterator
 
 import zstandard
@@ -57,6 +58,11 @@ class Reader:
         return self.data[-(-self.bit // 8) :]
 
 
+def unlzma(coded: bytes) -> bytes:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 2**23, "lc": 3, "lp": 0, "pb": 0}]
+    return lzma.decompress(coded, lzma.FORMAT_RAW, filters=filters)
+
+
 def unzstd(frame: bytes) -> bytes:
     return zstandard.ZstdDecompressor().decompressobj().decompress(frame)
 
@@ -108,9 +114,8 @@ def unhuffman(coded: bytes, count: int) -> bytes:
 
 
 def decode(coder: int, coded: bytes, count: int) -> bytes:
-    plain = [lambda: coded, lambda: unzstd(coded), lambda: unrans(coded, count), lambda: unhuffman(coded, count)][
-        coder
-    ]()
+    readers = [lambda: coded, lambda: unzstd(coded), lambda: unrans(coded, count), lambda: unhuffman(coded, count)]
+    plain = [*readers, lambda: unlzma(coded)][coder]()
     assert len(plain) == count <= 65_536 * len(coded)
     return plain
 

@@ -17,7 +17,7 @@ from compressctl.container.layout import CHUNK, Piece
 from compressctl.container.opened import opened
 from compressctl.container.pack import pack
 from compressctl.container.signature import MAGIC, is_packed
-from compressctl.container.streams import Coder, decode, zstd
+from compressctl.container.streams import Coder, decode, encode, zstd
 from compressctl.container.unpack import unpack
 from compressctl.errors import ModelError, OutputError
 from compressctl.model.wire import varint
@@ -156,6 +156,14 @@ ZSTD_ENTRY = Entry(Form.PLAIN, 0, (Span(Coder.ZSTD, 0, 5),), CHUNK)
 )
 def test_forged_directories(content, match, tmp_path):
     refused(tmp_path / "m.ccz", content, match)
+
+
+def test_lzma_may_not_claim_memory_nor_end_early():
+    coded = encode(np.tile(np.arange(7, dtype=np.uint8), 1000), Coder.LZMA).coded
+    assert decode(Coder.LZMA, coded, 7000).tobytes() == bytes(range(7)) * 1000
+    for damaged, count in ((coded, 6999), (coded[:-1], 7000), (coded + b"x", 7000), (b"hello", 5)):
+        with pytest.raises(ValueError, match="a stream of LZMA"):
+            decode(Coder.LZMA, damaged, count)
 
 
 def test_a_zstandard_frame_may_not_claim_memory():

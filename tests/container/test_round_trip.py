@@ -68,7 +68,7 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
 
 
 @settings(max_examples=40, deadline=None)
-@given(tensors=st.lists(arrays(), max_size=4), coder=st.sampled_from([None, Coder.RANS, Coder.HUFFMAN, Coder.ZSTD]))
+@given(tensors=st.lists(arrays(), max_size=4), coder=st.sampled_from([None, *list(Coder)[1:]]))
 def test_any_types_and_shapes(tmp_path_factory, tensors, coder):
     path = tmp_path_factory.mktemp("t")
     protos = [numpy_helper.from_array(array, f"t{number}") for number, array in enumerate(tensors)]
@@ -259,7 +259,7 @@ def test_weights_that_repeat_take_next_to_nothing(tmp_path):
     assert "zstd" in packed.coder and packed.packed_bytes < 1.01 * packed.bytes / 10
 
 
-@pytest.mark.parametrize("coder", [Coder.RANS, Coder.HUFFMAN, Coder.ZSTD])
+@pytest.mark.parametrize("coder", [Coder.RANS, Coder.HUFFMAN, Coder.ZSTD, Coder.LZMA])
 def test_one_coder_for_all_tensors(coder, tmp_path):
     weights = np.clip(RNG(0).normal(0, 9, 50_000), -128, 127).astype(np.int8)
     packed = part(round_trip(write(tmp_path, model_of(numpy_helper.from_array(weights, "w"))), coder=coder), "w")
@@ -274,7 +274,9 @@ def test_zeros_take_next_to_nothing(tmp_path):
         assert packed.packed_bytes < 600
 
 
-@pytest.mark.parametrize("coder", [None, Coder.RANS, Coder.HUFFMAN], ids=["auto", "rans", "huffman"])
+@pytest.mark.parametrize(
+    "coder", [None, Coder.RANS, Coder.HUFFMAN, Coder.LZMA], ids=["auto", "rans", "huffman", "lzma"]
+)
 def test_a_decoder_written_from_the_specification_agrees(coder, tmp_path):
     """`ccz_decoder.py` follows docs/ccz.md."""
     path = external(tmp_path)

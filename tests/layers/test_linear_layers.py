@@ -89,6 +89,11 @@ def test_a_shared_weight_appears_once_a_node():
     [
         ("t = Transpose(w) y = MatMul(x, t)", weights(w=(7, 5)), "its weight is made by Transpose as the model runs"),
         (
+            "w = ConstantOfShape<value = float[1] {0.5}>(s) y = MatMul(x, w)",
+            {"s": np.array([5, 7])},
+            "its weight is made by ConstantOfShape as the model runs",
+        ),
+        (
             "c = Cast<to = 1>(w) t = Transpose(c) y = MatMul(x, t)",
             {"w": np.ones((7, 5), np.float16)},
             "its weight is stored packed, which `compressctl store --format dense` undoes",
