@@ -86,12 +86,19 @@ def _emit_plane(
     decoder: Decoder, packed: NDArray[np.uint8], table: NDArray[np.int64], count: int, shape: Sequence[int]
 ) -> ir.Value:
     """Append what unpacks one plane to int8 values of `table` [bytes, digits]."""
+    return emit_lookup(decoder, packed, table_of_bytes(decoder, table), table.shape[1], count, shape)
+
+
+def emit_lookup(
+    decoder: Decoder, packed: NDArray[np.uint8], table: ir.Value, digits: int, count: int, shape: Sequence[int]
+) -> ir.Value:
+    """Append what makes a tensor of `shape`, of `count` elements, out of table[byte] [bytes, digits] for each byte."""
     rows = decoder.cast(decoder.own("packed", packed), ir.DataType.INT32)
-    digits = decoder.node("Gather", [table_of_bytes(decoder, table), rows])
-    if packed.size * table.shape[1] != count:
-        flat = decoder.node("Reshape", [digits, decoder.axes(-1)])
-        digits = decoder.node("Slice", [flat, decoder.axes(0), decoder.axes(count)])
-    return decoder.node("Reshape", [digits, decoder.axes(*shape)])
+    found = decoder.node("Gather", [table, rows])
+    if packed.size * digits != count:
+        flat = decoder.node("Reshape", [found, decoder.axes(-1)])
+        found = decoder.node("Slice", [flat, decoder.axes(0), decoder.axes(count)])
+    return decoder.node("Reshape", [found, decoder.axes(*shape)])
 
 
 def table_of_bytes(decoder: Decoder, table: NDArray[np.int64]) -> ir.Value:

@@ -51,3 +51,14 @@ def test_values_take_two_bytes_where_those_hold_them(tmp_path, exact, type_):
     result, stored = _stored(tmp_path, codes, values, (500,))
     np.testing.assert_array_equal(result, values[codes])
     assert stored["w_values"].dtype.name == type_
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 16, 17])
+def test_large_constants_look_up_all_values_of_a_byte_at_once(tmp_path, count):
+    shape = (3, 7, 8192)  # 2^17 elements and more
+    values = RNG.normal(size=count).astype(np.float32)
+    codes = RNG.integers(0, count, shape).astype(np.uint8)
+    result, stored = _stored(tmp_path, codes, values, shape)
+    np.testing.assert_array_equal(result, values[codes])
+    digits = {2: 8, 3: 5, 5: 3, 16: 2}
+    assert stored["w_values"].shape == ((count ** digits[count], digits[count]) if count in digits else (count,))
