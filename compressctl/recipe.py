@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from compressctl.errors import RecipeError, UsageError
 from compressctl.passes import PASSES, name_of
@@ -20,10 +21,25 @@ from compressctl.tensorspec import parse_tensor_spec
 from compressctl.training.options import LossTerm
 
 COMMAND_LINE = "command line"
+_BESIDES = {"model", "output", "report", "cache", "explain", "robustness", "force", "resume"}
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 if TYPE_CHECKING:
     AnyPass = PassConfig
 else:
     AnyPass = Annotated[Union[tuple(module.Config for module in PASSES)], Field(discriminator="type")]  # noqa: UP007
+
+
+def _bytes(value: Any) -> Any:
+    """Return the bytes that `2MB` stands for; what is no text stays as it is."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z]*)\s*", value)
+    if found is None or found[2].lower() not in _UNITS:
+        raise ValueError("give a number of bytes, or for example 500kB, 2MB or 1GiB")
+    return int(float(found[1]) * _UNITS[found[2].lower()])
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
 
 
 class Recipe(BaseModel):
@@ -51,12 +67,24 @@ class Recipe(BaseModel):
     """The passes, in order."""
     max_accuracy_drop: float | None = Field(default=None, ge=0)
     """Budget: the metric may fall by at most this much, in its own unit (0.01 of top1 is one point)."""
+    min_accuracy: float | None = None
+    """Budget: the metric of the result, at least."""
     size_ratio: float | None = Field(default=None, gt=0)
     """Budget: file size of the result over that of the input, at most."""
+    max_size: Bytes | None = None
+    """Budget: file size of the result, at most: bytes, or for example 500kB or 2MB."""
     latency_ratio: float | None = Field(default=None, gt=0)
     """Budget: latency of the result over that of the input, at most."""
+    max_latency_ms: float | None = Field(default=None, gt=0)
+    """Budget: median latency of the result on this machine in milliseconds, at most."""
+    max_memory: Bytes | None = None
+    """Budget: memory that loading and running the result adds to a fresh process at its peak, at most: bytes, or for
+    example 64MB."""
+    strict: bool = False
+    """Budgets are met only where the whole 95 % interval of what was measured keeps to them."""
     on_regression: Literal["take-back", "keep"] = "take-back"
-    """A pass whose result is measured slower and not smaller is taken back, or kept and flagged."""
+    """A pass whose result is measured slower and not smaller, or breaks a budget that the result before it keeps, is
+    taken back, or kept and flagged."""
     batch_size: int = Field(default=1, ge=1)
     """Batch size at which latency is measured."""
     threads: int = Field(default=0, ge=0)
@@ -65,8 +93,16 @@ class Recipe(BaseModel):
     """Seed of everything random."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     """Where training computes; auto: on a GPU where there is one. Results are measured on the CPU."""
+    cache: Path | None = None
+    """Folder that keeps the result of each pass, so that only what changed runs again; made if it is missing."""
+    explain: bool = False
+    """Look into each layer: its bytes, time and error after each pass, which harm accuracy most, and how to spare
+    them."""
+    robustness: bool = False
+    """Measure the metric of input and result on samples with noise, blur, other brightness and adversarial changes,
+    too."""
     report: Path | None = None
-    """Where the report goes; .json and .md are written. Default: beside the output."""
+    """Where the report goes; .json, .md and .html are written. Default: beside the output."""
     allow_python: bool = False
     """Let `python:` data and metrics run code of yours."""
     force: bool = False
@@ -86,7 +122,7 @@ class Recipe(BaseModel):
 
     def canonical(self) -> str:
         """Return what decides the output's bytes, as JSON with sorted keys: no paths of outputs, no force or resume."""
-        content = self.model_dump(mode="json", exclude={"model", "output", "report", "force", "resume"})
+        content = self.model_dump(mode="json", exclude=_BESIDES)
         return json.dumps(content, sort_keys=True)
 
 

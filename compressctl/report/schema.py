@@ -29,6 +29,8 @@ class PassReport:
         notes: what it did, skipped or warns of.
         facts: its tables and chosen numbers.
         taken_back: why its result was dropped, or None.
+        cached: whether its result came from the cache; `seconds` is then what it took when it ran.
+        measured: the model after it, or None where it was not measured: after passes that only prepare the next.
     """
 
     type: str
@@ -37,6 +39,8 @@ class PassReport:
     notes: tuple[Note, ...]
     facts: dict[str, Any] = field(default_factory=dict)
     taken_back: str | None = None
+    cached: bool = False
+    measured: Measurement | None = None
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,20 @@ class BudgetVerdict:
 
     Attributes:
         budget: the recipe key.
-        limit: what was asked for, at most.
+        limit: what was asked for, at most (of `min_accuracy`: at least).
         value: what was measured.
-        met: whether value <= limit.
+        met: whether `value`, or with `strict` its whole interval, keeps to the limit.
+        low, high: the 95 % interval of `value`; both are `value` where it is exact.
+        reason: one sentence: what was asked for, what was measured, and how sure that is.
     """
 
     budget: str
     limit: float
     value: float
     met: bool
+    low: float
+    high: float
+    reason: str
 
 
 @dataclass(frozen=True)
