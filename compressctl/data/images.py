@@ -40,7 +40,7 @@ class ImageFolder(Source):
         notation.options.finish()
         folder = Path(notation.source)
         try:
-            classes, images, others = _scan(folder)
+            classes, images, others = scan_folder(folder)
         except OSError as error:
             raise DataError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
         self._labelled = bool(classes)
@@ -78,7 +78,7 @@ class ImageFolder(Source):
             yield {self._spec.name: np.stack(images)}, labels
 
 
-def _scan(folder: Path) -> tuple[list[list[Path]], list[Path], int]:
+def scan_folder(folder: Path) -> tuple[list[list[Path]], list[Path], int]:
     """Return the images of each sub-folder (at any depth), those of the folder itself, and how many files are none."""
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     in_classes = [
