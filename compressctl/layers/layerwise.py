@@ -42,18 +42,20 @@ class Pair:
     Attributes:
         old, new: the layer in the original and in the changed model.
         outputs: which rows of the old matrix (all groups in one) the new one has.
+        bias: whether the bias, where there is one, is fitted as well.
     """
 
     old: LinearLayer
     new: LinearLayer
     outputs: NDArray[np.int64]
+    bias: bool = True
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
     """What one group of a layer reads in the changed model and what it gave in the original, as means over rows.
 
-    Where the layer has a bias, these are moments of the deviations from the mean: the bias does the rest.
+    Where the bias is fitted, too, these are moments of the deviations from the mean: the bias does the rest.
 
     Attributes:
         moments: Z^T Z, [inputs, inputs].
@@ -181,7 +183,7 @@ def _settle(pair: Pair, sums: _Sums, index: int, solve: Solve) -> float:
     if not (np.isfinite(sums.squares).all() and np.isfinite(sums.targets[index]).all()):
         raise DataError(f"the layer {pair.new.name!r} reads NaN, infinity or values near it on a sample")
     old, new = find_bias(pair.old), find_bias(pair.new)
-    centred = old is not None and new is not None
+    centred = pair.bias and old is not None and new is not None
     reads, gives = sums.inputs / sums.rows, sums.outputs[index] / sums.rows
     if not centred:
         reads, gives = np.zeros_like(reads), np.zeros_like(gives)
@@ -200,7 +202,7 @@ def _settle(pair: Pair, sums: _Sums, index: int, solve: Solve) -> float:
     if np.array_equal(weights, pair.new.matrix()):
         return errors / energy if energy > 0 else 0.0
     set_constant(pair.new.weight, pair.new.restore(np.stack(weights)))
-    if old is not None and new is not None:
+    if centred and old is not None and new is not None:
         shift = gives - np.einsum("goi,gi->go", np.stack(weights), reads)
         new.replace(old.array[pair.outputs] + shift.reshape(-1))
     return errors / energy if energy > 0 else 0.0

@@ -1,7 +1,7 @@
 """GPTQ for static quantization: the integers of its weights, at the scales that it has anyway.
 
-Layer after layer gets the weight and the bias of least squared error to what it gave in the float model, on what the
-layers before it, rounded already, give; and that weight is rounded by GPTQ.
+Layer after layer, on what the layers before it, rounded already, give; convolutions first get the weight and the bias
+of least squared error to what they gave in the float model.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 
 from compressctl.data.source import Source
 from compressctl.layers.bias import find_bias
-from compressctl.layers.layerwise import Fit, Floats, Pair, fit_layers
+from compressctl.layers.layerwise import Fit, Floats, fit_layers
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.moments import observable
 from compressctl.model.graph import is_only_use
 from compressctl.notes import Note, done, skipped
 from compressctl.numerics.gptq import gptq
 from compressctl.numerics.levels import Levels
-from compressctl.numerics.obs import damped, refit
+from compressctl.numerics.obs import damped
 from compressctl.progress import Progress
 from compressctl.quantization.calibration import Observations
+from compressctl.quantization.gptq_start import paired, start
 from compressctl.quantization.plan import Plan
 from compressctl.quantization.quantizers import Quantizer, Settings
 from compressctl.quantization.trainable import make_trainable
@@ -77,12 +78,11 @@ def round_by_gptq(
 
     def solve(layer: LinearLayer, group: int, fit: Fit) -> Floats:
         levels = _levels(quantizers[layer.name], layer, group)
-        optimum = refit(fit.target, fit.moments, fit.weight, damping=_DAMPING)
-        found, _ = gptq(optimum, damped(fit.moments, _DAMPING), lambda _: levels)
+        found, _ = gptq(start(layer, fit, _DAMPING), damped(fit.moments, _DAMPING), lambda _: levels)
         codes[layer.name].append(found)
         return levels.values(found).astype(np.float64)
 
-    pairs = [Pair(olds[layer.name], layer, np.arange(layer.shape[0] * layer.shape[1])) for layer in news]
+    pairs = [paired(olds[layer.name], layer) for layer in news]
     errors = fit_layers(
         model, changed, pairs, source, solve, samples=_SAMPLES, threads=threads, workdir=workdir, progress=progress
     )

@@ -1,7 +1,7 @@
 """GPTQ through a model: layer after layer, each on what the layers before it, rounded already, give.
 
-A layer first gets the weight, and bias, of least squared error to what it gave in the original, and that is rounded: so
-it makes up for the errors that reach it, too.
+A convolution first gets the weight, and bias, of least squared error to what it gave in the original, and that is
+rounded: so it makes up for the errors that reach it, too.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.data.source import Source
-from compressctl.layers.layerwise import Fit, Floats, Pair, fit_layers
+from compressctl.layers.layerwise import Fit, Floats, fit_layers
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.numerics.gptq import gptq
 from compressctl.numerics.levels import Levels
-from compressctl.numerics.obs import damped, refit
+from compressctl.numerics.obs import damped
 from compressctl.progress import Progress
+from compressctl.quantization.gptq_start import paired, start
 from compressctl.quantization.weight_rounding import Rounded, Style
 from compressctl.quantization.weight_targets import Target
 
@@ -68,7 +69,7 @@ def gptq_layers(
         target, style = by_name[layer.name]
         size = style.size(target)[0]
         chosen, roundings = gptq(
-            refit(fit.target, fit.moments, fit.weight, damping=damping),
+            start(layer, fit, damping),
             damped(fit.moments, damping),
             lambda part: style.fit(part.astype(np.float32), f"weight {target.value.name!r}"),
             group=size,
@@ -85,7 +86,7 @@ def gptq_layers(
     errors = fit_layers(
         original,
         model,
-        [Pair(olds[layer.name], layer, np.arange(layer.shape[0] * layer.shape[1])) for layer in news],
+        [paired(olds[layer.name], layer) for layer in news],
         source,
         solve,
         samples=samples,
