@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from compressctl.measure.machine import Machine
-from compressctl.measure.measurement import Measurement
+from compressctl.measure.measurement import Interval, Measurement
 from compressctl.notes import Note
 
 SCHEMA_VERSION = "1.0"
@@ -66,6 +66,33 @@ class BudgetVerdict:
 
 
 @dataclass(frozen=True)
+class FrontPoint:
+    """A model that a search found and that no other one beats in size, latency and accuracy at once.
+
+    Attributes:
+        label: its passes in few words.
+        recipe: what reproduces it.
+        recipe_path: `recipe` as the file that was written.
+        bytes: file size.
+        size_ratio: over the input's.
+        latency_ratio: over the input's, all points measured interleaved.
+        drop: of the metric against the input, with its 95 % interval; None where no metric is measured.
+        feasible: whether it keeps every budget.
+        chosen: whether it is the output.
+    """
+
+    label: str
+    recipe: dict[str, Any]
+    recipe_path: str
+    bytes: int
+    size_ratio: float
+    latency_ratio: Interval
+    drop: Interval | None
+    feasible: bool
+    chosen: bool
+
+
+@dataclass(frozen=True)
 class Report:
     """The outcome of one compression run.
 
@@ -75,6 +102,7 @@ class Report:
         verdict: "ok", "regression" (no budget missed, but something measured worse than the input), "budget missed".
         notes: from loading, data and judging, as opposed to those of a pass.
         recipe: the resolved recipe.
+        front: the Pareto front of a search, smallest first.
     """
 
     verdict: Literal["ok", "regression", "budget missed"]
@@ -90,6 +118,7 @@ class Report:
     machine: Machine
     versions: dict[str, str]
     seconds: float
+    front: tuple[FrontPoint, ...] = ()
     schema_version: str = SCHEMA_VERSION
 
 
