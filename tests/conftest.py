@@ -4,15 +4,15 @@ from functools import partial
 
 import pytest
 
-from compressctl import pipeline
 from compressctl.__main__ import run
 from compressctl.measure.measurement import Workload
+from compressctl.pipeline import setup
 
 
 @pytest.fixture
 def quick(monkeypatch):
     """Time the results for less long than users want, in tests that look at no latencies."""
-    monkeypatch.setattr(pipeline, "Workload", partial(Workload, seconds=0.1))
+    monkeypatch.setattr(setup, "Workload", partial(Workload, seconds=0.1))
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from compressctl import pipeline
 from compressctl.__main__ import run as cli
 from compressctl.errors import UsageError
 from compressctl.measure.measurement import Workload
@@ -19,6 +18,7 @@ from compressctl.model.save import serialize
 from compressctl.model.verify import verify_graph
 from compressctl.passes import quantize, simplify, store
 from compressctl.passes.base import Context, Outcome
+from compressctl.pipeline import setup
 from tests.quantization import graphs
 
 RNG = np.random.default_rng(11)
@@ -216,7 +216,7 @@ def test_torch_computes_stored_forms(tmp_path):
 
 @pytest.fixture
 def call(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "Workload", partial(Workload, seconds=0.1))
+    monkeypatch.setattr(setup, "Workload", partial(Workload, seconds=0.1))
 
     def _call(*arguments: object) -> tuple[int, str, str]:
         code = cli(["store", *map(str, arguments), "-o", str(tmp_path / "out.onnx"), "-q"])

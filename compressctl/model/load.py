@@ -130,6 +130,33 @@ def _from_proto(proto: onnx.ModelProto, path: Path) -> tuple[ir.Model, list[Note
         opset.convert_up(proto, about=str(path))
         notes.append(done(f"converted from opset {version} to {opset.TARGET}"))
     protos.name_nodes(proto)
+    model = _with_weights(proto, weights, sparse, path)
+    if overridable:
+        notes.append(done(f"weights that were listed as inputs are so no longer: {len(overridable)}"))
+    return model, notes
+
+
+def restore_model(path: Path) -> ir.Model:
+    """Return the model of a file that `save_model` wrote, as it was then.
+
+    Raises:
+        ModelError: it is no such file.
+    """
+    proto = read.read_proto(path)
+    try:
+        sparse = {name: coo.from_proto(tensor) for name, tensor in protos.take_sparse(proto).items()}
+        return _with_weights(proto, {}, sparse, path)
+    except MALFORMED as error:
+        raise ModelError(f"{path} is not a valid ONNX model: {reason(error)}") from error
+
+
+def _with_weights(
+    proto: onnx.ModelProto,
+    weights: Mapping[str, onnx.TensorProto],
+    sparse: Mapping[str, coo.CooTensor],
+    path: Path,
+) -> ir.Model:
+    """Return the model of a proto whose weights were taken out, so that they stand among its inputs."""
     model = ir.serde.deserialize_model(proto)
     graph = model.graph
     for value in [v for v in graph.inputs if v.name in weights or v.name in sparse or v.is_initializer()]:
@@ -142,9 +169,7 @@ def _from_proto(proto: onnx.ModelProto, path: Path) -> tuple[ir.Model, list[Note
         if (tensor := value.const_value) is not None:  # what the tensor holds counts, not what the file declares
             value.type, value.shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape.numpy())
     ir.external_data.set_base_dir(graph, path.absolute().parent)
-    if overridable:
-        notes.append(done(f"weights that were listed as inputs are so no longer: {len(overridable)}"))
-    return model, notes
+    return model
 
 
 def _complete_outputs(proto: onnx.ModelProto, path: Path) -> list[str]:

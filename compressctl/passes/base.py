@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,10 +23,22 @@ if TYPE_CHECKING:
     from compressctl.training.slots import CheckpointSlot
 
 
+Reads = Literal["calibration", "training", "evaluation"]
+
+
 class PassConfig(BaseModel):
-    """Options of a pass. Subclasses add `type: Literal["name"]` and their fields, each with a description."""
+    """Options of a pass. Subclasses add `type: Literal["name"]` and their fields, each with a description.
+
+    Attributes:
+        reads: the samples that the pass may look at; it is handed no others. The budget of the metric comes with
+            "evaluation".
+        prepares: whether the pass leaves what the model computes, and is there for the sake of the passes after it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    reads: ClassVar[tuple[Reads, ...]] = ()
+    prepares: ClassVar[bool] = False
 
     type: str
 

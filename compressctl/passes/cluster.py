@@ -20,11 +20,11 @@ quantization, Jégou et al. 2011, of layers: Stock et al. 2020 (arXiv:1907.05686
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from compressctl.passes.base import Context, Outcome, PassConfig
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -40,6 +40,8 @@ _SAMPLES = 1024  # to reconstruct on, or to observe inputs
 
 class Config(PassConfig):
     """Options of `cluster`."""
+
+    reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training")
 
     type: Literal["cluster"] = "cluster"
     clusters: int = Field(default=16, ge=2, le=256)

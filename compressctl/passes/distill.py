@@ -13,11 +13,11 @@ Zagoruyko and Komodakis 2017 (arXiv:1612.03928) and Jiao et al. 2020 (arXiv:1909
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from compressctl.passes.base import Context, Outcome, PassConfig
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads
 from compressctl.training.options import LossTerm, TrainingOptions
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ _SHORT_FORMS = ("alpha", "temperature", "features", "attention")
 
 class Config(TrainingOptions, PassConfig):
     """Options of `distill`."""
+
+    reads: ClassVar[tuple[Reads, ...]] = ("training",)
 
     type: Literal["distill"] = "distill"
     student: str

@@ -10,7 +10,7 @@ Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 class Config(PassConfig):
     """Options of `equalize`."""
+
+    prepares: ClassVar[bool] = True
 
     type: Literal["equalize"] = "equalize"
     iterations: int = Field(default=40, ge=1)

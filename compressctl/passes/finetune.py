@@ -9,11 +9,11 @@ Source: Hinton, Vinyals and Dean 2015 (arXiv:1503.02531) for the term towards th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from compressctl.passes.base import Context, Outcome, PassConfig
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads
 from compressctl.training.options import LossTerm, TrainingOptions
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 class Config(TrainingOptions, PassConfig):
     """Options of `finetune`."""
+
+    reads: ClassVar[tuple[Reads, ...]] = ("training",)
 
     type: Literal["finetune"] = "finetune"
     distil: float = Field(default=0.5, ge=0, le=1)

@@ -27,12 +27,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from glob import escape as glob_escape
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from compressctl.errors import UsageError
-from compressctl.passes.base import Context, Outcome, PassConfig
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -49,6 +49,8 @@ _EVALUATION_BATCH = 16
 
 class Config(PassConfig):
     """Options of `low_rank`."""
+
+    reads: ClassVar[tuple[Reads, ...]] = ("calibration", "evaluation")
 
     type: Literal["low_rank"] = "low_rank"
     energy: float | None = Field(default=None, gt=0, le=1)

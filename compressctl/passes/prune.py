@@ -15,11 +15,11 @@ Sources: structural dependencies, Fang et al. 2023 (arXiv:2301.12900); importanc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from compressctl.passes.base import Context, Outcome, PassConfig, Target
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads, Target
 from compressctl.pruning.options import MEASURED, Importance
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _RECONSTRUCTED_ON = 1024  # samples at most
 
 class Config(PassConfig):
     """Options of `prune`."""
+
+    reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training", "evaluation")
 
     type: Literal["prune"] = "prune"
     structure: tuple[Structure, ...] = Field(default=("channel", "neuron", "head"), min_length=1)

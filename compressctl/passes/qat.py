@@ -10,11 +10,11 @@ Sources: Jacob et al. 2018 (arXiv:1712.05877); learned scales, LSQ, Esser et al.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from compressctl.passes.base import Context, Outcome
+from compressctl.passes.base import Context, Outcome, Reads
 from compressctl.passes.static_options import StaticOptions, observe_static
 from compressctl.training.options import TrainingOptions
 
@@ -28,6 +28,8 @@ _CALIBRATION_SAMPLES = 256  # of the training samples, where there are none for 
 
 class Config(TrainingOptions, StaticOptions):
     """Options of `qat`."""
+
+    reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training")
 
     type: Literal["qat"] = "qat"
     scheme: Literal["int8", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"] = "int8"

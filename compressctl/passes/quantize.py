@@ -23,12 +23,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from glob import escape as glob_escape
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from compressctl.errors import UsageError
-from compressctl.passes.base import Context, Outcome
+from compressctl.passes.base import Context, Outcome, Reads
 from compressctl.passes.static_options import StaticOptions, observe_static
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ Scheme = Literal["auto", "int8", "int8-dynamic", "w4a8", "w3a8", "w2a8", "ternar
 
 class Config(StaticOptions):
     """Options of `quantize`."""
+
+    reads: ClassVar[tuple[Reads, ...]] = ("calibration", "evaluation")
 
     type: Literal["quantize"] = "quantize"
     scheme: Scheme = "auto"

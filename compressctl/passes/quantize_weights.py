@@ -18,12 +18,12 @@ Sources: GPTQ, Frantar et al. 2022 (arXiv:2210.17323); AWQ, Lin et al. 2023 (arX
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from compressctl.errors import UsageError
-from compressctl.passes.base import Context, Outcome, PassConfig
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -41,6 +41,8 @@ Rounding = Literal["nearest", "hqq", "gptq", "awq"]
 
 class Config(PassConfig):
     """Options of `quantize_weights`."""
+
+    reads: ClassVar[tuple[Reads, ...]] = ("calibration",)
 
     type: Literal["quantize_weights"] = "quantize_weights"
     scheme: Scheme

@@ -11,10 +11,10 @@ taken back. Bodies of If, Loop and Scan stay as they are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from compressctl.notes import Note, NoteKind
-from compressctl.passes.base import Context, Outcome, PassConfig
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -46,6 +46,9 @@ _NAMES_IN_NOTE = 3
 
 class Config(PassConfig):
     """Options of `simplify`."""
+
+    reads: ClassVar[tuple[Reads, ...]] = ("calibration",)
+    prepares: ClassVar[bool] = True
 
     type: Literal["simplify"] = "simplify"
     skip: tuple[RuleName, ...] = ()

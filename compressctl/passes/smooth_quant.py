@@ -9,12 +9,12 @@ Source: Xiao et al. 2022, "SmoothQuant: Accurate and Efficient Post-Training Qua
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from compressctl.errors import UsageError
-from compressctl.passes.base import Context, Outcome, PassConfig
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 class Config(PassConfig):
     """Options of `smooth_quant`."""
+
+    reads: ClassVar[tuple[Reads, ...]] = ("calibration",)
+    prepares: ClassVar[bool] = True
 
     type: Literal["smooth_quant"] = "smooth_quant"
     alpha: float = Field(default=0.5, ge=0, le=1)

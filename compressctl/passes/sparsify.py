@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from compressctl.passes.base import Context, Outcome, PassConfig
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -39,6 +39,8 @@ Importance = Literal["magnitude", "obs", "activation", "taylor", "hessian", "ran
 
 class Config(PassConfig):
     """Options of `sparsify`."""
+
+    reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training", "evaluation")
 
     type: Literal["sparsify"] = "sparsify"
     ratio: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] | None = None

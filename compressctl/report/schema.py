@@ -16,6 +16,7 @@ from compressctl.measure.measurement import Interval, Measurement
 from compressctl.notes import Note
 
 SCHEMA_VERSION = "1.0"
+Verdict = Literal["ok", "regression", "budget missed"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Report:
         front: the Pareto front of a search, smallest first.
     """
 
-    verdict: Literal["ok", "regression", "budget missed"]
+    verdict: Verdict
     input: Measurement
     output: Measurement
     passes: tuple[PassReport, ...]

@@ -1,0 +1,200 @@
+"""The flat story of a run: load, each pass, save, verify, measure, choose, judge, explain, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+from compressctl.container.signature import PACKED
+from compressctl.measure import machine
+from compressctl.measure.measurement import Measurement
+from compressctl.model.read import sha256
+from compressctl.model.save import save_model
+from compressctl.model.staging import copy_into_place
+from compressctl.notes import Note, done, warning
+from compressctl.passes import name_of, pass_of
+from compressctl.passes.base import PassConfig
+from compressctl.pipeline.budgets import judge, judge_targets
+from compressctl.pipeline.candidates import Candidate, measure_candidates, save_candidate
+from compressctl.pipeline.choice import MATERIAL, choose, lengths
+from compressctl.pipeline.lock import locked
+from compressctl.pipeline.setup import Setup, open_setup
+from compressctl.pipeline.stages import Stage, run_passes
+from compressctl.progress import Progress, Silent
+from compressctl.quantization.fusion import unfused
+from compressctl.recipe import Recipe
+from compressctl.report.schema import BudgetVerdict, PassReport, Report, Verdict
+from compressctl.report.write import write_report
+from compressctl.versions import versions
+from compressctl.world import world
+
+_FEWER = 0.05  # a share of multiply-accumulates that latency is expected to follow
+_PROVENANCE, _SHAPE = 4096, 160  # bytes that the recipe and its origin take in a file, and the shape of a value
+
+
+def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
+    """Run a recipe; write the output and its reports; return the report.
+
+    Of several processes that train together (`torchrun`) the first one writes, measures and gets the report; the others
+    return None as soon as the passes are done.
+
+    Raises:
+        CompressctlError: of the kind that names what is wrong; nothing is written then.
+    """
+    started = time.perf_counter()
+    with open_setup(recipe, progress or Silent()) as setup, locked(recipe.output) if world().leads else nullcontext():
+        stages = run_passes(setup, recipe.passes)
+        if not world().leads:
+            return None
+        measured = _Measured(setup, stages)
+        choice = choose(recipe, len(stages), measured.at, measured.known)
+        result, before, after = measured.candidate(choice.length), measured.before, measured.at(choice.length)
+        final = result.stages[-1].outcome.model if result.stages else setup.loaded.model
+        regressions = _regressions(after, _PROVENANCE + _SHAPE * len(final.graph))
+        verdicts = (*judge(recipe, after), *judge_targets(stages, choice.taken_back))
+        written = _write(recipe, setup, result)
+        report = Report(
+            verdict=_verdict(verdicts, regressions),
+            input=replace(before, path=str(recipe.model)),
+            output=replace(after, path=str(recipe.output)),
+            passes=tuple(
+                _pass_report(stage, choice.taken_back.get(index), measured.found.get(index + 1))
+                for index, stage in enumerate(stages)
+            ),
+            budgets=verdicts,
+            notes=(
+                *setup.notes,
+                *unfused(final, after.executed_ops),
+                *regressions,
+                *_promised(before, after),
+                *_steps_back(recipe.passes, measured, choice.length),
+            ),
+            recipe=recipe.model_dump(mode="json"),
+            input_sha256=setup.loaded.sha256,
+            output_sha256=sha256(written),
+            metric=recipe.metric if setup.context.metric else None,
+            machine=machine.describe(),
+            versions=versions(),
+            seconds=time.perf_counter() - started,
+        )
+        write_report(report, setup.report)
+        if setup.checkpoints is not None:
+            setup.checkpoints.remove()
+        if setup.cache is not None:
+            setup.cache.trim()
+    return report
+
+
+class _Measured:
+    """The models after some of the passes, and what they measure.
+
+    Attributes:
+        before: what the input measures.
+        found: what the model measures after so many passes, so far.
+        known: the numbers of passes after which it is measured at once.
+    """
+
+    def __init__(self, setup: Setup, stages: Sequence[Stage]) -> None:
+        self._setup, self._stages = setup, stages
+        self._candidates: dict[int, Candidate] = {}
+        self.found: dict[int, Measurement] = {}
+        self.known = lengths([stage.config for stage in stages]) or [0]
+        self.before = self._measure(self.known)
+
+    def at(self, length: int) -> Measurement:
+        """Return what the model measures after so many passes."""
+        if length not in self.found:
+            self._measure([length])
+        return self.found[length]
+
+    def candidate(self, length: int) -> Candidate:
+        """Return the model after so many passes as a file."""
+        return self._candidates[length]
+
+    def _measure(self, lengths: Sequence[int]) -> Measurement:
+        progress = self._setup.context.progress
+        progress.step("verify the result in onnxruntime")
+        for length in lengths:
+            self._candidates[length] = save_candidate(self._setup, self._stages[:length], str(length))
+        progress.step("measure")
+        before, *after = measure_candidates(self._setup, [self._candidates[length] for length in lengths])
+        self.found |= zip(lengths, after, strict=True)
+        return before
+
+
+def _write(recipe: Recipe, setup: Setup, result: Candidate) -> list[Path]:
+    """Put the result in its place; return the files written."""
+    if recipe.output.suffix == PACKED:
+        copy_into_place(result.stored, recipe.output)
+        return [recipe.output]
+    model = result.stages[-1].outcome.model if result.stages else setup.loaded.model
+    return save_model(model, recipe.output, overwrite=True)
+
+
+def label(passes: Sequence[PassConfig], index: int) -> str:
+    """Return the name of a pass in a recipe: its type, with its place where that comes more than once."""
+    types = [config.type for config in passes]
+    return types[index] if types.count(types[index]) == 1 else f"{index + 1} {types[index]}"
+
+
+def _regressions(after: Measurement, told: int) -> list[Note]:
+    """Return what measured worse than the input; `told` bytes say what is in the file, and do not count."""
+    found = []
+    if after.latency_ratio is not None and after.latency_ratio.low > 1 + MATERIAL:
+        found.append(warning(f"the result is slower than the input on this machine: x {after.latency_ratio.value:.2f}"))
+    ratio = after.size_ratio
+    if ratio is not None and ratio > 1 + MATERIAL and after.bytes * (1 - 1 / ratio) > told:
+        found.append(warning(f"the result is larger than the input: x {ratio:.3f}"))
+    if after.drop is not None and after.drop.low > 0:
+        found.append(warning(f"the metric is worse than the input's by {after.drop.drop:.4g}, beyond chance"))
+    return found
+
+
+def _steps_back(passes: Sequence[PassConfig], measured: _Measured, length: int) -> list[Note]:
+    """Say which passes of the result left a model slower and not smaller than they found it."""
+    found = []
+    ends = [count for count in measured.known if 0 < count <= length]
+    for earlier, later in pairwise(ends):
+        before, after = measured.at(earlier), measured.at(later)
+        if before.latency_ratio is None or after.latency_ratio is None:
+            continue
+        slower = after.latency_ratio.low > before.latency_ratio.high * (1 + MATERIAL)
+        if slower and after.bytes > before.bytes * (1 - MATERIAL):
+            times = after.latency_ratio.value / before.latency_ratio.value
+            text = f"{label(passes, later - 1)} left the model slower than it found it (x {times:.2f}) and not smaller"
+            found.append(warning(text))
+    return found
+
+
+def _promised(before: Measurement, after: Measurement) -> list[Note]:
+    """Say so where latency falls clearly less than the multiply-accumulates do."""
+    if not before.macs or after.macs is None or after.latency_ratio is None:
+        return []
+    promised = after.macs / before.macs
+    if promised > 1 - _FEWER or after.latency_ratio.low < promised + _FEWER:
+        return []
+    why = "the rest is memory, overhead, and counts that do not fill the kernels' blocks (16 channels of a convolution)"
+    return [done(f"MACs fell to x {promised:.2f}, latency only to x {after.latency_ratio.value:.2f}: {why}")]
+
+
+def _verdict(verdicts: Sequence[BudgetVerdict], regressions: Sequence[Note]) -> Verdict:
+    if not all(verdict.met for verdict in verdicts):
+        return "budget missed"
+    return "regression" if regressions else "ok"
+
+
+def _pass_report(stage: Stage, taken_back: str | None, measured: Measurement | None) -> PassReport:
+    return PassReport(
+        type=name_of(pass_of(stage.config)),
+        options=stage.config.model_dump(mode="json"),
+        seconds=stage.seconds,
+        notes=stage.outcome.notes,
+        facts=stage.outcome.facts,
+        taken_back=taken_back,
+        cached=stage.cached,
+        measured=measured,
+    )

@@ -1,0 +1,100 @@
+"""Budgets: what was asked of the result, judged by what was measured and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from compressctl.measure.measurement import Interval, Measurement
+from compressctl.pipeline.stages import Stage
+from compressctl.recipe import Recipe
+from compressctl.report.schema import BudgetVerdict
+
+Measured = Interval | float | None
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """A key of the recipe, and what is measured against it."""
+
+    key: str
+    measured: Callable[[Measurement], Measured]
+    at_least: bool = False
+
+
+def judge(recipe: Recipe, after: Measurement) -> tuple[BudgetVerdict, ...]:
+    """Judge a measured result by the budgets of a recipe."""
+    return tuple(
+        _verdict(budget, limit, budget.measured(after), strict=recipe.strict)
+        for budget in _BUDGETS
+        if (limit := getattr(recipe, budget.key)) is not None
+    )
+
+
+def judge_targets(stages: Sequence[Stage], taken_back: Collection[int]) -> tuple[BudgetVerdict, ...]:
+    """Judge what passes were asked to reach; the result of one that was taken back has not reached it."""
+    verdicts = []
+    for index, stage in enumerate(stages):
+        for target in stage.outcome.targets:
+            met = target.value <= target.limit and index not in taken_back
+            reason = (
+                f"{stage.config.type}: {target.key} at most {target.limit:g} was asked for, {target.value:.4g} reached"
+            )
+            reason += ", but the pass was taken back" if index in taken_back else ""
+            verdicts.append(
+                BudgetVerdict(target.key, target.limit, target.value, met, target.value, target.value, reason)
+            )
+    return tuple(verdicts)
+
+
+def excess(verdict: BudgetVerdict) -> float:
+    """Return by how much a budget is missed, as a share of the limit; 0 where it is met."""
+    if verdict.met:
+        return 0.0
+    distance = abs(verdict.value - verdict.limit)
+    return distance / max(abs(verdict.limit), 1e-9) if math.isfinite(distance) else math.inf
+
+
+def _verdict(budget: _Budget, limit: float, measured: Measured, *, strict: bool) -> BudgetVerdict:
+    if measured is None:
+        reason = f"{budget.key} was asked for, and this system cannot measure it"
+        return BudgetVerdict(budget.key, limit, math.nan, False, math.nan, math.nan, reason)
+    found = measured if isinstance(measured, Interval) else Interval(measured, measured, measured)
+
+    def keeps(value: float) -> bool:
+        return value >= limit if budget.at_least else value <= limit
+
+    sure = keeps(found.low) and keeps(found.high)
+    never = not keeps(found.low) and not keeps(found.high)
+    met = sure if strict else keeps(found.value)
+    side = "at least" if budget.at_least else "at most"
+    reason = f"{budget.key}: {side} {limit:g} was asked for, {found.value:.4g} measured"
+    if found.low != found.high:
+        reason += f" [{found.low:.4g}, {found.high:.4g}]"
+        if not (sure or never):
+            reason += ": not sure, the limit lies within the interval"
+    return BudgetVerdict(budget.key, limit, found.value, met, found.low, found.high, reason)
+
+
+def _drop(after: Measurement) -> Measured:
+    return Interval(after.drop.drop, after.drop.low, after.drop.high) if after.drop else None
+
+
+def _latency(after: Measurement) -> Measured:
+    """The median, with the relative interval of the ratio, which noise of the whole machine does not widen."""
+    median, ratio = after.latency.median_ms, after.latency_ratio
+    if ratio is None:
+        return median
+    return Interval(median, median * ratio.low / ratio.value, median * ratio.high / ratio.value)
+
+
+_BUDGETS = (
+    _Budget("max_accuracy_drop", _drop),
+    _Budget("min_accuracy", lambda after: after.score, at_least=True),
+    _Budget("size_ratio", lambda after: after.size_ratio),
+    _Budget("max_size", lambda after: after.bytes),
+    _Budget("latency_ratio", lambda after: after.latency_ratio),
+    _Budget("max_latency_ms", _latency),
+    _Budget("max_memory", lambda after: after.peak_memory),
+)

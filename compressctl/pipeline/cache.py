@@ -1,0 +1,124 @@
+"""Results of passes, kept under a key of all that they depend on, so that a pass runs once.
+
+An entry is a folder: the model after the pass and what the pass had to say, with the hashes of both. An entry that is
+not as its hashes say is dropped, and the pass runs again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from hashlib import sha256 as hash_of
+from pathlib import Path
+from typing import Any
+
+from compressctl.errors import CompressctlError, OutputError
+from compressctl.model.load import restore_model
+from compressctl.model.read import sha256
+from compressctl.model.save import save_model
+from compressctl.notes import Note
+from compressctl.passes.base import Outcome, Target
+
+_MODEL, _OUTCOME, _SEAL = "model.onnx", "outcome.json", "sha256"
+_EMBEDDED = 2**20  # bytes of weights above which they stay on disk, mapped
+_MOST = 10 * 2**30  # bytes that a cache holds after a run
+_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# The results of passes of compressctl; may be deleted.\n"
+
+
+def key_of(*parts: Any) -> str:
+    """Return the key of what depends on these JSON-able parts."""
+    return hash_of(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What an entry holds: the outcome of a pass, and the seconds that it took when it ran."""
+
+    outcome: Outcome
+    seconds: float
+
+
+class Cache:
+    """A folder of results.
+
+    Args:
+        folder: made where it is missing, by the first entry.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def holds(self, key: str) -> bool:
+        """Whether there is an entry, not looked into."""
+        return (self.folder / key / _SEAL).is_file()
+
+    def get(self, key: str) -> Cached | None:
+        """Return the entry of a key; None where there is none, or where it was changed since it was made."""
+        entry = self.folder / key
+        try:
+            if (entry / _SEAL).read_text() != self._seal(entry):
+                shutil.rmtree(entry, ignore_errors=True)
+                return None
+            told = json.loads((entry / _OUTCOME).read_text())
+            model = restore_model(entry / _MODEL)
+            os.utime(entry)
+        except (OSError, ValueError, CompressctlError):  # missing, or damaged in a way that was hashed: made by others
+            return None
+        notes = tuple(Note(**note) for note in told["notes"])
+        targets = tuple(Target(**target) for target in told["targets"])
+        return Cached(Outcome(model, notes, told["facts"], targets), told["seconds"])
+
+    def put(self, key: str, outcome: Outcome, seconds: float) -> Cached:
+        """Keep an outcome; return it as `get` will.
+
+        Raises:
+            OutputError: the folder cannot be written; there is no entry then.
+        """
+        try:
+            self._make()
+            with tempfile.TemporaryDirectory(prefix=".new-", dir=self.folder) as made:
+                staged = Path(made, key)
+                staged.mkdir()
+                save_model(outcome.model, staged / _MODEL, overwrite=False, embed_limit=_EMBEDDED)
+                told = {
+                    "notes": [asdict(note) for note in outcome.notes],
+                    "facts": outcome.facts,
+                    "targets": [asdict(target) for target in outcome.targets],
+                    "seconds": seconds,
+                }
+                (staged / _OUTCOME).write_text(json.dumps(told))
+                (staged / _SEAL).write_text(self._seal(staged))
+                entry = self.folder / key
+                shutil.rmtree(entry, ignore_errors=True)
+                staged.rename(entry)
+        except OSError as error:
+            raise OutputError(f"{self.folder}: the cache cannot be written: {error.strerror or error}") from error
+        found = self.get(key)
+        if found is None:
+            raise OutputError(f"{self.folder}: the cache changed while it was written")
+        return found
+
+    def trim(self, most: int = _MOST) -> None:
+        """Drop the entries that were used least recently, down to `most` bytes."""
+        if not self.folder.is_dir():
+            return
+        entries = sorted(self.folder.glob("*/"), key=lambda entry: entry.stat().st_mtime, reverse=True)
+        held = 0
+        for entry in entries:
+            held += sum(file.stat().st_size for file in entry.iterdir())
+            if held > most:
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def _make(self) -> None:
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True)
+            (self.folder / ".gitignore").write_text("*\n")
+            (self.folder / "CACHEDIR.TAG").write_text(_TAG)
+
+    @staticmethod
+    def _seal(entry: Path) -> str:
+        files = sorted(file for file in entry.iterdir() if file.name != _SEAL)
+        return "".join(f"{sha256([file])}  {file.name}\n" for file in files)

@@ -1,0 +1,206 @@
+"""All that a run needs before its first pass: the model, the samples, what is measured; checked before any work."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from compressctl.container.opened import opened, read_provenance
+from compressctl.container.signature import PACKED
+from compressctl.data.fingerprint import fingerprint
+from compressctl.data.notation import open_source
+from compressctl.data.source import Source
+from compressctl.data.subset import every
+from compressctl.errors import UsageError
+from compressctl.measure.measurement import Workload
+from compressctl.measure.metrics import parse_metric
+from compressctl.measure.session import Session
+from compressctl.measure.trial import RandomFit, fit_random
+from compressctl.model.load import Loaded, interface, load_model
+from compressctl.model.provenance import Provenance
+from compressctl.model.save import check_writable, save_model
+from compressctl.model.torchscript import verify_checks
+from compressctl.notes import Note
+from compressctl.passes.base import Context, PassConfig
+from compressctl.pipeline.cache import Cache
+from compressctl.progress import Progress
+from compressctl.recipe import Recipe
+from compressctl.report.write import check_report
+from compressctl.tensorspec import parse_tensor_specs, with_sizes
+from compressctl.training.options import TrainingOptions
+from compressctl.training.slots import Checkpoints
+from compressctl.versions import versions
+from compressctl.world import world
+
+_FIDELITY_SAMPLES = 16
+_MEASURED = 5  # where one source is given to train and to measure on, every fifth sample is measured
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is known of a run before its first pass.
+
+    Attributes:
+        recipe: the run.
+        loaded: the model as it came.
+        baseline_file: the same as a file that onnxruntime opens.
+        provenance: of the result, with all passes of the recipe.
+        context: of the passes.
+        workload: what models are measured on.
+        data: fingerprint of the samples by the recipe's key: calibrate, train, data.
+        notes: what loading had to say.
+        workdir: an existing folder for temporary files.
+        report: where the report goes.
+        cache: of results of passes, or None.
+        checkpoints: of the passes that train, or None where none does.
+    """
+
+    recipe: Recipe
+    loaded: Loaded
+    baseline_file: Path
+    provenance: Provenance
+    context: Context
+    workload: Workload
+    data: dict[str, str]
+    notes: tuple[Note, ...]
+    workdir: Path
+    report: Path
+    cache: Cache | None
+    checkpoints: Checkpoints | None
+
+
+@contextmanager
+def open_setup(recipe: Recipe, progress: Progress) -> Iterator[Setup]:
+    """Load, open and check all that `recipe` names; temporary files go when the block ends.
+
+    Raises:
+        CompressctlError: of the kind that names what is wrong; nothing has been written then.
+    """
+    with opened(recipe.model) as file, tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
+        yield _set_up(recipe, file, Path(folder), progress)
+
+
+def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Setup:
+    metric = parse_metric(recipe.metric, allow_python=recipe.allow_python) if recipe.metric else None
+    progress.step(f"load {recipe.model}")
+    loaded = load_model(file, parse_tensor_specs(recipe.input))
+    if loaded.checks:
+        verify_checks(loaded.checks, Session(loaded.model, threads=recipe.threads).run, loaded.path)
+    provenance = Provenance(loaded.sha256, recipe.canonical(), versions(), tuple(c.type for c in recipe.passes))
+    check_writable(
+        recipe.output,
+        force=recipe.force,
+        provenance=provenance,
+        source=recipe.model,
+        suffixes=(".onnx", PACKED),
+        read=read_provenance,
+    )
+    report = recipe.report or recipe.output.with_suffix(".report.json")
+    check_report(report)
+    calibration, training, evaluation = _open_sources(recipe, loaded.model)
+    sources = [source for source in (calibration, training, evaluation) if source is not None]
+    if evaluation is not None and not evaluation.judgeable:
+        if recipe.max_accuracy_drop is not None or recipe.min_accuracy is not None:
+            raise UsageError("accuracy cannot be judged on random data", "give real samples as --data")
+        evaluation, metric = None, None
+    if recipe.min_accuracy is not None and metric is not None and not metric.higher_is_better:
+        raise UsageError(f"--min-accuracy: less is better of {metric.name}", "set --max-accuracy-drop instead")
+    checkpoints = _checkpoints(recipe, provenance) if trains(recipe.passes) else None
+    context = Context(
+        baseline=loaded.model.clone(),
+        workdir=workdir,
+        calibration=calibration,
+        evaluation=evaluation if metric else None,
+        metric=metric,
+        max_accuracy_drop=recipe.max_accuracy_drop,
+        training=training,
+        device=recipe.device,
+        seed=recipe.seed,
+        threads=recipe.threads,
+        progress=progress,
+    )
+    source = evaluation or calibration or _open(f"random:{_FIDELITY_SAMPLES}", loaded.model, recipe)
+    assert source is not None
+    workload = Workload(
+        batch_size=recipe.batch_size,
+        threads=recipe.threads,
+        seed=recipe.seed,
+        feeds=source.first(recipe.batch_size),
+        evaluation=context.evaluation,
+        metric=metric,
+        fidelity=source,
+        thorough=recipe.max_memory is not None,
+    )
+    notations = {"calibrate": recipe.calibrate, "train": recipe.train, "data": recipe.data}
+    return Setup(
+        recipe=recipe,
+        loaded=loaded,
+        baseline_file=_baseline_file(loaded, workdir),
+        provenance=provenance,
+        context=context,
+        workload=workload,
+        data={key: fingerprint(notation) for key, notation in notations.items() if notation is not None},
+        notes=(*loaded.notes, *(note for source in sources for note in source.notes)),
+        workdir=workdir,
+        report=report,
+        cache=Cache(recipe.cache) if recipe.cache is not None and world().size == 1 else None,
+        checkpoints=checkpoints,
+    )
+
+
+def trains(passes: tuple[PassConfig, ...]) -> bool:
+    """Whether one of the passes trains."""
+    return any(isinstance(config, TrainingOptions) for config in passes)
+
+
+def _open(notation: str | None, model: ir.Model, recipe: Recipe) -> Source | None:
+    if notation is None:
+        return None
+    specs = with_sizes(interface(model)[0], parse_tensor_specs(recipe.input))
+    fit = fit_random(model, specs, threads=recipe.threads) if notation.startswith("random") else RandomFit()
+    return open_source(
+        notation,
+        specs,
+        seed=recipe.seed,
+        allow_python=recipe.allow_python,
+        sizes=fit.sizes,
+        limits=fit.limits,
+    )
+
+
+def _open_sources(recipe: Recipe, model: ir.Model) -> tuple[Source | None, Source | None, Source | None]:
+    """Return the samples to calibrate, to train and to measure on."""
+    calibration, training, evaluation = (
+        _open(notation, model, recipe) for notation in (recipe.calibrate, recipe.train, recipe.data)
+    )
+    if not trains(recipe.passes):
+        if training is not None:
+            raise UsageError("--train: no pass of this run trains", "add qat, distill or finetune, or leave it out")
+    elif training is None and evaluation is not None:
+        return (
+            calibration,
+            every(evaluation, _MEASURED, held=False),
+            every(evaluation, _MEASURED, held=True),
+        )
+    return calibration, training, evaluation
+
+
+def _checkpoints(recipe: Recipe, provenance: Provenance) -> Checkpoints:
+    made_by = json.dumps(provenance.versions, sort_keys=True)
+    depends_on = (provenance.input_sha256, provenance.recipe, made_by)
+    return Checkpoints.beside(recipe.output, depends_on, resume=recipe.resume, force=recipe.force)
+
+
+def _baseline_file(loaded: Loaded, workdir: Path) -> Path:
+    """The input as onnxruntime can open it: the file itself, or what TorchScript was converted to."""
+    if not loaded.checks:
+        return loaded.path
+    path = workdir / "input.onnx"
+    save_model(loaded.model, path, overwrite=True)
+    return path
