@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from compressctl.errors import UsageError
 from compressctl.passes import PASSES
 from compressctl.passes.base import PassConfig
 from compressctl.recipe.byte_sizes import Bytes
+from compressctl.recipe.search import SearchOptions
 from compressctl.tensorspec import parse_tensor_spec
 
 _BESIDES = {"model", "output", "report", "cache", "explain", "robustness", "force", "resume"}
@@ -24,10 +25,17 @@ else:
     AnyPass = Annotated[Union[tuple(module.Config for module in PASSES)], Field(discriminator="type")]  # noqa: UP007
 
 
+def _passes_or_search(schema: dict[str, Any]) -> None:
+    schema["required"].remove("passes")
+    schema["anyOf"] = [{"required": ["passes"]}, {"required": ["search"]}]
+
+
 class Recipe(BaseModel):
     """One compression run: from `model` to `output` through `passes`, judged on `data` under the budgets."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, json_schema_extra=_passes_or_search
+    )
 
     model: Path
     """The ONNX or TorchScript file to compress, or a .ccz file."""
@@ -46,7 +54,9 @@ class Recipe(BaseModel):
     """What is measured on `data`: top1, top5, f1, mse, psnr, spearman, python:module:function; `NAME:OUTPUT` picks an
     output."""
     passes: tuple[AnyPass, ...]
-    """The passes, in order."""
+    """The passes, in order; with `search`, those that every candidate begins with."""
+    search: SearchOptions | None = None
+    """Search for the passes and their settings that make the model smallest or fastest within all budgets."""
     max_accuracy_drop: float | None = Field(default=None, ge=0)
     """Budget: the metric may fall by at most this much, in its own unit (0.01 of top1 is one point)."""
     min_accuracy: float | None = None
@@ -91,6 +101,13 @@ class Recipe(BaseModel):
     """Overwrite an output that this recipe did not write, and start again where a run was interrupted."""
     resume: bool = False
     """Go on from the checkpoints that an interrupted run of this recipe left beside the output."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_search_needs_no_passes(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("search") is not None:
+            return {"passes": (), **content}
+        return content
 
     @field_validator("input")
     @classmethod

@@ -1,0 +1,1 @@
+"""Searching for passes and their settings."""
