@@ -9,7 +9,7 @@ import typer
 
 from compressctl.cli import options as o
 from compressctl.cli.run import Shared, runs_recipe
-from compressctl.recipe import Recipe, load_recipe
+from compressctl.recipe import Recipe, load_recipes
 
 
 @runs_recipe
@@ -24,4 +24,5 @@ def pipeline(
 
     compressctl pipeline recipes/int8.yaml --model model.onnx -o small.onnx
     """
-    return shared.run(load_recipe(recipe, {**o.given(model=model, output=output), **shared.recipe}))
+    (only,) = load_recipes(recipe, {**o.given(model=model, output=output), **shared.recipe})
+    return shared.run(only)

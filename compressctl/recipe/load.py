@@ -1,34 +1,60 @@
-"""A recipe file -> Recipe."""
+"""A recipe file -> the runs that it stands for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compressctl.errors import RecipeError
+from pydantic import ValidationError
+
 from compressctl.recipe.build import build_recipe
+from compressctl.recipe.file_keys import FileKeys
 from compressctl.recipe.model import Recipe
+from compressctl.recipe.read import read_mapping
+from compressctl.recipe.refusal import refusal, unknown_key
+from compressctl.recipe.settings import apply_setting
+from compressctl.recipe.sweep import check_apart, combinations
+from compressctl.recipe.variables import Variables
 
 
-def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Read a YAML recipe; `overrides` replace top-level keys (flags win over the file).
+def load_recipes(path: Path, overrides: Mapping[str, Any] | None = None, settings: Sequence[str] = ()) -> list[Recipe]:
+    """Read a YAML recipe: one Recipe, or with `sweep` one for each combination.
+
+    Args:
+        path: the file.
+        overrides: replace top-level keys (flags win over the file); variables are filled in here too.
+        settings: `key=value` each, of `--set`; the file is read as if it said so.
 
     Raises:
-        RecipeError: the file cannot be read, is not YAML, or has a key or value that does not fit; names the key path.
+        RecipeError: the file cannot be read, is not YAML, or has a key, value or variable that does not fit; names the
+            key path.
     """
-    import yaml
+    content = read_mapping(path)
+    _file_keys(content, str(path))
+    for setting in settings:
+        content = apply_setting(content, setting)
+    origin = " ".join([str(path), *(f"--set {setting}" for setting in settings)])
+    keys = _file_keys(content, origin)
+    own = {key: value for key, value in content.items() if key not in FileKeys.model_fields}
+    for key, value in (overrides or {}).items():
+        own[key] = str(value) if isinstance(value, Path) else value
+    swept = Variables(keys.vars, {}, origin).fill(keys.sweep, "sweep")
+    runs = []
+    for values in combinations(swept):
+        variables = Variables(keys.vars, values, origin)
+        variables.check()
+        runs.append((values, build_recipe(variables.fill(own), origin)))
+    check_apart(runs, origin)
+    return [recipe for _, recipe in runs]
 
+
+def _file_keys(content: Mapping[str, Any], origin: str) -> FileKeys:
+    known = [*Recipe.model_fields, *FileKeys.model_fields]
+    for key in content:
+        if key not in known:
+            raise unknown_key(str(key), str(key), known, origin)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise RecipeError(
-            f"{where}: not valid YAML: {getattr(error, 'problem', None) or 'cannot be parsed'}"
-        ) from error
-    if not isinstance(content, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of keys", "see `compressctl schema`")
-    return build_recipe({**content, **(overrides or {})}, origin=str(path))
+        return FileKeys.model_validate({key: content[key] for key in FileKeys.model_fields if key in content})
+    except ValidationError as error:
+        raise refusal(error, origin) from error

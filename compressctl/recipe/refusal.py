@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 
 from compressctl.errors import RecipeError
 from compressctl.passes import PASSES, name_of
 from compressctl.recipe.model import Recipe
+from compressctl.recipe.nearest import nearest
+from compressctl.recipe.search import SearchOptions
 from compressctl.training.options import LossTerm
 
 COMMAND_LINE = "command line"
@@ -18,26 +20,19 @@ def refusal(error: ValidationError, origin: str) -> RecipeError:
     """Return the error for the first problem; `origin` is the file, or COMMAND_LINE, which names the flag."""
     problem = error.errors()[0]
     location = [part for part in problem["loc"] if isinstance(part, int) or part not in _pass_names()]
-    while len(location) > 1 and problem["type"] != "extra_forbidden" and not _is_key(location[-1]):
+    own_names = 2 if location[:1] == ["vars"] or location[:1] == ["sweep"] else 1
+    while len(location) > own_names and problem["type"] != "extra_forbidden" and not _is_key(location[-1]):
         location.pop()  # the member of a union of types that did not fit
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     if origin == COMMAND_LINE:
         origin, path = "bad option", f"--{str(location[-1]).replace('_', '-')}"
     kind = problem["type"]
     if kind == "extra_forbidden":
-        known = _known_keys(problem["loc"])
-        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        return RecipeError(
-            f"{origin}: {path}: unknown key",
-            f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}",
-        )
+        return unknown_key(str(problem["loc"][-1]), path, _known_keys(problem["loc"]), origin)
     if kind == "union_tag_invalid":
         given = str(problem.get("ctx", {}).get("tag", ""))
-        close = difflib.get_close_matches(given, _pass_names(), n=1)
-        return RecipeError(
-            f"{origin}: {path}.type: there is no pass {given!r}",
-            f"did you mean {close[0]!r}?" if close else f"passes: {', '.join(_pass_names())}",
-        )
+        hint = nearest(given, _pass_names()) or f"passes: {', '.join(_pass_names())}"
+        return RecipeError(f"{origin}: {path}.type: there is no pass {given!r}", hint)
     if kind == "union_tag_not_found":
         return RecipeError(f"{origin}: {path}.type: missing", f"one of {', '.join(_pass_names())}")
     if kind == "missing":
@@ -47,9 +42,15 @@ def refusal(error: ValidationError, origin: str) -> RecipeError:
     return RecipeError(f"{origin}: {path}: {problem['msg'].removeprefix('Value error, ')}{shown}")
 
 
+def unknown_key(key: str, path: str, known: Sequence[str], origin: str) -> RecipeError:
+    """Return the error for a key at `path` that is none of the known ones."""
+    hint = nearest(key, known) or f"known keys: {', '.join(known)}"
+    return RecipeError(f"{origin}: {path}: unknown key", hint)
+
+
 def _is_key(part: int | str) -> bool:
     """Whether a part of a location is an index, or the name of a field anywhere in a recipe."""
-    models = (Recipe, LossTerm, *(module.Config for module in PASSES))
+    models = (Recipe, SearchOptions, LossTerm, *(module.Config for module in PASSES))
     return isinstance(part, int) or any(part in model.model_fields for model in models)
 
 
@@ -61,4 +62,6 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     if location[0] == "passes" and len(location) > 2:
         config = next(module.Config for module in PASSES if name_of(module) == location[2])
         return list(config.model_fields)
+    if location[0] == "search" and len(location) > 1:
+        return list(SearchOptions.model_fields)
     return list(Recipe.model_fields)

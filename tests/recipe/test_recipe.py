@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressctl.errors import CompressctlError, RecipeError
-from compressctl.recipe import COMMAND_LINE, Recipe, build_recipe, json_schema, load_recipe
+from compressctl.recipe import COMMAND_LINE, Recipe, build_recipe, json_schema, load_recipes
 
 MINIMAL = {"model": "m.onnx", "output": "o.onnx", "passes": [{"type": "simplify"}]}
 
@@ -69,18 +69,18 @@ def test_files_that_are_no_recipes(tmp_path, text, word):
     path = tmp_path / "r.yaml"
     path.write_text(text)
     with pytest.raises(RecipeError, match=word):
-        load_recipe(path)
+        load_recipes(path)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(RecipeError, match=r"no\.yaml: cannot be read"):
-        load_recipe(tmp_path / "no.yaml")
+        load_recipes(tmp_path / "no.yaml")
 
 
 def test_overrides_replace_keys(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text("model: a.onnx\noutput: b.onnx\npasses: [{type: simplify}]\nseed: 3\n")
-    recipe = load_recipe(path, {"seed": 4})
+    (recipe,) = load_recipes(path, {"seed": 4})
     assert (recipe.seed, recipe.model) == (4, Path("a.onnx"))
 
 
@@ -93,7 +93,7 @@ def test_canonical_leaves_out_where_the_result_goes():
 
 def test_schema_describes_every_key_and_pass():
     schema = json_schema()
-    assert set(schema["properties"]) == set(Recipe.model_fields)
+    assert set(schema["properties"]) == {*Recipe.model_fields, "vars", "sweep"}
     assert all("description" in prop for prop in schema["properties"].values())
     assert "quantize" in json.dumps(schema)
 
