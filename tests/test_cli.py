@@ -135,6 +135,28 @@ def test_keep_float_keeps_the_worst_layers_and_prints_the_lines_that_pin_them(ca
     assert sum(count for op, count in executed.items() if op.split("[")[0] in ("Conv", "FusedConv", "Gemm")) == 2
 
 
+def test_keep_float_0_quantizes_all_layers_whatever_the_budget(call, tmp_path):
+    out = tmp_path / "o.onnx"
+    ranked = []
+    for extra in ((), ("--keep-float", 0)):
+        call(
+            "quantize",
+            MLP,
+            "-o",
+            out,
+            *CALIBRATE,
+            *TOP1,
+            "--scheme",
+            "w1a8",
+            "--max-accuracy-drop",
+            0,
+            *extra,
+            "--force",
+        )
+        ranked.append(report(out)["passes"][-1]["facts"]["harm"])
+    assert ranked[0] and not ranked[1]
+
+
 def test_exclude_leaves_a_node_in_float(call, tmp_path):
     out = tmp_path / "o.onnx"
     call("quantize", CNN, "-o", out, *CALIBRATE, "--exclude-op", "Gemm")

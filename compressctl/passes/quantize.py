@@ -64,8 +64,9 @@ class Config(StaticOptions):
     adaround: learned (with torch) so as to keep the output of each block of layers."""
     adaround_steps: int = Field(default=400, ge=1)
     """Steps of adaround a block of the model, 32 calibration samples each."""
-    keep_float: int = Field(default=0, ge=0)
-    """Keep this many of the most harmful layers in float (ranked by measured harm)."""
+    keep_float: int | None = Field(default=None, ge=0)
+    """Keep this many of the most harmful layers in float (ranked by measured harm). Default: as few as
+    max_accuracy_drop needs; none where there is no such budget."""
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
@@ -196,7 +197,7 @@ def _keep_in_float(
 
     budget, metric, evaluation = context.max_accuracy_drop, context.metric, context.evaluation
     source = evaluation or context.calibration
-    if config.keep_float == 0 and (budget is None or evaluation is None or metric is None):
+    if config.keep_float == 0 or (config.keep_float is None and None in (budget, evaluation, metric)):
         return [], [], ()
 
     def harms() -> list[Harm]:
