@@ -137,22 +137,10 @@ def test_keep_float_keeps_the_worst_layers_and_prints_the_lines_that_pin_them(ca
 
 def test_keep_float_0_quantizes_all_layers_whatever_the_budget(call, tmp_path):
     out = tmp_path / "o.onnx"
+    arguments = ("-o", out, "--scheme", "w1a8", "--edges", "same", "--max-accuracy-drop", 0, "--force")
     ranked = []
     for extra in ((), ("--keep-float", 0)):
-        call(
-            "quantize",
-            MLP,
-            "-o",
-            out,
-            *CALIBRATE,
-            *TOP1,
-            "--scheme",
-            "w1a8",
-            "--max-accuracy-drop",
-            0,
-            *extra,
-            "--force",
-        )
+        call("quantize", MLP, *CALIBRATE, *TOP1, *arguments, *extra)
         ranked.append(report(out)["passes"][-1]["facts"]["harm"])
     assert ranked[0] and not ranked[1]
 
