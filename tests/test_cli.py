@@ -103,9 +103,11 @@ def test_budget_missed_is_exit_4_with_the_output_written(call, tmp_path):
     out = tmp_path / "o.onnx"
     code, stdout, _ = call("quantize", CNN, "-o", out, *CALIBRATE, "--size-ratio", "0.01")
     assert code == 4 and out.exists() and "MISSED" in stdout
-    assert report(out)["budgets"] == [
-        {"budget": "size_ratio", "limit": 0.01, "value": report(out)["output"]["size_ratio"], "met": False}
-    ]
+    (verdict,) = report(out)["budgets"]
+    ratio = report(out)["output"]["size_ratio"]
+    assert (verdict["budget"], verdict["limit"], verdict["value"], verdict["met"]) == ("size_ratio", 0.01, ratio, False)
+    assert (verdict["low"], verdict["high"]) == (ratio, ratio)  # bytes are exact
+    assert verdict["reason"] == f"size_ratio: at most 0.01 was asked for, {ratio:.4g} measured"
 
 
 def test_budget_met(call, tmp_path):

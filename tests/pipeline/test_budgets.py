@@ -1,0 +1,72 @@
+import math
+
+import pytest
+
+from compressctl.pipeline.budgets import excess, judge
+from compressctl.recipe import Recipe
+from tests.pipeline.measurements import measurement
+
+
+def verdict(after, **budgets):
+    (found,) = judge(Recipe(model="in.onnx", output="out.onnx", passes=(), **budgets), after)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("budgets", "met"),
+    [
+        ({"max_accuracy_drop": 0.02}, True),
+        ({"max_accuracy_drop": 0.005}, False),
+        ({"min_accuracy": 0.9}, True),
+        ({"min_accuracy": 0.91}, False),
+        ({"size_ratio": 0.5}, True),
+        ({"size_ratio": 0.49}, False),
+        ({"max_size": 500}, True),
+        ({"max_size": "0.4kB"}, False),
+        ({"latency_ratio": 0.8}, True),
+        ({"latency_ratio": 0.79}, False),
+        ({"max_latency_ms": 1.6}, True),
+        ({"max_latency_ms": 1.5}, False),
+        ({"max_memory": "2kB"}, True),
+        ({"max_memory": 1999}, False),
+    ],
+)
+def test_the_measured_value_decides(budgets, met):
+    found = verdict(measurement(drop=(0.01, -0.01, 0.03), memory=2000), **budgets)
+    (key,) = budgets
+    assert (found.budget, found.met) == (key, met)
+    assert (excess(found) == 0) == met
+
+
+@pytest.mark.parametrize(
+    ("budgets", "met"),
+    [
+        ({"max_accuracy_drop": 0.02}, False),
+        ({"max_accuracy_drop": 0.03}, True),
+        ({"min_accuracy": 0.89}, False),
+        ({"min_accuracy": 0.88}, True),
+        ({"latency_ratio": 0.84}, False),
+        ({"latency_ratio": 0.85}, True),
+        ({"max_latency_ms": 1.69}, False),  # 2 ms times the upper end of the ratio is 1.70
+        ({"max_latency_ms": 1.71}, True),
+        ({"size_ratio": 0.5}, True),
+    ],
+)
+def test_strict_asks_the_whole_interval(budgets, met):
+    assert verdict(measurement(drop=(0.01, -0.01, 0.03)), **budgets, strict=True).met == met
+
+
+def test_the_reason_says_how_sure_the_verdict_is():
+    unsure = verdict(measurement(), latency_ratio=0.82)
+    assert unsure.met and unsure.reason == (
+        "latency_ratio: at most 0.82 was asked for, 0.8 measured [0.75, 0.85]:"
+        " not sure, the limit lies within the interval"
+    )
+    assert "not sure" not in verdict(measurement(), latency_ratio=0.9).reason
+    assert verdict(measurement(), min_accuracy=0.95).reason.startswith("min_accuracy: at least 0.95 was asked for")
+
+
+def test_what_cannot_be_measured_misses_its_budget():
+    found = verdict(measurement(memory=None), max_memory=1000)
+    assert not found.met and math.isnan(found.value) and excess(found) == math.inf
+    assert not verdict(measurement(drop=(math.nan,) * 3), max_accuracy_drop=1.0).met
