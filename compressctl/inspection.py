@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
 
 from compressctl.container.opened import opened
-from compressctl.model.load import interface, load_model
+from compressctl.model.load import Loaded, interface, load_model
 from compressctl.model.size import count
 from compressctl.model.stored import making_nodes
 from compressctl.notes import Note, done, skipped
@@ -19,7 +19,7 @@ from compressctl.passes.base import Context
 from compressctl.quantization.plan import Selection, make_plan
 from compressctl.report.inspection import Inspection, Layer
 from compressctl.structure.groups import find_groups
-from compressctl.tensorspec import parse_tensor_specs
+from compressctl.tensorspec import TensorSpec, parse_tensor_specs
 
 
 def inspect_model(path: Path, inputs: Sequence[str] = ()) -> Inspection:
@@ -32,13 +32,13 @@ def inspect_model(path: Path, inputs: Sequence[str] = ()) -> Inspection:
     Raises:
         ModelError, UsageError: the file cannot be used.
     """
-    with opened(path) as file:
-        return replace(_inspect(file, inputs), path=str(path))
-
-
-def _inspect(path: Path, inputs: Sequence[str]) -> Inspection:
     sized = parse_tensor_specs(inputs)
-    loaded = load_model(path, sized)
+    with opened(path) as file:
+        return replace(inspect_loaded(load_model(file, sized), sized), path=str(path))
+
+
+def inspect_loaded(loaded: Loaded, sized: Mapping[str, TensorSpec]) -> Inspection:
+    """Look at a model that is loaded; `sized` has the sizes of inputs by name, where they were given."""
     model = loaded.model
     specs = interface(model)
     dims = {
@@ -56,7 +56,7 @@ def _inspect(path: Path, inputs: Sequence[str]) -> Inspection:
     plan, notes = make_plan(simplified.model, "auto", Selection(), calibrated=True, embeddings=True)
     kinds = {**dict.fromkeys(plan.static, "static"), **dict.fromkeys(plan.dynamic, "dynamic")}
     return Inspection(
-        path=str(path),
+        path=str(loaded.path),
         inputs=specs[0],
         outputs=specs[1],
         opset=model.opset_imports.get("", 0),

@@ -15,6 +15,7 @@ from compressctl.cli import (
     cluster,
     distill,
     finetune,
+    init,
     inspect,
     pack,
     pipeline,
@@ -53,6 +54,7 @@ def _root(
     """Make ONNX and TorchScript models small and fast, and prove it."""
 
 
+app.command("init")(init.init)
 app.command("quantize")(quantize.quantize)
 app.command("prune")(prune.prune)
 app.command("cluster")(cluster.cluster)

@@ -1,0 +1,79 @@
+"""`compressctl init`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from compressctl.cli import options as o
+from compressctl.errors import OutputError
+
+
+def init(
+    model: Annotated[Path, typer.Argument(help="An ONNX, TorchScript or .ccz file.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The recipe to write; -: to stdout. [default: NAME.yaml of the model, in this folder]",
+            show_default=False,
+        ),
+    ] = None,
+    goal: Annotated[
+        Literal["fast", "small", "both"],
+        typer.Option(help="fast: INT8 arithmetic; small: weights of 4 bits, as fast as before; both: 4 bits on INT8."),
+    ] = "fast",
+    input: o.Input = None,
+    calibrate: o.Calibrate = None,
+    train: o.Train = None,
+    data: o.Data = None,
+    metric: o.MetricName = None,
+    allow_python: o.AllowPython = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the recipe.")] = False,
+    as_json: o.Json = False,
+) -> int:
+    """Write a commented recipe to start from, after a look at the model and its samples.
+
+    compressctl init model.onnx --calibrate train.npz --data test.npz
+    """
+    from pydantic import TypeAdapter
+
+    from compressctl.report.console import print_table
+    from compressctl.report.tables import Table
+    from compressctl.report.write import write_text
+    from compressctl.starter.build import Starter, found, starter
+
+    to_stdout = output == Path("-")
+    recipe = output if output is not None and not to_stdout else Path(f"{model.stem}.yaml")
+    if not to_stdout and recipe.exists() and not force:
+        raise OutputError(f"{recipe} exists already", "--force replaces it, -o names another, -o - prints it")
+    command = shlex.join(["compressctl", "pipeline", str(recipe)])
+    result = starter(
+        model,
+        command=command,
+        goal=goal,
+        inputs=input or (),
+        calibrate=calibrate,
+        train=train,
+        data=data,
+        metric=metric,
+        allow_python=allow_python,
+    )
+    if to_stdout:
+        print(result.text, end="")
+        return 0
+    write_text(recipe, result.text)
+    if as_json:
+        print(json.dumps({"recipe": str(recipe)} | TypeAdapter(Starter).dump_python(result, mode="json"), indent=2))
+        return 0
+    print_table(Table(str(model), ("", "found"), tuple(found(result).items())), sys.stdout)
+    for note in result.notes:
+        print(f"{note.kind}: {note.text}")
+    print(f"\n{recipe} is written. Read it, then run it:\n  {command}")
+    return 0

@@ -1,0 +1,162 @@
+"""From a model file to its starter recipe: look, choose, write down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compressctl.container.opened import opened
+from compressctl.errors import ModelError
+from compressctl.inspection import inspect_loaded
+from compressctl.model.load import load_model
+from compressctl.notes import Note, skipped, warning
+from compressctl.starter import text
+from compressctl.starter.advice import Advice, Goal, Option, advise
+from compressctl.starter.data import DataFacts, data_facts, judged_facts
+from compressctl.starter.model import ModelFacts, model_facts
+from compressctl.tensorspec import TensorSpec, parse_tensor_specs
+
+_STAND_IN = "random:64"
+_SEQUENCE, _SIDE = 128, 224  # usual sizes of a sequence and of an image
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples that were given, looked at; None where they were not."""
+
+    calibrate: DataFacts | None
+    train: DataFacts | None
+    data: DataFacts | None
+
+
+@dataclass(frozen=True)
+class Starter:
+    """A starter recipe and what it rests on.
+
+    Attributes:
+        model: the model.
+        samples: the samples that were given.
+        advice: the passes chosen.
+        notes: what the user should know.
+        text: the recipe.
+    """
+
+    model: ModelFacts
+    samples: Samples
+    advice: Advice
+    notes: tuple[Note, ...]
+    text: str
+
+
+def starter(
+    path: Path,
+    *,
+    command: str,
+    goal: Goal = "fast",
+    inputs: Sequence[str] = (),
+    calibrate: str | None = None,
+    train: str | None = None,
+    data: str | None = None,
+    metric: str | None = None,
+    allow_python: bool = False,
+) -> Starter:
+    """Write a recipe for a model.
+
+    Args:
+        path: an ONNX, TorchScript or .ccz file.
+        command: what runs the recipe, for its head.
+        goal: what to reach.
+        inputs: `NAME:SHAPE[:DTYPE]` for TorchScript, or sizes of dynamic dimensions.
+        calibrate, train, data, metric: as in a recipe; all may be left out.
+        allow_python: let `python:` data and metrics run code.
+
+    Raises:
+        ModelError, DataError, UsageError: a file cannot be used; the model has no weights.
+    """
+    sized = parse_tensor_specs(inputs)
+    with opened(path) as file:
+        loaded = load_model(file, sized)
+        model = model_facts(path, loaded, inspect_loaded(loaded, sized))
+        if not model.parameters:
+            raise ModelError(f"{path} has no weights, so there is nothing to compress")
+        unlabelled = [
+            data_facts(n, loaded, sized, allow_python=allow_python) if n else None for n in (calibrate, train)
+        ]
+        judging = judged_facts(data, loaded, sized, metric=metric, allow_python=allow_python) if data else None
+        samples = Samples(unlabelled[0], unlabelled[1], judging)
+    judged = samples.data is not None and bool(samples.data.metrics)
+    advice = advise(model, goal, trains=samples.train is not None or judged)
+    chosen, placeholder = _calibration(samples, advice, judged=judged)
+    notes = [*advice.notes]
+    if placeholder:
+        notes.append(warning(f"calibrate: {_STAND_IN} stands in for real samples; replace it, or give --calibrate"))
+    if samples.data is not None and not judged:
+        notes.append(skipped(f"{samples.data.notation} judges nothing: {_why_not(samples.data)}"))
+    source = samples.calibrate or samples.data
+    own = samples.calibrate is None and source is not None and judged
+    blocks = [
+        text.head(model, advice, command, sized=bool(inputs)),
+        _files(path, model, advice, inputs, allow_python=allow_python),
+        text.samples(chosen, samples.train, samples.data, placeholder=placeholder, own=own),
+        text.passes(advice.steps),
+        text.budgets(advice, samples.data),
+        text.extras(),
+    ]
+    return Starter(model, samples, advice, tuple(notes), "\n\n".join("\n".join(block) for block in blocks) + "\n")
+
+
+def _calibration(samples: Samples, advice: Advice, *, judged: bool) -> tuple[str | None, bool]:
+    """Return the notation of the calibration samples, and whether it only stands in for some."""
+    if samples.calibrate is not None:
+        return samples.calibrate.some, False
+    other = samples.train or samples.data
+    if other is not None and (advice.calibrated or not judged):
+        return other.some, False
+    return (_STAND_IN, True) if advice.calibrated else (None, False)
+
+
+def _why_not(data: DataFacts) -> str:
+    if not data.judgeable:
+        return "the numbers are random"
+    return "no metric fits; see docs/data.md for python:module:function" if data.labels else "it has no labels"
+
+
+def _files(path: Path, model: ModelFacts, advice: Advice, inputs: Sequence[str], *, allow_python: bool) -> list[str]:
+    lines = [text.key("model", str(path))]
+    lines += text.comment(
+        "With a name that ends in .ccz it is packed by entropy coding: smaller, unpacked when loaded."
+    )
+    lines.append(text.key("output", f"{path.stem}_{advice.suffix}.onnx"))
+    if inputs:
+        lines += [*text.comment("The sizes of inputs that the file leaves open."), text.key("input", list(inputs))]
+    elif model.dynamic_inputs:
+        specs = [_usual(spec) for spec in model.dynamic_inputs]
+        lines += text.option(
+            Option(
+                (text.key("input", specs),),
+                "other sizes of what is dynamic than these, which are assumed where no data are given",
+            )
+        )
+    if allow_python:
+        lines += [*text.comment("Data or metric run code of yours."), text.key("allow_python", True)]
+    return lines
+
+
+def _usual(spec: TensorSpec) -> str:
+    usual = _SIDE if len(spec.shape) == 4 else _SEQUENCE
+    dims = [1 if axis == 0 else dim if isinstance(dim, int) else usual for axis, dim in enumerate(spec.shape)]
+    return f"{spec.name}:{'x'.join(map(str, dims))}:{spec.dtype}"
+
+
+def found(one: Starter) -> Mapping[str, str]:
+    """Return what was found, in words, for the terminal."""
+    data = one.samples.data
+    judged = f"{data.count:,} samples, {data.metrics[0]}" if data is not None and data.metrics else "not judged"
+    return {
+        "kind": one.model.kind,
+        "weights": f"{one.model.parameters:,} ({one.model.bytes:,} bytes)",
+        "layers": f"{one.model.static} for static INT8, {one.model.dynamic} for dynamic INT8",
+        "accuracy": judged,
+        "goal": one.advice.goal,
+    }

@@ -1,0 +1,151 @@
+"""A starter recipe as text: YAML whose comments say why each line stands there and what else to try.
+
+A comment begins with `# `. A line that begins with `#` and no space is an alternative: it works once its # is gone.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from compressctl.starter.advice import Advice, Option, Step
+from compressctl.starter.data import DataFacts
+from compressctl.starter.model import ModelFacts
+
+_WIDTH = 110
+_END = "...\n"  # that YAML puts behind a plain value
+_SURE = 1000  # samples from which a point of accuracy is more than chance
+
+
+def comment(text: str, indent: int = 0) -> list[str]:
+    """Return a comment, wrapped."""
+    lead = f"{' ' * indent}# "
+    return textwrap.wrap(text, _WIDTH, initial_indent=lead, subsequent_indent=lead, break_on_hyphens=False)
+
+
+def key(name: str, value: Any) -> str:
+    """Return `name: value` as YAML, with quotes where they are needed."""
+    if isinstance(value, str):
+        value = value.replace("${", "$${")  # no variable of the recipe
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
+    return f"{name}: {text.removesuffix(_END).rstrip()}"
+
+
+def option(one: Option, indent: int = 0) -> list[str]:
+    """Return an alternative, each line behind a #, its reason above."""
+    return [*comment(f"Try: {one.why}.", indent), *(f"{' ' * indent}#{line}" for line in one.lines)]
+
+
+def head(model: ModelFacts, advice: Advice, command: str, *, sized: bool) -> list[str]:
+    """Return what was found, and how to go on; `sized`: dynamic sizes were given."""
+    sizes = " where dynamic sizes are 1" if model.dynamic_inputs and not sized else ""
+    work = f", {model.macs:,} multiply-accumulates a sample{sizes}" if model.macs else ""
+    shown = [
+        f"A recipe to start from, for {model.path}: a {model.kind} with {model.parameters:,} weights "
+        f"({model.bytes:,} bytes){work}.",
+        f"Bytes are in {_listed(model.bytes_by_operator)}; work is in {_listed(model.macs_by_operator)}.",
+        *(f"Note: {note.text}." for note in advice.notes),
+        f"Goal: {advice.goal}.",
+    ]
+    lines = [line for text in shown for line in comment(text)]
+    lines += comment("Lines that begin with # and no space are alternatives: take the # away to use one.")
+    return [*lines, "#", *comment(f"  {command}".strip())]
+
+
+def samples(
+    calibrate: str | None, train: DataFacts | None, data: DataFacts | None, *, placeholder: bool, own: bool
+) -> list[str]:
+    """Return the keys of samples and of the metric.
+
+    Args:
+        calibrate: notation of the calibration samples.
+        train: samples to train on.
+        data: samples to judge on.
+        placeholder: calibration stands in for samples that were not given.
+        own: the calibration samples are some of those that judge.
+    """
+    lines = []
+    if calibrate is not None:
+        why = "Unlabelled samples that show what activations look like; a few hundred of the training set are enough."
+        if placeholder:
+            why = "REPLACE THIS: random numbers show nothing of what activations look like, so accuracy may be lost. "
+            why += "Give a few hundred real samples, without labels: train.npz[:256], images/train[:256]."
+        elif own:
+            why += " These also judge the result below: better take others."
+        lines += [*comment(why), key("calibrate", calibrate)]
+    if train is not None:
+        lines += [*comment(f"{train.count:,} samples to train on."), key("train", train.notation)]
+    if data is not None and data.metrics:
+        lines += [*comment(f"{data.count:,} held-out samples; input and result are judged on each of them.")]
+        lines.append(key("data", data.notation))
+        others = f" Also: {', '.join(data.metrics[1:])}." if data.metrics[1:] else ""
+        lines += [*comment(f"What is measured on them.{others}"), key("metric", data.metrics[0])]
+    else:
+        lines += comment("Without labelled samples accuracy is not judged; outputs are compared with the input's.")
+        lines += ["#data: test.npz", "#metric: top1"]
+    return lines
+
+
+def passes(steps: Sequence[Step]) -> list[str]:
+    """Return the passes, with what to try in and before them."""
+    lines = ["passes:"]
+    for step in steps:
+        for one in step.before:
+            lines += option(one, 2)
+        lines += comment(step.why, 2)
+        (first, *others) = (key(name, value) for name, value in step.keys.items())
+        lines += [f"  - {first}", *(f"    {other}" for other in others)]
+        for one in step.options:
+            lines += option(one, 4)
+    return lines
+
+
+def budgets(advice: Advice, data: DataFacts | None) -> list[str]:
+    """Return the budgets: active where what to expect is known, else as alternatives."""
+    lines = comment("Budgets. One that is missed gives exit code 4; the result is written all the same.")
+    metric = data.metrics[0].partition(":")[0] if data is not None and data.metrics else None
+    if data is not None and metric in ("top1", "top5", "f1"):
+        drop = 0.01 if data.count >= _SURE else 0.02
+        lines += comment(f"{100 * drop:g} points of {metric} at most; one of {data.count:,} is {100 / data.count:.2g}.")
+        lines.append(key("max_accuracy_drop", drop))
+    elif metric in ("spearman", "psnr"):
+        lines += comment(
+            f"The metric may fall by this much, in its own unit ({'dB' if metric == 'psnr' else 'a correlation'})."
+        )
+        lines.append(key("max_accuracy_drop", 0.5 if metric == "psnr" else 0.01))
+    elif metric is not None:
+        lines += comment("The metric may get worse by this much, in its own unit: choose it.")
+        lines.append("#max_accuracy_drop: 0.01")
+    bound = -(-int(advice.ratio * 115) // 5) * 5 / 100  # a sixth above what is expected, in steps of 0.05
+    if bound < 0.95:
+        lines += comment(f"Size of the file over the input's; expected {advice.ratio:.2f}. Tighten it after a run.")
+        lines.append(key("size_ratio", bound))
+    lines += option(
+        Option(("latency_ratio: 0.8",), "a budget on time over the input's, on a machine that does nothing else")
+    )
+    lines += option(Option(("strict: true",), "budgets that are met only where the whole 95 % interval keeps to them"))
+    lines += comment("A result that measures slower and not smaller is taken back; keep: it is flagged.")
+    return [*lines, "on_regression: take-back"]
+
+
+def extras() -> list[str]:
+    """Return what helps while one tries."""
+    return [
+        *option(
+            Option(
+                ("cache: build/cache",), "a folder that keeps what each pass gave, so that only what changed runs again"
+            )
+        ),
+        *option(
+            Option(
+                ("explain: true",), "a table of each layer's bytes, time, error and harm, and how to spare the worst"
+            )
+        ),
+    ]
+
+
+def _listed(shares: Sequence[tuple[str, float]]) -> str:
+    return ", ".join(f"{op} ({share:.0%})" for op, share in shares[:3]) or "no operator"

@@ -1,0 +1,232 @@
+"""`compressctl init`: what it finds, that its recipes run, and that each alternative in them is one."""
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compressctl.__main__ import run
+from compressctl.recipe import load_recipes
+from compressctl.starter.text import key
+
+ROOT = Path(__file__).parents[1]
+MODELS = ROOT / "sample_models"
+
+
+@pytest.fixture
+def init(capsys, tmp_path, monkeypatch):
+    """Run `compressctl init` in an empty folder; return exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def _init(*arguments: object) -> tuple[int, str, str]:
+        code = run(["init", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return _init
+
+
+def parsed(text: str, shape: str = "float[N, 4] x") -> onnx.ModelProto:
+    return onnx.parser.parse_model(f'<ir_version: 7, opset_import: ["" : 11]> main ({shape}) => (float[N, C] y) {text}')
+
+
+def regression(path: Path) -> Path:
+    """Write a model of opset 11 with one number out, y = x w, and samples.npz for it."""
+    model = parsed("{ y = MatMul(x, w) }")
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    weights = np.linspace(-1, 1, 64, dtype=np.float32).reshape(64, 1)
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 64
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    onnx.save(model, path)
+    x = np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32)
+    np.savez(path.with_name("samples.npz"), x=x, labels=(x @ weights)[:, 0])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "scheme"),
+    [
+        ("cnn", "convolutional network", "int8"),
+        ("cnn_student", "convolutional network", "int8"),
+        ("transformer", "transformer", "int8-dynamic"),
+        ("lstm", "recurrent network", "int8-dynamic"),
+        ("mlp", "feed-forward network", "int8-dynamic"),
+    ],
+)
+def test_the_kind_decides_the_scheme(init, name, kind, scheme):
+    code, stdout, _ = init(MODELS / f"{name}.onnx", "--json", "--data", "digits:test")
+    content = json.loads(stdout)
+    assert code == 0 and content["model"]["kind"] == kind
+    assert content["samples"]["data"]["count"] == 360 and content["samples"]["data"]["metrics"][0] == "top1"
+    recipe = yaml.safe_load(Path(f"{name}.yaml").read_text())
+    assert recipe["passes"] == [{"type": "simplify"}, {"type": "quantize", "scheme": scheme}]
+    assert recipe["data"] == "digits:test" and recipe["metric"] == "top1" and recipe["max_accuracy_drop"] == 0.02
+
+
+@pytest.mark.parametrize(
+    ("name", "goal"),
+    [
+        *((name, goal) for name in ("cnn", "mlp", "transformer", "lstm") for goal in ("fast", "small")),
+        *(("cnn", "both"), ("transformer", "both"), ("lstm", "both")),
+    ],
+)
+@pytest.mark.usefixtures("quick")
+def test_the_recipe_runs_and_keeps_its_budgets(init, capsys, name, goal):
+    samples = ("--calibrate", "digits:train", "--data", "digits:test")
+    assert init(MODELS / f"{name}.onnx", "--goal", goal, *samples)[0] == 0
+    # What is as slow as the input is taken back where a busy machine measures it slower; sizes are what is looked at.
+    Path(f"{name}.yaml").write_text(Path(f"{name}.yaml").read_text().replace("take-back", "keep"))
+    assert run(["pipeline", f"{name}.yaml", "--json", "-q"]) == 0, capsys.readouterr().err
+    report = json.loads(capsys.readouterr().out)
+    assert [verdict["met"] for verdict in report["budgets"]] == [True, True]
+    assert report["passes"][0]["type"] == "simplify"
+
+
+@pytest.mark.parametrize("train", [(), ("--train", "digits:train")])
+@pytest.mark.parametrize("goal", ["fast", "small", "both"])
+@pytest.mark.parametrize("name", ["cnn", "transformer"])
+def test_each_alternative_can_be_taken(init, name, goal, train):
+    init(MODELS / f"{name}.onnx", "--goal", goal, "--data", "digits:test", *train)
+    lines = Path(f"{name}.yaml").read_text().splitlines()
+    taken = [i for i, line in enumerate(lines) if re.match(r" *#[^ ]", line) or re.match(r" +#  ", line)]
+    assert len(taken) >= 4
+    groups = np.split(taken, np.flatnonzero(np.diff(taken) > 1) + 1)
+    plain = load_recipes(Path(f"{name}.yaml"))
+    for group in groups:
+        chosen = [line.replace("#", "", 1) if i in group else line for i, line in enumerate(lines)]
+        Path("other.yaml").write_text("\n".join(chosen))
+        assert load_recipes(Path("other.yaml")) != plain
+
+
+def test_every_line_has_a_reason(init):
+    init(MODELS / "cnn.onnx", "--data", "digits:test")
+    lines = Path("cnn.yaml").read_text().splitlines()
+    for before, line in pairwise(lines):
+        if re.match(r"\w+: ", line) and not line.startswith("model:"):
+            assert before.startswith("# "), line
+
+
+def test_a_recipe_is_not_overwritten(init):
+    Path("cnn.yaml").write_text("mine")
+    code, _, stderr = init(MODELS / "cnn.onnx")
+    assert code == 2 and "--force" in stderr and Path("cnn.yaml").read_text() == "mine"
+    assert init(MODELS / "cnn.onnx", "--force")[0] == 0 and "passes:" in Path("cnn.yaml").read_text()
+
+
+def test_dash_prints_and_writes_nothing(init, tmp_path):
+    code, stdout, _ = init(MODELS / "mlp.onnx", "-o", "-")
+    assert code == 0 and yaml.safe_load(stdout)["output"] == "mlp_int8.onnx" and not list(tmp_path.iterdir())
+
+
+def test_the_same_model_gives_the_same_text(init):
+    assert init(MODELS / "cnn.onnx", "-o", "-") == init(MODELS / "cnn.onnx", "-o", "-")
+
+
+def test_convolutions_without_samples_get_a_loud_stand_in(init):
+    code, stdout, _ = init(MODELS / "cnn.onnx")
+    assert code == 0 and "warning: calibrate: random:64 stands in" in stdout
+    text = Path("cnn.yaml").read_text()
+    assert "REPLACE THIS" in text and yaml.safe_load(text)["calibrate"] == "random:64" and "\nmetric" not in text
+
+
+def test_unlabelled_samples_calibrate(init):
+    np.save("x.npy", np.random.default_rng(0).random((300, 1, 8, 8), np.float32))
+    code, stdout, _ = init(MODELS / "cnn.onnx", "--data", "x.npy")
+    recipe = yaml.safe_load(Path("cnn.yaml").read_text())
+    assert code == 0 and "has no labels" in stdout and recipe["calibrate"] == "x.npy[:256]" and "data" not in recipe
+
+
+def test_options_of_samples_stay_behind_the_slice(init):
+    np.savez("x.npz", input=np.zeros((300, 1, 8, 8), np.float32), answers=np.zeros(300, int))
+    init(MODELS / "cnn.onnx", "--calibrate", "x.npz,labels=answers")
+    assert yaml.safe_load(Path("cnn.yaml").read_text())["calibrate"] == "x.npz[:256],labels=answers"
+
+
+def test_numbers_are_judged_by_rank_and_old_opsets_are_read(init, tmp_path):
+    code, _, stderr = init(regression(tmp_path / "line.onnx"), "--data", "samples.npz")
+    recipe = yaml.safe_load(Path("line.yaml").read_text())
+    assert code == 0, stderr
+    assert recipe["metric"] == "spearman" and recipe["max_accuracy_drop"] == 0.01
+    assert "# What is measured on them. Also: mse." in Path("line.yaml").read_text()
+
+
+def test_a_metric_of_ones_own_choice_is_checked(init):
+    assert init(MODELS / "mlp.onnx", "--data", "digits:test", "--metric", "f1")[0] == 0
+    assert yaml.safe_load(Path("mlp.yaml").read_text())["metric"] == "f1"
+    code, _, stderr = init(MODELS / "mlp.onnx", "--data", "digits:test", "--metric", "mse", "--force")
+    assert code == 3 and "mse judges" in stderr
+
+
+def test_torchscript_needs_its_input(init):
+    pytest.importorskip("torch")
+    code, _, stderr = init(MODELS / "cnn_traced.pt")
+    assert code == 2 and "--input" in stderr and not Path("cnn_traced.yaml").exists()
+    assert init(MODELS / "cnn_traced.pt", "--input", "input:1x1x8x8")[0] == 0
+    assert yaml.safe_load(Path("cnn_traced.yaml").read_text())["input"] == ["input:1x1x8x8"]
+
+
+def test_packed_models_are_looked_into(init):
+    code, stdout, _ = init(MODELS / "mlp.ccz", "--json")
+    facts = json.loads(stdout)["model"]
+    assert code == 0 and facts["parameters"] == 9610 and facts["path"].endswith("mlp.ccz")
+    assert facts["file_bytes"] == (MODELS / "mlp.ccz").stat().st_size
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_compressed_model_is_told_and_only_stored(init, capsys):
+    arguments = ["--scheme", "int8", "--calibrate", "digits:train[:64]", "-q"]
+    assert run(["quantize", str(MODELS / "cnn.onnx"), "-o", "int8.onnx", *arguments]) == 0
+    capsys.readouterr()
+    code, stdout, _ = init("int8.onnx")
+    assert code == 0 and "compressed already" in stdout
+    assert load_recipes(Path("int8.yaml"))[0].passes[0].type == "store"
+    assert run(["pipeline", "int8.yaml", "-q"]) == 0
+
+
+def test_a_tiny_model_is_told(init, tmp_path):
+    assert "tiny: 256 bytes of weights" in init(regression(tmp_path / "line.onnx"))[1]
+
+
+def test_nothing_to_compress_is_refused(init):
+    onnx.save(parsed("{ y = Relu(x) }"), "empty.onnx")
+    code, _, stderr = init("empty.onnx")
+    assert code == 3 and "no weights" in stderr and not Path("empty.yaml").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"not a model", (MODELS / "cnn.onnx").read_bytes()[:5000]])
+def test_broken_models_end_in_one_line(init, content):
+    Path("broken.onnx").write_bytes(content)
+    code, stdout, stderr = init("broken.onnx")
+    assert code == 3 and stdout == "" and "broken.onnx" in stderr and "Traceback" not in stderr
+    assert len([line for line in stderr.splitlines() if not line.startswith("  hint")]) == 1
+    assert not Path("broken.yaml").exists()
+
+
+def test_files_that_are_missing_or_do_not_fit(init):
+    assert init("nothing.onnx")[0] == 3
+    code, _, stderr = init(MODELS / "cnn.onnx", "--data", "nothing.npz")
+    assert code == 3 and "nothing.npz" in stderr
+    np.savez("wrong.npz", input=np.zeros((4, 3, 8, 8), np.float32))
+    code, _, stderr = init(MODELS / "cnn.onnx", "--data", "wrong.npz")
+    assert code == 3 and "4x3x8x8" in stderr
+    assert init(MODELS / "cnn.onnx", "-o", "no/folder.yaml")[0] == 2 and not Path("cnn.yaml").exists()
+
+
+def test_names_that_yaml_would_misread(init):
+    name = "a b: #1 'x' é.onnx"
+    Path(name).write_bytes((MODELS / "mlp.onnx").read_bytes())
+    assert init(name, "-o", "r.yaml")[0] == 0
+    recipe = load_recipes(Path("r.yaml"))[0]
+    assert recipe.model == Path(name) and recipe.output == Path("a b: #1 'x' é_int8.onnx")
+
+
+@given(st.text())
+def test_any_text_is_quoted_as_yaml_wants_it(text):
+    assert yaml.safe_load(key("data", text)) == {"data": text.replace("${", "$${")}
