@@ -42,6 +42,11 @@ class PassConfig(BaseModel):
 
     type: str
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Model files that the pass reads, besides the model that it is given."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Context:

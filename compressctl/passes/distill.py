@@ -50,6 +50,11 @@ class Config(TrainingOptions, PassConfig):
     attention: tuple[str, ...] = ()
     """Also match where these nodes look: STUDENT_NODE=TEACHER_NODE; outputs of Softmax, or activations [N, C, H, W]."""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The student, where it is a file, and the further teachers."""
+        return (*(() if kept(self.student) else (Path(self.student),)), *self.teachers)
+
     @field_validator("student")
     @classmethod
     def _student_is_a_file_or_a_cut(cls, text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from compressctl.errors import OutputError
@@ -75,14 +74,10 @@ def keys(setup: Setup, passes: Sequence[PassConfig]) -> list[str]:
     )
     found = []
     for config in passes:
-        files = {name: sha256([path]) for name, path in _files(config).items()}
+        files = [sha256([path]) for path in config.files if path.is_file()]
         key = key_of(key, config.model_dump(mode="json"), files, _dependencies(setup, config))
         found.append(key)
     return found
-
-
-def _files(config: PassConfig) -> dict[str, Path]:
-    return {name: value for name, value in config if isinstance(value, Path) and value.is_file()}
 
 
 def _dependencies(setup: Setup, config: PassConfig) -> dict[str, Any]:
