@@ -11,9 +11,11 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from compressctl.explanation.schema import Explanation
 from compressctl.measure.machine import Machine
 from compressctl.measure.measurement import Interval, Measurement
 from compressctl.notes import Note
+from compressctl.robustness.schema import Robustness
 
 SCHEMA_VERSION = "1.0"
 Verdict = Literal["ok", "regression", "budget missed"]
@@ -104,6 +106,8 @@ class Report:
         notes: from loading, data and judging, as opposed to those of a pass.
         recipe: the resolved recipe.
         front: the Pareto front of a search, smallest first.
+        explanation: the result layer by layer, where asked for.
+        robustness: the metric of input and result under changed inputs, where asked for.
     """
 
     verdict: Verdict
@@ -120,6 +124,8 @@ class Report:
     versions: dict[str, str]
     seconds: float
     front: tuple[FrontPoint, ...] = ()
+    explanation: Explanation | None = None
+    robustness: Robustness | None = None
     schema_version: str = SCHEMA_VERSION
 
 
