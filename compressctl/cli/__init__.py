@@ -5,6 +5,7 @@ Importing this must stay cheap (`--help`): commands import what they run inside 
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated
 
 import typer
@@ -26,12 +27,13 @@ from compressctl.cli import (
     store,
     unpack,
 )
+from compressctl.cli.help import Command
 
 app = typer.Typer(
     name="compressctl",
     help="Make ONNX and TorchScript models small and fast, and prove it.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -54,17 +56,18 @@ def _root(
     """Make ONNX and TorchScript models small and fast, and prove it."""
 
 
-app.command("init")(init.init)
-app.command("quantize")(quantize.quantize)
-app.command("prune")(prune.prune)
-app.command("cluster")(cluster.cluster)
-app.command("distill")(distill.distill)
-app.command("finetune")(finetune.finetune)
-app.command("simplify")(simplify.simplify)
-app.command("store")(store.store)
-app.command("pipeline")(pipeline.pipeline)
-app.command("pack")(pack.pack)
-app.command("unpack")(unpack.unpack)
-app.command("bench")(bench.bench)
-app.command("inspect")(inspect.inspect)
-app.command("schema")(schema.schema)
+_command = functools.partial(app.command, cls=Command)
+_command("init")(init.init)
+_command("quantize")(quantize.quantize)
+_command("prune")(prune.prune)
+_command("cluster")(cluster.cluster)
+_command("distill")(distill.distill)
+_command("finetune")(finetune.finetune)
+_command("simplify")(simplify.simplify)
+_command("store")(store.store)
+_command("pipeline")(pipeline.pipeline)
+_command("pack")(pack.pack)
+_command("unpack")(unpack.unpack)
+_command("bench")(bench.bench)
+_command("inspect")(inspect.inspect)
+_command("schema")(schema.schema)

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
 
 from compressctl.passes import store
 from compressctl.recipe import Recipe
+from compressctl.recipe.search import SearchOptions
+from compressctl.training.options import TrainingOptions
+
+_GROUPS = {
+    "Samples": ("input", "calibrate", "train", "data", "metric", "allow_python"),
+    "Budgets": (
+        *("max_accuracy_drop", "min_accuracy", "size_ratio", "max_size", "latency_ratio", "max_latency_ms"),
+        *("max_memory", "strict", "on_regression"),
+    ),
+    "Run": ("batch_size", "threads", "seed", "device", "cache", "force", "resume"),
+    "Report": ("explain", "robustness", "report"),
+}
+_GROUPS_OF_MODELS: dict[type[BaseModel], str] = {TrainingOptions: "Training", SearchOptions: "Search"}
 
 
 def describe(model: type[BaseModel], field: str) -> str:
@@ -23,9 +37,37 @@ def describe(model: type[BaseModel], field: str) -> str:
 
 
 def option(model: type[BaseModel], field: str, *names: str, **extra: Any) -> Any:
-    """Return a typer option for a field; the default None means: not given, so the field's own default holds."""
+    """Return a typer option for a field; the default None means: not given, so the field's own default holds.
+
+    In the help it stands in the group of its field, and the shell completes its words where it takes some of a list.
+    """
     names = names or (f"--{field.replace('_', '-')}",)
-    return typer.Option(*names, help=describe(model, field), show_default=False, **extra)
+    usual = {"rich_help_panel": _group(model, field), "autocompletion": completing(*words(model, field))}
+    return typer.Option(*names, help=describe(model, field), show_default=False, **usual | extra)
+
+
+def words(model: type[BaseModel], field: str) -> tuple[str, ...]:
+    """Return the words of which the field takes one, or some; empty where it takes anything else."""
+    return tuple(word for word in _literals(model.model_fields[field].annotation) if isinstance(word, str))
+
+
+def completing(*known: str) -> Callable[[str], list[str]] | None:
+    """Return a function that completes one of these words; None, which leaves it to the shell, where there are none."""
+    return (lambda incomplete: [word for word in known if word.startswith(incomplete)]) if known else None
+
+
+def _literals(annotation: Any) -> tuple[Any, ...]:
+    """Return the values of each Literal in an annotation."""
+    inner = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return inner
+    return tuple(value for part in inner for value in _literals(part))
+
+
+def _group(model: type[BaseModel], field: str) -> str | None:
+    if model is Recipe:
+        return next((title for title, fields in _GROUPS.items() if field in fields), None)
+    return _GROUPS_OF_MODELS.get(model)
 
 
 Model = Annotated[Path, typer.Argument(help=describe(Recipe, "model"), show_default=False)]
@@ -45,12 +87,16 @@ Seed = Annotated[int | None, option(Recipe, "seed")]
 Device = Annotated[str | None, option(Recipe, "device", metavar="cpu|cuda|auto")]
 Format = Annotated[str | None, option(store.Config, "format", metavar="auto|dense|codebook|bitmask|gaps|coo|csr")]
 ReportPath = Annotated[Path | None, option(Recipe, "report")]
-AllowPython = Annotated[bool, typer.Option("--allow-python", help=describe(Recipe, "allow_python"))]
-Force = Annotated[bool, typer.Option("--force", help=describe(Recipe, "force"))]
-Resume = Annotated[bool, typer.Option("--resume", help=describe(Recipe, "resume"))]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print what was done, node by node.")]
+AllowPython = Annotated[bool, option(Recipe, "allow_python", "--allow-python")]
+Force = Annotated[bool, option(Recipe, "force", "--force")]
+Resume = Annotated[bool, option(Recipe, "resume", "--resume")]
+Json = Annotated[
+    bool, typer.Option("--json", rich_help_panel="Report", help="Print one JSON document on stdout instead of tables.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel="Report", help="No progress on stderr.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", rich_help_panel="Report", help="Also print what was done, node by node.")
+]
 
 
 def given(**arguments: Any) -> dict[str, Any]:
