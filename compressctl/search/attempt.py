@@ -1,0 +1,159 @@
+"""Trying a candidate: its passes, its size and latency, and its accuracy as long as it may still win."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+
+from compressctl.container.opened import as_stored
+from compressctl.container.signature import is_packed
+from compressctl.errors import CompressctlError
+from compressctl.measure.latency import Latency, compare_latency
+from compressctl.measure.measurement import Interval, Measurement
+from compressctl.measure.memory import peak_memory
+from compressctl.model.size import file_bytes
+from compressctl.passes.base import PassConfig
+from compressctl.pipeline.budgets import excess, judge
+from compressctl.pipeline.candidates import Candidate, save_candidate
+from compressctl.pipeline.setup import Setup, trains
+from compressctl.pipeline.stages import Stage, run_passes
+from compressctl.recipe import Recipe
+from compressctl.search.candidate import Params
+from compressctl.search.clock import kind, seconds_of
+from compressctl.search.race import Race, Stand
+from compressctl.search.record import Record, dumped, recipe_of
+
+_LATENCY_SECONDS = 0.4  # of a trial; the front is measured for as long as any result
+_NO_LATENCY = Latency(math.nan, math.nan, 0, math.nan)
+
+
+def setup_of(setup: Setup, found: Recipe) -> Setup:
+    """Return the setup that the recipe of a candidate would open, from that of the search."""
+    training = setup.context.training if trains(found.passes) else None
+    return replace(
+        setup,
+        recipe=found,
+        provenance=replace(
+            setup.provenance, recipe=found.canonical(), passes=tuple(config.type for config in found.passes)
+        ),
+        context=replace(setup.context, training=training),
+        data={key: value for key, value in setup.data.items() if key != "train" or found.train is not None},
+        checkpoints=None,
+    )
+
+
+def needs_latency(recipe: Recipe) -> bool:
+    """Whether candidates are timed: for the objective, or for a budget."""
+    assert recipe.search is not None
+    return recipe.search.objective != "size" or recipe.latency_ratio is not None or recipe.max_latency_ms is not None
+
+
+class Bench:
+    """Where candidates are tried, one after the other.
+
+    Args:
+        setup: of the search.
+        race: on its samples.
+        name: of this process; its candidates are saved under it.
+    """
+
+    def __init__(self, setup: Setup, race: Race, name: str) -> None:
+        self._setup, self._race, self._name = setup, race, name
+
+    def attempt(
+        self, params: Params, passes: Sequence[PassConfig], rivals: Sequence[Record]
+    ) -> tuple[Record, Candidate | None]:
+        """Try a candidate; what goes wrong is in the record, and costs no other one.
+
+        Args:
+            params: what it was made of.
+            passes: the same as passes.
+            rivals: what was found before; a candidate that one of them surely beats is not measured to the end.
+
+        Returns:
+            The record, and the candidate where it has a file.
+        """
+        begun = perf_counter()
+        record, candidate = Record(dict(params), dumped(passes), provenance="failed"), None
+        try:
+            found = recipe_of(self._setup.recipe, record.passes)
+            record = replace(record, provenance=found.canonical())
+            record, candidate = self._measured(record, found, rivals)
+        except CompressctlError as error:
+            record = replace(record, reason=str(error))
+        except Exception as error:  # noqa: BLE001  (a fault in one candidate must not lose the others; it is reported)
+            record = replace(record, reason=f"a fault of ours: {type(error).__name__}: {error}")
+        return replace(record, seconds=perf_counter() - begun), candidate
+
+    def _measured(self, record: Record, found: Recipe, rivals: Sequence[Record]) -> tuple[Record, Candidate]:
+        setup = setup_of(self._setup, found)
+        stages = run_passes(setup, found.passes)
+        candidate = save_candidate(setup, stages, self._name)
+        measured = self._cheap(found, candidate)
+        ratio = measured.latency_ratio.value if measured.latency_ratio else None
+        record = replace(record, bytes=measured.bytes, latency=ratio, costs=self._costs(stages))
+
+        def leaves(stand: Stand) -> bool:
+            return _hopeless(found, stand) or any(_beats(rival, record, stand) for rival in rivals)
+
+        stand = self._race.run(candidate.file, leaves)
+        score = Interval(stand.score.value, stand.score.low, stand.score.high)
+        measured = replace(measured, score=score, samples=stand.score.count, drop=stand.drop)
+        verdicts = judge(found, measured)
+        missed = [verdict for verdict in verdicts if not verdict.met]
+        if not math.isfinite(stand.drop.drop):
+            return replace(record, reason="its metric is no number"), candidate
+        return replace(
+            record,
+            drop=(stand.drop.drop, stand.drop.low, stand.drop.high),
+            samples=stand.score.count,
+            complete=stand.last,
+            missed=(len(missed), sum(map(excess, missed))),
+            hopeless=_hopeless(found, stand),
+        ), candidate
+
+    def _cheap(self, found: Recipe, candidate: Candidate) -> Measurement:
+        """Return the size, and of the rest what a budget or the objective asks for."""
+        setup, threads, feeds = self._setup, found.threads, self._setup.workload.feeds or {}
+        measured = Measurement(str(candidate.file), file_bytes(candidate.file), 0, 0, None, _NO_LATENCY)
+        if needs_latency(setup.recipe):
+            (timed,) = compare_latency(
+                setup.baseline_file,
+                [candidate.file],
+                feeds,
+                threads=threads,
+                seconds=_LATENCY_SECONDS,
+                seed=found.seed,
+            )
+            ratio = Interval(timed.ratio, timed.low, timed.high)
+            measured = replace(measured, latency=timed.result, latency_ratio=ratio)
+        if found.max_memory is not None:
+            memory = peak_memory(candidate.file, feeds, threads=threads).model_bytes
+            measured = replace(measured, peak_memory=memory)
+        stored = found.model if is_packed(found.model) else setup.baseline_file
+        return as_stored([measured, measured], [stored, candidate.stored])[1]
+
+    def _costs(self, stages: Sequence[Stage]) -> dict[str, float]:
+        """Return what the passes took when they ran; of several of a kind, the most."""
+        samples = len(self._setup.context.training) if self._setup.context.training is not None else 0
+        found: dict[str, float] = {}
+        for stage in stages:
+            name = kind(stage.config)
+            found[name] = max(found.get(name, 0.0), seconds_of(stage.config, stage.seconds, samples))
+        return found
+
+
+def _hopeless(found: Recipe, stand: Stand) -> bool:
+    """Whether a candidate surely loses more accuracy than it may."""
+    lost = found.max_accuracy_drop is not None and stand.drop.low > found.max_accuracy_drop
+    return lost or (found.min_accuracy is not None and stand.score.high < found.min_accuracy)
+
+
+def _beats(rival: Record, record: Record, stand: Stand) -> bool:
+    """Whether a rival is no larger and no slower, and surely loses no more accuracy."""
+    if not rival.feasible or rival.bytes is None or rival.drop is None or record.bytes is None:
+        return False
+    no_slower = record.latency is None or rival.latency is None or rival.latency <= record.latency
+    return rival.bytes <= record.bytes and no_slower and rival.drop[0] < stand.drop.low

@@ -1,0 +1,104 @@
+"""What is cheap to know of layers before anything is searched: the harm of few bits, and what they save.
+
+Layers that do much harm for what they save are worth more bits than the others. Harm is measured one layer at a time,
+on a few samples without labels; savings are a layer's share of the weights, and of the time that a profile of the model
+on this machine shows. Harms of single layers nearly add up (Dong et al. 2019, HAWQ, arXiv:1905.03696, rank alike).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from compressctl.measure.measurement import sizes_of
+from compressctl.measure.profile import node_times
+from compressctl.model.load import interface
+from compressctl.model.save import save_model
+from compressctl.model.size import ModelSize, count
+from compressctl.passes.quantize import Config
+from compressctl.passes.static_options import observe_static
+from compressctl.pipeline.setup import Setup
+from compressctl.quantization.apply import apply
+from compressctl.quantization.plan import Plan, weight_grids
+from compressctl.quantization.quantizers import Settings
+from compressctl.quantization.sensitivity import rank
+
+_SAMPLES = 32
+_MOST_LAYERS = 64  # to measure; of more, those with the fewest weights are left out
+_RUNS = 10
+
+
+def rank_layers(setup: Setup, model: ir.Model, names: Sequence[str]) -> list[str]:
+    """Return layers by harm for what their few bits save, the one to spare first.
+
+    Args:
+        setup: of the run; says what is to become small.
+        model: as quantization will find it.
+        names: layers of one plan, static where there are calibration samples, else dynamic.
+    """
+    size = count(model, sizes_of(interface(model)[0], setup.workload.feeds or {}))
+    weights = _share({row.node: float(row.parameters) for row in size.by_layer}, names)
+    layers = sorted(names, key=lambda name: -weights[name])[:_MOST_LAYERS]
+    harm = _harms(setup, model, layers)
+    savings = _savings(setup, model, size, layers, weights)
+    return sorted(harm, key=lambda name: (-harm[name] / max(savings[name], 1e-6), name))
+
+
+def _harms(setup: Setup, model: ir.Model, layers: Sequence[str]) -> dict[str, float]:
+    """Return the noise that each layer alone brings to the outputs, with 4-bit weights where they are static."""
+    context = setup.context
+    source = context.calibration or setup.workload.fidelity
+    if not layers or source is None:
+        return {}
+    static = context.calibration is not None
+    plan = Plan(static=tuple(layers)) if static else Plan(dynamic=tuple(layers))
+    options = Config(scheme="w4a8" if static else "int8-dynamic")
+    settings = Settings(True, False, options.range_for_target()[1], weight_grids(model, plan, options.scheme, "same"))
+    observations = observe_static(model, plan, options, source, context, means=False) if static else None
+
+    def build(part: Plan) -> ir.Model:
+        clone = model.clone()
+        apply(clone, part, observations, settings)
+        return clone
+
+    found = rank(
+        build,
+        plan,
+        source,
+        samples=_SAMPLES,
+        threads=context.threads,
+        workdir=setup.workdir,
+        progress=context.progress,
+    )
+    return {harm.layer: harm.noise for harm in found}
+
+
+def _savings(
+    setup: Setup, model: ir.Model, size: ModelSize, layers: Sequence[str], weights: dict[str, float]
+) -> dict[str, float]:
+    """Return what few bits of each layer save: its share of the weights, of the time, or the mean of both."""
+    assert setup.recipe.search is not None
+    objective = setup.recipe.search.objective
+    if objective == "size":
+        return weights
+    file = setup.workdir / "profiled.onnx"
+    save_model(model, file, overwrite=True)
+    measured: dict[str, float] = {}
+    for (name, _), milliseconds in node_times(
+        file, setup.workload.feeds or {}, threads=setup.recipe.threads, runs=_RUNS
+    ).items():
+        measured[name] = measured.get(name, 0.0) + milliseconds
+    # A node that onnxruntime renamed as it fused it has no time here: its work stands in for it.
+    work = _share({row.node: float(row.macs or 0) for row in size.by_layer}, layers)
+    known = [name for name in layers if name in measured]
+    rate = sum(measured[name] for name in known) / max(sum(work[name] for name in known), 1e-9) if known else 1.0
+    time = _share({name: measured.get(name, rate * work[name]) for name in layers}, layers)
+    if objective == "latency":
+        return time
+    return {name: (weights[name] + time[name]) / 2 for name in layers}
+
+
+def _share(amounts: dict[str, float], names: Sequence[str]) -> dict[str, float]:
+    total = sum(amounts.get(name, 0.0) for name in names)
+    return {name: amounts.get(name, 0.0) / total if total else 1 / len(names) for name in names}

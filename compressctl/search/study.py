@@ -1,0 +1,168 @@
+"""The study: what a search has tried, in a storage that outlives it and that several processes may share."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressctl.errors import MissingExtraError, UsageError
+from compressctl.pipeline.setup import Setup
+from compressctl.recipe import Recipe
+from compressctl.search.space import Space
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
+
+_NAME = "compressctl"
+_GRAMMAR = 1  # raised where parameters change their meaning
+_BESIDES = {"model", "output", "report", "cache", "explain", "robustness", "force", "resume", "search"}
+
+
+def require_optuna() -> None:
+    """Refuse a search where its engine is missing.
+
+    Raises:
+        MissingExtraError: optuna is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingExtraError("a search", "search") from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+def storage_of(recipe: Recipe) -> str:
+    """Return the storage as the user named it, or a file beside the output."""
+    assert recipe.search is not None
+    return recipe.search.storage or str(recipe.output.with_suffix(".search.journal"))
+
+
+def begun(storage: str) -> bool:
+    """Whether there may be a study in a storage: of a database only a look into it can tell."""
+    return "://" in storage or Path(storage).exists()
+
+
+def identity(setup: Setup) -> dict[str, Any]:
+    """Return what makes a search this one: the input, the samples, and all that is asked for, but not the effort."""
+    recipe = setup.recipe
+    assert recipe.search is not None
+    asked = recipe.model_dump(mode="json", exclude=_BESIDES) | {"search": recipe.search.question()}
+    return {"input": setup.loaded.sha256, "samples": setup.data, "recipe": asked, "grammar": _GRAMMAR}
+
+
+def open_study(storage: str, wanted: dict[str, Any], objectives: int) -> Study:
+    """Return the study of this search in a storage, made where there is none.
+
+    Args:
+        storage: a file, or the URL of a database.
+        wanted: see `identity`.
+        objectives: how many numbers a trial has, all to be made small.
+
+    Raises:
+        UsageError: the storage cannot be used, or belongs to another search.
+    """
+    import optuna
+
+    with _told(storage):
+        opened = _open(storage)
+        if _NAME not in optuna.get_all_study_names(opened):
+            study = optuna.create_study(
+                storage=opened, study_name=_NAME, directions=["minimize"] * objectives, load_if_exists=True
+            )
+            study.set_user_attr("identity", wanted)
+            return study
+        study = optuna.load_study(study_name=_NAME, storage=opened)
+        kept = study.user_attrs.get("identity")
+    if kept is not None and kept != (asked := json.loads(json.dumps(wanted))):
+        what = _difference(kept, asked)
+        raise UsageError(f"{storage} belongs to another search: {what} differs", "name another --storage")
+    return study
+
+
+def space_of(study: Study) -> Space | None:
+    """Return the space that the study was begun with, or None where that is not known yet."""
+    kept = study.user_attrs.get("space")
+    return Space.read(kept) if kept is not None else None
+
+
+def keep_space(study: Study, space: Space) -> None:
+    """Keep the space with the study."""
+    study.set_user_attr("space", asdict(space))
+
+
+def worker() -> str:
+    """Return who this process is, among all that share a storage."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def abandoned(study: Study) -> list[FrozenTrial]:
+    """Return the trials in progress whose process was on this machine and is gone."""
+    from optuna.trial import TrialState
+
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [trial for trial in running if _gone(trial.user_attrs.get("worker", ""))]
+
+
+def ask(study: Study, seed: int) -> Trial:
+    """Return a new trial; the same seed and history give the same parameters, resumed or not."""
+    from optuna.samplers import TPESampler
+
+    number = len(study.get_trials(deepcopy=False))
+    study.sampler = TPESampler(seed=(seed * 1_000_003 + number) % 2**32, multivariate=True, group=True)
+    trial = study.ask()
+    trial.set_user_attr("worker", worker())
+    return trial
+
+
+def _gone(name: str) -> bool:
+    host, _, pid = name.rpartition(":")
+    if host != socket.gethostname() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _open(storage: str) -> Any:
+    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return RDBStorage(storage) if "://" in storage else JournalStorage(JournalFileBackend(storage))
+
+
+@contextmanager
+def _told(storage: str) -> Iterator[None]:
+    """Turn what a storage refuses, in the words of whatever library, into one line."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        first = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UsageError(
+            f"--storage {storage}: cannot be used: {first}", "give a file of its own, or a URL such as sqlite:///FILE"
+        ) from error
+
+
+def _difference(kept: dict[str, Any], wanted: dict[str, Any]) -> str:
+    if kept.get("input") != wanted["input"]:
+        return "the input model"
+    if kept.get("samples") != wanted["samples"]:
+        return "what the samples hold"
+    if kept.get("grammar") != wanted["grammar"]:
+        return "the version of compressctl"
+    before, after = kept["recipe"], wanted["recipe"]
+    return next((f"{key} of the recipe" for key in after if before.get(key) != after[key]), "the recipe")
