@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 Reads = Literal["calibration", "training", "evaluation"]
+WeightForm = Literal["plain", "packed", "static", "dynamic"]
 
 
 class PassConfig(BaseModel):
@@ -33,14 +34,30 @@ class PassConfig(BaseModel):
         reads: the samples that the pass may look at; it is handed no others. The budget of the metric comes with
             "evaluation".
         prepares: whether the pass leaves what the model computes, and is there for the sake of the passes after it.
+        edits_weights: whether the pass gives plain weights other values or another form; where another pass gave all
+            of them another form, it finds nothing to do.
+        stopped_by: forms of weights that the pass cannot work beside, be they of one layer alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     reads: ClassVar[tuple[Reads, ...]] = ()
     prepares: ClassVar[bool] = False
+    edits_weights: ClassVar[bool] = False
+    stopped_by: ClassVar[tuple[WeightForm, ...]] = ()
 
     type: str
+
+    @property
+    def form(self) -> WeightForm | None:
+        """The form that weights have after the pass: plain floats; packed: floats that nodes make of something smaller;
+        static or dynamic: integers, with activations rounded at known scales or as they come. None: as before."""
+        return None
+
+    @property
+    def limited(self) -> bool:
+        """Whether the pass is told to leave some layers as they are."""
+        return any(getattr(self, name, ()) for name in ("include", "exclude", "include_op", "exclude_op"))
 
     @property
     def files(self) -> tuple[Path, ...]:

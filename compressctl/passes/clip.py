@@ -12,7 +12,7 @@ Source: Banner et al. 2019, "Post training 4-bit quantization of convolutional n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,8 @@ _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 class Config(PassConfig):
     """Options of `clip`."""
+
+    edits_weights: ClassVar[bool] = True
 
     type: Literal["clip"] = "clip"
     threshold: float | None = Field(default=None, gt=0, allow_inf_nan=False)

@@ -42,6 +42,7 @@ class Config(PassConfig):
     """Options of `cluster`."""
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training")
+    edits_weights: ClassVar[bool] = True
 
     type: Literal["cluster"] = "cluster"
     clusters: int = Field(default=16, ge=2, le=256)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
 from compressctl.training.options import LossTerm, TrainingOptions
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Config(TrainingOptions, PassConfig):
     """Options of `distill`."""
 
     reads: ClassVar[tuple[Reads, ...]] = ("training",)
+    stopped_by: ClassVar[tuple[WeightForm, ...]] = ("packed", "static", "dynamic")  # a new model loses what they gained
 
     type: Literal["distill"] = "distill"
     student: str

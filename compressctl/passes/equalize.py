@@ -24,6 +24,7 @@ class Config(PassConfig):
     """Options of `equalize`."""
 
     prepares: ClassVar[bool] = True
+    edits_weights: ClassVar[bool] = True
 
     type: Literal["equalize"] = "equalize"
     iterations: int = Field(default=40, ge=1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
 from compressctl.training.options import LossTerm, TrainingOptions
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Config(TrainingOptions, PassConfig):
     """Options of `finetune`."""
 
     reads: ClassVar[tuple[Reads, ...]] = ("training",)
+    stopped_by: ClassVar[tuple[WeightForm, ...]] = ("dynamic",)  # scales and biases are trained beside static integers
 
     type: Literal["finetune"] = "finetune"
     distil: float = Field(default=0.5, ge=0, le=1)

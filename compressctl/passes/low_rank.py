@@ -51,6 +51,7 @@ class Config(PassConfig):
     """Options of `low_rank`."""
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration", "evaluation")
+    edits_weights: ClassVar[bool] = True
 
     type: Literal["low_rank"] = "low_rank"
     energy: float | None = Field(default=None, gt=0, le=1)

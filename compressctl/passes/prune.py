@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads, Target
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads, Target, WeightForm
 from compressctl.pruning.options import MEASURED, Importance
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Config(PassConfig):
     """Options of `prune`."""
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training", "evaluation")
+    stopped_by: ClassVar[tuple[WeightForm, ...]] = ("packed", "static", "dynamic")
 
     type: Literal["prune"] = "prune"
     structure: tuple[Structure, ...] = Field(default=("channel", "neuron", "head"), min_length=1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from compressctl.passes.base import Context, Outcome, Reads
+from compressctl.passes.base import Context, Outcome, Reads, WeightForm
 from compressctl.passes.static_options import StaticOptions, observe_static
 from compressctl.training.options import TrainingOptions
 
@@ -30,6 +30,8 @@ class Config(TrainingOptions, StaticOptions):
     """Options of `qat`."""
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training")
+    edits_weights: ClassVar[bool] = True
+    stopped_by: ClassVar[tuple[WeightForm, ...]] = ("dynamic",)
 
     type: Literal["qat"] = "qat"
     scheme: Literal["int8", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"] = "int8"
@@ -45,6 +47,11 @@ class Config(TrainingOptions, StaticOptions):
         if isinstance(content, dict) and content.get("scheme", "int8") != "int8":
             return {"learning_rate": _NARROW_RATE, **content}
         return content
+
+    @property
+    def form(self) -> WeightForm:
+        """Integers behind known scales."""
+        return "static"
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:

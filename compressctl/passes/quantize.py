@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from compressctl.errors import UsageError
-from compressctl.passes.base import Context, Outcome, Reads
+from compressctl.passes.base import Context, Outcome, Reads, WeightForm
 from compressctl.passes.static_options import StaticOptions, observe_static
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Config(StaticOptions):
     """Options of `quantize`."""
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration", "evaluation")
+    edits_weights: ClassVar[bool] = True
 
     type: Literal["quantize"] = "quantize"
     scheme: Scheme = "auto"
@@ -67,6 +68,16 @@ class Config(StaticOptions):
     keep_float: int | None = Field(default=None, ge=0)
     """Keep this many of the most harmful layers in float (ranked by measured harm). Default: as few as
     max_accuracy_drop needs; none where there is no such budget."""
+
+    @property
+    def form(self) -> WeightForm:
+        """Integers; of auto, some may be dynamic."""
+        return "dynamic" if self.scheme in ("auto", "int8-dynamic") else "static"
+
+    @property
+    def limited(self) -> bool:
+        """Whether layers stay in float because the options say so."""
+        return super().limited or bool(self.keep_float) or not self.embeddings
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:

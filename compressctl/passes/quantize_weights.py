@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from compressctl.errors import UsageError
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -43,6 +43,7 @@ class Config(PassConfig):
     """Options of `quantize_weights`."""
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration",)
+    edits_weights: ClassVar[bool] = True
 
     type: Literal["quantize_weights"] = "quantize_weights"
     scheme: Scheme
@@ -104,6 +105,16 @@ class Config(PassConfig):
         if self.target_rows is not None and self.offsets:
             raise ValueError("target_rows needs weights without offsets, so symmetric cannot be false")
         return self
+
+    @property
+    def form(self) -> WeightForm:
+        """Packed: the model goes on computing in float."""
+        return "packed"
+
+    @property
+    def limited(self) -> bool:
+        """Whether some weights stay as they are because the options say so."""
+        return super().limited or not self.embeddings
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:

@@ -25,6 +25,7 @@ class Config(PassConfig):
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration",)
     prepares: ClassVar[bool] = True
+    edits_weights: ClassVar[bool] = True
 
     type: Literal["smooth_quant"] = "smooth_quant"
     alpha: float = Field(default=0.5, ge=0, le=1)

@@ -41,6 +41,7 @@ class Config(PassConfig):
     """Options of `sparsify`."""
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training", "evaluation")
+    edits_weights: ClassVar[bool] = True
 
     type: Literal["sparsify"] = "sparsify"
     ratio: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] | None = None

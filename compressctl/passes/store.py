@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from compressctl.passes.base import Context, Outcome, PassConfig
+from compressctl.passes.base import Context, Outcome, PassConfig, WeightForm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,11 @@ class Config(PassConfig):
     """Only constants that nodes read whose name matches one of these globs."""
     exclude: tuple[str, ...] = ()
     """Never constants that nodes read whose name matches one of these globs."""
+
+    @property
+    def form(self) -> WeightForm:
+        """Plain where it undoes every form."""
+        return "plain" if self.format == "dense" else "packed"
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:

@@ -45,12 +45,12 @@ def test_a_variable_alone_keeps_its_type_and_in_a_text_becomes_one(load):
 vars: {n: 4, share: 0.5, yes_: true, where: train, skip: [pads, gemm]}
 batch_size: ${n}
 calibrate: digits:${where}[:${n}]
-max_accuracy_drop: ${share}
+size_ratio: ${share}
 strict: ${yes_}
 passes: [{type: simplify, skip: '${skip}'}]
 """
     (recipe,) = load(text)
-    assert (recipe.batch_size, recipe.calibrate, recipe.max_accuracy_drop) == (4, "digits:train[:4]", 0.5)
+    assert (recipe.batch_size, recipe.calibrate, recipe.size_ratio) == (4, "digits:train[:4]", 0.5)
     assert recipe.strict and recipe.passes[0].skip == ("pads", "gemm")
 
 

@@ -1,0 +1,66 @@
+"""What the keys of a recipe ask of each other: said before anything is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from compressctl.data.parse import parse_notation
+from compressctl.errors import RecipeError
+from compressctl.recipe.model import Recipe
+from compressctl.recipe.refusal import COMMAND_LINE
+
+_ACCURACY = ("max_accuracy_drop", "min_accuracy")
+
+
+def check_consistency(recipe: Recipe, origin: str) -> None:
+    """Check that budgets can be measured, and that no output takes the place of what is read.
+
+    Raises:
+        RecipeError: names the key, and what to do.
+    """
+    for key in _ACCURACY:
+        if getattr(recipe, key) is None:
+            continue
+        if not (recipe.data and recipe.metric):
+            hint = f"add {_named('data', origin)} and {_named('metric', origin)}"
+            raise RecipeError(f"{_at(key, origin)} needs something to measure", hint)
+        if parse_notation(recipe.data).source.partition(":")[0] == "random":
+            hint = f"give real samples as {_named('data', origin)}"
+            raise RecipeError(f"{_at(key, origin)} cannot be judged on random data", hint)
+    if recipe.metric and not recipe.data:
+        raise RecipeError(f"{_at('metric', origin)} needs data to be measured on", f"add {_named('data', origin)}")
+    for key in ("output", "report"):
+        path: Path | None = getattr(recipe, key)
+        for what, read in _inputs(recipe) if path is not None else ():
+            assert path is not None
+            if _same(path, read):
+                raise RecipeError(f"{_at(key, origin)}: {path} is {what}", "choose another name")
+
+
+def _inputs(recipe: Recipe) -> Iterator[tuple[str, Path]]:
+    """Yield the files that a run reads, each with what it is."""
+    yield "the model itself", recipe.model
+    for index, config in enumerate(recipe.passes):
+        for path in config.files:
+            yield f"a model that passes[{index}] ({config.type}) reads", path
+    for key in ("calibrate", "train", "data"):
+        notation: str | None = getattr(recipe, key)
+        if notation is not None:
+            yield f"the samples of {key}", Path(parse_notation(notation).source)
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)  # noqa: PTH121 - of paths that need not exist, too
+    except (OSError, ValueError):
+        return os.path.abspath(one) == os.path.abspath(other)  # noqa: PTH100
+
+
+def _named(key: str, origin: str) -> str:
+    return f"--{key.replace('_', '-')}" if origin == COMMAND_LINE else key
+
+
+def _at(key: str, origin: str) -> str:
+    return _named(key, origin) if origin == COMMAND_LINE else f"{origin}: {key}"
