@@ -76,17 +76,33 @@ Input = Annotated[list[str] | None, option(Recipe, "input", metavar="NAME:SHAPE[
 Calibrate = Annotated[str | None, option(Recipe, "calibrate", metavar="DATA")]
 Train = Annotated[str | None, option(Recipe, "train", metavar="DATA")]
 Data = Annotated[str | None, option(Recipe, "data", metavar="DATA")]
-MetricName = Annotated[str | None, option(Recipe, "metric")]
+MetricName = Annotated[
+    str | None, option(Recipe, "metric", autocompletion=completing("top1", "top5", "f1", "mse", "psnr", "spearman"))
+]
 MaxAccuracyDrop = Annotated[float | None, option(Recipe, "max_accuracy_drop")]
+MinAccuracy = Annotated[float | None, option(Recipe, "min_accuracy")]
 SizeRatio = Annotated[float | None, option(Recipe, "size_ratio")]
+MaxSize = Annotated[str | None, option(Recipe, "max_size", metavar="BYTES")]
 LatencyRatio = Annotated[float | None, option(Recipe, "latency_ratio")]
+MaxLatencyMs = Annotated[float | None, option(Recipe, "max_latency_ms")]
+MaxMemory = Annotated[str | None, option(Recipe, "max_memory", metavar="BYTES")]
+Strict = Annotated[bool, option(Recipe, "strict", "--strict")]
 OnRegression = Annotated[str | None, option(Recipe, "on_regression", metavar="take-back|keep")]
 BatchSize = Annotated[int | None, option(Recipe, "batch_size")]
 Threads = Annotated[int | None, option(Recipe, "threads")]
 Seed = Annotated[int | None, option(Recipe, "seed")]
 Device = Annotated[str | None, option(Recipe, "device", metavar="cpu|cuda|auto")]
 Format = Annotated[str | None, option(store.Config, "format", metavar="auto|dense|codebook|bitmask|gaps|coo|csr")]
+CachePath = Annotated[Path | None, option(Recipe, "cache", metavar="FOLDER")]
+Explain = Annotated[bool, option(Recipe, "explain", "--explain")]
+Robustness = Annotated[bool, option(Recipe, "robustness", "--robustness")]
 ReportPath = Annotated[Path | None, option(Recipe, "report")]
+JUnit = Annotated[
+    Path | None,
+    typer.Option(
+        "--junit", rich_help_panel="Report", help="Write the budgets as JUnit XML here, for CI.", show_default=False
+    ),
+]
 AllowPython = Annotated[bool, option(Recipe, "allow_python", "--allow-python")]
 Force = Annotated[bool, option(Recipe, "force", "--force")]
 Resume = Annotated[bool, option(Recipe, "resume", "--resume")]

@@ -10,30 +10,55 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from compressctl.measure.profile import Profile
 from compressctl.notes import Note
+from compressctl.report.budgets import budgets, unsettled
+from compressctl.report.details import details
 from compressctl.report.schema import BenchReport, Report
-from compressctl.report.tables import Table, budgets, comparison, executed, grouped, summary
+from compressctl.report.tables import (
+    Table,
+    after_each_pass,
+    by_operator,
+    comparison,
+    executed,
+    grouped,
+    has_steps,
+    slowest_nodes,
+    summary,
+)
 
 _STYLE = {"warning": "yellow", "skipped": "dim", "done": ""}
 
 
 def print_report(report: Report, stream: TextIO, *, verbose: bool = False) -> None:
-    """Print the result of a run; `verbose` adds what was done and the operators that run."""
+    """Print the result of a run; `verbose` adds what was done, all layers and the operators that run."""
     console = _console(stream)
     _print_table(console, summary(report))
+    if has_steps(report):
+        _print_table(console, after_each_pass(report))
     if report.budgets:
         _print_table(console, budgets(report))
+    for verdict in unsettled(report):
+        console.print(escape(verdict.reason), style="" if verdict.met else "red", soft_wrap=True)
+    for table in details(report, verbose=verbose):
+        _print_table(console, table)
     _print_notes(console, report.notes, verbose)
     for item in report.passes:
         _print_notes(console, item.notes, verbose, prefix=f"{item.type}: ")
         if item.taken_back:
-            console.print(f"[yellow]{item.type}: taken back: {escape(item.taken_back)}[/]")
+            console.print(f"[yellow]{item.type}: taken back: {escape(item.taken_back)}[/]", soft_wrap=True)
         for line in item.facts.get("recipe_lines", ()):
-            console.print(f"  {escape(line)}", highlight=False)
+            console.print(f"  {escape(line)}", soft_wrap=True)
+    if report.explanation:
+        _print_notes(console, report.explanation.notes, verbose)
+        for patch in report.explanation.patches:
+            console.print(f"{patch.after}: {escape(patch.why)}", soft_wrap=True)
+            for line in patch.lines:
+                console.print(f"  {escape(line)}", soft_wrap=True)
+    if report.robustness:
+        _print_notes(console, report.robustness.notes, verbose)
     if verbose:
         _print_table(console, executed(report.output))
-    console.print(f"{report.output.path}: {report.verdict}", highlight=False, style="bold")
+    console.print(f"{escape(report.output.path)}: {report.verdict}", style="bold", soft_wrap=True)
 
 
 def print_bench(report: BenchReport, stream: TextIO, *, verbose: bool = False) -> None:
@@ -44,13 +69,19 @@ def print_bench(report: BenchReport, stream: TextIO, *, verbose: bool = False) -
         if verbose or len(report.models) == 1:
             _print_table(console, executed(model))
         if model.profile:
-            _print_profile(console, model.path, model.profile)
+            _print_table(console, by_operator(model.path, model.profile))
+            _print_table(console, slowest_nodes(model.path, model.profile))
     _print_notes(console, report.notes, verbose)
 
 
 def print_table(table: Table, stream: TextIO) -> None:
     """Print one table."""
     _print_table(_console(stream), table)
+
+
+def print_notes(notes: Sequence[Note], stream: TextIO, *, verbose: bool = False) -> None:
+    """Print notes, those of what was done only where `verbose`."""
+    _print_notes(_console(stream), notes, verbose)
 
 
 def _console(stream: TextIO) -> Console:
@@ -68,11 +99,4 @@ def _print_table(console: Console, table: Table) -> None:
 def _print_notes(console: Console, notes: Sequence[Note], verbose: bool, prefix: str = "") -> None:
     for kind, text in grouped(notes):
         if verbose or kind != "done":
-            console.print(f"{prefix}{kind}: {escape(text)}", style=_STYLE[kind], highlight=False, soft_wrap=True)
-
-
-def _print_profile(console: Console, path: str, profile: Profile) -> None:
-    by_op = tuple((row.op, f"{row.ms:.3f}", f"{100 * row.share:.1f} %", str(row.count)) for row in profile.by_op)
-    _print_table(console, Table(f"Time by operator of {path}", ("operator", "ms", "share", "count"), by_op))
-    slowest = tuple((row.name, row.op, f"{row.ms:.3f}", f"{100 * row.share:.1f} %") for row in profile.slowest)
-    _print_table(console, Table(f"Slowest nodes of {path}", ("node", "operator", "ms", "share"), slowest))
+            console.print(f"{prefix}{kind}: {escape(text)}", style=_STYLE[kind], soft_wrap=True)

@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 
 from compressctl.model.size import LayerSize
 from compressctl.notes import Note
-from compressctl.report.tables import Table, grouped, si
+from compressctl.report.tables import Table, grouped
+from compressctl.report.words import si
 from compressctl.tensorspec import TensorSpec
 
 

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from compressctl.notes import Note
+from compressctl.report.budgets import budgets, unsettled
+from compressctl.report.details import details
 from compressctl.report.schema import Report
-from compressctl.report.tables import Table, budgets, executed, grouped, summary
+from compressctl.report.tables import Table, after_each_pass, executed, grouped, has_steps, summary
+
+_LONG = 20  # rows; a longer table is folded
 
 
 def to_markdown(report: Report) -> str:
     """Return the report as a Markdown document."""
-    parts = [f"# {report.output.path}: {report.verdict}", _table(summary(report))]
+    parts = [f"# {_escaped(report.output.path)}: {report.verdict}", _table(summary(report))]
     if report.budgets:
         parts.append(_table(budgets(report)))
+    if reasons := [f"- {_escaped(verdict.reason)}" for verdict in unsettled(report)]:
+        parts.append("\n".join(reasons))
+    if has_steps(report):
+        parts.append(_table(after_each_pass(report)))
+    parts += map(_table, details(report))
+    if report.explanation:
+        for patch in report.explanation.patches:
+            parts.append(f"In `passes:`, {_escaped(patch.after)}: {_escaped(patch.why)}\n\n{_yaml(patch.lines)}")
+        parts += _notes(report.explanation.notes)
+    if report.robustness:
+        parts += _notes(report.robustness.notes)
     parts.append("## Passes")
     for item in report.passes:
-        parts.append(f"### {item.type} ({item.seconds:.1f} s)")
+        parts.append(f"### {item.type} ({'cached' if item.cached else f'{item.seconds:.1f} s'})")
         if item.taken_back:
-            parts.append(f"**Taken back**: {item.taken_back}")
-        parts.append("\n".join(f"- {kind}: {text}" for kind, text in grouped(item.notes)) or "- nothing to do")
+            parts.append(f"**Taken back**: {_escaped(item.taken_back)}")
+        parts += _notes(item.notes) or ["- nothing to do"]
         if lines := item.facts.get("recipe_lines"):
-            parts.append("```yaml\n" + "\n".join(lines) + "\n```")
+            parts.append(_yaml(lines))
     if report.notes:
-        parts.append("## Notes\n\n" + "\n".join(f"- {kind}: {text}" for kind, text in grouped(report.notes)))
+        parts += ["## Notes", *_notes(report.notes)]
     parts.append(_table(executed(report.output)))
     machine = f"{report.machine.cpu}, {report.machine.usable_cores} cores, {report.machine.system}"
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
@@ -28,10 +46,27 @@ def to_markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _notes(notes: Sequence[Note]) -> list[str]:
+    lines = [f"- {kind}: {_escaped(text)}" for kind, text in grouped(notes)]
+    return ["\n".join(lines)] if lines else []
+
+
+def _yaml(lines: Sequence[str]) -> str:
+    return "\n".join(["```yaml", *lines, "```"])
+
+
 def _table(table: Table) -> str:
-    lines = [f"## {table.title}", "", _row(table.header), _row(("---",) * len(table.header))]
-    return "\n".join([*lines, *map(_row, table.rows)])
+    lines = [_row(table.header), _row(("---",) * len(table.header)), *map(_row, table.rows)]
+    content = "\n".join(lines)
+    if len(table.rows) > _LONG:
+        content = f"<details><summary>{len(table.rows)} rows</summary>\n\n{content}\n\n</details>"
+    return f"## {_escaped(table.title)}\n\n{content}"
 
 
-def _row(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(_escaped(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Return text in which no name of a node begins a tag or breaks a line."""
+    return " ".join(text.replace("<", "\\<").split())

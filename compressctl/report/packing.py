@@ -7,7 +7,8 @@ import json
 from pydantic import TypeAdapter
 
 from compressctl.container.figures import PackedPart, Packing, Unpacking
-from compressctl.report.tables import Table, si
+from compressctl.report.tables import Table
+from compressctl.report.words import si
 
 
 def packing_tables(packing: Packing, *, verbose: bool) -> list[Table]:

@@ -17,7 +17,7 @@ from compressctl.measure.measurement import Interval, Measurement
 from compressctl.notes import Note
 from compressctl.robustness.schema import Robustness
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 Verdict = Literal["ok", "regression", "budget missed"]
 
 

@@ -1,4 +1,4 @@
-"""The rows of a report as words, shared by the console and Markdown renderers."""
+"""The rows of a report as words, shared by all renderers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compressctl.measure.accuracy import Comparison
-from compressctl.measure.measurement import Interval, Measurement
+from compressctl.measure.measurement import Measurement
+from compressctl.measure.profile import Profile
 from compressctl.notes import Note
 from compressctl.report.schema import BenchReport, Report
+from compressctl.report.words import change, drop, fidelity, ms, percent, ratio, score, si, times
 
-FRACTIONS = ("top1", "top5", "f1")
 _SPARSE = 0.9  # a smaller share of parameters that are not zero is worth a row
-_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 @dataclass(frozen=True)
@@ -29,39 +28,53 @@ class Table:
 def summary(report: Report) -> Table:
     """Input and output side by side."""
     before, after = report.input, report.output
-    rows = [
-        ("size", si(before.bytes, "B"), si(after.bytes, "B"), f"x {after.bytes / max(before.bytes, 1):.3f}"),
-        ("parameters", si(before.parameters), si(after.parameters), _change(before.parameters, after.parameters)),
+    rows: list[tuple[str, ...]] = [
+        ("size", si(before.bytes, "B"), si(after.bytes, "B"), times(after.bytes / max(before.bytes, 1))),
+        ("parameters", si(before.parameters), si(after.parameters), change(before.parameters, after.parameters)),
     ]
     if after.nonzeros < _SPARSE * after.parameters:
-        rows.append(("non-zero", si(before.nonzeros), si(after.nonzeros), _change(before.nonzeros, after.nonzeros)))
+        rows.append(("non-zero", si(before.nonzeros), si(after.nonzeros), change(before.nonzeros, after.nonzeros)))
     if before.macs is not None and after.macs is not None and before.macs != after.macs:
-        rows.append(("MACs", si(before.macs), si(after.macs), _change(before.macs, after.macs)))
+        rows.append(("MACs", si(before.macs), si(after.macs), change(before.macs, after.macs)))
     rows.append(("latency (median)", ms(before), ms(after), ratio(after.latency_ratio)))
+    if before.peak_memory is not None and after.peak_memory is not None:
+        memory = (before.peak_memory, after.peak_memory)
+        rows.append(("peak memory", *(si(value, "B") for value in memory), change(*memory)))
     if before.score and after.score and report.metric:
-        change = ""
-        if after.drop:
-            change = f"drop {points(report.metric, after.drop.drop)} [{_pair(report.metric, after.drop)}]"
-        rows.append((report.metric, score(report.metric, before), score(report.metric, after), change))
+        lost = f"drop {drop(report.metric, after.drop)}" if after.drop else ""
+        rows.append((report.metric, score(report.metric, before.score), score(report.metric, after.score), lost))
     rows += [
-        (f"fidelity of {output.name}", "", f"SQNR {output.sqnr_db:.1f} dB", _agreement(output.agreement, output.scale))
+        (f"fidelity of {output.name}", "", f"SQNR {fidelity(output)}", _agreement(output.agreement, output.scale))
         for output in after.fidelity
     ]
     return Table("Result", ("", "input", "output", "change"), tuple(rows))
 
 
-def _change(before: int, after: int) -> str:
-    """Return the ratio where it is not 1."""
-    return f"x {after / before:.3f}" if before and before != after else ""
+def has_steps(report: Report) -> bool:
+    """Whether a table of what happens after each pass says more than that of the result."""
+    measured = sum(item.measured is not None for item in report.passes)
+    return measured > 1 or any(item.cached or item.taken_back for item in report.passes)
 
 
-def budgets(report: Report) -> Table:
-    """Each budget, what was measured, and whether it holds."""
-    rows = tuple(
-        (verdict.budget, f"<= {verdict.limit:g}", f"{verdict.value:.4g}", "met" if verdict.met else "MISSED")
-        for verdict in report.budgets
-    )
-    return Table("Budgets", ("budget", "limit", "measured", "verdict"), rows)
+def after_each_pass(report: Report) -> Table:
+    """What the model measures after each pass; blank after those that only prepare the next."""
+    header = ["after", "size", "size ratio", "latency ratio [95 %]"]
+    header += [f"{report.metric} [95 %]", "drop [95 %]"] if report.metric else []
+    rows = [_pass_row(report.metric, "input", report.input, "")]
+    for label, item in zip(labels(report), report.passes, strict=True):
+        remarks = ["cached"] if item.cached else []
+        remarks += ["taken back"] if item.taken_back else []
+        rows.append(_pass_row(report.metric, label, item.measured, ", ".join(remarks)))
+    return Table("After each pass", (*header, ""), tuple(rows))
+
+
+def labels(report: Report) -> list[str]:
+    """Return the name of each pass: its type, with its place where that comes more than once."""
+    types = [item.type for item in report.passes]
+    return [
+        name if types.count(name) == 1 else f"{place} {name}"
+        for place, name in enumerate((item.type for item in report.passes), 1)
+    ]
 
 
 def comparison(report: BenchReport) -> Table:
@@ -81,6 +94,18 @@ def executed(model: Measurement) -> Table:
     return Table(f"Executed operators of {Path(model.path).name}", ("operator", "count"), rows)
 
 
+def by_operator(path: str, profile: Profile) -> Table:
+    """Where the time of an inference goes, operator by operator."""
+    rows = tuple((row.op, f"{row.ms:.3f}", percent(row.share), str(row.count)) for row in profile.by_op)
+    return Table(f"Time by operator of {path}", ("operator", "ms", "share", "count"), rows)
+
+
+def slowest_nodes(path: str, profile: Profile) -> Table:
+    """Where the time of an inference goes, node by node."""
+    rows = tuple((row.name, row.op, f"{row.ms:.3f}", percent(row.share)) for row in profile.slowest)
+    return Table(f"Slowest nodes of {path}", ("node", "operator", "ms", "share"), rows)
+
+
 def grouped(notes: Sequence[Note]) -> list[tuple[str, str]]:
     """Notes as (kind, sentence), equal sentences merged with the names of their nodes."""
     merged: dict[tuple[str, str], list[str]] = {}
@@ -89,44 +114,12 @@ def grouped(notes: Sequence[Note]) -> list[tuple[str, str]]:
     return [(kind, text + _nodes(nodes)) for (kind, text), nodes in merged.items()]
 
 
-def si(value: float | None, unit: str = "") -> str:
-    """A number with an SI prefix and three digits: 1.12 MB."""
-    if value is None:
-        return "?"
-    for factor, prefix in _UNITS:
-        if abs(value) >= factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value:g} {unit}".strip()
-
-
-def ms(model: Measurement) -> str:
-    """The median latency."""
-    return f"{model.latency.median_ms:.3g} ms"
-
-
-def ratio(interval: Interval | None) -> str:
-    """A ratio with its interval."""
-    return "" if interval is None else f"x {interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
-
-
-def score(metric: str, model: Measurement) -> str:
-    """A metric's value with its interval; fractions in percent."""
-    if model.score is None:
-        return ""
-    if metric.split(":")[0] in FRACTIONS:
-        return f"{100 * model.score.value:.2f} % [{100 * model.score.low:.2f}, {100 * model.score.high:.2f}]"
-    return f"{model.score.value:.4f} [{model.score.low:.4f}, {model.score.high:.4f}]"
-
-
-def points(metric: str, value: float) -> str:
-    """A difference of a metric: percentage points for fractions."""
-    return f"{100 * value:+.2f} points" if metric.split(":")[0] in FRACTIONS else f"{value:+.4f}"
-
-
-def _pair(metric: str, interval: Comparison) -> str:
-    if metric.split(":")[0] in FRACTIONS:
-        return f"{100 * interval.low:+.2f}, {100 * interval.high:+.2f}"
-    return f"{interval.low:+.4f}, {interval.high:+.4f}"
+def _pass_row(metric: str | None, label: str, model: Measurement | None, remarks: str) -> tuple[str, ...]:
+    if model is None:
+        return (label, "", "", "", *(("", "") if metric else ()), remarks)
+    row = (label, si(model.bytes, "B"), times(model.size_ratio), ratio(model.latency_ratio))
+    scores = (score(metric, model.score), drop(metric, model.drop)) if metric else ()
+    return (*row, *scores, remarks)
 
 
 def _agreement(agreement: float | None, scale: float) -> str:
@@ -154,14 +147,11 @@ def _bench_row(report: BenchReport, model: Measurement, several: bool) -> tuple[
         si(model.peak_memory, "B"),
     ]
     if several:
-        row += [ratio(model.latency_ratio), "" if model.size_ratio is None else f"x {model.size_ratio:.3f}"]
+        row += [ratio(model.latency_ratio), times(model.size_ratio)]
     if report.metric:
-        row.append(score(report.metric, model))
-        if several and model.drop:
-            drop = f"{points(report.metric, model.drop.drop)} [{_pair(report.metric, model.drop)}]"
-            row += [drop, f"{model.drop.p_value:.3f}"]
-        elif several:
-            row += ["", ""]
+        row.append(score(report.metric, model.score))
+        if several:
+            row += [drop(report.metric, model.drop), f"{model.drop.p_value:.3f}" if model.drop else ""]
     if several:
-        row.append(", ".join(f"{output.sqnr_db:.1f} dB" for output in model.fidelity))
+        row.append(", ".join(map(fidelity, model.fidelity)))
     return tuple(row)

@@ -1,0 +1,89 @@
+"""Reports as JUnit XML, in which CI systems read what passed: a test suite a run, a test case a budget.
+
+What is written is valid by the schema of Apache Ant's JUnit task (windyroad's JUnit.xsd) and by that of Jenkins
+(junit-10.xsd).
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from xml.etree import ElementTree
+
+from compressctl.report.budgets import limit, measured
+from compressctl.report.schema import BudgetVerdict, Report
+from compressctl.report.tables import grouped
+
+_PACKAGE = "compressctl"
+_LEGAL = {0x9, 0xA, 0xD}  # of the control characters, those that XML 1.0 can hold
+_NEVER_WORSE = "never worse than the input"
+
+
+def to_junit(reports: Sequence[Report]) -> str:
+    """Return runs as one JUnit document.
+
+    A missed budget is a failure with its reason. Where none is missed, a further case says that the result is no worse
+    than its input; it counts as skipped where the result is, so that CI shows that without failing.
+    """
+    root = ElementTree.Element("testsuites")
+    for number, report in enumerate(reports):
+        root.append(_suite(report, number))
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(report: Report, number: int) -> ElementTree.Element:
+    missed, regressed = report.verdict == "budget missed", report.verdict == "regression"
+    suite = ElementTree.Element(
+        "testsuite",
+        name=_legal(report.output.path),
+        package=_PACKAGE,
+        id=str(number),
+        timestamp=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+        hostname=platform.node() or "localhost",
+        tests=str(len(report.budgets) + (not missed)),
+        failures=str(sum(not verdict.met for verdict in report.budgets)),
+        errors="0",
+        skipped=str(int(regressed)),
+        time=f"{report.seconds:.3f}",
+    )
+    properties = ElementTree.SubElement(suite, "properties")
+    for name, value in _properties(report):
+        ElementTree.SubElement(properties, "property", name=name, value=_legal(value))
+    for verdict in report.budgets:
+        _case(suite, verdict, report.metric)
+    warnings = [text for kind, text in grouped(report.notes) if kind == "warning"]
+    if not missed:
+        case = ElementTree.SubElement(suite, "testcase", name=_NEVER_WORSE, classname=_PACKAGE, time="0.000")
+        if regressed:
+            ElementTree.SubElement(case, "skipped", message=_legal("; ".join(warnings)))
+    ElementTree.SubElement(suite, "system-out").text = _legal("\n".join([f"verdict: {report.verdict}", *warnings]))
+    ElementTree.SubElement(suite, "system-err")
+    return suite
+
+
+def _case(suite: ElementTree.Element, verdict: BudgetVerdict, metric: str | None) -> None:
+    case = ElementTree.SubElement(suite, "testcase", name=verdict.budget, classname=_PACKAGE, time="0.000")
+    if not verdict.met:
+        failure = ElementTree.SubElement(case, "failure", type="budget missed", message=_legal(verdict.reason))
+        failure.text = f"{limit(verdict, metric)}; measured: {measured(verdict, metric)}"
+
+
+def _properties(report: Report) -> list[tuple[str, str]]:
+    figures = [("input", report.input.path), ("input_sha256", report.input_sha256)]
+    figures += [("output_sha256", report.output_sha256), ("bytes", str(report.output.bytes))]
+    if report.output.latency_ratio:
+        figures.append(("latency_ratio", f"{report.output.latency_ratio.value:.4f}"))
+    if report.metric and report.output.score:
+        figures.append((report.metric, f"{report.output.score.value:.6g}"))
+    return figures
+
+
+def _legal(text: str) -> str:
+    """Return text without what XML 1.0 cannot hold: control characters, lone surrogates, U+FFFE and U+FFFF."""
+    return "".join(character if _is_legal(ord(character)) else "�" for character in text)
+
+
+def _is_legal(code: int) -> bool:
+    return code in _LEGAL or (code >= 0x20 and not 0xD800 <= code < 0xE000 and code not in (0xFFFE, 0xFFFF))

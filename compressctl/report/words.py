@@ -1,0 +1,89 @@
+"""Figures in words: units, digits and intervals are the same in every report."""
+
+from __future__ import annotations
+
+import math
+
+from compressctl.measure.accuracy import Comparison
+from compressctl.measure.fidelity import OutputFidelity
+from compressctl.measure.measurement import Interval, Measurement
+
+FRACTIONS = ("top1", "top5", "f1")
+_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def si(value: float | None, unit: str = "", digits: int = 3) -> str:
+    """A number with an SI prefix and so many digits: 1.12 MB."""
+    if value is None or math.isnan(value):
+        return "?"
+    rounded = float(f"{value:.{digits}g}")
+    for factor, prefix in _UNITS:
+        if abs(rounded) >= factor:
+            return f"{rounded / factor:.{digits}g} {prefix}{unit}"
+    return f"{value:g} {unit}".strip()
+
+
+def ms(model: Measurement) -> str:
+    """The median latency."""
+    return f"{model.latency.median_ms:.3g} ms"
+
+
+def times(value: float | None) -> str:
+    """A ratio without an interval."""
+    return "" if value is None else f"x {value:.3f}"
+
+
+def ratio(interval: Interval | None) -> str:
+    """A ratio with its interval."""
+    return "" if interval is None else f"x {interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def change(before: int, after: int) -> str:
+    """The ratio of two counts where it is not 1."""
+    return times(after / before) if before and before != after else ""
+
+
+def score(metric: str | None, value: Interval | None) -> str:
+    """A metric's value with its interval; fractions in percent."""
+    if value is None or metric is None:
+        return ""
+    if is_fraction(metric):
+        return f"{100 * value.value:.2f} % [{100 * value.low:.2f}, {100 * value.high:.2f}]"
+    return f"{value.value:.4f} [{value.low:.4f}, {value.high:.4f}]"
+
+
+def points(metric: str, value: float) -> str:
+    """A difference of a metric: percentage points for fractions."""
+    return f"{100 * value:+.2f} points" if is_fraction(metric) else f"{value:+.4f}"
+
+
+def drop(metric: str | None, found: Comparison | Interval | None) -> str:
+    """How much worse a metric is, with its interval."""
+    if found is None or metric is None:
+        return ""
+    value = found.drop if isinstance(found, Comparison) else found.value
+    if is_fraction(metric):
+        return f"{points(metric, value)} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+    return f"{points(metric, value)} [{found.low:+.4f}, {found.high:+.4f}]"
+
+
+def percent(share: float | None) -> str:
+    """A share."""
+    return "?" if share is None else f"{100 * share:.1f} %"
+
+
+def decibels(value: float | None) -> str:
+    """A signal-to-noise ratio."""
+    if value is None or math.isnan(value):
+        return "?"
+    return "equal" if value == math.inf else f"{value:.1f} dB"
+
+
+def fidelity(output: OutputFidelity) -> str:
+    """How far an output is from the baseline's."""
+    return "equal" if output.max_abs_error == 0 else decibels(output.sqnr_db)
+
+
+def is_fraction(metric: str) -> bool:
+    """Return whether a metric is a share, which is shown in percent."""
+    return metric.split(":")[0] in FRACTIONS
