@@ -18,7 +18,7 @@ class SearchOptions(BaseModel):
 
     objective: Literal["size", "latency", "both"] = "both"
     """What is made small while all budgets are kept: the file's size, the latency, or the product of both."""
-    time_limit: Seconds = 1200.0
+    time_limit: Seconds = 1200
     """When to stop, measuring and writing included: seconds, or for example 90s, 20m or 1h30m. What is in progress is
     finished."""
     trials: int | None = Field(default=None, ge=1)

@@ -16,6 +16,7 @@ from compressctl.recipe import Recipe
 from compressctl.report.write import write_text
 from compressctl.search.ranking import rank
 from compressctl.search.record import Record, dumped, recipe_of
+from compressctl.search.workers import publishing
 
 _NO_PART = {"force", "resume", "cache", "report", "search", "explain", "robustness", "passes"}
 
@@ -33,8 +34,7 @@ def publish(recipe: Recipe, record: Record, candidate: Candidate, others: Sequen
     Raises:
         OutputError: it cannot be written; what was there before is intact.
     """
-    lock = recipe.output.with_name(f".{recipe.output.name}.best.lock")
-    with reported(recipe.output), FileLock(lock):
+    with reported(recipe.output), FileLock(publishing(recipe.output)):
         if any(rank(recipe, other) < rank(recipe, record) for other in others):
             return False
         if recipe.output.suffix == PACKED:

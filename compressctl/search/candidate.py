@@ -120,7 +120,7 @@ def _integers(params: Params, kind: Any, globs: tuple[str, ...]) -> list[PassCon
     if params.get("qat_epochs"):
         found: PassConfig = qat.Config(scheme=kind, epochs=params["qat_epochs"], exclude=globs, **edges, **method)
     else:
-        rounding = params.get("rounding", "nearest")
+        rounding = params.get("narrow_rounding" if kind in NARROW else "rounding", "nearest")
         found = quantize.Config(scheme=kind, rounding=rounding, keep_float=0, exclude=globs, **edges, **method)
     if kind not in NARROW or not globs:
         return [found]

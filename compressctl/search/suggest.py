@@ -62,7 +62,8 @@ def suggest(trial: Chooser, space: Space) -> dict[str, Any]:
         if kind in _TRAINABLE:
             choose("qat_epochs", (0, *EPOCHS))
     if kind in STATIC and not found.get("qat_epochs"):
-        choose("rounding", space.roundings if kind in NARROW else ("nearest", "gptq"))
+        narrow = kind in NARROW  # a parameter of Optuna has the same choices always
+        choose("narrow_rounding" if narrow else "rounding", space.roundings if narrow else ("nearest", "gptq"))
     if kind in INTEGER and space.smooth:
         choose("smooth", (False, True))
     spares = kind in INTEGER or kind in WEIGHTS
@@ -74,7 +75,7 @@ def suggest(trial: Chooser, space: Space) -> dict[str, Any]:
 def starts(space: Space) -> Iterator[Params]:
     """Yield what is known to be good and quick, best first, so that the shortest search has plain INT8."""
     plain = {"calibration_method": "percentile", "rounding": "nearest"}
-    narrow = {**plain, "edges": "int8", "rounding": "gptq"}
+    narrow = {"calibration_method": "percentile", "edges": "int8", "narrow_rounding": "gptq"}
     kinds = {"int8": plain, "auto": {}, "int8-dynamic": {}, "w4a8": narrow, "fp16": {}}
     rounding = {"weight_rounding": "gptq" if space.calibrated else "nearest"}
     cut = [name for name in ("prune",) if name in space.structures]

@@ -13,6 +13,11 @@ from compressctl.model.staging import reported
 from compressctl.recipe import Recipe
 
 
+def publishing(output: Path) -> Path:
+    """Return the file that processes lock in turn while they write the best candidate so far."""
+    return output.with_name(f".{output.name}.best.lock")
+
+
 @contextmanager
 def leading(output: Path) -> Iterator[bool]:
     """Say whether this process is the one that writes the output in the end: the first of those that search for it.
@@ -31,6 +36,7 @@ def leading(output: Path) -> Iterator[bool]:
     try:
         yield True
     finally:
+        publishing(output).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         lock.release()
 
