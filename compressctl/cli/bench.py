@@ -35,7 +35,11 @@ def bench(
 ) -> int:
     """Measure models side by side: size, parameters, MACs, load time, latency, peak memory, accuracy.
 
-    compressctl bench model.onnx small.onnx --data test.npz --metric top1 --profile
+    # Two models side by side, on the same samples
+    compressctl bench model.onnx student.onnx --data test.npz --metric top1
+
+    # Where the time goes, at a batch of 8
+    compressctl bench model.onnx --profile --batch-size 8 --seconds 1
     """
     from compressctl.bench import bench as run
     from compressctl.report.console import print_bench

@@ -41,7 +41,12 @@ def cluster(
 ) -> int:
     """Let the weights of each layer share few values, store them as codes, and measure what it brought.
 
-    compressctl cluster model.onnx -o small.onnx --clusters 16 --calibrate train/[:256] --finetune train/ --data test/
+    # 16 values in each layer, placed so that layers keep their outputs
+    compressctl cluster model.onnx -o small.onnx --clusters 16 --calibrate 'train.npz[:256]'
+
+    # 8 values, trained, and judged
+    compressctl cluster model.onnx -o trained.onnx --clusters 8 --finetune train.npz --epochs 2 --data test.npz \\
+        --metric top1
     """
     chosen = o.given(
         clusters=clusters, vector=vector, scope=scope, importance=importance, include=include, exclude=exclude

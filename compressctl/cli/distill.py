@@ -35,7 +35,12 @@ def distill(
 ) -> int:
     """Train a small model to answer like a large one, and measure what was kept.
 
-    compressctl distill teacher.onnx --student student.onnx -o small.onnx --data images/ --metric top1
+    # A student of your own, trained on labelled samples
+    compressctl distill model.onnx --student student.onnx -o small.onnx --train train.npz --data test.npz \\
+        --metric top1 --epochs 2
+
+    # A student cut from the teacher, half as wide
+    compressctl distill model.onnx --student from-teacher:width=0.5 -o half.onnx --train train.npz --epochs 2
     """
     chosen = o.given(
         student=student,

@@ -23,7 +23,11 @@ def finetune(
 ) -> int:
     """Train a model further on data of yours, from the ONNX or TorchScript file itself.
 
-    compressctl finetune model.onnx -o better.onnx --train images/train --data images/test --metric top1
+    # On labelled samples
+    compressctl finetune model.onnx -o better.onnx --train train.npz --data test.npz --metric top1 --epochs 2
+
+    # An interrupted run goes on from its checkpoint
+    compressctl finetune model.onnx -o better.onnx --train train.npz --data test.npz --metric top1 --epochs 2 --resume
     """
     content = {
         "model": model,

@@ -40,7 +40,14 @@ def init(
 ) -> int:
     """Write a commented recipe to start from, after a look at the model and its samples.
 
+    # Look at the model and its samples, and write model.yaml
     compressctl init model.onnx --calibrate train.npz --data test.npz
+
+    # A recipe for the smallest file, on stdout
+    compressctl init model.onnx --goal small -o -
+
+    # A TorchScript file does not tell its inputs
+    compressctl init model.pt --input input:1x1x8x8 -o scripted.yaml
     """
     from pydantic import TypeAdapter
 

@@ -18,7 +18,11 @@ def inspect(
 ) -> int:
     """List a model's layers: shapes, parameters, bytes, MACs, and what each pass could do to them.
 
+    # Tables of layers and of what could be done
     compressctl inspect model.onnx
+
+    # The same as JSON, at a size of what is dynamic
+    compressctl inspect model.onnx --input input:1x1x8x8 --json
     """
     from compressctl.inspection import inspect_model
     from compressctl.report.console import print_table

@@ -28,7 +28,11 @@ def pack(
 ) -> int:
     """Pack a model and its external data into one small file, without loss: entropy coding by tensor.
 
+    # The best coder for each tensor
     compressctl pack model.onnx -o model.ccz
+
+    # The quickest to unpack; what each tensor takes
+    compressctl pack model.onnx -o quick.ccz --coder zstd --verbose
     """
     from compressctl.container.pack import pack as run
     from compressctl.container.signature import PACKED

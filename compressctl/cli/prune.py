@@ -30,6 +30,7 @@ def prune(
         list[str] | None,
         typer.Option(
             metavar="channel|neuron|head|width|block|none",
+            autocompletion=o.completing("channel", "neuron", "head", "width", "block", "none"),
             help=f"{o.describe(_C, 'structure')} none: single weights become zero (the sparsify pass).",
             show_default=False,
         ),
@@ -82,7 +83,15 @@ def prune(
 ) -> int:
     """Cut channels, neurons and attention heads out of a model, or zero single weights, and measure what it brought.
 
-    compressctl prune model.onnx -o small.onnx --target-macs 0.5 --calibrate train/[:256] --finetune train/ --data test/
+    # Cut until half of the multiply-accumulates are left, then train
+    compressctl prune model.onnx -o small.onnx --target-macs 0.5 --finetune train.npz --epochs 2 --data test.npz \\
+        --metric top1
+
+    # Without labels: layers are fitted to keep their outputs
+    compressctl prune model.onnx -o fitted.onnx --ratio 0.3 --calibrate 'train.npz[:256]'
+
+    # Half of the weights become zero, two in each four; the file leaves them out
+    compressctl prune model.onnx -o sparse.onnx --structure none --nm 2:4 --calibrate 'train.npz[:256]'
     """
     amounts = o.given(
         ratio=_share(ratio),

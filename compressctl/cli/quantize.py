@@ -31,6 +31,7 @@ def quantize(
         typer.Option(
             "--scheme",
             metavar="auto|int8|int8-dynamic|w4a8|…|fp16|int4|…",
+            autocompletion=o.completing(*o.words(_C, "scheme"), *_WEIGHTS_ALONE),
             help=f"{o.describe(_C, 'scheme')} Weights alone: {', '.join(_WEIGHTS_ALONE)}; the model computes in float.",
             show_default=False,
         ),
@@ -47,6 +48,7 @@ def quantize(
         typer.Option(
             "--rounding",
             metavar="nearest|adaround|hqq|gptq|awq",
+            autocompletion=o.completing("nearest", "adaround", "hqq", "gptq", "awq"),
             help=f"{o.describe(_C, 'rounding')} Weights alone: {o.describe(_W, 'rounding')}",
             show_default=False,
         ),
@@ -114,7 +116,19 @@ def quantize(
 ) -> int:
     """Quantize a model, or its weights alone, in the form that onnxruntime runs fast, and measure what it brought.
 
-    compressctl quantize model.onnx -o small.onnx --calibrate train.npz[:256] --data test.npz --metric top1
+    # INT8: activation ranges from samples; the result is judged, and the exit code says whether it keeps the budget
+    compressctl quantize model.onnx -o small.onnx --calibrate 'train.npz[:256]' --data test.npz --metric top1 \\
+        --max-accuracy-drop 0.02
+
+    # A transformer or an LSTM needs no samples
+    compressctl quantize model.onnx -o dynamic.onnx --scheme int8-dynamic
+
+    # An eighth of the bytes, at the speed of the input
+    compressctl quantize model.onnx -o int4.onnx --scheme int4
+
+    # Weights of 4 bits on INT8 kernels, trained
+    compressctl quantize model.onnx -o trained.onnx --scheme w4a8 --qat --train train.npz --data test.npz \\
+        --metric top1 --epochs 2
     """
     passes: list[dict[str, Any]] = [{"type": "simplify"}] if simplify else []
     if equalize:

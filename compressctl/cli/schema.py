@@ -13,7 +13,14 @@ from compressctl.recipe import json_schema
 def schema(
     report: Annotated[bool, typer.Option("--report", help="The schema of the JSON report instead.")] = False,
 ) -> int:
-    """Print the JSON Schema of recipes, for editors and validators."""
+    """Print the JSON Schema of recipes, for editors and validators.
+
+    # Of recipes: name it in an editor, which then completes keys and shows mistakes
+    compressctl schema > recipe.schema.json
+
+    # Of the reports that commands write
+    compressctl schema --report > report.schema.json
+    """
     if report:
         from compressctl.report.schema import json_schema as report_schema
 

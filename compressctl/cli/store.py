@@ -24,7 +24,11 @@ def store(
 ) -> int:
     """Store weights in fewer bytes without loss: few different values as codes, zeros left out.
 
-    compressctl store pruned.onnx -o small.onnx
+    # Each weight in the form that takes fewest bytes
+    compressctl store model.onnx -o small.onnx
+
+    # One form for all; packed by entropy coding as well
+    compressctl store model.onnx -o small.ccz --format codebook
     """
     options = o.given(format=format, include=include, exclude=exclude)
     content = {

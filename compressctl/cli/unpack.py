@@ -23,7 +23,11 @@ def unpack(
 ) -> int:
     """Unpack a model, byte for byte as it was; external data go beside it under their own names.
 
-    compressctl unpack model.ccz -o model.onnx
+    # The ONNX file that was packed
+    compressctl unpack packed.ccz -o again.onnx
+
+    # For a script: what was written, as JSON
+    compressctl unpack packed.ccz -o again.onnx --force --json
     """
     from compressctl.container.unpack import unpack as run
     from compressctl.report.console import print_table

@@ -1,0 +1,81 @@
+"""The helps of the commands: their examples run as they stand, and they name what there is."""
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+
+from compressctl.__main__ import run
+from compressctl.cli import app
+from compressctl.cli.help import Command
+from compressctl.data.notation import open_source
+from compressctl.tensorspec import TensorSpec
+
+ROOT = Path(__file__).parents[1]
+MODELS = ROOT / "sample_models"
+COMMANDS = typer.main.get_command(app).commands
+EXAMPLES = [
+    pytest.param(line, id=f"{name}-{index}")
+    for name, command in COMMANDS.items()
+    for index, example in enumerate(command.examples)
+    for line in example.replace("\\\n", " ").splitlines()
+    if line.startswith("compressctl ")
+]
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """Write the files that the examples name: models, samples with labels, a recipe."""
+    folder = tmp_path_factory.mktemp("examples")
+    for split in ("train", "test"):
+        source = open_source(f"digits:{split}[:300]", [TensorSpec("input", "float32", ("N", 1, 8, 8))])
+        (batch,) = source.batches(len(source))
+        np.savez(folder / f"{split}.npz", input=batch.feeds["input"], labels=batch.labels)
+    sources = {"model.onnx": "mlp.onnx", "model.pt": "cnn_traced.pt", "student.onnx": "cnn_student.onnx"}
+    for name, source_name in (sources | {"packed.ccz": "mlp.ccz"}).items():
+        (folder / name).write_bytes((MODELS / source_name).read_bytes())
+    recipe = (ROOT / "recipes" / "int8.yaml").read_text()
+    recipe = recipe.replace("sample_models/cnn.onnx", "model.onnx").replace("build/recipes/cnn_int8.onnx", "small.onnx")
+    (folder / "recipe.yaml").write_text(recipe)
+    return folder
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_examples_run(line, files, tmp_path, monkeypatch, capsys):
+    if ".pt" in line or "--epochs" in line:
+        pytest.importorskip("torch")
+    for file in files.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(line.split(" > ")[0].split(" | ")[0])
+    assert run(words[1:]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_helps_are_whole(name, capsys):
+    assert run([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    command = COMMANDS[name]
+    assert isinstance(command, Command) and len(command.examples) >= 2
+    for example in command.examples:
+        comment, first, *_ = example.splitlines()
+        assert comment.startswith("# ") and first.startswith(f"compressctl {name} ")
+        assert all(f"\n  {line}\n" in text for line in example.splitlines())
+    sections = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert len(sections) == len(set(sections)) and sections[-2:] == ["Examples:", "Exit codes:"]
+    codes = text.partition("Exit codes:\n")[2]
+    assert ("  4    a budget missed" in codes) == ("--max-accuracy-drop" in text)
+    for code in ("0  ", "2  ", "3  ", "130"):
+        assert f"\n  {code}  " in f"\n{codes}"
+
+
+def test_options_stand_in_groups(capsys):
+    run(["quantize", "--help"])
+    text = capsys.readouterr().out
+    order = ["\nArguments:", "--scheme", "\nSamples:", "--calibrate", "\nBudgets:", "--size-ratio"]
+    order += ["\nTraining:", "--epochs", "\nRun:", "--threads", "\nReport:", "--json", "\nExamples:"]
+    places = [text.index(word) for word in order]
+    assert places == sorted(places)
