@@ -180,7 +180,7 @@ def _open_sources(recipe: Recipe, model: ir.Model) -> tuple[Source | None, Sourc
         _open(notation, model, recipe) for notation in (recipe.calibrate, recipe.train, recipe.data)
     )
     if not trains(recipe.passes):
-        if training is not None:
+        if training is not None and recipe.search is None:
             raise UsageError("--train: no pass of this run trains", "add qat, distill or finetune, or leave it out")
     elif training is None and evaluation is not None:
         return (
