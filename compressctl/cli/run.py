@@ -12,6 +12,7 @@ from compressctl.cli import options as o
 from compressctl.cli.groups import add_group
 from compressctl.cli.progress import terminal_progress
 from compressctl.errors import EXIT_BUDGET, EXIT_OK
+from compressctl.progress import Progress
 from compressctl.recipe import Recipe
 from compressctl.world import world
 
@@ -48,7 +49,6 @@ class Shared:
         Returns:
             The exit code: of a missed budget where one run misses one.
         """
-        from compressctl.pipeline import run
         from compressctl.report.console import print_report
         from compressctl.report.schema import to_json
         from compressctl.report.step_summary import append_step_summary, check_step_summary
@@ -60,7 +60,7 @@ class Shared:
         reports: list[Report] = []
         for recipe in recipes:
             with terminal_progress(self.quiet or not world().leads) as progress:
-                report = run(recipe, progress)
+                report = _run(recipe, progress)
             if report is None:
                 continue
             reports.append(report)
@@ -79,6 +79,16 @@ class Shared:
 
         if self.junit is not None:
             write_text(self.junit, to_junit(reports))
+
+
+def _run(recipe: Recipe, progress: Progress) -> Report | None:
+    if recipe.search is not None:
+        from compressctl.search import search
+
+        return search(recipe, progress)
+    from compressctl.pipeline import run
+
+    return run(recipe, progress)
 
 
 def _options(

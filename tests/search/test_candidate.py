@@ -1,0 +1,137 @@
+"""Parameters -> passes: whatever is chosen makes a recipe that is valid, and says what it is meant to."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compressctl.passes import simplify
+from compressctl.recipe import build_recipe
+from compressctl.search.candidate import label, passes_of
+from compressctl.search.harsher import harsher
+from compressctl.search.record import dumped
+from compressctl.search.space import Space
+from compressctl.search.suggest import starts, suggest
+
+FORMATS = ("float", "fp16", "int8", "w4a8", "w3a8", "w2a8", "auto", "int8-dynamic", "int4", "int3", "int2", "cluster")
+STRUCTURES = ("", "prune", "low_rank", "prune,low_rank", "low_rank,prune")
+
+
+def space(**changes):
+    whole = dict(
+        formats=FORMATS,
+        structures=STRUCTURES,
+        sparse=True,
+        calibrated=True,
+        smooth=True,
+        roundings=("gptq", "adaround"),
+        train=True,
+        spare=("a/Conv", "b[0]", "c", "d", "e", "f"),
+    )
+    return Space(**{**whole, **changes})
+
+
+class Dice:
+    """Chooses at random, and remembers the choices of each parameter, which must always be the same."""
+
+    def __init__(self, seed):
+        self.random, self.asked = random.Random(seed), {}
+
+    def suggest_categorical(self, name, choices):
+        assert self.asked.setdefault(name, tuple(choices)) == tuple(choices)
+        return self.random.choice(choices)
+
+    def suggest_int(self, name, low, high):
+        assert self.asked.setdefault(name, (low, high)) == (low, high)
+        return self.random.randint(low, high)
+
+    def suggest_float(self, name, low, high, *, step=None):
+        assert self.asked.setdefault(name, (low, high, step)) == (low, high, step)
+        return low + step * self.random.randint(0, round((high - low) / step))
+
+
+def passes(params, of=None, **options):
+    return passes_of(params, of or space(), (simplify.Config(),), own_beginning=options.get("own_beginning", False))
+
+
+@given(st.integers(0, 10**9), st.booleans(), st.booleans())
+def test_every_candidate_is_a_valid_recipe(seed, train, calibrated):
+    where = space(train=train, calibrated=calibrated)
+    found = passes(suggest(Dice(seed), where), where)
+    content = {"model": "a.onnx", "output": "b.onnx", "calibrate": "random", "train": "x.npz", "passes": dumped(found)}
+    assert list(build_recipe(content, "search").passes) == found
+    assert label(found)
+
+
+def test_a_parameter_of_optuna_has_the_same_choices_always():
+    dice = Dice(0)
+    for _ in range(500):
+        suggest(dice, space())
+
+
+def test_the_first_start_is_plain_int8_and_all_are_different():
+    first, *others = (passes(params) for params in starts(space()))
+    assert [config.type for config in first] == ["simplify", "quantize"]
+    assert first[1].scheme == "int8" and first[1].rounding == "nearest" and not first[1].exclude
+    assert all(other != first for other in others)
+    types = {(config.type, getattr(config, "scheme", None)) for other in others for config in other}
+    assert {("quantize", "w4a8"), ("quantize_weights", "int4"), ("quantize", "int8-dynamic")} <= types
+    assert ("prune", None) in types and ("qat", "w4a8") in types
+
+
+def test_starts_of_a_model_without_static_layers_begin_with_dynamic_int8():
+    where = space(formats=("float", "fp16", "int8-dynamic", "int4", "int3", "int2", "cluster"), calibrated=False)
+    first = passes(next(iter(starts(where))), where)
+    assert [getattr(config, "scheme", "") for config in first] == ["", "int8-dynamic"]
+
+
+def test_spared_layers_get_the_next_wider_format_by_escaped_globs():
+    narrow = {"format": "w3a8", "structure": "", "narrow_rounding": "gptq", "edges": "same", "spared": 2}
+    _, few, wide = passes(narrow)
+    assert few.exclude == wide.include == ("a/Conv", "b[[]0]") and wide.scheme == "int8" and few.scheme == "w3a8"
+    _, few, wide = passes({"format": "int4", "structure": "", "weight_rounding": "gptq", "spared": 1})
+    assert wide.scheme == "fp16" and wide.include == few.exclude == ("a/Conv",)
+    (_, eight) = passes({"format": "int8", "structure": "", "rounding": "nearest", "spared": 1})
+    assert eight.exclude == ("a/Conv",) and eight.keep_float == 0
+
+
+def test_norms_stay_while_a_cut_network_trains_unless_the_user_says_how_to_begin():
+    params = {"format": "int8", "structure": "prune", "prune_ratio": 0.5, "tune_epochs": 3}
+    types = [config.type for config in passes(params)]
+    assert types == ["simplify", "prune", "finetune", "simplify", "quantize"] and passes(params)[0].skip == (
+        "batchnorm",
+    )
+    assert passes(params)[1].reconstruct is False
+    assert [config.type for config in passes(params, own_beginning=True)] == [
+        "simplify",
+        "prune",
+        "finetune",
+        "quantize",
+    ]
+
+
+def test_order_is_a_parameter():
+    both = {"format": "float", "prune_ratio": 0.5, "energy": 0.9}
+    assert label(passes({**both, "structure": "prune,low_rank"})) == "prune 0.5 > low_rank 0.9"
+    assert label(passes({**both, "structure": "low_rank,prune"})) == "low_rank 0.9 > prune 0.5"
+
+
+HARSH = {"format": "w4a8", "structure": "prune", "prune_ratio": 0.4, "spared": 2, "edges": "same"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"prune_ratio": 0.5}, True),
+        ({"prune_ratio": 0.3}, False),
+        ({"format": "w3a8", "spared": 0}, True),
+        ({"format": "int8"}, False),
+        ({"spared": 3}, False),
+        ({"edges": "int8"}, False),
+        ({"tune_epochs": 3}, False),
+    ],
+)
+def test_what_is_harsher_in_every_respect(changes, expected):
+    assert harsher({**HARSH, **changes}, HARSH) is expected
