@@ -125,13 +125,25 @@ def executed_ops(path: Path) -> dict[str, int]:
     Raises:
         ModelError: the model cannot be opened.
     """
+    return dict(sorted(Counter(_ops(_optimized(path))).items(), key=lambda item: (-item[1], item[0])))
+
+
+def optimized_nodes(path: Path) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return name, operator and outputs of the nodes of the main graph that onnxruntime runs, in its order.
+
+    Raises:
+        ModelError: the model cannot be opened.
+    """
+    return [(node.name, node.op_type, tuple(node.output)) for node in _optimized(path).node]
+
+
+def _optimized(path: Path) -> GraphProto:
     import onnx
 
     with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
         optimized = Path(folder, "optimized.onnx")
         Session(path, threads=1, optimized_path=optimized)
-        graph = onnx.load(optimized, load_external_data=False).graph
-    return dict(sorted(Counter(_ops(graph)).items(), key=lambda item: (-item[1], item[0])))
+        return onnx.load(optimized, load_external_data=False).graph
 
 
 def _ops(graph: GraphProto) -> Iterator[str]:
