@@ -21,6 +21,7 @@ from compressctl.passes.base import PassConfig
 from compressctl.pipeline.budgets import judge, judge_targets
 from compressctl.pipeline.candidates import Candidate, measure_candidates, save_candidate
 from compressctl.pipeline.choice import MATERIAL, choose, lengths
+from compressctl.pipeline.inputs import model_hashes
 from compressctl.pipeline.lock import locked
 from compressctl.pipeline.setup import Setup, open_setup
 from compressctl.pipeline.stages import Stage, run_passes
@@ -47,6 +48,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
     """
     started = time.perf_counter()
     with open_setup(recipe, progress or Silent()) as setup, locked(recipe.output) if world().leads else nullcontext():
+        read = setup.data | model_hashes(recipe.passes)
         stages = run_passes(setup, recipe.passes)
         if not world().leads:
             return None
@@ -75,6 +77,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
             ),
             recipe=recipe.model_dump(mode="json"),
             input_sha256=setup.loaded.sha256,
+            inputs_sha256=read,
             output_sha256=sha256(written),
             metric=recipe.metric if setup.context.metric else None,
             machine=machine.describe(),

@@ -13,7 +13,6 @@ import onnx_ir as ir
 
 from compressctl.container.opened import opened, read_provenance
 from compressctl.container.signature import PACKED
-from compressctl.data.fingerprint import fingerprint
 from compressctl.data.notation import open_source
 from compressctl.data.source import Source
 from compressctl.data.subset import every
@@ -29,6 +28,7 @@ from compressctl.model.torchscript import verify_checks
 from compressctl.notes import Note
 from compressctl.passes.base import Context, PassConfig
 from compressctl.pipeline.cache import Cache
+from compressctl.pipeline.inputs import sample_hashes
 from compressctl.progress import Progress
 from compressctl.recipe import Recipe
 from compressctl.report.write import check_report
@@ -53,7 +53,7 @@ class Setup:
         provenance: of the result, with all passes of the recipe.
         context: of the passes.
         workload: what models are measured on.
-        data: fingerprint of the samples by the recipe's key: calibrate, train, data.
+        data: fingerprints by the recipe's key: of the samples calibrate, train, data, and of a metric in Python.
         notes: what loading had to say.
         workdir: an existing folder for temporary files.
         report: where the report goes.
@@ -101,7 +101,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         suffixes=(".onnx", PACKED),
         read=read_provenance,
     )
-    report = recipe.report or recipe.output.with_suffix(".report.json")
+    report = report_path(recipe)
     check_report(report)
     calibration, training, evaluation = _open_sources(recipe, loaded.model)
     sources = [source for source in (calibration, training, evaluation) if source is not None]
@@ -137,7 +137,6 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         fidelity=source,
         thorough=recipe.max_memory is not None,
     )
-    notations = {"calibrate": recipe.calibrate, "train": recipe.train, "data": recipe.data}
     return Setup(
         recipe=recipe,
         loaded=loaded,
@@ -145,13 +144,18 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         provenance=provenance,
         context=context,
         workload=workload,
-        data={key: fingerprint(notation) for key, notation in notations.items() if notation is not None},
+        data=sample_hashes(recipe),
         notes=(*loaded.notes, *(note for source in sources for note in source.notes)),
         workdir=workdir,
         report=report,
         cache=Cache(recipe.cache) if recipe.cache is not None and world().size == 1 else None,
         checkpoints=checkpoints,
     )
+
+
+def report_path(recipe: Recipe) -> Path:
+    """Return where the JSON report goes; the others lie beside it."""
+    return (recipe.report or recipe.output.with_suffix(".report.json")).with_suffix(".json")
 
 
 def trains(passes: tuple[PassConfig, ...]) -> bool:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from compressctl.errors import OutputError
-from compressctl.model.read import sha256
 from compressctl.model.verify import verify_graph
 from compressctl.notes import warning
 from compressctl.passes import pass_of
 from compressctl.passes.base import Context, Outcome, PassConfig
 from compressctl.pipeline.cache import key_of
+from compressctl.pipeline.inputs import model_hashes
 from compressctl.pipeline.setup import Setup
 
 
@@ -74,8 +74,7 @@ def keys(setup: Setup, passes: Sequence[PassConfig]) -> list[str]:
     )
     found = []
     for config in passes:
-        files = [sha256([path]) for path in config.files if path.is_file()]
-        key = key_of(key, config.model_dump(mode="json"), files, _dependencies(setup, config))
+        key = key_of(key, config.model_dump(mode="json"), model_hashes([config]), _dependencies(setup, config))
         found.append(key)
     return found
 
@@ -84,10 +83,11 @@ def _dependencies(setup: Setup, config: PassConfig) -> dict[str, Any]:
     """Return what identifies the samples that a pass reads; where it has none to train on, those to judge it train."""
     by_name = {"calibration": "calibrate", "training": "train", "evaluation": "data"}
     found: dict[str, Any] = {by_name[name]: setup.data.get(by_name[name]) for name in config.reads}
+    metric = (setup.recipe.metric, setup.data.get("metric"))
     if "training" in config.reads:
-        found |= {"metric": setup.recipe.metric, "shared": None if setup.recipe.train else setup.data.get("data")}
+        found |= {"metric": metric, "shared": None if setup.recipe.train else setup.data.get("data")}
     if "evaluation" in config.reads:
-        found |= {"metric": setup.recipe.metric, "max_accuracy_drop": setup.recipe.max_accuracy_drop}
+        found |= {"metric": metric, "max_accuracy_drop": setup.recipe.max_accuracy_drop}
         found |= {"held_out": setup.context.training is not None and not setup.recipe.train}
     return found
 

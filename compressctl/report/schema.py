@@ -105,6 +105,7 @@ class Report:
         verdict: "ok", "regression" (no budget missed, but something measured worse than the input), "budget missed".
         notes: from loading, data and judging, as opposed to those of a pass.
         recipe: the resolved recipe.
+        inputs_sha256: of what was read besides the model: samples by the recipe's key, students and teachers by path.
         front: the Pareto front of a search, smallest first.
         explanation: the result layer by layer, where asked for.
         robustness: the metric of input and result under changed inputs, where asked for.
@@ -123,6 +124,7 @@ class Report:
     machine: Machine
     versions: dict[str, str]
     seconds: float
+    inputs_sha256: dict[str, str] = field(default_factory=dict)
     front: tuple[FrontPoint, ...] = ()
     explanation: Explanation | None = None
     robustness: Robustness | None = None

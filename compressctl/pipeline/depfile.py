@@ -1,0 +1,33 @@
+"""Dependencies of outputs as a Makefile, which `include` makes make know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from compressctl.errors import UsageError
+
+_ESCAPED = re.compile(r"(\\*)([ #:])")
+_IMPOSSIBLE = re.compile(r"[\n\r\t;|=]")
+
+
+def depfile(dependencies: Mapping[Path, Sequence[Path]]) -> str:
+    """Return a rule for each output, and an empty one for each file, so that make goes on where one was deleted.
+
+    Args:
+        dependencies: output -> the files that it is made of.
+
+    Raises:
+        UsageError: a name has a character for which make has no notation.
+    """
+    rules = [f"{_name(output)}: {' '.join(map(_name, files))}\n" for output, files in dependencies.items()]
+    every = dict.fromkeys(file for files in dependencies.values() for file in files)
+    return "".join(rules) + "".join(f"\n{_name(file)}:\n" for file in every)
+
+
+def _name(path: Path) -> str:
+    text = str(path)
+    if found := _IMPOSSIBLE.search(text):
+        raise UsageError(f"--depfile: make has no notation for {found[0]!r} in the name {text!r}", "rename it")
+    return _ESCAPED.sub(lambda found: f"{found[1] * 2}\\{found[2]}", text).replace("$", "$$")
