@@ -172,13 +172,22 @@ def require_trainable(model: ir.Model) -> None:
     Raises:
         ModelError: it has not, or nodes that only work on integers; all of them are listed.
     """
+    require_differentiable(model)
+    if not trainable(model.graph):
+        raise ModelError("the graph has no float weights to train")
+
+
+def require_differentiable(model: ir.Model) -> None:
+    """Check that no node of a graph works on integers only, which stops gradients.
+
+    Raises:
+        ModelError: some do; all of them are listed.
+    """
     integer = [f"{node.op_type} {node.name!r}" for node in model.graph if node.op_type in _INTEGER_ONLY]
     if integer:
         raise ModelError(
             f"nodes that compute with integers have no gradient: {', '.join(integer)}", "train before quantizing"
         )
-    if not trainable(model.graph):
-        raise ModelError("the graph has no float weights to train")
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
