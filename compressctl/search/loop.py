@@ -15,8 +15,9 @@ from compressctl.search.best import publish
 from compressctl.search.candidate import label, passes_of
 from compressctl.search.clock import Clock, Costs
 from compressctl.search.harsher import harsher
+from compressctl.search.neighbour import neighbour
 from compressctl.search.race import Race
-from compressctl.search.ranking import measured, values
+from compressctl.search.ranking import front, measured, values
 from compressctl.search.record import Record, dumped, read
 from compressctl.search.space import Space, beginning
 from compressctl.search.study import abandoned, ask
@@ -25,6 +26,7 @@ from compressctl.search.suggest import starts, suggest
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
+_PARENTS = 3  # of the best, from which steps are taken
 _STALE = 40  # trials in a row that needed no work: there is little left to try
 
 
@@ -89,6 +91,7 @@ class Search:
 
     def _trial(self, bench: Bench, records: Sequence[Record]) -> bool:
         """Try one candidate; return whether it took work."""
+        self._suggest_neighbour(records)
         trial = ask(self.study, self.seed)
         params = suggest(trial, self.space)
         recipe = self.setup.recipe
@@ -111,6 +114,16 @@ class Search:
         self._tell(trial, record)
         self.setup.context.progress.step(_told(trial.number, record))
         return True
+
+    def _suggest_neighbour(self, records: Sequence[Record]) -> None:
+        """Queue a step from one of the best, every other time that nothing is queued."""
+        from optuna.trial import TrialState
+
+        number = len(self.study.get_trials(deepcopy=False))
+        parents = [record for record in front(self.setup.recipe, records, _PARENTS) if record.feasible]
+        if parents and number % 2 and not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            parent = parents[number // 2 % len(parents)]
+            self.study.enqueue_trial(neighbour(parent.params, self.space, f"{self.seed} {number}"))
 
     def _known(self, params: dict[str, Any], passes: Sequence[PassConfig], records: Sequence[Record]) -> Record | None:
         """Return what needs no trial to be known of a candidate, or None."""

@@ -10,6 +10,7 @@ from compressctl.passes import simplify
 from compressctl.recipe import build_recipe
 from compressctl.search.candidate import label, passes_of
 from compressctl.search.harsher import harsher
+from compressctl.search.neighbour import neighbour
 from compressctl.search.record import dumped
 from compressctl.search.space import Space
 from compressctl.search.suggest import starts, suggest
@@ -19,16 +20,16 @@ STRUCTURES = ("", "prune", "low_rank", "prune,low_rank", "low_rank,prune")
 
 
 def space(**changes):
-    whole = dict(
-        formats=FORMATS,
-        structures=STRUCTURES,
-        sparse=True,
-        calibrated=True,
-        smooth=True,
-        roundings=("gptq", "adaround"),
-        train=True,
-        spare=("a/Conv", "b[0]", "c", "d", "e", "f"),
-    )
+    whole = {
+        "formats": FORMATS,
+        "structures": STRUCTURES,
+        "sparse": True,
+        "calibrated": True,
+        "smooth": True,
+        "roundings": ("gptq", "adaround"),
+        "train": True,
+        "spare": ("a/Conv", "b[0]", "c", "d", "e", "f"),
+    }
     return Space(**{**whole, **changes})
 
 
@@ -51,6 +52,10 @@ class Dice:
         return low + step * self.random.randint(0, round((high - low) / step))
 
 
+def content(passes):
+    return {"model": "a.onnx", "output": "b.onnx", "calibrate": "random", "train": "x.npz", "passes": dumped(passes)}
+
+
 def passes(params, of=None, **options):
     return passes_of(params, of or space(), (simplify.Config(),), own_beginning=options.get("own_beginning", False))
 
@@ -59,8 +64,7 @@ def passes(params, of=None, **options):
 def test_every_candidate_is_a_valid_recipe(seed, train, calibrated):
     where = space(train=train, calibrated=calibrated)
     found = passes(suggest(Dice(seed), where), where)
-    content = {"model": "a.onnx", "output": "b.onnx", "calibrate": "random", "train": "x.npz", "passes": dumped(found)}
-    assert list(build_recipe(content, "search").passes) == found
+    assert list(build_recipe(content(found), "search").passes) == found
     assert label(found)
 
 
@@ -115,6 +119,21 @@ def test_order_is_a_parameter():
     both = {"format": "float", "prune_ratio": 0.5, "energy": 0.9}
     assert label(passes({**both, "structure": "prune,low_rank"})) == "prune 0.5 > low_rank 0.9"
     assert label(passes({**both, "structure": "low_rank,prune"})) == "low_rank 0.9 > prune 0.5"
+
+
+@given(st.integers(0, 10**9))
+def test_a_neighbour_is_valid_different_and_near(seed):
+    parent = suggest(Dice(seed), space())
+    found = neighbour(parent, space(), str(seed))
+    assert found != parent and found == neighbour(parent, space(), str(seed))
+    assert list(build_recipe(content(passes(found)), "search").passes) == passes(found)
+
+
+def test_most_settings_of_neighbours_stay():
+    parent = {**next(iter(starts(space()))), "calibration_method": "mse"}
+    near = [neighbour(parent, space(), str(seed)) for seed in range(200)]
+    changed = [sum(found.get(key) != value for key, value in parent.items()) for found in near]
+    assert 1 <= sum(changed) / len(changed) <= 3 and min(changed) >= 1
 
 
 HARSH = {"format": "w4a8", "structure": "prune", "prune_ratio": 0.4, "spared": 2, "edges": "same"}

@@ -1,0 +1,67 @@
+"""Accuracy by stages, held against onnxruntime and numpy."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from compressctl.data.notation import open_source
+from compressctl.measure.metrics import parse_metric
+from compressctl.search.race import Race
+from compressctl.tensorspec import TensorSpec
+
+CLASSES, FEATURES, SAMPLES = 4, 6, 300
+
+
+def linear(path, weight):
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], "layer")
+    floats = lambda name, size: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])  # noqa: E731
+    weights = [numpy_helper.from_array(weight.astype(np.float32), "w")]
+    graph = helper.make_graph([node], "g", [floats("x", FEATURES)], [floats("y", CLASSES)], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+@pytest.fixture
+def race(tmp_path):
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(size=(SAMPLES, FEATURES)).astype(np.float32), rng.normal(size=(FEATURES, CLASSES))
+    labels = np.argmax(x @ weight, axis=1)
+    labels[::7] = 0  # so that the input itself is not always right
+    np.savez(tmp_path / "d.npz", x=x, labels=labels)
+    specs = [TensorSpec("x", "float32", ("batch", FEATURES))]
+    source = open_source(str(tmp_path / "d.npz"), specs, seed=0, allow_python=False)
+    baseline = linear(tmp_path / "a.onnx", weight)
+    return Race(baseline, source, parse_metric("top1"), 1), x, labels, weight, tmp_path
+
+
+def right(path, x, labels):
+    (y,) = onnxruntime.InferenceSession(path).run(None, {"x": x})
+    return np.argmax(y, axis=1) == labels
+
+
+def test_a_good_candidate_is_judged_on_all_samples(race):
+    race, x, labels, weight, folder = race
+    file = linear(folder / "b.onnx", weight + 0.05 * np.random.default_rng(1).normal(size=weight.shape))
+    stand = race.run(file, lambda stand: stand.drop.low > 0.1)
+    before, after = right(folder / "a.onnx", x, labels), right(file, x, labels)
+    assert stand.last and stand.score.count == SAMPLES
+    assert stand.score.value == pytest.approx(after.mean())
+    assert stand.drop.drop == pytest.approx(before.mean() - after.mean())
+
+
+def test_a_hopeless_one_is_left_after_the_first_samples(race):
+    race, x, labels, weight, folder = race
+    file = linear(folder / "b.onnx", -weight)
+    stand = race.run(file, lambda stand: stand.drop.low > 0.1)
+    before, after = right(folder / "a.onnx", x, labels)[:64], right(file, x, labels)[:64]
+    assert not stand.last and stand.score.count == 64
+    assert stand.drop.drop == pytest.approx(before.mean() - after.mean())
+
+
+def test_stages_grow_fourfold(race):
+    race, _, _, weight, folder = race
+    counts = []
+    race.run(linear(folder / "b.onnx", weight), lambda stand: counts.append(stand.score.count))
+    assert counts == [64, 256]
