@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _NAME = "compressctl"
 _GRAMMAR = 1  # raised where parameters change their meaning
+_BEGINNING = b'{"op_code":'  # of the first line of Optuna's journal
+_LONGEST_LINE = 2**20  # bytes, about
 _BESIDES = {"model", "output", "report", "cache", "explain", "robustness", "force", "resume", "search"}
 
 
@@ -138,9 +140,36 @@ def _gone(name: str) -> bool:
 
 def _open(storage: str) -> Any:
     from optuna.storages import JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-    return RDBStorage(storage) if "://" in storage else JournalStorage(JournalFileBackend(storage))
+    if "://" in storage:
+        return RDBStorage(storage)
+    path, lock = Path(storage), JournalFileSymlinkLock(storage)
+    if path.exists():
+        lock.acquire()
+        try:
+            _mend(path)
+        finally:
+            lock.release()
+    return JournalStorage(JournalFileBackend(storage, lock))
+
+
+def _mend(path: Path) -> None:
+    """Drop what a process that was killed, or had no room, left of its last line; others would write on behind it.
+
+    Raises:
+        UsageError: it is another file altogether.
+    """
+    with path.open("r+b") as file:
+        begins = file.read(len(_BEGINNING))
+        if begins and begins != _BEGINNING:
+            raise UsageError(f"--storage {path} is no storage of a search", "name a file of its own")
+        size = file.seek(0, os.SEEK_END)
+        tail = max(size - _LONGEST_LINE, 0)
+        file.seek(tail)
+        last = file.read()
+        if last and not last.endswith(b"\n"):
+            file.truncate(tail + last.rfind(b"\n") + 1)
 
 
 @contextmanager
