@@ -39,14 +39,16 @@ class Costs:
         known: seconds by `kind`, from earlier trials; of training, seconds a step.
         samples: to train on.
         inference: seconds of onnxruntime a sample.
+        overhead: seconds that a trial takes besides its passes.
     """
 
-    def __init__(self, known: Mapping[str, float], samples: int, inference: float) -> None:
+    def __init__(self, known: Mapping[str, float], samples: int, inference: float, overhead: float = 0.0) -> None:
         self._known, self._samples, self._inference = known, samples, inference
+        self._overhead = overhead
 
     def estimate(self, passes: Sequence[PassConfig]) -> float:
-        """Return the seconds that passes are expected to take, none of them cached."""
-        return sum(self._of(config) for config in passes)
+        """Return the seconds that a trial of passes is expected to take, none of them cached."""
+        return sum(self._of(config) for config in passes) + self._overhead
 
     def bounded(self, passes: Sequence[PassConfig], seconds: float) -> list[PassConfig] | None:
         """Return passes with so few steps of training that they fit; None where nothing worth running does."""

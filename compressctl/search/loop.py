@@ -141,7 +141,9 @@ class Search:
             for kind, seconds in (record.costs or {}).items():
                 known[kind] = max(known.get(kind, 0.0), seconds)
         training = self.setup.context.training
-        return Costs(known, len(training) if training is not None else 0, self.race.inference)
+        besides = [record.seconds - sum((record.costs or {}).values()) for record in records if record.complete]
+        samples = len(training) if training is not None else 0
+        return Costs(known, samples, self.race.inference, max(besides, default=0.0))
 
     def _tell(self, trial: Trial, record: Record) -> None:
         """End a trial: what was measured guides the choice of the next ones."""

@@ -17,6 +17,10 @@ def test_what_ran_takes_what_it_took():
     assert costs().estimate([SIMPLIFY, INT8]) == 3.0
 
 
+def test_a_trial_takes_more_than_its_passes():
+    assert Costs({kind(SIMPLIFY): 1.0}, 0, 0.0, overhead=4.0).estimate([SIMPLIFY]) == 5.0
+
+
 def test_a_step_of_training_is_remembered_whatever_the_epochs():
     assert steps(TUNE, 1000) == 180
     remembered = seconds_of(TUNE, 90.0, 1000)

@@ -12,8 +12,7 @@ from compressctl.search.record import Record, read
 from compressctl.search.space import Space
 from compressctl.search.study import abandoned, ask, keep_space, open_study, require_optuna, space_of
 
-WANTED = {"input": "1", "samples": {"data": "2"}, "recipe": {"metric": "top1", "search": {"objective": "size"}}}
-WANTED["grammar"] = 1
+WANTED = {
     "input": "1",
     "samples": {"data": "2"},
     "recipe": {"metric": "top1", "search": {"objective": "size"}},
