@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,8 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 def test_the_least_recently_used_go_first(kept):
     cache, outcome, _ = kept
     cache.put(key_of("b"), outcome, 1.0)
+    for key in ("a", "b"):
+        os.utime(cache.folder / key_of(key), (1e9, 1e9))
     cache.get(key_of("a"))
     size = sum(file.stat().st_size for file in (cache.folder / key_of("a")).iterdir())
     cache.trim(most=int(1.5 * size))
