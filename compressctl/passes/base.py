@@ -59,6 +59,20 @@ class PassConfig(BaseModel):
         """Whether the pass is told to leave some layers as they are."""
         return any(getattr(self, name, ()) for name in ("include", "exclude", "include_op", "exclude_op"))
 
+    def inferences(self, calibration: int, training: int) -> int:
+        """Return roughly how many samples the model computes in this pass.
+
+        Args:
+            calibration: samples that there are to calibrate on.
+            training: samples that there are to train on.
+        """
+        return calibration if "calibration" in self.reads else 0
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The pass as a recipe has it, JSON-able: its type, and what is not left at its default."""
+        return {"type": self.type, **self.model_dump(mode="json", exclude_defaults=True)}
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Model files that the pass reads, besides the model that it is given."""

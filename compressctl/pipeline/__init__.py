@@ -10,6 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from compressctl.container.signature import PACKED
+from compressctl.explanation.explain import explain
+from compressctl.explanation.schema import Explanation
 from compressctl.measure import machine
 from compressctl.measure.measurement import Measurement
 from compressctl.model.read import sha256
@@ -30,6 +32,8 @@ from compressctl.quantization.fusion import unfused
 from compressctl.recipe import Recipe
 from compressctl.report.schema import BudgetVerdict, PassReport, Report, Verdict
 from compressctl.report.write import write_report
+from compressctl.robustness.measure import measure_robustness
+from compressctl.robustness.schema import Robustness
 from compressctl.versions import versions
 from compressctl.world import world
 
@@ -58,6 +62,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
         final = result.stages[-1].outcome.model if result.stages else setup.loaded.model
         regressions = _regressions(after, _PROVENANCE + _SHAPE * len(final.graph))
         verdicts = (*judge(recipe, after), *judge_targets(stages, choice.taken_back))
+        explanation, robustness = _explain(setup, measured, choice.length), _robustness(setup, result)
         written = _write(recipe, setup, result)
         report = Report(
             verdict=_verdict(verdicts, regressions),
@@ -80,6 +85,8 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
             inputs_sha256=read,
             output_sha256=sha256(written),
             metric=recipe.metric if setup.context.metric else None,
+            explanation=explanation,
+            robustness=robustness,
             machine=machine.describe(),
             versions=versions(),
             seconds=time.perf_counter() - started,
@@ -136,6 +143,42 @@ def _write(recipe: Recipe, setup: Setup, result: Candidate) -> list[Path]:
         return [recipe.output]
     model = result.stages[-1].outcome.model if result.stages else setup.loaded.model
     return save_model(model, recipe.output, overwrite=True)
+
+
+def _explain(setup: Setup, measured: _Measured, length: int) -> Explanation | None:
+    if not setup.recipe.explain:
+        return None
+    ends = [count for count in measured.known if count < length] + [length]
+    passes = setup.recipe.passes
+    source = setup.workload.fidelity
+    assert source is not None
+    return explain(
+        setup.baseline_file,
+        [(label(passes, count - 1) if count else "input", measured.candidate(count).file) for count in ends],
+        source,
+        metric=setup.context.metric,
+        evaluation=setup.context.evaluation,
+        entries={label(passes, index): config.entry for index, config in enumerate(passes)},
+        threads=setup.recipe.threads,
+        workdir=setup.workdir,
+        progress=setup.context.progress,
+    )
+
+
+def _robustness(setup: Setup, result: Candidate) -> Robustness | None:
+    metric, source = setup.context.metric, setup.context.evaluation
+    if not setup.recipe.robustness or metric is None or source is None:
+        return None
+    return measure_robustness(
+        setup.baseline_file,
+        result.file,
+        source,
+        metric,
+        threads=setup.recipe.threads,
+        seed=setup.recipe.seed,
+        workdir=setup.workdir,
+        progress=setup.context.progress,
+    )
 
 
 def label(passes: Sequence[PassConfig], index: int) -> str:

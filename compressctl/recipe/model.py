@@ -122,7 +122,5 @@ class Recipe(BaseModel):
     def canonical(self) -> str:
         """Return what decides the output's bytes, as JSON with sorted keys: no defaults, paths of outputs, force."""
         content = self.model_dump(mode="json", exclude={*_BESIDES, "passes"}, exclude_defaults=True)
-        content["passes"] = [
-            {"type": config.type, **config.model_dump(mode="json", exclude_defaults=True)} for config in self.passes
-        ]
+        content["passes"] = [config.entry for config in self.passes]
         return json.dumps(content, sort_keys=True)
