@@ -1,0 +1,59 @@
+"""Pipelines under a budget: several techniques in one recipe, a search, and runs again with another last pass."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import process, reports
+from benchmarks.samples import unpacked
+from benchmarks.settings import Settings
+
+RESNET20, TRAIN, TEST = "resnet20_op17_bn.onnx", "cifar10_train.tar", "cifar10_test_even.tar"
+RECIPES = Path(__file__).parents[1] / "recipes"
+SEARCH_LIMIT = "20m"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of a recipe file, with flags in place of its keys."""
+
+    name: str
+    recipe: str
+    flags: tuple[str | Path, ...] = ()
+
+
+def run(settings: Settings) -> list[str]:
+    rows = [Row("digits: distil, prune, 4-bit weights", "distill_prune_quantize.yaml")]
+    reason, data = settings.missing(RESNET20, TRAIN, TEST), settings.data
+    if reason is None and data is not None:
+        train, test = (f"{unpacked(data / name, settings.cache)},norm=imagenet" for name in (TRAIN, TEST))
+        judged = ("--model", data / RESNET20, "--data", test, "--metric", "top1", "--batch-size", "1")
+        trained = (*judged, "--calibrate", train.replace(",", "[:256],", 1), "--train", train)
+        harder = ("--set", "macs=0.45", "--set", "scheme=w3a8", "--set", "epochs=2", "--cache", settings.cache / "kept")
+        rows += [
+            Row("ResNet-20: prune, train, QAT", "prune_qat.yaml", (*trained, *harder)),
+            Row("the same again, 4 bits in the last pass", "prune_qat.yaml", (*trained, *harder, "--set", "scheme=w4a8")),
+            Row(f"ResNet-20: search, {SEARCH_LIMIT}", "search.yaml", (*trained, "--time-limit", SEARCH_LIMIT)),
+        ]
+    lines = [
+        "| | size, x | latency, x | drop, points | verdict | min |",
+        "|---|---|---|---|---|---|",
+        *(f"| {row.name} | {_columns(row, number, settings)} |" for number, row in enumerate(rows)),
+        "",
+    ]
+    return ["\n".join(lines)] + ([f"ResNet-20 skipped: {reason}\n"] if reason else [])
+
+
+def _columns(row: Row, number: int, settings: Settings) -> str:
+    print(f"  {row.name}", file=sys.stderr)
+    output = settings.cache / f"pipeline{number}.onnx"
+    arguments = (RECIPES / row.recipe, "-o", output, *row.flags, "--force", "--quiet")
+    cost = process.run(process.python("compressctl", "pipeline", *arguments))
+    if cost.failure is not None:
+        return f"failed: {cost.failure} | | | |"
+    report = reports.read(output)
+    after = report["output"]
+    sizes = f"{after['size_ratio']:.3f} | {reports.ratio(after['latency_ratio'])}"
+    return f"{sizes} | {reports.drop(report)} | {report['verdict']} | {cost.wall_s / 60:.1f}"
