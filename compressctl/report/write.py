@@ -7,38 +7,40 @@ import tempfile
 from pathlib import Path
 
 from compressctl.errors import OutputError
+from compressctl.report.html import to_html
 from compressctl.report.markdown import to_markdown
 from compressctl.report.schema import Report, to_json
-from compressctl.report.sensitivity import to_svg
+
+_RENDERERS = {".json": lambda report: to_json(report) + "\n", ".md": to_markdown, ".html": to_html}
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write `path` as JSON (its suffix set to .json) and the same report as Markdown beside it.
-
-    The sensitivity of layers, where a pass measured it, is drawn into `<name>.sensitivity.svg`, the name being that of
-    the report without `.report.json`; a second pass gets `<name>.sensitivity2.svg`, and so on.
+    """Write the report as JSON, Markdown and HTML: `path` with the suffixes .json, .md and .html.
 
     Raises:
         OutputError: a file cannot be written.
     """
-    write_text(path.with_suffix(".json"), to_json(report) + "\n")
-    write_text(path.with_suffix(".md"), to_markdown(report))
-    tables = [table for item in report.passes if (table := item.facts.get("sensitivity"))]
-    for number, table in enumerate(tables, 1):
-        name = f"{path.stem.removesuffix('.report')}.sensitivity{number if number > 1 else ''}.svg"
-        write_text(path.with_name(name), to_svg(table))
+    for render, file in zip(_RENDERERS.values(), report_files(path), strict=True):
+        write_text(file, render(report))
 
 
-def check_report(path: Path) -> None:
-    """Refuse, before the work, a report that cannot be written.
+def report_files(path: Path) -> tuple[Path, ...]:
+    """Return the files that `write_report` writes for `path`."""
+    return tuple(path.with_suffix(suffix) for suffix in _RENDERERS)
+
+
+def check_report(path: Path, what: str = "report") -> None:
+    """Refuse, before the work, a report, or `what` else is a text file, that cannot be written.
 
     Raises:
-        OutputError: its folder does not exist or is not writable.
+        OutputError: it is a folder, or its folder does not exist or is not writable.
     """
     if not path.parent.is_dir():
-        raise OutputError(f"folder {path.parent} of the report does not exist", "create it first")
+        raise OutputError(f"folder {path.parent} of the {what} does not exist", "create it first")
     if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"folder {path.parent} of the report is not writable")
+        raise OutputError(f"folder {path.parent} of the {what} is not writable")
+    if path.is_dir():
+        raise OutputError(f"the {what} {path} is a folder", "give the name of a file")
 
 
 def write_text(path: Path, text: str) -> None:
