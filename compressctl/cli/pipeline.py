@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from compressctl.cli import options as o
-from compressctl.cli.run import Shared, runs_recipe
+from compressctl.cli.progress import terminal_progress
+from compressctl.cli.run import Shared, fresh, runs_recipe
 from compressctl.cli.searching import searches, with_search
-from compressctl.errors import UsageError
+from compressctl.errors import EXIT_OK, UsageError
+from compressctl.progress import Progress
 from compressctl.recipe import COMMAND_LINE, Recipe, build_recipe, load_recipes
+from compressctl.world import world
+
+if TYPE_CHECKING:
+    from compressctl.report.runs import Ended
 
 
 @runs_recipe
@@ -22,23 +30,110 @@ def pipeline(
     ] = None,
     model: Annotated[Path | None, o.option(Recipe, "model")] = None,
     output: Annotated[Path | None, o.option(Recipe, "output", "--output", "-o")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Another value for a variable of the recipe's `vars`, or for a place in the recipe, as in"
+            " passes.1.epochs=3; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Check everything and print the plan with an estimate of its cost; write nothing."
+        ),
+    ] = False,
+    depfile: Annotated[
+        Path | None,
+        typer.Option(help="Write a Makefile here that says which files the outputs are made of.", show_default=False),
+    ] = None,
     *,
     searching: dict[str, Any] | None,
     shared: Shared,
 ) -> int:
-    """Run the passes of a recipe; flags replace the recipe's keys of the same name.
+    """Run the passes of a recipe; flags replace the recipe's keys of the same name. Where the output is up to date,
+    nothing is done unless --force is given. A recipe with `sweep` stands for several runs.
 
     compressctl pipeline recipes/int8.yaml --model model.onnx -o small.onnx
+
+    compressctl pipeline recipes/qat_w4a8.yaml --set passes.1.epochs=10 --dry-run
 
     compressctl pipeline --auto --model model.onnx -o small.onnx --data test.npz --metric top1 --max-accuracy-drop 0.01
     """
     keys = {**o.given(model=model, output=output), **shared.recipe}
-    if recipe is not None:
-        (only,) = load_recipes(recipe, with_search(keys, searching, recipe))
-        return shared.run(only)
+    recipes = _recipes(recipe, keys, settings or [], searching)
+    if dry_run:
+        return _print_plans(recipes, shared)
+    if depfile is None:
+        return shared.run(*recipes, attempt=_attempt)
+    return _run_with_depfile(recipe, recipes, depfile, shared)
+
+
+def _recipes(
+    path: Path | None, keys: dict[str, Any], settings: Sequence[str], searching: dict[str, Any] | None
+) -> list[Recipe]:
+    if path is not None:
+        return load_recipes(path, with_search(keys, searching, path), settings)
     if searching is None:
         raise UsageError("no recipe was given", "name one, or search for it: --auto")
+    if settings:
+        raise UsageError("--set changes a recipe file, and none was given", "use the flags")
     for key in ("model", "output"):
         if key not in keys:
             raise UsageError(f"--auto without a recipe needs --{key}")
-    return shared.run(build_recipe({**keys, "search": searching}, COMMAND_LINE))
+    return [build_recipe({**keys, "search": searching}, COMMAND_LINE)]
+
+
+def _attempt(recipe: Recipe, progress: Progress) -> Ended:
+    """Do a run unless its output is up to date."""
+    from compressctl.pipeline.up_to_date import earlier_report
+    from compressctl.report.runs import Ended
+
+    earlier = earlier_report(recipe) if world().size == 1 and not recipe.force else None
+    return fresh(recipe, progress) if earlier is None else Ended(recipe.output, earlier, up_to_date=True)
+
+
+def _run_with_depfile(path: Path | None, recipes: Sequence[Recipe], depfile: Path, shared: Shared) -> int:
+    """Run; then write the dependencies of the outputs that were written."""
+    from compressctl.pipeline.depfile import depfile as text_of
+    from compressctl.pipeline.inputs import input_files
+    from compressctl.report.write import check_report, write_text
+
+    check_report(depfile, "depfile")
+    read: dict[Path, list[Path]] = {}
+
+    def attempt(recipe: Recipe, progress: Progress) -> Ended:
+        files = [*([] if path is None else [path]), *input_files(recipe)]
+        text_of({recipe.output: files})  # names that make cannot take are refused before the work
+        ended = _attempt(recipe, progress)
+        read[recipe.output] = files
+        return ended
+
+    code = shared.run(*recipes, attempt=attempt)
+    if world().leads:
+        write_text(depfile, text_of(read))
+    return code
+
+
+def _print_plans(recipes: Sequence[Recipe], shared: Shared) -> int:
+    import json
+    from dataclasses import asdict
+
+    from compressctl.pipeline.plan import plan, tables
+    from compressctl.report.console import print_table
+
+    if any(recipe.search is not None for recipe in recipes):
+        raise UsageError("--dry-run: a search chooses its passes as it goes, so it has no plan", "see --time-limit")
+    with terminal_progress(shared.quiet) as progress:
+        plans = [plan(recipe, progress) for recipe in recipes]
+    if shared.as_json:
+        documents = [asdict(found) for found in plans]
+        print(json.dumps(documents[0] if len(documents) == 1 else {"runs": documents}, indent=2))
+        return EXIT_OK
+    for found in plans:
+        for table in tables(found):
+            print_table(table, sys.stdout)
+    return EXIT_OK

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from compressctl.cli import options as o
 from compressctl.cli.groups import add_group
 from compressctl.cli.progress import terminal_progress
-from compressctl.errors import EXIT_BUDGET, EXIT_OK
+from compressctl.errors import CompressctlError
 from compressctl.progress import Progress
 from compressctl.recipe import Recipe
 from compressctl.world import world
 
 if TYPE_CHECKING:
-    from compressctl.report.schema import Report
+    from compressctl.report.runs import Ended
+
+    Attempt = Callable[[Recipe, Progress], Ended]
 
 _VIEWS = ("junit", "as_json", "quiet", "verbose")
 
@@ -40,55 +42,89 @@ class Shared:
     quiet: bool
     verbose: bool
 
-    def run(self, *recipes: Recipe) -> int:
-        """Run recipes one after the other, print their reports (as JSON: a list of them where there are several).
+    def run(self, *recipes: Recipe, attempt: Attempt | None = None) -> int:
+        """Run recipes one after the other, print their reports; of several, one table or one JSON document at the end.
 
-        Of several processes, the first one prints. JUnit XML and the summary of a CI step grow with each run, so that
-        those that are done are told of when a later one fails.
+        Of several processes, the first one prints. JUnit XML and the summary of a CI step grow with each run. Where
+        there are several runs, one that fails is told, and the next one begins.
+
+        Args:
+            recipes: the runs.
+            attempt: does one of them; default: `fresh`.
 
         Returns:
-            The exit code: of a missed budget where one run misses one.
+            The exit code: of the worst run.
         """
-        from compressctl.report.console import print_report
-        from compressctl.report.schema import to_json
-        from compressctl.report.step_summary import append_step_summary, check_step_summary
+        from compressctl.report.runs import Ended, worst
+        from compressctl.report.step_summary import check_step_summary
         from compressctl.report.write import check_report
 
         check_step_summary()
         if self.junit is not None:
             check_report(self.junit)
-        reports: list[Report] = []
+        ended: list[Ended] = []
         for recipe in recipes:
-            with terminal_progress(self.quiet or not world().leads) as progress:
-                report = _run(recipe, progress)
-            if report is None:
-                continue
-            reports.append(report)
-            self._write_junit(reports)
-            append_step_summary(report)
-            if not self.as_json:
-                print_report(report, sys.stdout, verbose=self.verbose)
-        if self.as_json and reports:
-            documents = ",\n".join(map(to_json, reports))
-            print(documents if len(recipes) == 1 else f"[{documents}]")
-        return EXIT_BUDGET if any(report.verdict == "budget missed" for report in reports) else EXIT_OK
+            try:
+                with terminal_progress(self.quiet or not world().leads) as progress:
+                    ended.append((attempt or fresh)(recipe, progress))
+            except CompressctlError as error:
+                if len(recipes) == 1:
+                    raise
+                ended.append(Ended(recipe.output, error=error))
+                print(f"error: {recipe.output}: {error}", file=sys.stderr)
+            self._record(ended)
+        self._print(ended)
+        return worst(ended)
 
-    def _write_junit(self, reports: list[Report]) -> None:
+    def _record(self, ended: list[Ended]) -> None:
+        """Write what grows with each run."""
         from compressctl.report.junit import to_junit
+        from compressctl.report.step_summary import append_step_summary
         from compressctl.report.write import write_text
 
+        if ended[-1].report is None:
+            return
+        append_step_summary(ended[-1].report)
         if self.junit is not None:
-            write_text(self.junit, to_junit(reports))
+            write_text(self.junit, to_junit([run.report for run in ended if run.report is not None]))
+
+    def _print(self, ended: list[Ended]) -> None:
+        from compressctl.report.console import print_report, print_table
+        from compressctl.report.runs import runs_to_json, side_by_side
+        from compressctl.report.schema import to_json
+
+        first = ended[0]
+        if not world().leads:
+            return
+        if len(ended) > 1 and self.as_json:
+            print(runs_to_json(ended))
+        elif len(ended) > 1:
+            print_table(side_by_side(ended), sys.stdout)
+        elif first.report is None:  # a helper of a search that another process leads
+            return
+        elif self.as_json:
+            print(to_json(first.report))
+        elif first.up_to_date:
+            print(f"{first.output}: up to date")
+        else:
+            print_report(first.report, sys.stdout, verbose=self.verbose)
 
 
-def _run(recipe: Recipe, progress: Progress) -> Report | None:
+def fresh(recipe: Recipe, progress: Progress) -> Ended:
+    """Do a run, or a search where the recipe asks for one.
+
+    Raises:
+        CompressctlError: of the kind that names what is wrong.
+    """
+    from compressctl.report.runs import Ended
+
     if recipe.search is not None:
         from compressctl.search import search
 
-        return search(recipe, progress)
+        return Ended(recipe.output, search(recipe, progress))
     from compressctl.pipeline import run
 
-    return run(recipe, progress)
+    return Ended(recipe.output, run(recipe, progress))
 
 
 def _options(

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _HARM_SAMPLES = 64
 _EVALUATION_BATCH = 16
+_ADAROUND_BATCH = 32
 
 Scheme = Literal["auto", "int8", "int8-dynamic", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"]
 
@@ -78,6 +79,11 @@ class Config(StaticOptions):
     def limited(self) -> bool:
         """Whether layers stay in float because the options say so."""
         return super().limited or bool(self.keep_float) or not self.embeddings
+
+    def inferences(self, calibration: int, training: int) -> int:
+        """Observing the samples; adaround trains block after block, which together are the model."""
+        learned = 3 * self.adaround_steps * _ADAROUND_BATCH if self.rounding == "adaround" else 0
+        return calibration + (learned if calibration else 0)
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:

@@ -54,6 +54,10 @@ class Config(PassConfig):
     skip: tuple[RuleName, ...] = ()
     """Rules that are not applied."""
 
+    def inferences(self, calibration: int, training: int) -> int:
+        """A few samples, through the model before and after."""
+        return 2 * _BATCH
+
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     """Simplify a copy of `model`."""

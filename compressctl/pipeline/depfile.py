@@ -21,9 +21,9 @@ def depfile(dependencies: Mapping[Path, Sequence[Path]]) -> str:
     Raises:
         UsageError: a name has a character for which make has no notation.
     """
-    rules = [f"{_name(output)}: {' '.join(map(_name, files))}\n" for output, files in dependencies.items()]
+    rules = [f"{_target(output)}: {' '.join(map(_name, files))}\n" for output, files in dependencies.items()]
     every = dict.fromkeys(file for files in dependencies.values() for file in files)
-    return "".join(rules) + "".join(f"\n{_name(file)}:\n" for file in every)
+    return "".join(rules) + "".join(f"\n{_target(file)}:\n" for file in every)
 
 
 def _name(path: Path) -> str:
@@ -31,3 +31,7 @@ def _name(path: Path) -> str:
     if found := _IMPOSSIBLE.search(text):
         raise UsageError(f"--depfile: make has no notation for {found[0]!r} in the name {text!r}", "rename it")
     return _ESCAPED.sub(lambda found: f"{found[1] * 2}\\{found[2]}", text).replace("$", "$$")
+
+
+def _target(path: Path) -> str:
+    return _name(path).replace("%", "\\%")  # which makes a pattern of a target, and of nothing else

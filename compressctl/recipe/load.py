@@ -14,7 +14,7 @@ from compressctl.recipe.model import Recipe
 from compressctl.recipe.read import read_mapping
 from compressctl.recipe.refusal import refusal, unknown_key
 from compressctl.recipe.settings import apply_setting
-from compressctl.recipe.sweep import check_apart, combinations
+from compressctl.recipe.sweep import check_apart, combinations, shown
 from compressctl.recipe.variables import Variables
 
 
@@ -44,7 +44,7 @@ def load_recipes(path: Path, overrides: Mapping[str, Any] | None = None, setting
     for values in combinations(swept):
         variables = Variables(keys.vars, values, origin)
         variables.check()
-        runs.append((values, build_recipe(variables.fill(own), origin)))
+        runs.append((values, build_recipe(variables.fill(own), f"{origin} ({shown(values)})" if values else origin)))
     check_apart(runs, origin)
     return [recipe for _, recipe in runs]
 

@@ -36,7 +36,7 @@ def check_apart(runs: Sequence[tuple[Mapping[str, Any], Recipe]], origin: str) -
                 continue
             earlier = taken.setdefault(os.path.abspath(path), values)  # noqa: PTH100 - links are names of their own
             if earlier is not values:
-                both = f"{_shown(earlier)} and {_shown(values)}"
+                both = f"{shown(earlier)} and {shown(values)}"
                 swept = next((name for name in values if values[name] != earlier[name]), next(iter(values)))
                 named = path.with_stem(f"{path.stem}_${{{swept}}}")
                 raise RecipeError(
@@ -45,5 +45,6 @@ def check_apart(runs: Sequence[tuple[Mapping[str, Any], Recipe]], origin: str) -
                 )
 
 
-def _shown(values: Mapping[str, Any]) -> str:
+def shown(values: Mapping[str, Any]) -> str:
+    """Return the values of swept variables in words."""
     return ", ".join(f"{name}={value}" for name, value in values.items())

@@ -130,6 +130,14 @@ class TrainingOptions(BaseModel):
     compile: bool = False
     """Compile the training step with torch.compile: slower to start, faster a step on a GPU."""
 
+    def inferences(self, calibration: int, training: int) -> int:
+        """Return roughly how many samples the model computes, as `PassConfig.inferences` does.
+
+        A step computes a sample forwards and, at twice that cost, backwards, and the teacher computes it too.
+        """
+        trained = self.steps * self.train_batch if self.steps else self.epochs * training
+        return 4 * trained
+
 
 def _parse(text: str, known: list[str]) -> dict[str, Any]:
     """Return the keys of `loss[:key=value,…]`; pydantic converts and checks the values."""
