@@ -70,7 +70,15 @@ def explain(
             model = load_model(path).model
             found_by = {node.name or "" for node in model.graph}
             noise, outputs = layer_noise(
-                original, model, label, layers, samples, threads=threads, workdir=Path(folder), progress=progress
+                original,
+                model,
+                label,
+                layers,
+                samples,
+                earlier=seen[-1][1] if seen else {},
+                threads=threads,
+                workdir=Path(folder),
+                progress=progress,
             )
             seen.append((label, noise, outputs))
         feeds = source.first(1)

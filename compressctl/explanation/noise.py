@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _REGAINED = 10.0  # dB: no rounding gains as much by a factor a channel, equalization does
-_OFF = 0.01  # noise over signal from which on channels may be said to carry other factors
+_OFF = 0.001  # noise over signal from which on channels may be said to carry other factors
 
 
 class Noise:
@@ -41,15 +41,18 @@ class Noise:
         bb, _, _, noise = self._sums.sum(axis=1)
         return _ratio(noise, bb)
 
-    @property
-    def regained(self) -> float | None:
-        """The same after the best factor a channel was undone, where channels carry factors of their own; else None."""
+    def regained(self, known: bool = False) -> float | None:
+        """Return the same after the best factor a channel was undone, or None where channels carry none of their own.
+
+        Args:
+            known: they do, so that it need not be seen.
+        """
         bb, rr, br, _ = self._sums
-        if self._sums.shape[1] < 2 or not _OFF < self.ratio < math.inf:
+        if self._sums.shape[1] < 2 or not (known or self.ratio > _OFF) or not math.isfinite(self.ratio):
             return None
         explained = np.divide(br**2, rr, out=np.zeros_like(rr), where=rr > 0)
         ratio = _ratio(float((bb - explained).clip(0).sum()), float(bb.sum()))
-        return ratio if ratio * 10 ** (_REGAINED / 10) <= self.ratio else None
+        return ratio if known or ratio * 10 ** (_REGAINED / 10) <= self.ratio else None
 
 
 def decibels(ratio: float) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,8 @@ class LayerNoise:
         lost_db: SQNR of what it reads less that of its output: what the layer itself adds; None where unknown.
         given: index in the layer's values of the one that the pass's model gives under its own name, or None.
         stands_for: index of the original's value that this one is: what was folded into the layer lies between.
-        rescaled: whether channels of its output, or of what it reads, carry factors of their own.
+        factors: whether channels of its output carry factors of their own, since this pass or an earlier one.
+        rescaled: whether they do, or those of what it reads.
         cut: whether its output has another shape.
     """
 
@@ -40,6 +42,7 @@ class LayerNoise:
     lost_db: float | None = None
     given: int | None = None
     stands_for: int | None = None
+    factors: bool = False
     rescaled: bool = False
     cut: bool = False
 
@@ -51,6 +54,7 @@ def layer_noise(
     layers: Sequence[WeightedNode],
     source: Source,
     *,
+    earlier: Mapping[str, LayerNoise],
     threads: int,
     workdir: Path,
     progress: Progress,
@@ -66,6 +70,7 @@ def layer_noise(
         label: of the pass.
         layers: of the original.
         source: samples.
+        earlier: what became of the layers after the pass before; empty after the first.
         threads: of onnxruntime.
         workdir: for temporary files.
         progress: one tick a batch.
@@ -107,7 +112,8 @@ def layer_noise(
     for layer in layers:
         good = {i: noises[layer.name, i] for i in ranges[layer.name] if (layer.name, i) not in broken}
         came_in = read.get(layer.name) if (layer.name, -1) not in broken else None
-        found[layer.name] = _judge(layer, label, ranges[layer.name], good, came_in)
+        before_it = earlier.get(layer.name, LayerNoise(LayerSqnr(label, None, None)))
+        found[layer.name] = _judge(layer, label, ranges[layer.name], good, came_in, before_it)
     ratios = [noise.ratio for noise in outputs.values()]
     return found, decibels(float(np.mean(ratios))) if ratios else None
 
@@ -121,26 +127,31 @@ def _candidates(layer: WeightedNode, present: set[str | None]) -> range:
 
 
 def _judge(
-    layer: WeightedNode, label: str, candidates: range, good: dict[int, Noise], came_in: Noise | None
+    layer: WeightedNode,
+    label: str,
+    candidates: range,
+    good: dict[int, Noise],
+    came_in: Noise | None,
+    earlier: LayerNoise,
 ) -> LayerNoise:
     if not candidates:
         return LayerNoise(LayerSqnr(label, None, None, _GONE))
     value = layer.values[candidates[0]]
     if not good:
         return LayerNoise(LayerSqnr(label, None, value, _CUT), given=candidates[0], cut=True)
-    ratios = {i: _ratio(noise) for i, noise in good.items()}
+    ratios = {i: _ratio(noise, earlier.factors) for i, noise in good.items()}
     best = min(ratios, key=lambda i: (not np.isfinite(ratios[i]), ratios[i]))
-    ratio, regained = ratios[best], good[best].regained
+    ratio, factors = ratios[best], good[best].regained(earlier.factors) is not None
     if np.isnan(ratio):
         return LayerNoise(LayerSqnr(label, None, value, _NONFINITE), None, candidates[0], best)
-    rescaled = regained is not None or (came_in is not None and came_in.regained is not None)
-    before = decibels(_ratio(came_in)) if came_in is not None else None
+    rescaled = factors or earlier.rescaled or (came_in is not None and came_in.regained() is not None)
     sqnr = decibels(ratio)
-    lost = None if before is None or np.isnan(before) or np.isinf([before, sqnr]).all() else before - sqnr
-    reason = _RESCALED if regained is not None else None
-    return LayerNoise(LayerSqnr(label, sqnr, value, reason), lost, candidates[0], best, rescaled)
+    before = math.nan if came_in is None else decibels(_ratio(came_in))
+    lost = before - sqnr if math.isfinite(before) and math.isfinite(sqnr) else None
+    reason = _RESCALED if factors else None
+    return LayerNoise(LayerSqnr(label, sqnr, value, reason), lost, candidates[0], best, factors, rescaled)
 
 
-def _ratio(noise: Noise) -> float:
-    regained = noise.regained
+def _ratio(noise: Noise, known: bool = False) -> float:
+    regained = noise.regained(known)
     return noise.ratio if regained is None else regained

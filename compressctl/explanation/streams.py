@@ -11,6 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.data.source import Batch, Source
+from compressctl.errors import DataError
 from compressctl.measure.session import Session
 from compressctl.progress import Progress
 
@@ -59,25 +60,45 @@ def _counted(values: Values, batch: Batch) -> dict[str, NDArray[Any]]:
 
 
 class Kept:
-    """Outputs of a model on all samples, in files: each of many others is compared with them.
+    """Samples and what a model makes of them, in files: each of many other models is compared with it.
 
     Args:
         session: the model.
-        source: the samples.
+        source: the samples, which are read (and decoded) once.
         size: rows a batch.
         folder: an existing folder, for these files alone.
+
+    Raises:
+        DataError: the disk is full.
     """
 
     def __init__(self, session: Session, source: Source, size: int, folder: Path) -> None:
-        self._source, self._size, self._folder = source, size, folder
-        self._names = [spec.name for spec in session.outputs if spec.dtype in ("float16", "float32", "float64")]
+        self._folder = folder
+        self._batches: list[tuple[int, bool]] = []
+        names = [spec.name for spec in session.outputs if spec.dtype in ("float16", "float32", "float64")]
+        self._names = {"feeds": [spec.name for spec in source.inputs], "outputs": names, "labels": ["labels"]}
         for index, batch in enumerate(source.batches(size)):
-            values = _counted(session.run(batch.feeds, self._names), batch)
-            for number, name in enumerate(self._names):
-                np.save(self._folder / f"{index}-{number}.npy", values[name])
+            self._save("feeds", index, batch.feeds)
+            self._save("outputs", index, _counted(session.run(batch.feeds, names), batch))
+            if batch.labels is not None:
+                self._save("labels", index, {"labels": batch.labels})
+            self._batches.append((batch.count, batch.pairs))
 
     def beside(self, other: Session) -> Iterator[tuple[Batch, Values, Values]]:
         """Yield each batch with the float outputs kept and all outputs of another model."""
-        for index, batch in enumerate(self._source.batches(self._size)):
-            kept = {name: np.load(self._folder / f"{index}-{i}.npy") for i, name in enumerate(self._names)}
-            yield batch, kept, _counted(other.run(batch.feeds), batch)
+        for index, (count, pairs) in enumerate(self._batches):
+            labels = self._load("labels", index).get("labels")
+            batch = Batch(self._load("feeds", index), labels, count, pairs)
+            yield batch, self._load("outputs", index), _counted(other.run(batch.feeds), batch)
+
+    def _save(self, kind: str, index: int, arrays: Values) -> None:
+        try:
+            for number, name in enumerate(self._names[kind]):
+                np.save(self._folder / f"{kind}-{index}-{number}.npy", arrays[name])
+        except OSError as error:
+            text = f"{self._folder}: samples cannot be kept: {error.strerror or error}"
+            raise DataError(text, "set TMPDIR to a larger disk") from error
+
+    def _load(self, kind: str, index: int) -> dict[str, NDArray[Any]]:
+        paths = {n: self._folder / f"{kind}-{index}-{i}.npy" for i, n in enumerate(self._names[kind])}
+        return {name: np.load(path) for name, path in paths.items() if path.exists()}

@@ -7,12 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from glob import escape
 from typing import Any
 
-from compressctl.explanation.schema import Harm, LayerRow, RecipePatch, WorstLayer
+from compressctl.explanation.schema import LayerRow, RecipePatch, WorstLayer
 
 MOST = 5  # layers to name
 _LOUD_DB = 40.0  # quieter noise (1 % of the amplitude) harms no output
 _LOUD_SHARE = 0.1  # of the noise that all layers bring to the outputs
 _LOST_DB = 6.0  # that a layer itself adds, where its harm cannot be measured
+_CHANCE = 0.05  # that any of the layers is said to cost accuracy, where none does (Bonferroni)
 _CAP_DB = 100.0  # what has no noise counts as this much
 _EDGED = ("quantize", "qat", "quantize_weights")
 _EXCLUDING = (*_EDGED, "prune", "sparsify", "cluster", "low_rank", "clip", "store")
@@ -30,7 +31,7 @@ def worst_layers(rows: Sequence[LayerRow], lost: Mapping[str, float | None]) -> 
         lost: SQNR of what each reads less that of its output, in the result, by name.
     """
     noises = {row.name: 10 ** (-row.harm.sqnr_db / 10) for row in rows if row.harm is not None}
-    total = sum(noises.values())
+    total, sure = sum(noises.values()), _CHANCE / max(1, len(noises))
     ranked: list[tuple[tuple[int, float, float], LayerRow, str]] = []
     for row in rows:
         after, fallen = _fall(row)
@@ -45,8 +46,7 @@ def worst_layers(rows: Sequence[LayerRow], lost: Mapping[str, float | None]) -> 
         text = (
             f"its weights alone leave the outputs at {row.harm.sqnr_db:.1f} dB, {share:.0%} of the noise of all layers"
         )
-        if _costs(row.harm):
-            assert row.harm.drop is not None
+        if row.harm.drop is not None and row.harm.drop.drop > 0 and row.harm.drop.p_value < sure:
             text = f"its weights alone cost {row.harm.drop.drop:.4g} of the metric, beyond chance; {text}{where}"
             ranked.append(((0, -row.harm.drop.drop, -noises[row.name]), row, text))
         elif share >= _LOUD_SHARE and row.harm.sqnr_db < _LOUD_DB:
@@ -76,12 +76,16 @@ def patches(
         if type_ not in _EXCLUDING or not spared:
             continue
         entry = {key: value for key, value in entries.get(label, {}).items() if key != "type" and value is not None}
-        if _at_edges(type_, entry, spared, rows):
+        edges = [name for name in spared if name in _edges(type_, entry, rows)]
+        others = [name for name in spared if name not in edges]
+        reasons = []
+        if edges:
             entry["edges"] = "int8"
-            why = f"{label} gives the first and the last layers, which are the worst, as few bits as the others"
-        else:
-            entry["exclude"] = [*entry.get("exclude", ()), *map(escape, spared)]
-            why = f"{label} harms {', '.join(spared)} most, so it leaves {'them' if len(spared) > 1 else 'it'} alone"
+            reasons.append(f"8 bits for the first and the last layers, as {', '.join(edges)} suffers most")
+        if others:
+            entry["exclude"] = [*entry.get("exclude", ()), *map(escape, others)]
+            reasons.append(f"leaves {', '.join(others)} alone, which it harms most")
+        why = f"{label}: {'; '.join(reasons)}"
         lines = [
             f"- type: {type_}",
             *(f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items()),
@@ -90,17 +94,15 @@ def patches(
     return tuple(found)
 
 
-def _at_edges(type_: str, entry: Mapping[str, Any], spared: Sequence[str], rows: Sequence[LayerRow]) -> bool:
-    """Whether all layers to spare are the first and the last ones, and the pass gives those fewer than 8 bits."""
+def _edges(type_: str, entry: Mapping[str, Any], rows: Sequence[LayerRow]) -> set[str]:
+    """Return the first and the last layers, where the pass gives them fewer than 8 bits and can give them 8."""
     products = [row.name for row in rows if row.op not in ("Gather", "LSTM", "GRU", "RNN")]
     default = "same" if type_ == "quantize_weights" else "int8"
-    few = str(entry.get("scheme", "")).startswith(("w", "int", "ternary")) and entry.get("scheme") != "int8"
-    edges = {*products[:1], *products[-1:]}
-    return type_ in _EDGED and few and entry.get("edges", default) == "same" and set(spared) <= edges
-
-
-def _costs(harm: Harm) -> bool:
-    return harm.drop is not None and harm.drop.low > 0
+    scheme = str(entry.get("scheme", "int8"))
+    few = scheme.startswith(("w", "int", "ternary")) and not scheme.startswith("int8")
+    return (
+        {*products[:1], *products[-1:]} if type_ in _EDGED and few and entry.get("edges", default) == "same" else set()
+    )
 
 
 def _last(row: LayerRow) -> float | None:
