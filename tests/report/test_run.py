@@ -42,7 +42,7 @@ def test_several_runs_are_one_document_and_one_junit_file(tmp_path, capsys, monk
     recipes = [Recipe(**content, output=tmp_path / f"{name}.onnx", **budget) for name, budget in _RUNS.items()]
     assert shared.run(*recipes) == 4
     reports = json.loads(capsys.readouterr().out)["runs"]
-    assert [Path(report["output"]["path"]).stem for report in reports["runs"]] == ["a", "b"]
+    assert [Path(report["output"]["path"]).stem for report in reports] == ["a", "b"]
     suites = ElementTree.parse(tmp_path / "junit.xml").getroot()
     assert [(suite.get("id"), suite.get("failures")) for suite in suites] == [("0", "1"), ("1", "0")]
     assert summary.read_text().count("## Result") == 2
