@@ -46,6 +46,7 @@ def search(recipe: Recipe, progress: Progress | None = None) -> Report | None:
         if leads:
             check_output(asked, setup, storage_of(recipe))
         own = process(setup, clock, "trial", recipe.seed if leads else own_seed(recipe.seed))
+        own = replace(own, publishes=leads)
         own.begin()
         with helpers(recipe, options.workers - 1, clock.left() - own.reserve):
             own.run()

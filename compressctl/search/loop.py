@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from compressctl.passes.base import PassConfig
@@ -43,6 +44,7 @@ class Search:
         reserve: seconds to leave for what comes after the trials.
         name: of this process.
         seed: of what it chooses.
+        publishes: whether it writes the best candidate so far as the output.
     """
 
     setup: Setup
@@ -53,6 +55,7 @@ class Search:
     reserve: float
     name: str
     seed: int
+    publishes: bool = True
 
     def begin(self) -> None:
         """Queue the candidates that are known to be good, and those whose process was killed."""
@@ -60,7 +63,7 @@ class Search:
 
         for trial in abandoned(self.study):
             self.study.tell(trial.number, state=TrialState.FAIL)
-            self.study.enqueue_trial(trial.params)
+            self.study.enqueue_trial({**trial.system_attrs.get("fixed_params", {}), **trial.params})
         for params in starts(self.space):
             self.study.enqueue_trial(dict(params), skip_if_exists=True)
 
@@ -109,7 +112,7 @@ class Search:
         record, candidate = bench.attempt(params, bounded, measured(records))
         if bounded != passes:
             record = replace(record, hopeless=False)  # with all its training it may be better
-        if candidate is not None and record.drop is not None:
+        if self.publishes and candidate is not None and record.drop is not None:
             publish(recipe, record, candidate, measured(self.records()))
         self._tell(trial, record)
         self.setup.context.progress.step(_told(trial.number, record))
@@ -136,14 +139,15 @@ class Search:
         return None
 
     def _costs(self, records: Sequence[Record]) -> Costs:
-        known: dict[str, float] = {}
+        costs: dict[str, list[float]] = {}
         for record in records:
             for kind, seconds in (record.costs or {}).items():
-                known[kind] = max(known.get(kind, 0.0), seconds)
+                costs.setdefault(kind, []).append(seconds)
         training = self.setup.context.training
         besides = [record.seconds - sum((record.costs or {}).values()) for record in records if record.complete]
         samples = len(training) if training is not None else 0
-        return Costs(known, samples, self.race.inference, max(besides, default=0.0))
+        known = {kind: median(seconds) for kind, seconds in costs.items()}
+        return Costs(known, samples, self.race.inference, median(besides) if besides else 0.0)
 
     def _tell(self, trial: Trial, record: Record) -> None:
         """End a trial: what was measured guides the choice of the next ones."""
