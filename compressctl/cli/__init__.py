@@ -14,6 +14,7 @@ from compressctl import __version__
 from compressctl.cli import (
     bench,
     cluster,
+    diff,
     distill,
     finetune,
     init,
@@ -69,5 +70,6 @@ _command("pipeline")(pipeline.pipeline)
 _command("pack")(pack.pack)
 _command("unpack")(unpack.unpack)
 _command("bench")(bench.bench)
+_command("diff")(diff.diff)
 _command("inspect")(inspect.inspect)
 _command("schema")(schema.schema)

@@ -70,11 +70,12 @@ def after_each_pass(report: Report) -> Table:
 
 def labels(report: Report) -> list[str]:
     """Return the name of each pass: its type, with its place where that comes more than once."""
-    types = [item.type for item in report.passes]
-    return [
-        name if types.count(name) == 1 else f"{place} {name}"
-        for place, name in enumerate((item.type for item in report.passes), 1)
-    ]
+    return numbered([item.type for item in report.passes])
+
+
+def numbered(types: Sequence[str]) -> list[str]:
+    """Return types of passes, with their places where they come more than once."""
+    return [name if types.count(name) == 1 else f"{place} {name}" for place, name in enumerate(types, 1)]
 
 
 def comparison(report: BenchReport) -> Table:

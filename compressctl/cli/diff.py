@@ -1,0 +1,96 @@
+"""`compressctl diff`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compressctl.cli import options as o
+from compressctl.cli.progress import terminal_progress
+from compressctl.errors import EXIT_OK, UsageError
+
+_REPORT = ".json"
+_SECONDS = 4.0  # of the latency measurement, for each model
+
+
+def diff(
+    a: Annotated[Path, typer.Argument(help="A .report.json, or an ONNX, TorchScript or .ccz file.")],
+    b: Annotated[Path, typer.Argument(help="What it is compared with, of the same kind.")],
+    data: o.Data = None,
+    metric: o.MetricName = None,
+    input: o.Input = None,
+    batch_size: o.BatchSize = None,
+    threads: o.Threads = None,
+    seed: o.Seed = None,
+    allow_python: o.AllowPython = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> int:
+    """Put two reports or two models side by side. Models are also measured where samples are given.
+
+    # What another recipe brought, and what was different in it
+    compressctl diff monday.report.json tuesday.report.json
+
+    # Operators, weights and their errors, and both measured
+    compressctl diff model.onnx small.onnx --data test.npz --metric top1
+    """
+    kinds = {path.suffix == _REPORT for path in (a, b)}
+    if len(kinds) == 2:
+        raise UsageError(f"{a} and {b} cannot be compared: one is a report", "give two reports or two models")
+    if kinds == {True}:
+        if data or metric or input:
+            raise UsageError(f"{a} is a report: --data, --metric and --input are for models", "leave them out")
+        return _reports(a, b, as_json=as_json)
+    if metric and not data:
+        raise UsageError("--metric needs data to be measured on", "add --data D")
+    from compressctl.bench import bench
+    from compressctl.report.console import print_table
+    from compressctl.report.diff_tables import model_tables, to_json
+    from compressctl.report.model_diff import diff_models
+    from compressctl.tensorspec import parse_tensor_specs
+
+    found = diff_models(a, b, parse_tensor_specs(input or ()), threads=threads or 0)
+    if data:
+        with terminal_progress(quiet) as progress:
+            measured = bench(
+                (a, b),
+                baseline=None,
+                data=data,
+                metric=metric,
+                inputs=input or (),
+                batch_size=batch_size or 1,
+                threads=threads or 0,
+                seed=seed or 0,
+                seconds=_SECONDS,
+                profile=False,
+                allow_python=allow_python,
+                progress=progress,
+            )
+        found = replace(found, measured=measured)
+    if as_json:
+        print(to_json(found))
+        return EXIT_OK
+    for table in model_tables(found, verbose=verbose):
+        print_table(table, sys.stdout)
+    return EXIT_OK
+
+
+def _reports(a: Path, b: Path, *, as_json: bool) -> int:
+    from compressctl.report.console import print_notes, print_table
+    from compressctl.report.diff import diff_reports
+    from compressctl.report.diff_tables import report_tables, to_json
+    from compressctl.report.read import read_report
+
+    found = diff_reports(read_report(a), read_report(b), (str(a), str(b)))
+    if as_json:
+        print(to_json(found))
+        return EXIT_OK
+    for table in report_tables(found):
+        print_table(table, sys.stdout)
+    print_notes(found.notes, sys.stdout)
+    return EXIT_OK
