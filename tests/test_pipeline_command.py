@@ -20,7 +20,7 @@ model: mlp.onnx
 output: out.onnx
 vars: {clusters: 8}
 calibrate: digits:train[:32]
-data: digits:test
+data: digits:test[:40]
 metric: top1
 on_regression: keep
 passes:
@@ -120,26 +120,22 @@ def _edit_report() -> None:
     path.write_text(json.dumps({**content, "versions": {**content["versions"], "onnx": "0.0"}}))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda: Path("out.onnx").unlink(),
-        lambda: Path("out.report.json").unlink(),
-        lambda: Path("out.report.json").write_text("{"),
-        lambda: Path("out.report.json").write_text("[]"),
-        _edit_report,
-        lambda: np.savez("d.npz", input=np.ones((16, 1, 8, 8), np.float32)),
-    ],
-    ids=["output", "report", "no JSON", "no report", "versions", "samples"],
-)
-def test_what_changed_runs_again(call, change):
+def test_what_changed_runs_again(call):
+    changes = {
+        "output": lambda: Path("out.onnx").unlink(),
+        "report": lambda: Path("out.report.json").unlink(),
+        "a report that is none": lambda: Path("out.report.json").write_text("[]"),
+        "versions": _edit_report,
+        "samples": lambda: np.savez("d.npz", input=np.ones((16, 1, 8, 8), np.float32)),
+    }
     np.savez("d.npz", input=np.zeros((16, 1, 8, 8), np.float32))
     text = RECIPE.replace("digits:train[:32]", "d.npz")
-    assert call(text)[0] == 0 and "up to date" in call(text)[1]
-    change()
-    code, stdout, stderr = call(text)
-    assert code == 0 and "up to date" not in stdout, stderr
-    assert "up to date" in call(text)[1]
+    assert call(text)[0] == 0
+    for what, change in changes.items():
+        assert "up to date" in call(text)[1], what
+        change()
+        code, stdout, stderr = call(text)
+        assert code == 0 and "up to date" not in stdout, stderr
 
 
 def test_an_output_or_an_input_that_was_changed_is_not_up_to_date(call):
@@ -219,15 +215,14 @@ def test_make_runs_only_what_changed(call, tmp_path):
     command = f"{sys.executable} -m compressctl pipeline r.yaml -q --depfile out.mk"
     Path("Makefile").write_text(f"out.onnx:\n\t{command}\n\n-include out.mk\n")
 
-    def make() -> str:
+    def make(*arguments: str) -> str:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        return subprocess.run(["make"], capture_output=True, text=True, check=True, env=environment).stdout
+        return subprocess.run(["make", *arguments], capture_output=True, text=True, check=True, env=environment).stdout
 
-    assert "pipeline" in make() and "up to date" in make()
+    assert "pipeline" in make() and "pipeline" not in make("-n")
     assert Path("out.mk").read_text().splitlines()[0] == "out.onnx: r.yaml mlp.onnx my\\ data/d.npz"
-    np.savez("my data/d.npz", input=np.ones((16, 1, 8, 8), np.float32))
     os.utime("my data/d.npz", (4e9, 4e9))
-    assert "pipeline" in make()
+    assert "pipeline" in make("-n")
 
 
 @pytest.mark.parametrize("name", ["no/d.mk", "."])

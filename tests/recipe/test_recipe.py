@@ -1,6 +1,7 @@
 """Recipes: what is read, what is refused, and how it is said."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,17 @@ def test_schema_describes_every_key_and_pass():
     assert set(schema["properties"]) == {*Recipe.model_fields, "vars", "sweep"}
     assert all("description" in prop for prop in schema["properties"].values())
     assert "quantize" in json.dumps(schema)
+
+
+def test_schema_takes_a_variable_for_any_value():
+    schema = json_schema()
+    variable = {"$ref": "#/$defs/Variable"}
+    finetune = schema["$defs"][next(name for name in schema["$defs"] if "finetune" in name)]["properties"]
+    for properties in (schema["properties"], finetune):
+        own = {key: value for key, value in properties.items() if key not in ("vars", "sweep", "type")}
+        assert all(value["anyOf"][-1] == variable for value in own.values())
+    assert finetune["type"]["const"] == "finetune"
+    assert re.search(schema["$defs"]["Variable"]["pattern"], "digits:train[:${n}]")
 
 
 @given(
