@@ -136,6 +136,15 @@ def test_convolutions_without_samples_get_a_loud_stand_in(init):
     assert "REPLACE THIS" in text and yaml.safe_load(text)["calibrate"] == "random:64" and "\nmetric" not in text
 
 
+def test_samples_that_judge_calibrate_only_for_want_of_others(init):
+    init(MODELS / "cnn.onnx", "-o", "a.yaml", "--data", "digits:test")
+    assert "better take others.\ncalibrate: digits:test[:256] " in Path("a.yaml").read_text().replace("\n# ", " ")
+    init(MODELS / "cnn.onnx", "-o", "b.yaml", "--data", "digits:test", "--train", "digits:train", "--goal", "both")
+    recipe = yaml.safe_load(Path("b.yaml").read_text())
+    assert recipe["calibrate"] == "digits:train[:256]" and recipe["train"] == "digits:train"
+    assert recipe["passes"][1]["type"] == "qat" and "better take others" not in Path("b.yaml").read_text()
+
+
 def test_unlabelled_samples_calibrate(init):
     np.save("x.npy", np.random.default_rng(0).random((300, 1, 8, 8), np.float32))
     code, stdout, _ = init(MODELS / "cnn.onnx", "--data", "x.npy")
@@ -180,14 +189,16 @@ def test_packed_models_are_looked_into(init):
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_compressed_model_is_told_and_only_stored(init, capsys):
-    arguments = ["--scheme", "int8", "--calibrate", "digits:train[:64]", "-q"]
-    assert run(["quantize", str(MODELS / "cnn.onnx"), "-o", "int8.onnx", *arguments]) == 0
+@pytest.mark.parametrize("scheme", ["int8", "int4", "fp16"])
+def test_a_compressed_model_is_told_and_only_stored(init, capsys, scheme):
+    arguments = ["--scheme", scheme, "--calibrate", "digits:train[:64]", "-q"]
+    assert run(["quantize", str(MODELS / "cnn.onnx"), "-o", "done.onnx", *arguments]) == 0
     capsys.readouterr()
-    code, stdout, _ = init("int8.onnx")
+    code, stdout, _ = init("done.onnx")
     assert code == 0 and "compressed already" in stdout
-    assert load_recipes(Path("int8.yaml"))[0].passes[0].type == "store"
-    assert run(["pipeline", "int8.yaml", "-q"]) == 0
+    assert ("--format dense" in stdout) == (scheme != "int8")
+    assert load_recipes(Path("done.yaml"))[0].passes[0].type == "store"
+    assert run(["pipeline", "done.yaml", "-q"]) == 0
 
 
 def test_a_tiny_model_is_told(init, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,7 +63,7 @@ class Advice:
 
 def advise(model: ModelFacts, goal: Goal, *, trains: bool) -> Advice:
     """Choose the passes for a model; `trains`: there are samples to train on."""
-    if model.bytes < _COMPRESSED * model.parameters:
+    if model.packed or model.bytes < _COMPRESSED * model.parameters:
         return _compressed(model)
     notes = []
     if model.quantized:
@@ -170,7 +171,8 @@ def _both(model: ModelFacts, trains: bool, notes: tuple[Note, ...]) -> Advice:
 
 
 def _compressed(model: ModelFacts) -> Advice:
-    each = model.bytes / max(model.parameters, 1)
+    each = model.bytes / model.parameters
+    undo = f"`compressctl store {shlex.quote(model.path)} -o plain.onnx --format dense` unpacks them"
     step = Step(
         {"type": "store"},
         "Bit for bit the same weights, stored where they take fewer bytes: few values as codes, zeros left out.",
@@ -182,6 +184,7 @@ def _compressed(model: ModelFacts) -> Advice:
         ratio=1.0,
         notes=(
             warning(f"compressed already: {each:.2f} bytes a weight; start from the float model to get further"),
+            *([done(f"weights are stored packed; {undo}")] if model.packed else []),
             done("what is left to do is lossless"),
         ),
     )

@@ -13,7 +13,7 @@ from compressctl.model.load import load_model
 from compressctl.notes import Note, skipped, warning
 from compressctl.starter import text
 from compressctl.starter.advice import Advice, Goal, Option, advise
-from compressctl.starter.data import DataFacts, data_facts, judged_facts
+from compressctl.starter.data import Calibration, DataFacts, data_facts, judged_facts
 from compressctl.starter.model import ModelFacts, model_facts
 from compressctl.tensorspec import TensorSpec, parse_tensor_specs
 
@@ -86,19 +86,17 @@ def starter(
         judging = judged_facts(data, loaded, sized, metric=metric, allow_python=allow_python) if data else None
         samples = Samples(unlabelled[0], unlabelled[1], judging)
     judged = samples.data is not None and bool(samples.data.metrics)
-    advice = advise(model, goal, trains=samples.train is not None or judged)
-    chosen, placeholder = _calibration(samples, advice, judged=judged)
+    advice = advise(model, goal, trains=samples.train is not None)
+    calibration = _calibration(samples, advice, judged=judged)
     notes = [*advice.notes]
-    if placeholder:
+    if calibration is not None and calibration.origin == "stand-in":
         notes.append(warning(f"calibrate: {_STAND_IN} stands in for real samples; replace it, or give --calibrate"))
     if samples.data is not None and not judged:
         notes.append(skipped(f"{samples.data.notation} judges nothing: {_why_not(samples.data)}"))
-    source = samples.calibrate or samples.data
-    own = samples.calibrate is None and source is not None and judged
     blocks = [
         text.head(model, advice, command, sized=bool(inputs)),
         _files(path, model, advice, inputs, allow_python=allow_python),
-        text.samples(chosen, samples.train, samples.data, placeholder=placeholder, own=own),
+        text.samples(calibration, samples.train, samples.data),
         text.passes(advice.steps),
         text.budgets(advice, samples.data),
         text.extras(),
@@ -106,14 +104,15 @@ def starter(
     return Starter(model, samples, advice, tuple(notes), "\n\n".join("\n".join(block) for block in blocks) + "\n")
 
 
-def _calibration(samples: Samples, advice: Advice, *, judged: bool) -> tuple[str | None, bool]:
-    """Return the notation of the calibration samples, and whether it only stands in for some."""
+def _calibration(samples: Samples, advice: Advice, *, judged: bool) -> Calibration | None:
+    """Return the samples to calibrate on: those given for it, else others that there are, where they are needed."""
     if samples.calibrate is not None:
-        return samples.calibrate.some, False
-    other = samples.train or samples.data
-    if other is not None and (advice.calibrated or not judged):
-        return other.some, False
-    return (_STAND_IN, True) if advice.calibrated else (None, False)
+        return Calibration(samples.calibrate.some, "given")
+    if samples.train is not None:
+        return Calibration(samples.train.some, "given")
+    if samples.data is not None and (advice.calibrated or not judged):
+        return Calibration(samples.data.some, "judges" if judged else "given")
+    return Calibration(_STAND_IN, "stand-in") if advice.calibrated else None
 
 
 def _why_not(data: DataFacts) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from compressctl.data.notation import open_source
 from compressctl.data.parse import parse_notation
@@ -45,6 +46,19 @@ class DataFacts:
             return self.notation
         options = self.notation.strip()[len(parsed.source) :]
         return f"{parsed.source}[:{_CALIBRATION}]{options}"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Samples to calibrate on.
+
+    Attributes:
+        notation: of a few hundred.
+        origin: given; judges: some of those that judge the result; stand-in: there are none, random numbers.
+    """
+
+    notation: str
+    origin: Literal["given", "judges", "stand-in"]
 
 
 def data_facts(

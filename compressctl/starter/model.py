@@ -12,6 +12,7 @@ from compressctl.container.signature import is_packed
 from compressctl.model.load import Loaded
 from compressctl.model.qops import is_quantized
 from compressctl.model.size import file_bytes
+from compressctl.model.stored import making_nodes
 from compressctl.report.inspection import Inspection, Layer
 from compressctl.tensorspec import TensorSpec
 
@@ -43,6 +44,7 @@ class ModelFacts:
         norms: whether there are norms that `simplify` would fold.
         recurrent: share of the multiply-accumulates that is in recurrent layers.
         quantized: nodes that compute with integers already.
+        packed: nodes that unpack weights when the file is loaded.
     """
 
     path: str
@@ -62,6 +64,7 @@ class ModelFacts:
     norms: bool
     recurrent: float
     quantized: int
+    packed: int
 
     @property
     def dynamic_inputs(self) -> tuple[TensorSpec, ...]:
@@ -106,6 +109,7 @@ def model_facts(path: Path, loaded: Loaded, inspection: Inspection) -> ModelFact
         norms=any(layer.size.op == "BatchNormalization" for layer in layers),
         recurrent=sum(share for op, share in work if op in _RECURRENT),
         quantized=sum(is_quantized(node) for node in loaded.model.graph.all_nodes()),
+        packed=len(making_nodes(loaded.model.graph)),
     )
 
 

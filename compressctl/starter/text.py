@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from compressctl.starter.advice import Advice, Option, Step
-from compressctl.starter.data import DataFacts
+from compressctl.starter.data import Calibration, DataFacts
 from compressctl.starter.model import ModelFacts
 
 _WIDTH = 110
@@ -55,27 +55,17 @@ def head(model: ModelFacts, advice: Advice, command: str, *, sized: bool) -> lis
     return [*lines, "#", *comment(f"  {command}".strip())]
 
 
-def samples(
-    calibrate: str | None, train: DataFacts | None, data: DataFacts | None, *, placeholder: bool, own: bool
-) -> list[str]:
-    """Return the keys of samples and of the metric.
-
-    Args:
-        calibrate: notation of the calibration samples.
-        train: samples to train on.
-        data: samples to judge on.
-        placeholder: calibration stands in for samples that were not given.
-        own: the calibration samples are some of those that judge.
-    """
+def samples(calibration: Calibration | None, train: DataFacts | None, data: DataFacts | None) -> list[str]:
+    """Return the keys of samples and of the metric."""
     lines = []
-    if calibrate is not None:
+    if calibration is not None:
         why = "Unlabelled samples that show what activations look like; a few hundred of the training set are enough."
-        if placeholder:
+        if calibration.origin == "stand-in":
             why = "REPLACE THIS: random numbers show nothing of what activations look like, so accuracy may be lost. "
             why += "Give a few hundred real samples, without labels: train.npz[:256], images/train[:256]."
-        elif own:
+        elif calibration.origin == "judges":
             why += " These also judge the result below: better take others."
-        lines += [*comment(why), key("calibrate", calibrate)]
+        lines += [*comment(why), key("calibrate", calibration.notation)]
     if train is not None:
         lines += [*comment(f"{train.count:,} samples to train on."), key("train", train.notation)]
     if data is not None and data.metrics:
@@ -123,9 +113,7 @@ def budgets(advice: Advice, data: DataFacts | None) -> list[str]:
     if bound < 0.95:
         lines += comment(f"Size of the file over the input's; expected {advice.ratio:.2f}. Tighten it after a run.")
         lines.append(key("size_ratio", bound))
-    lines += option(
-        Option(("latency_ratio: 0.8",), "a budget on time over the input's, on a machine that does nothing else")
-    )
+    lines += option(Option(("latency_ratio: 0.8",), "a budget on time, on a machine that does nothing else"))
     lines += option(Option(("strict: true",), "budgets that are met only where the whole 95 % interval keeps to them"))
     lines += comment("A result that measures slower and not smaller is taken back; keep: it is flagged.")
     return [*lines, "on_regression: take-back"]
@@ -133,18 +121,11 @@ def budgets(advice: Advice, data: DataFacts | None) -> list[str]:
 
 def extras() -> list[str]:
     """Return what helps while one tries."""
-    return [
-        *option(
-            Option(
-                ("cache: build/cache",), "a folder that keeps what each pass gave, so that only what changed runs again"
-            )
-        ),
-        *option(
-            Option(
-                ("explain: true",), "a table of each layer's bytes, time, error and harm, and how to spare the worst"
-            )
-        ),
-    ]
+    cache = Option(("cache: build/cache",), "a folder that keeps the result of each pass: only what changed runs again")
+    explain = Option(
+        ("explain: true",), "a table of each layer's bytes, time, error and harm, with what spares the worst"
+    )
+    return [*option(cache), *option(explain)]
 
 
 def _listed(shares: Sequence[tuple[str, float]]) -> str:
