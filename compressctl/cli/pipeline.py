@@ -57,11 +57,18 @@ def pipeline(
     """Run the passes of a recipe; flags replace the recipe's keys of the same name. Where the output is up to date,
     nothing is done unless --force is given. A recipe with `sweep` stands for several runs.
 
-    compressctl pipeline recipes/int8.yaml --model model.onnx -o small.onnx
+    # A recipe on another model
+    compressctl pipeline recipe.yaml --model model.onnx -o small.onnx
 
-    compressctl pipeline recipes/qat_w4a8.yaml --set passes.1.epochs=10 --dry-run
+    # What would run, with one key of the recipe changed, and about how long it would take
+    compressctl pipeline recipe.yaml --set passes.1.calibration_method=mse --dry-run
 
-    compressctl pipeline --auto --model model.onnx -o small.onnx --data test.npz --metric top1 --max-accuracy-drop 0.01
+    # As a step of a build: passes that did not change come from the cache, CI gets the budgets, make the dependencies
+    compressctl pipeline recipe.yaml --cache build/cache --junit budgets.xml --depfile small.d
+
+    # The smallest and fastest model within a budget
+    compressctl pipeline --auto --model model.onnx -o found.onnx --data test.npz --metric top1 \\
+        --max-accuracy-drop 0.02 --time-limit 10m --trials 2
     """
     keys = {**o.given(model=model, output=output), **shared.recipe}
     recipes = _recipes(recipe, keys, settings or [], searching)
