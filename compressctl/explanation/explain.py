@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ from compressctl.data.source import Source
 from compressctl.explanation.costs import costs
 from compressctl.explanation.harm import HarmMeter
 from compressctl.explanation.layers import WeightedNode, weighted_nodes
-from compressctl.explanation.schema import Explanation, LayerRow, OutputsSqnr
+from compressctl.explanation.schema import Cost, Explanation, LayerRow, OutputsSqnr
 from compressctl.explanation.sqnr import LayerNoise, layer_noise
 from compressctl.explanation.worst import patches, worst_layers
 from compressctl.measure.measurement import sizes_of
 from compressctl.measure.metric import Metric
 from compressctl.measure.session import Session
 from compressctl.model.load import load_model
-from compressctl.notes import Note, skipped
+from compressctl.notes import Note, done, skipped
 from compressctl.progress import Progress, Silent
 
 SAMPLES = 256  # rows that are run, at most
+HARM_MACS = 2 * 10**12  # multiply-accumulates that measuring harm may take: a few minutes on one core
+_FEWEST = 32  # rows that harm is measured on all the same
 
 
 def explain(
@@ -39,7 +42,9 @@ def explain(
     workdir: Path,
     progress: Progress | None = None,
 ) -> Explanation:
-    """Look into each layer of a model and of what passes made of it; the first 256 samples are run.
+    """Look into each layer of a model and of what passes made of it, on the first 256 samples.
+
+    The harm of single layers needs a run of the model each, so of large models it is measured on fewer, 32 at least.
 
     Args:
         baseline: the input, as onnxruntime opens it.
@@ -60,63 +65,93 @@ def explain(
     progress.step("explain the result")
     original = load_model(baseline).model
     layers = weighted_nodes(original.graph)
-    names: dict[str, set[str]] = {}
-    seen: list[tuple[str, dict[str, LayerNoise], float | None]] = []
-    model, found_by = original, {node.name or "" for node in original.graph}
     samples = First(source, SAMPLES)
     with tempfile.TemporaryDirectory(prefix="explain-", dir=workdir) as folder:
-        for label, path in stages:
-            names[label] = found_by
-            model = load_model(path).model
-            found_by = {node.name or "" for node in model.graph}
-            noise, outputs = layer_noise(
-                original,
-                model,
-                label,
-                layers,
-                samples,
-                earlier=seen[-1][1] if seen else {},
-                threads=threads,
-                workdir=Path(folder),
-                progress=progress,
-            )
-            seen.append((label, noise, outputs))
+        result, seen = _follow(original, stages, layers, samples, threads, Path(folder), progress)
         feeds = source.first(1)
         dims = sizes_of(Session(baseline, threads=threads).inputs, feeds)
         known = {node.name or "" for node in original.graph}
         before, notes_before = costs(baseline, original, layers, known, feeds, dims, threads)
-        after, notes_after = (
-            costs(stages[-1][1], model, layers, known, feeds, dims, threads) if stages else (before, ())
-        )
-        judged = None if metric is None or evaluation is None else First(evaluation, SAMPLES, labels=True)
-        meter = HarmMeter(
-            original, model, samples if judged is None else judged, metric if judged else None, threads, Path(folder)
-        )
+        after, notes_after = before, ()
+        if stages:
+            after, notes_after = costs(stages[-1][1], result, layers, known, feeds, dims, threads)
+        rows_judged = _affordable(before, len(layers))
+        metric = None if evaluation is None else metric
+        judged = First(evaluation if evaluation is not None and metric else source, rows_judged, labels=True)
+        meter = HarmMeter(original, result, judged, metric, threads, Path(folder))
         rows = []
         for layer in progress.track(layers, "measure each layer's harm", len(layers)):
-            noises = [noise[layer.name] for _, noise, _ in seen]
+            noises = [stage.layers[layer.name] for stage in seen]
             harm, why = meter.of(layer, noises[-1]) if noises else (None, "no pass was run")
             sqnr = tuple(noise.sqnr for noise in noises)
             row = LayerRow(layer.name, layer.op, before[layer.name], after[layer.name], sqnr, harm, why)
             rows.append(row)
-    worst = worst_layers(rows, {name: noise.lost_db for name, noise in seen[-1][1].items()} if seen else {})
+    worst = worst_layers(rows, {name: noise.lost_db for name, noise in seen[-1].layers.items()} if seen else {})
     return Explanation(
         layers=tuple(rows),
         other_before=before[None],
         other_after=after[None],
-        outputs=tuple(OutputsSqnr(label, sqnr) for label, _, sqnr in seen),
+        outputs=tuple(OutputsSqnr(stage.label, stage.outputs_db) for stage in seen),
         worst=worst,
-        patches=patches(worst, rows, entries or {}, names),
+        patches=patches(worst, rows, entries or {}, {stage.label: stage.found for stage in seen}),
         samples=len(samples),
-        metric=metric.name if judged is not None and metric is not None else None,
-        notes=(*notes_before, *notes_after, *_notes(original, layers)),
+        harm_samples=len(judged),
+        metric=metric.name if metric is not None else None,
+        notes=(*notes_before, *notes_after, *_notes(original, layers, len(judged), len(samples))),
     )
 
 
-def _notes(model: ir.Model, layers: Sequence[WeightedNode]) -> tuple[Note, ...]:
-    """Say where layers may be that no row is about."""
+@dataclass(frozen=True)
+class _Stage:
+    """What a pass did: to each layer by name, to the outputs; `found` are the nodes that it found."""
+
+    label: str
+    layers: dict[str, LayerNoise]
+    outputs_db: float | None
+    found: frozenset[str]
+
+
+def _follow(
+    original: ir.Model,
+    stages: Sequence[tuple[str, Path]],
+    layers: Sequence[WeightedNode],
+    samples: Source,
+    threads: int,
+    workdir: Path,
+    progress: Progress,
+) -> tuple[ir.Model, list[_Stage]]:
+    """Return the result, and what each pass did; one of the models is open beside the original at a time."""
+    model, seen = original, list[_Stage]()
+    for label, path in stages:
+        found = frozenset(node.name or "" for node in model.graph)
+        model = load_model(path).model
+        noise, outputs = layer_noise(
+            original,
+            model,
+            label,
+            layers,
+            samples,
+            earlier=seen[-1].layers if seen else {},
+            threads=threads,
+            workdir=workdir,
+            progress=progress,
+        )
+        seen.append(_Stage(label, noise, outputs, found))
+    return model, seen
+
+
+def _affordable(costs: Mapping[str | None, Cost], layers: int) -> int:
+    """Return on how many samples each layer's harm can be measured within `HARM_MACS`."""
+    once = sum(cost.macs or 0 for cost in costs.values())
+    return int(min(SAMPLES, max(_FEWEST, HARM_MACS // max(1, once * layers))))
+
+
+def _notes(model: ir.Model, layers: Sequence[WeightedNode], judged: int, run: int) -> tuple[Note, ...]:
+    """Say where layers may be that no row is about, and what was measured on fewer samples."""
     held = [node.name or "" for node in model.graph if node.op_type in ("If", "Loop", "Scan")]
     notes = [skipped("layers in the bodies of control flow are not looked into", name) for name in held]
     if not layers:
         notes.append(skipped("the model has no layers with weights of its own"))
+    elif judged < min(run, SAMPLES):
+        notes.append(done(f"the harm of single layers was measured on the first {judged} samples: the model is large"))
     return tuple(notes)

@@ -71,9 +71,9 @@ class HarmMeter:
         if weights is None:
             return None, _NONE
         held = [constant(original.inputs[i]) for i in ((1, 2) if original.op_type in _RECURRENT else (layer.weight,))]
-        plain = [one for one in held if one is not None]
+        plain = [one for one in held if one is not None and one.dtype.kind == "f"]
         if len(plain) != len(weights.arrays):
-            return None, "the original's weights are no plain constants"
+            return None, "the original's weights are no plain floats"
         pairs = list(zip(plain, weights.arrays, strict=True))
         if any(one.shape != other.shape for one, other in pairs):
             return None, _CUT

@@ -15,7 +15,7 @@ _WEIGHTS = {  # where the weight may stand; embeddings are looked up in it
     **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QGemm"), (3,)),
     **dict.fromkeys(("Gather", "GatherBlockQuantized"), (0,)),
 }
-_LOOK_UPS = ("Gather", "GatherBlockQuantized")
+LOOK_UPS = ("Gather", "GatherBlockQuantized")
 _FOLDABLE = ("Add", "Sub", "Mul", "Div")
 
 
@@ -69,7 +69,7 @@ def _weight_index(node: ir.Node, fixed: set[ir.Value]) -> int | None:
         weight = node.inputs[index]
         if weight is None or weight not in fixed:
             continue
-        if node.op_type not in _LOOK_UPS:
+        if node.op_type not in LOOK_UPS:
             return index
         shape, dtype = weight.shape, weight.dtype
         floats = dtype is None or dtype.is_floating_point() or dtype.bitwidth <= 8

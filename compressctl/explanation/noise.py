@@ -24,8 +24,8 @@ class Noise:
         self._sums: NDArray[np.float64] = np.zeros((4, 1))  # b², r², b r, (b - r)², of each channel
 
     def add(self, reference: NDArray[Any], other: NDArray[Any]) -> bool:
-        """Take in the values of a batch; return False, and take in nothing, where their shapes differ."""
-        if reference.shape != other.shape:
+        """Take in the values of a batch; return False, and take nothing in, where shapes differ or are no floats'."""
+        if reference.shape != other.shape or not reference.dtype.kind == other.dtype.kind == "f":
             return False
         b, r = (_channels_first(array.astype(np.float64), self._axis) for array in (reference, other))
         with np.errstate(over="ignore", invalid="ignore"):

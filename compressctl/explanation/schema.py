@@ -48,7 +48,7 @@ class Harm:
     """What the original loses when this layer alone has the result's weights.
 
     Attributes:
-        sqnr_db: of the model's outputs, all together; infinite where they are equal.
+        sqnr_db: of the model's outputs, as in `OutputsSqnr`; infinite where they are equal.
         drop: of the metric, in its own unit, in pairs; None without metric.
     """
 
@@ -80,7 +80,7 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class OutputsSqnr:
-    """SQNR of all float outputs of the model together after a pass; None where they cannot be compared."""
+    """The model's outputs after a pass: noise over signal, averaged over float outputs, in dB; None if shapes differ."""
 
     after: str
     sqnr_db: float | None
@@ -127,6 +127,7 @@ class Explanation:
         worst: the most harmful layers, the worst first; empty where none stands out.
         patches: what would mend accuracy, one entry a pass.
         samples: how many were run.
+        harm_samples: how many of them `harm` was measured on: fewer of large models.
         metric: that `Harm.drop` is of, or None.
         notes: what could not be looked into.
     """
@@ -138,5 +139,6 @@ class Explanation:
     worst: tuple[WorstLayer, ...]
     patches: tuple[RecipePatch, ...]
     samples: int
+    harm_samples: int
     metric: str | None
     notes: tuple[Note, ...]

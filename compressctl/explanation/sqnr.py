@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.data.source import Source
-from compressctl.explanation.layers import WeightedNode
+from compressctl.explanation.layers import LOOK_UPS, WeightedNode
 from compressctl.explanation.noise import Noise, decibels
 from compressctl.explanation.schema import LayerSqnr
 from compressctl.explanation.streams import batch_size, exposed, side_by_side
@@ -83,7 +83,7 @@ def layer_noise(
     """
     present = {output.name for node in after.graph for output in node.outputs}
     ranges = {layer.name: _candidates(layer, present) for layer in layers}
-    inputs = {layer.name: layer.input for layer in layers if layer.input in present}
+    inputs = {layer.name: layer.input for layer in layers if layer.input in present and layer.op not in LOOK_UPS}
     givens = {layer.name: layer.values[ranges[layer.name][0]] for layer in layers if ranges[layer.name]}
     wanted = [layer.values[i] for layer in layers for i in ranges[layer.name]]
     first = Session(exposed(baseline, [*wanted, *inputs.values()]), threads=threads, workdir=workdir, spinning="never")

@@ -21,7 +21,7 @@ _HELD = 64 << 20  # bytes of values of a model that are held at a time
 
 
 def exposed(model: ir.Model, names: Sequence[str]) -> ir.Model:
-    """Return a clone of `model` with values of its main graph as further outputs; those that are no floats are not."""
+    """Return a clone of `model` with values of its main graph as further outputs, but those known to be no floats."""
     clone = model.clone()
     known = {output.name: output for node in clone.graph for output in node.outputs}
     given = {value.name for value in clone.graph.outputs}
@@ -29,7 +29,6 @@ def exposed(model: ir.Model, names: Sequence[str]) -> ir.Model:
         value = known.get(name)
         if value is None or name in given or not (value.dtype is None or value.dtype.is_floating_point()):
             continue
-        value.type = value.type or ir.TensorType(ir.DataType.FLOAT)
         clone.graph.outputs.append(value)
     return clone
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,8 +105,12 @@ class ResultWeights:
         if table is None or ids is None or original.attributes.get_int("axis", 0) != 0:
             return None
         dtype = (ids.dtype or ir.DataType.INT64).numpy()
-        rows = self._run(layer.input, given, np.arange(len(table)).astype(dtype))
-        return None if rows is None else Weights((rows,))
+        sizes = [dim if isinstance(dim, int) else 1 for dim in (ids.shape or (1,))[1:]]
+        every = np.resize(np.arange(len(table)), (-(-len(table) // math.prod(sizes)), *sizes))
+        rows = self._run(layer.input, given, every.astype(dtype))
+        if rows is None or rows.size != every.size * math.prod(table.shape[1:]):
+            return None
+        return Weights((rows.reshape(-1, *table.shape[1:])[: len(table)],))
 
     def _product(self, layer: WeightedNode, given: str, original: ir.Node) -> Weights | None:
         """Multiply by the identity matrix, and by 0 for the bias: what is quantized on the fly is exact for both."""

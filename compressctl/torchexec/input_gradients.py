@@ -52,7 +52,7 @@ class InputGradients:
                 tensors[name].requires_grad_(True)
             values = self._module(tensors)
             rows = {name: value[:count] if value.ndim else value for name, value in values.items()}
-            scalar = self._loss.value(rows, torch.from_numpy(labels))
+            scalar = self._loss.value(rows, from_numpy(labels, "the labels"))
             read = [tensors[name] for name in self._inputs]
             found = torch.autograd.grad(scalar, read, allow_unused=True) if scalar.requires_grad else [None] * len(read)
         gradients = {}

@@ -26,10 +26,17 @@ from compressctl.recipe import Recipe
 SAMPLES = Path(__file__).parents[2] / "sample_models"
 
 
-def after(model: Path, passes: Sequence[Mapping[str, Any]], folder: Path, name: str = "after.onnx") -> Path:
+def after(
+    model: Path,
+    passes: Sequence[Mapping[str, Any]],
+    folder: Path,
+    name: str = "after.onnx",
+    *,
+    calibrated: bool = True,
+) -> Path:
     """Save a model after passes."""
     loaded = load_model(model).model
-    calibration = open_source("digits:train[:64]", Session(model, threads=1).inputs)
+    calibration = open_source("digits:train[:64]", Session(model, threads=1).inputs) if calibrated else None
     context = Context(baseline=loaded.clone(), workdir=folder, calibration=calibration, threads=1)
     recipe = Recipe.model_validate({"model": "a", "output": "b", "passes": passes})
     for config in recipe.passes:
@@ -70,6 +77,7 @@ def value(model: Path, name: str, feeds: Mapping[str, np.ndarray]) -> np.ndarray
     if name not in [output.name for output in proto.graph.output]:
         proto.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     options = ort.SessionOptions()
+    options.intra_op_num_threads = 1  # each thread would quantize its part of a batch with scales of its own
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(proto.SerializeToString(), options).run([name], dict(feeds))[0]
 

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from pydantic import TypeAdapter
 
 from compressctl.data.notation import open_source
+from compressctl.explanation import explain
 from compressctl.explanation.explain import SAMPLES as MOST
 from compressctl.explanation.schema import Explanation
 from compressctl.measure.accuracy import compare, evaluate
@@ -153,7 +154,15 @@ def test_without_a_metric_harm_is_in_the_outputs_alone(tmp_path):
     assert found.metric is None and found.samples == 20
     assert all(row.harm.drop is None and 30 < row.harm.sqnr_db < 80 for row in found.layers)
     many = explained(model, [("quantize", tmp_path / "after.onnx")], tmp_path, "random:999", metric=None)
-    assert many.samples == MOST
+    assert many.samples == many.harm_samples == MOST
+
+
+def test_the_harm_of_large_models_is_measured_on_fewer_samples(tmp_path, monkeypatch):
+    model = SAMPLES / "mlp.onnx"
+    after(model, INT8, tmp_path)
+    monkeypatch.setattr(explain, "HARM_MACS", 2 * 40 * (8192 + 1280))  # both layers, on 40 samples
+    found = explained(model, [("quantize", tmp_path / "after.onnx")], tmp_path, "digits:test[:64]")
+    assert (found.samples, found.harm_samples) == (64, 40) and "first 40" in found.notes[-1].text
 
 
 def test_the_same_explanation_twice(tmp_path):
@@ -196,3 +205,52 @@ def test_the_patch_of_the_recipe_mends_it(name, entry, spares, tmp_path):
     better = after(model, [INT8[0], mended], tmp_path, "mended.onnx")
     again = explained(model, [(entry["type"], better)], tmp_path, DATA)
     assert again.outputs[0].sqnr_db > found.outputs[0].sqnr_db + 1
+
+
+def test_values_of_unknown_type_are_compared(tmp_path):
+    """The type of what an operator of onnxruntime's own gives is not inferred."""
+    model = SAMPLES / "lstm.onnx"
+    proto = onnx.load(after(model, [{"type": "quantize", "scheme": "int8-dynamic"}], tmp_path))
+    assert "DynamicQuantizeLSTM" in [node.op_type for node in proto.graph.node]
+    del proto.graph.value_info[:]
+    onnx.save(proto, tmp_path / "bare.onnx")
+    found = explained(model, [("quantize", tmp_path / "bare.onnx")], tmp_path, DATA)
+    parts = [{"input": part} for part in np.split(feeds_of(model)["input"], 4)]  # each batch gets scales of its own
+    name, paths = "/lstm/LSTM_output_0", (model, tmp_path / "bare.onnx")
+    both = [np.stack([value(path, name, part) for part in parts]) for path in paths]
+    assert rows(found)["/lstm/LSTM"].sqnr[0].sqnr_db == pytest.approx(sqnr(*both), abs=1e-2)
+    assert rows(found)["/lstm/LSTM"].harm.sqnr_db > 40
+
+
+def test_a_fixed_batch_and_a_body(tmp_path):
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    fixed (float[5, 8] x) => (float[5, 3] y) {
+        a = MatMul (x, first)
+        b = Relu (a)
+        c = ReduceSum <keepdims = 0> (b)
+        zero = Constant <value = float {0}> ()
+        more = Greater (c, zero)
+        d = If (more) <then_branch = yes () => (float[5, 8] t) { t = MatMul (b, inner) },
+                       else_branch = no () => (float[5, 8] e) { e = Identity (b) }>
+        y = MatMul (d, last)
+    }
+    """
+    rng = np.random.default_rng(0)
+    arrays = {
+        name: rng.normal(size=size).astype(np.float32)
+        for name, size in {"first": (8, 8), "inner": (8, 8), "last": (8, 3)}.items()
+    }
+    proto = onnx.parser.parse_model(text)
+    proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
+    onnx.save(proto, tmp_path / "m.onnx")
+    x, labels = rng.normal(size=(23, 8)).astype(np.float32), rng.integers(0, 3, 23)
+    np.savez(tmp_path / "d.npz", x=x, labels=labels)
+    broken = changed(tmp_path / "m.onnx", "last", two_bits, tmp_path)
+    found = explained(tmp_path / "m.onnx", [("clip", broken)], tmp_path, str(tmp_path / "d.npz"))
+    assert found.samples == 23 and "bodies of control flow" in found.notes[-1].text
+    assert [row.op for row in found.layers] == ["MatMul", "MatMul"]
+    hidden = np.maximum(np.vstack([x, x[-1:], x[-1:]]) @ arrays["first"], 0) @ arrays["inner"]
+    expected = sqnr(hidden[:23] @ arrays["last"], hidden[:23] @ two_bits(arrays["last"]))
+    assert found.outputs[0].sqnr_db == pytest.approx(expected, abs=1e-3)
+    assert found.layers[1].harm.sqnr_db == pytest.approx(expected, abs=1e-3)
