@@ -23,7 +23,7 @@ def test_reference_pages_are_current(page, text):
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == text(), "run `make docs`"
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in RECIPES if path.stem != "search"], ids=lambda path: path.stem)
 def test_recipes_run(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     content = yaml.safe_load(path.read_text())
