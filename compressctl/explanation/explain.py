@@ -72,9 +72,8 @@ def explain(
         dims = sizes_of(Session(baseline, threads=threads).inputs, feeds)
         known = {node.name or "" for node in original.graph}
         before, notes_before = costs(baseline, original, layers, known, feeds, dims, threads)
-        after, notes_after = before, ()
-        if stages:
-            after, notes_after = costs(stages[-1][1], result, layers, known, feeds, dims, threads)
+        last = stages[-1][1] if stages else baseline
+        after, notes_after = costs(last, result, layers, known, feeds, dims, threads)
         rows_judged = _affordable(before, len(layers))
         metric = None if evaluation is None else metric
         judged = First(evaluation if evaluation is not None and metric else source, rows_judged, labels=True)

@@ -80,7 +80,7 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class OutputsSqnr:
-    """The model's outputs after a pass: noise over signal, averaged over float outputs, in dB; None if shapes differ."""
+    """The model's outputs after a pass: mean noise over signal of its float outputs in dB; None if shapes differ."""
 
     after: str
     sqnr_db: float | None

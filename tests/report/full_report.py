@@ -113,6 +113,7 @@ def _explanation():
         worst=(WorstLayer(NASTY, "prune", "its weights cost most"),),
         patches=(RecipePatch("prune", ("- type: prune", f"  exclude: ['{NASTY}']"), "spares the worst layer"),),
         samples=64,
+        harm_samples=64,
         metric="top1",
         notes=(Note("skipped", "a layer could not be looked into", NASTY),),
     )
