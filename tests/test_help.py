@@ -39,6 +39,12 @@ def files(tmp_path_factory):
     recipe = (ROOT / "recipes" / "int8.yaml").read_text()
     recipe = recipe.replace("sample_models/cnn.onnx", "model.onnx").replace("build/recipes/cnn_int8.onnx", "small.onnx")
     (folder / "recipe.yaml").write_text(recipe)
+    for day, scheme in (("monday", "int8-dynamic"), ("tuesday", "int4")):
+        output = folder / "runs" / f"{day}.onnx"
+        output.parent.mkdir(exist_ok=True)
+        assert run(["quantize", str(folder / "model.onnx"), "-o", str(output), "--scheme", scheme, "-q"]) == 0
+        (folder / f"{day}.report.json").write_bytes(output.with_suffix(".report.json").read_bytes())
+    (folder / "quantized.onnx").write_bytes((folder / "runs" / "monday.onnx").read_bytes())
     return folder
 
 

@@ -37,7 +37,7 @@ def diff(
     compressctl diff monday.report.json tuesday.report.json
 
     # Operators, weights and their errors, and both measured
-    compressctl diff model.onnx small.onnx --data test.npz --metric top1
+    compressctl diff model.onnx quantized.onnx --data test.npz --metric top1
     """
     kinds = {path.suffix == _REPORT for path in (a, b)}
     if len(kinds) == 2:
