@@ -16,10 +16,10 @@ class Noise:
     """Sums over a value b of the reference and its counterpart r, in float64.
 
     Args:
-        axis: along which channels lie.
+        axis: along which channels lie; None where they are not told apart.
     """
 
-    def __init__(self, axis: int) -> None:
+    def __init__(self, axis: int | None) -> None:
         self._axis = axis
         self._sums: NDArray[np.float64] = np.zeros((4, 1))  # b², r², b r, (b - r)², of each channel
 
@@ -66,8 +66,8 @@ def _ratio(noise: float, signal: float) -> float:
     return noise / signal if signal else math.inf
 
 
-def _channels_first(array: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    if array.ndim < 2:
+def _channels_first(array: NDArray[np.float64], axis: int | None) -> NDArray[np.float64]:
+    if axis is None or array.ndim < 2:
         return array.reshape(1, -1)
     moved = np.moveaxis(array, axis, 0)
     return moved.reshape(len(moved), -1)

@@ -90,7 +90,7 @@ def layer_noise(
     second = Session(
         exposed(after, [*givens.values(), *inputs.values()]), threads=threads, workdir=workdir, spinning="never"
     )
-    axes = {layer.name: 1 if layer.op.endswith(("Conv", "ConvTranspose", "ConvInteger")) else -1 for layer in layers}
+    axes = {layer.name: _channel_axis(layer) for layer in layers}
     noises = {(n, i): Noise(axes[n]) for n in ranges for i in ranges[n]}
     read = {name: Noise(axes[name]) for name in inputs}
     outputs = {value.name or "": Noise(-1) for value in baseline.graph.outputs}
@@ -116,6 +116,13 @@ def layer_noise(
         found[layer.name] = _judge(layer, label, ranges[layer.name], good, came_in, before_it)
     ratios = [noise.ratio for noise in outputs.values()]
     return found, decibels(float(np.mean(ratios))) if ratios else None
+
+
+def _channel_axis(layer: WeightedNode) -> int | None:
+    """Return where channels lie; those of an embedding, which may look the same row up always, carry no factors."""
+    if layer.op in LOOK_UPS:
+        return None
+    return 1 if "Conv" in layer.op else -1
 
 
 def _candidates(layer: WeightedNode, present: set[str | None]) -> range:

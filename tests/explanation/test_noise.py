@@ -18,7 +18,7 @@ def streamed(b, r, axis=1, size=16):
     return noise
 
 
-@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("axis", [1, -1, None])
 @pytest.mark.parametrize("level", [1e-6, 0.1, 3.0])
 def test_the_ratio_is_numpys(axis, level):
     r = B + level * RNG.normal(size=B.shape).astype(np.float32)
