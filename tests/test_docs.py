@@ -28,7 +28,7 @@ def test_recipes_run(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     content = yaml.safe_load(path.read_text())
     output = tmp_path / Path(content["output"]).name
-    assert run(["pipeline", str(path), "-o", str(output), "--json", "-q"]) == 0
+    assert run(["pipeline", str(path), "-o", str(output), "--json", "-q", "--no-cache"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [item["type"] for item in report["passes"]] == [item["type"] for item in content["passes"]]
     budgets = {key for key in ("max_accuracy_drop", "size_ratio", "latency_ratio") if key in content}

@@ -21,6 +21,8 @@ from compressctl.world import world
 if TYPE_CHECKING:
     from compressctl.report.runs import Ended
 
+_CACHE = Path(".compressctl")
+
 
 @runs_recipe
 @searches
@@ -50,6 +52,7 @@ def pipeline(
         Path | None,
         typer.Option(help="Write a Makefile here that says which files the outputs are made of.", show_default=False),
     ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run all passes; keep no results.")] = False,
     *,
     searching: dict[str, Any] | None,
     shared: Shared,
@@ -72,6 +75,10 @@ def pipeline(
     """
     keys = {**o.given(model=model, output=output), **shared.recipe}
     recipes = _recipes(recipe, keys, settings or [], searching)
+    if no_cache:
+        recipes = [one.model_copy(update={"cache": None}) for one in recipes]
+    else:
+        recipes = [one if one.cache else one.model_copy(update={"cache": _CACHE}) for one in recipes]
     if dry_run:
         return _print_plans(recipes, shared)
     if depfile is None:

@@ -86,7 +86,8 @@ class Recipe(BaseModel):
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     """Where training computes; auto: on a GPU where there is one. Results are measured on the CPU."""
     cache: Path | None = None
-    """Folder that keeps the result of each pass, so that only what changed runs again; made if it is missing."""
+    """Folder that keeps the result of each pass, so that only what changed runs again; made if it is missing. Default:
+    .compressctl of `pipeline`, none of other commands."""
     explain: bool = False
     """Look into each layer: its bytes, time and error after each pass, which harm accuracy most, and how to spare
     them."""
