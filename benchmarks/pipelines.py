@@ -31,7 +31,7 @@ def run(settings: Settings) -> list[str]:
         train, test = (f"{unpacked(data / name, settings.cache)},norm=imagenet" for name in (TRAIN, TEST))
         judged = ("--model", data / RESNET20, "--data", test, "--metric", "top1", "--batch-size", "1")
         trained = (*judged, "--calibrate", train.replace(",", "[:256],", 1), "--train", train)
-        harder = ("--set", "macs=0.45", "--set", "scheme=w3a8", "--set", "epochs=2", "--cache", settings.cache / "kept")
+        harder = ("--set", "macs=0.45", "--set", "scheme=w3a8", "--set", "epochs=1", "--cache", settings.cache / "kept")
         rows += [
             Row("ResNet-20: prune, train, QAT", "prune_qat.yaml", (*trained, *harder)),
             Row("the same again, 4 bits in the last pass", "prune_qat.yaml", (*trained, *harder, "--set", "scheme=w4a8")),

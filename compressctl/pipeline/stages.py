@@ -15,6 +15,7 @@ from compressctl.passes.base import Context, Outcome, PassConfig
 from compressctl.pipeline.cache import key_of
 from compressctl.pipeline.inputs import model_hashes
 from compressctl.pipeline.setup import Setup
+from compressctl.versions import torch_version
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def keys(setup: Setup, passes: Sequence[PassConfig]) -> list[str]:
         setup.provenance.input_sha256,
         recipe.input,
         setup.provenance.versions,
+        torch_version(),
         recipe.seed,
         recipe.device,
         recipe.threads,
