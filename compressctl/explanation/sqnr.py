@@ -14,7 +14,7 @@ from compressctl.data.source import Source
 from compressctl.explanation.layers import LOOK_UPS, WeightedNode
 from compressctl.explanation.noise import Noise, decibels
 from compressctl.explanation.schema import LayerSqnr
-from compressctl.explanation.streams import batch_size, exposed, side_by_side
+from compressctl.explanation.streams import Values, batch_size, exposed, side_by_side
 from compressctl.measure.session import Session
 from compressctl.progress import Progress
 
@@ -81,41 +81,65 @@ def layer_noise(
     Raises:
         ModelError, DataError: a model cannot be run on the samples.
     """
-    present = {output.name for node in after.graph for output in node.outputs}
-    ranges = {layer.name: _candidates(layer, present) for layer in layers}
-    inputs = {layer.name: layer.input for layer in layers if layer.input in present and layer.op not in LOOK_UPS}
-    givens = {layer.name: layer.values[ranges[layer.name][0]] for layer in layers if ranges[layer.name]}
-    wanted = [layer.values[i] for layer in layers for i in ranges[layer.name]]
-    first = Session(exposed(baseline, [*wanted, *inputs.values()]), threads=threads, workdir=workdir, spinning="never")
-    second = Session(
-        exposed(after, [*givens.values(), *inputs.values()]), threads=threads, workdir=workdir, spinning="never"
-    )
-    axes = {layer.name: _channel_axis(layer) for layer in layers}
-    noises = {(n, i): Noise(axes[n]) for n in ranges for i in ranges[n]}
-    read = {name: Noise(axes[name]) for name in inputs}
-    outputs = {value.name or "": Noise(-1) for value in baseline.graph.outputs}
-    by_name = {layer.name: layer for layer in layers}
-    broken: set[tuple[str, int]] = set()
-    for _, before, now in side_by_side(first, second, source, batch_size(first, source), progress, f"compare {label}"):
-        for (name, i), noise in noises.items():
-            one, other = before.get(by_name[name].values[i]), now.get(givens[name])
-            if one is None or other is None or not noise.add(one, other):
-                broken.add((name, i))
-        for name, noise in read.items():
-            value = inputs[name]
-            if value not in before or value not in now or not noise.add(before[value], now[value]):
-                broken.add((name, -1))
-        for name in [name for name in outputs if before[name].dtype.kind != "f"]:
-            del outputs[name]
-        outputs = {name: noise for name, noise in outputs.items() if noise.add(before[name], now[name])}
-    found = {}
-    for layer in layers:
-        good = {i: noises[layer.name, i] for i in ranges[layer.name] if (layer.name, i) not in broken}
-        came_in = read.get(layer.name) if (layer.name, -1) not in broken else None
-        before_it = earlier.get(layer.name, LayerNoise(LayerSqnr(label, None, None)))
-        found[layer.name] = _judge(layer, label, ranges[layer.name], good, came_in, before_it)
-    ratios = [noise.ratio for noise in outputs.values()]
-    return found, decibels(float(np.mean(ratios))) if ratios else None
+    sums = _Sums(baseline, after, layers)
+    first = Session(exposed(baseline, sums.wanted), threads=threads, workdir=workdir, spinning="never")
+    second = Session(exposed(after, sums.given), threads=threads, workdir=workdir, spinning="never")
+    size = batch_size(first, source)
+    for _, before, now in side_by_side(first, second, source, size, progress, f"compare {label}"):
+        sums.add(before, now)
+    nothing = LayerNoise(LayerSqnr(label, None, None))
+    found = {layer.name: sums.judge(layer, label, earlier.get(layer.name, nothing)) for layer in layers}
+    return found, sums.outputs_db
+
+
+class _Sums:
+    """Noise of all layers' outputs, of what they read, and of the models' outputs, batch by batch.
+
+    Attributes:
+        wanted: values of the original that are compared.
+        given: values of the other model.
+    """
+
+    def __init__(self, baseline: ir.Model, after: ir.Model, layers: Sequence[WeightedNode]) -> None:
+        present = {output.name for node in after.graph for output in node.outputs}
+        self._candidates = {layer.name: _candidates(layer, present) for layer in layers}
+        self._pairs: dict[tuple[str, int | None], tuple[str, str]] = {}  # layer, index of the value or None for input
+        self._noises: dict[tuple[str, int | None], Noise] = {}
+        for layer in layers:
+            candidates = self._candidates[layer.name]
+            pairs: dict[int | None, tuple[str, str]] = {
+                i: (layer.values[i], layer.values[candidates[0]]) for i in candidates
+            }
+            if layer.input in present and layer.op not in LOOK_UPS:
+                pairs[None] = layer.input, layer.input
+            for index, pair in pairs.items():
+                self._pairs[layer.name, index] = pair
+                self._noises[layer.name, index] = Noise(_channel_axis(layer))
+        self._outputs = {value.name or "": Noise(None) for value in baseline.graph.outputs}
+        self.wanted = [before for before, _ in self._pairs.values()]
+        self.given = [now for _, now in self._pairs.values()]
+
+    def add(self, before: Values, now: Values) -> None:
+        """Take in a batch; what cannot be compared is left out from then on."""
+        for key in list(self._noises):
+            one, other = before.get(self._pairs[key][0]), now.get(self._pairs[key][1])
+            if one is None or other is None or not self._noises[key].add(one, other):
+                del self._noises[key]
+        for name in list(self._outputs):
+            if not self._outputs[name].add(before[name], now[name]):
+                del self._outputs[name]
+
+    def judge(self, layer: WeightedNode, label: str, earlier: LayerNoise) -> LayerNoise:
+        """Return what became of a layer."""
+        candidates = self._candidates[layer.name]
+        good = {i: self._noises[layer.name, i] for i in candidates if (layer.name, i) in self._noises}
+        return _judge(layer, label, candidates, good, self._noises.get((layer.name, None)), earlier)
+
+    @property
+    def outputs_db(self) -> float | None:
+        """SQNR of the float outputs, their noise averaged; None where shapes differ."""
+        ratios = [noise.ratio for noise in self._outputs.values()]
+        return decibels(float(np.mean(ratios))) if ratios else None
 
 
 def _channel_axis(layer: WeightedNode) -> int | None:

@@ -84,8 +84,8 @@ def patches(
             reasons.append(f"8 bits for the first and the last layers, as {', '.join(edges)} suffers most")
         if others:
             entry["exclude"] = [*entry.get("exclude", ()), *map(escape, others)]
-            reasons.append(f"leaves {', '.join(others)} alone, which it harms most")
-        why = f"{label}: {'; '.join(reasons)}"
+            reasons.append(f"leave {', '.join(others)} alone, which it harms most")
+        why = "; ".join(reasons)
         lines = [
             f"- type: {type_}",
             *(f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items()),

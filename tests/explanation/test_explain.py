@@ -190,7 +190,7 @@ def test_the_same_explanation_twice(tmp_path):
             {"type": "quantize_weights", "scheme": "int2", "rounding": "nearest", "group_size": "channel"},
             "edges",
         ),
-        ("transformer", {"type": "quantize_weights", "scheme": "int2", "edges": "int8"}, "exclude"),
+        ("transformer", {"type": "quantize_weights", "scheme": "int2", "edges": "int8", "rounding": "hqq"}, "exclude"),
         ("lstm", {"type": "quantize_weights", "scheme": "ternary"}, "exclude"),
     ],
 )
