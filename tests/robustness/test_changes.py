@@ -86,6 +86,17 @@ def test_fgsm_follows_the_sign_of_the_softmax_gradient(batch, tmp_path):
     np.testing.assert_allclose(found, x + 0.1 * x.std() * np.sign(gradient)[..., None], atol=1e-6)
 
 
+def test_fgsm_with_other_labels_follows_the_squared_error(tmp_path):
+    path, source, w, b, x, _ = linear(tmp_path)
+    y = RNG.normal(size=(20, 3)).astype(np.float32)
+    np.savez(tmp_path / "e.npz", x=x, labels=y)
+    source = open_source(str(tmp_path / "e.npz"), source.inputs)
+    change = fgsm(path, source, parse_metric("mse"), spreads(source, 5), 0.1, threads=1, workdir=tmp_path)
+    found = np.concatenate([one.feeds["x"] for one in Changed(source, change).batches(8)])
+    gradient = (x[..., 0] @ w + b - y) @ w.T
+    np.testing.assert_allclose(found, x + 0.1 * x.std() * np.sign(gradient)[..., None], atol=1e-6)
+
+
 def test_spreads_are_numpys(tmp_path):
     x = (100 + RNG.normal(size=(50, 3, 5, 5))).astype(np.float32)
     np.savez(tmp_path / "d.npz", x=x, n=np.arange(50), z=x.transpose(0, 2, 3, 1), w=x[:, 0])
