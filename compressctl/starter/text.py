@@ -121,11 +121,8 @@ def budgets(advice: Advice, data: DataFacts | None) -> list[str]:
 
 def extras() -> list[str]:
     """Return what helps while one tries."""
-    cache = Option(("cache: build/cache",), "a folder that keeps the result of each pass: only what changed runs again")
-    explain = Option(
-        ("explain: true",), "a table of each layer's bytes, time, error and harm, with what spares the worst"
-    )
-    return [*option(cache), *option(explain)]
+    explain = "a table of each layer's bytes, time, error and harm, with what spares the worst"
+    return option(Option(("explain: true",), explain))
 
 
 def _listed(shares: Sequence[tuple[str, float]]) -> str:
