@@ -17,7 +17,8 @@ from compressctl.explanation.harm import HarmMeter
 from compressctl.explanation.layers import WeightedNode, weighted_nodes
 from compressctl.explanation.schema import Cost, Explanation, LayerRow, OutputsSqnr
 from compressctl.explanation.sqnr import LayerNoise, layer_noise
-from compressctl.explanation.worst import patches, worst_layers
+from compressctl.explanation.weights import ResultWeights
+from compressctl.explanation.worst import patches, rank, worst_layer
 from compressctl.measure.measurement import sizes_of
 from compressctl.measure.metric import Metric
 from compressctl.measure.session import Session
@@ -77,21 +78,24 @@ def explain(
         rows_judged = _affordable(before, len(layers))
         metric = None if evaluation is None else metric
         judged = First(evaluation if evaluation is not None and metric else source, rows_judged, labels=True)
-        meter = HarmMeter(original, result, judged, metric, threads, Path(folder))
+        meter, weights = HarmMeter(original, judged, metric, threads, Path(folder)), ResultWeights(result, threads)
         rows = []
         for layer in progress.track(layers, "measure each layer's harm", len(layers)):
             noises = [stage.layers[layer.name] for stage in seen]
-            harm, why = meter.of(layer, noises[-1]) if noises else (None, "no pass was run")
+            harm, why = meter.of(layer, noises[-1], weights) if noises else (None, "no pass was run")
             sqnr = tuple(noise.sqnr for noise in noises)
             row = LayerRow(layer.name, layer.op, before[layer.name], after[layer.name], sqnr, harm, why)
             rows.append(row)
-    worst = worst_layers(rows, {name: noise.lost_db for name, noise in seen[-1].layers.items()} if seen else {})
+        ranked = rank(rows, {name: noise.lost_db for name, noise in seen[-1].layers.items()} if seen else {})
+        nodes = {layer.name: layer for layer in layers}
+        harms = _harms([nodes[row.name] for row, _ in ranked], stages, seen, meter, threads)
+    worst = [worst_layer(row, why, harms[row.name]) for row, why in ranked]
     return Explanation(
         layers=tuple(rows),
         other_before=before[None],
         other_after=after[None],
         outputs=tuple(OutputsSqnr(stage.label, stage.outputs_db) for stage in seen),
-        worst=worst,
+        worst=tuple(worst),
         patches=patches(worst, rows, entries or {}, {stage.label: stage.found for stage in seen}),
         samples=len(samples),
         harm_samples=len(judged),
@@ -137,6 +141,24 @@ def _follow(
         )
         seen.append(_Stage(label, noise, outputs, found))
     return model, seen
+
+
+def _harms(
+    layers: Sequence[WeightedNode],
+    stages: Sequence[tuple[str, Path]],
+    seen: Sequence[_Stage],
+    meter: HarmMeter,
+    threads: int,
+) -> dict[str, dict[str, float]]:
+    """Return the harm in dB that the weights of some layers do after each pass, by layer and label."""
+    found: dict[str, dict[str, float]] = {layer.name: {} for layer in layers}
+    for (_, path), stage in zip(stages if layers else (), seen if layers else (), strict=True):
+        weights = ResultWeights(load_model(path).model, threads)
+        for layer in layers:
+            harm, _ = meter.of(layer, stage.layers[layer.name], weights)
+            if harm is not None:
+                found[layer.name][stage.label] = harm.sqnr_db
+    return found
 
 
 def _affordable(costs: Mapping[str | None, Cost], layers: int) -> int:

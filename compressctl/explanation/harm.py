@@ -28,22 +28,18 @@ _RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 class HarmMeter:
-    """Puts weights of the result into the original, one layer at a time, and measures that.
+    """Puts other weights into the original, one layer at a time, and measures that.
 
     Args:
         baseline: the original; left as it is.
-        result: the model whose weights are put in.
         source: samples, with labels where there is a metric.
         metric: or None.
         threads: of onnxruntime.
         workdir: an existing folder for temporary files.
     """
 
-    def __init__(
-        self, baseline: ir.Model, result: ir.Model, source: Source, metric: Metric | None, threads: int, workdir: Path
-    ) -> None:
+    def __init__(self, baseline: ir.Model, source: Source, metric: Metric | None, threads: int, workdir: Path) -> None:
         self._baseline, self._metric, self._threads, self._workdir = baseline, metric, threads, workdir
-        self._weights = ResultWeights(result, threads)
         self._nodes = {node.name: node for node in baseline.graph}
         session = Session(baseline, threads=threads, workdir=workdir, spinning="never")
         folder = workdir / "outputs"
@@ -51,8 +47,13 @@ class HarmMeter:
         self._kept = Kept(session, source, batch_size(session, source), folder)
         self._score = self._measure(session)[1]
 
-    def of(self, layer: WeightedNode, noise: LayerNoise) -> tuple[Harm | None, str | None]:
-        """Return the harm of a layer's weights, or why there is none.
+    def of(self, layer: WeightedNode, noise: LayerNoise, result: ResultWeights) -> tuple[Harm | None, str | None]:
+        """Return the harm of a layer's weights in a model after a pass, or why there is none.
+
+        Args:
+            layer: of the original.
+            noise: what became of it after that pass.
+            result: the weights of that model.
 
         Raises:
             ModelError: the original cannot be run with these weights.
@@ -65,7 +66,7 @@ class HarmMeter:
             return None, _NONE
         original = self._nodes[layer.name]
         try:
-            weights = self._weights.of(layer, layer.values[noise.given], original)
+            weights = result.of(layer, layer.values[noise.given], original)
         except ModelError as error:
             return None, f"the result's weights cannot be read: {error.message}"
         if weights is None:

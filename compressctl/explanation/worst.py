@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from glob import escape
 from typing import Any
@@ -14,13 +15,13 @@ _LOUD_DB = 40.0  # quieter noise (1 % of the amplitude) harms no output
 _LOUD_SHARE = 0.1  # of the noise that all layers bring to the outputs
 _LOST_DB = 6.0  # that a layer itself adds, where its harm cannot be measured
 _CHANCE = 0.05  # that any of the layers is said to cost accuracy, where none does (Bonferroni)
-_CAP_DB = 100.0  # what has no noise counts as this much
+_MOST_NOISE = 1e6
 _EDGED = ("quantize", "qat", "quantize_weights")
 _EXCLUDING = (*_EDGED, "prune", "sparsify", "cluster", "low_rank", "clip", "store")
 
 
-def worst_layers(rows: Sequence[LayerRow], lost: Mapping[str, float | None]) -> tuple[WorstLayer, ...]:
-    """Return the layers that stand out, the worst first, 5 at most.
+def rank(rows: Sequence[LayerRow], lost: Mapping[str, float | None]) -> list[tuple[LayerRow, str]]:
+    """Return the layers that stand out, the worst first, 5 at most, each with the reason.
 
     Those whose weights cost accuracy beyond chance come first, by how much; then those that bring a tenth or more of
     the noise to the model's outputs, where that is more than 1 % of their amplitude; then those whose harm cannot be
@@ -30,16 +31,14 @@ def worst_layers(rows: Sequence[LayerRow], lost: Mapping[str, float | None]) -> 
         rows: the layers.
         lost: SQNR of what each reads less that of its output, in the result, by name.
     """
-    noises = {row.name: 10 ** (-row.harm.sqnr_db / 10) for row in rows if row.harm is not None}
+    noises = {row.name: _noise(row.harm.sqnr_db) for row in rows if row.harm is not None}
     total, sure = sum(noises.values()), _CHANCE / max(1, len(noises))
     ranked: list[tuple[tuple[int, float, float], LayerRow, str]] = []
     for row in rows:
-        after, fallen = _fall(row)
-        where = "" if after is None else f"; its output falls to {fallen:.1f} dB at {after}"
         lost_db = lost.get(row.name)
         if row.harm is None:
             if lost_db is not None and lost_db >= _LOST_DB and (_last(row) or 0) < _LOUD_DB:
-                text = f"its output is {lost_db:.1f} dB noisier than what it reads{where}"
+                text = f"its output is {lost_db:.1f} dB noisier than what it reads"
                 ranked.append(((2, -lost_db, 0.0), row, text))
             continue
         share = noises[row.name] / total if total else 0.0
@@ -47,12 +46,34 @@ def worst_layers(rows: Sequence[LayerRow], lost: Mapping[str, float | None]) -> 
             f"its weights alone leave the outputs at {row.harm.sqnr_db:.1f} dB, {share:.0%} of the noise of all layers"
         )
         if row.harm.drop is not None and row.harm.drop.drop > 0 and row.harm.drop.p_value < sure:
-            text = f"its weights alone cost {row.harm.drop.drop:.4g} of the metric, beyond chance; {text}{where}"
+            text = f"its weights alone cost {row.harm.drop.drop:.4g} of the metric, beyond chance; {text}"
             ranked.append(((0, -row.harm.drop.drop, -noises[row.name]), row, text))
         elif share >= _LOUD_SHARE and row.harm.sqnr_db < _LOUD_DB:
-            ranked.append(((1, -noises[row.name], 0.0), row, text + where))
+            ranked.append(((1, -noises[row.name], 0.0), row, text))
     ranked.sort(key=lambda one: one[0])
-    return tuple(WorstLayer(row.name, _fall(row)[0], text) for _, row, text in ranked[:MOST])
+    return [(row, text) for _, row, text in ranked[:MOST]]
+
+
+def worst_layer(row: LayerRow, why: str, harms: Mapping[str, float]) -> WorstLayer:
+    """Say of a layer which pass harms it: the one that adds most to the noise that its weights bring to the outputs.
+
+    Args:
+        row: the layer.
+        why: it stands out.
+        harms: by label of each pass, in order, `Harm.sqnr_db` of the weights after it; where there are none, the SQNR
+            of the layer's output tells.
+    """
+    levels = harms or {one.after: one.sqnr_db for one in row.sqnr if one.sqnr_db is not None}
+    before, label, most = 0.0, None, 0.0
+    for after, level in levels.items():
+        now = _noise(level)
+        if now - before > most:
+            label, most = after, now - before
+        before = now
+    reached = next((one.sqnr_db for one in row.sqnr if one.after == label), None)
+    return WorstLayer(
+        row.name, label, why if reached is None else f"{why}; its output has {reached:.1f} dB after {label}"
+    )
 
 
 def patches(
@@ -94,6 +115,11 @@ def patches(
     return tuple(found)
 
 
+def _noise(decibels: float) -> float:
+    """Return noise over signal; outputs that are not finite count as nothing but noise."""
+    return _MOST_NOISE if math.isnan(decibels) else min(10 ** (-decibels / 10), _MOST_NOISE)
+
+
 def _edges(type_: str, entry: Mapping[str, Any], rows: Sequence[LayerRow]) -> set[str]:
     """Return the first and the last layers, where the pass gives them fewer than 8 bits and can give them 8."""
     products = [row.name for row in rows if row.op not in ("Gather", "LSTM", "GRU", "RNN")]
@@ -107,16 +133,3 @@ def _edges(type_: str, entry: Mapping[str, Any], rows: Sequence[LayerRow]) -> se
 
 def _last(row: LayerRow) -> float | None:
     return row.sqnr[-1].sqnr_db if row.sqnr else None
-
-
-def _fall(row: LayerRow) -> tuple[str | None, float]:
-    """Return the pass after which the SQNR of a layer's output fell most, and to what."""
-    before, label, most, reached = _CAP_DB, None, 0.0, _CAP_DB
-    for one in row.sqnr:
-        if one.sqnr_db is None:
-            continue
-        now = min(one.sqnr_db, _CAP_DB)
-        if before - now > most:
-            label, most, reached = one.after, before - now, now
-        before = now
-    return label, reached

@@ -222,6 +222,14 @@ def test_values_of_unknown_type_are_compared(tmp_path):
     assert rows(found)["/lstm/LSTM"].harm.sqnr_db > 40
 
 
+def test_weights_that_make_no_finite_outputs_are_the_worst(tmp_path):
+    model = SAMPLES / "mlp.onnx"
+    broken = changed(model, "classifier.weight", lambda weight: weight * np.float32(1e38), tmp_path)
+    found = explained(model, [("clip", broken)], tmp_path, DATA)
+    assert [worst.name for worst in found.worst] == ["/classifier/Gemm"]
+    assert found.outputs[0].sqnr_db != found.outputs[0].sqnr_db or found.outputs[0].sqnr_db < -300
+
+
 def test_a_fixed_batch_and_a_body(tmp_path):
     text = """
     <ir_version: 8, opset_import: ["" : 17]>
@@ -254,3 +262,18 @@ def test_a_fixed_batch_and_a_body(tmp_path):
     expected = sqnr(hidden[:23] @ arrays["last"], hidden[:23] @ two_bits(arrays["last"]))
     assert found.outputs[0].sqnr_db == pytest.approx(expected, abs=1e-3)
     assert found.layers[1].harm.sqnr_db == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_pass_that_changed_the_weights_is_named_not_one_that_harmed_layers_before(tmp_path):
+    model = SAMPLES / "mlp.onnx"
+    first = changed(model, "hidden.weight", two_bits, tmp_path)
+    proto = onnx.load(first)
+    (tensor,) = (tensor for tensor in proto.graph.initializer if tensor.name == "classifier.weight")
+    tensor.CopyFrom(numpy_helper.from_array(two_bits(numpy_helper.to_array(tensor)), tensor.name))
+    onnx.save(proto, tmp_path / "both.onnx")
+    found = explained(model, [("clip", first), ("cluster", tmp_path / "both.onnx")], tmp_path, DATA)
+    assert {worst.name: worst.after for worst in found.worst} == {"/hidden/Gemm": "clip", "/classifier/Gemm": "cluster"}
+    assert {patch.after: patch.lines[-1] for patch in found.patches} == {
+        "clip": '  exclude: ["/hidden/Gemm"]',
+        "cluster": '  exclude: ["/classifier/Gemm"]',
+    }
