@@ -79,8 +79,9 @@ def of_robustness(found: Robustness) -> Bars:
     """The metric of input and result under each condition."""
     items = []
     for row in found.conditions:
-        items.append(_with_interval(f"{row.name}: input", score(found.metric, row.baseline), row.baseline, _INPUT))
-        items.append(_with_interval(f"{row.name}: result", score(found.metric, row.result), row.result))
+        name = f"{row.name} {row.strength:g}" if row.strength else row.name
+        items.append(_with_interval(f"{name}: input", score(found.metric, row.baseline), row.baseline, _INPUT))
+        items.append(_with_interval(f"{name}: result", score(found.metric, row.result), row.result))
     return dots(f"{found.metric} under changed inputs, with its 95 % interval", items)
 
 

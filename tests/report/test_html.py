@@ -119,6 +119,14 @@ def test_sensitivity_is_drawn_as_scores_or_in_decibels():
     assert [text for _, text in noise.y_ticks] == ["-40", "-35", "-30", "-25", "-20"]
 
 
+def test_conditions_of_one_name_are_told_apart_by_their_strength():
+    found = full_report().robustness
+    noise = found.conditions[1]
+    chart = plots.of_robustness(replace(found, conditions=(found.conditions[0], noise, replace(noise, strength=0.3))))
+    names = ["noise 0.1: input", "noise 0.1: result", "noise 0.3: input", "noise 0.3: result"]
+    assert [row.label for row in chart.rows[2:]] == names
+
+
 _OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 _PAGE_COLOUR = "getComputedStyle(document.body).backgroundColor"
 _BOXES = """JSON.stringify([...document.querySelectorAll('.mark, polyline, .track')]
