@@ -136,6 +136,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         metric=metric,
         fidelity=source,
         thorough=recipe.max_memory is not None,
+        profile=recipe.explain,
     )
     return Setup(
         recipe=recipe,
