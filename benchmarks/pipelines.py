@@ -34,9 +34,7 @@ def run(settings: Settings) -> list[str]:
         harder = ("--set", "macs=0.45", "--set", "scheme=w3a8", "--set", "epochs=1", "--cache", settings.cache / "kept")
         rows += [
             Row("ResNet-20: prune, train, QAT", "prune_qat.yaml", (*trained, *harder)),
-            Row(
-                "again, 4 bits in the last pass", "prune_qat.yaml", (*trained, *harder, "--set", "scheme=w4a8")
-            ),
+            Row("again, 4 bits in the last pass", "prune_qat.yaml", (*trained, *harder, "--set", "scheme=w4a8")),
             Row(f"ResNet-20: search, {SEARCH_LIMIT}", "search.yaml", (*trained, "--time-limit", SEARCH_LIMIT)),
         ]
     lines = [
