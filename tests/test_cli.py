@@ -352,7 +352,13 @@ def test_interrupt_leaves_nothing(tmp_path):
         "--calibrate",
         "random:10000000",
     ]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell ignore it
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if "quantize" in line:
