@@ -1,9 +1,9 @@
 """What GPTQ starts from in a layer: the weight as it is, or the one that also makes up for errors that reach the layer.
 
-Convolutions get the weight and bias of least squared error to what they gave in the original model. Their rows are
-patches, of which a few hundred images show all kinds. A matrix product sees the tokens of the sentences that happen to
-be calibrated on: fitted to these, sentences of another kind suffer more than the rounding itself costs (2-bit MiniLM,
-128 short captions: Spearman of longer texts 0.55 against 0.80 without). There weights and biases stay, as in the paper.
+Layers whose rows are patches of images, or one a sample, get the weight and bias of least squared error to what they
+gave in the original model. Where rows are the tokens of sequences, weights and biases stay, as in the paper: such a
+layer sees just the sentences that happen to be calibrated on, and fitted to these, sentences of another kind suffer
+more than rounding itself costs (2-bit MiniLM, 128 short captions: Spearman of longer texts 0.55 against 0.80 without).
 """
 
 from __future__ import annotations
@@ -26,4 +26,5 @@ def start(layer: LinearLayer, fit: Fit, damping: float) -> Floats:
 
 
 def _fits(layer: LinearLayer) -> bool:
-    return layer.node.op_type in ("Conv", "ConvTranspose")
+    shape = layer.input.shape
+    return layer.node.op_type in ("Conv", "ConvTranspose") or (shape is not None and len(shape) <= 2)

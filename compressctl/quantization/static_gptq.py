@@ -1,7 +1,6 @@
 """GPTQ for static quantization: the integers of its weights, at the scales that it has anyway.
 
-Layer after layer, on what the layers before it, rounded already, give; convolutions first get the weight and the bias
-of least squared error to what they gave in the float model.
+Layer after layer, on what the layers before it, rounded already, give (`gptq_start.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """GPTQ through a model: layer after layer, each on what the layers before it, rounded already, give.
 
-A convolution first gets the weight, and bias, of least squared error to what it gave in the original, and that is
-rounded: so it makes up for the errors that reach it, too.
+What is rounded may first be fitted, so that it makes up for the errors that reach it, too (`gptq_start.py`).
 """
 
 from __future__ import annotations
