@@ -11,17 +11,17 @@ from compressctl.errors import RecipeError
 from compressctl.recipe.model import Recipe
 from compressctl.recipe.refusal import COMMAND_LINE
 
-_ACCURACY = ("max_accuracy_drop", "min_accuracy")
+_JUDGING = ("max_accuracy_drop", "min_accuracy", "robustness")
 
 
 def check_consistency(recipe: Recipe, origin: str) -> None:
-    """Check that budgets can be measured, and that no output takes the place of what is read.
+    """Check that what is to be judged can be measured, and that no output takes the place of what is read.
 
     Raises:
         RecipeError: names the key, and what to do.
     """
-    for key in _ACCURACY:
-        if getattr(recipe, key) is None:
+    for key in _JUDGING:
+        if (value := getattr(recipe, key)) is None or value is False:
             continue
         if not (recipe.data and recipe.metric):
             hint = f"add {_named('data', origin)} and {_named('metric', origin)}"

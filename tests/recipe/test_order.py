@@ -141,6 +141,7 @@ ACCURACY = {"max_accuracy_drop": 0.01}
         ({"min_accuracy": 0.9, "data": "d.npz"}, "add data and metric", "--min-accuracy needs"),
         ({**ACCURACY, "data": "random:8", "metric": "top1"}, "max_accuracy_drop cannot be judged on random", "--data"),
         ({"min_accuracy": 0.9, "data": "random", "metric": "top1"}, "min_accuracy cannot be judged", "--min-accuracy"),
+        ({"robustness": True}, "r.yaml: robustness needs something to measure", "--robustness needs something"),
         ({"metric": "top1"}, "r.yaml: metric needs data", "--metric needs data to be measured on"),
         ({"output": "./m.onnx"}, "r.yaml: output: m.onnx is the model itself", "--output: m.onnx"),
         ({"report": "m.onnx"}, "r.yaml: report: m.onnx is the model itself", "--report: m.onnx"),
