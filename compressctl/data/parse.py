@@ -66,10 +66,11 @@ def parse_notation(text: str) -> Notation:
 
 
 def _parse_slice(text: str, notation: str) -> slice:
+    shown = repr(f"[{text}]")
     bounds = [_BOUND.fullmatch(part) for part in text.split(":")]
     if not 2 <= len(bounds) <= 3 or None in bounds:
-        raise UsageError(f"data {notation!r}: [{text}] is not a slice", "write [:256], [256:512], [-100:] or [::2]")
+        raise UsageError(f"data {notation!r}: {shown} is not a slice", "write [:256], [256:512], [-100:] or [::2]")
     start, stop, step = [*(int(m[1]) if m and m[1] else None for m in bounds), None][:3]
     if step is not None and step < 1:
-        raise UsageError(f"data {notation!r}: the step of [{text}] is not positive")
+        raise UsageError(f"data {notation!r}: the step of {shown} is not positive")
     return slice(start, stop, step)
