@@ -35,7 +35,7 @@ def call(*command: str, folder: Path, **variables: str) -> subprocess.CompletedP
 
 
 def make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return call("make", *arguments, folder=checkout / "examples", MAKEFLAGS="")
+    return call("make", *arguments, folder=checkout / "examples", MAKEFLAGS="", MAKELEVEL="0")
 
 
 def compressed(done: subprocess.CompletedProcess[str]) -> list[str]:
