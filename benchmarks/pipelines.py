@@ -32,7 +32,8 @@ def run(settings: Settings) -> list[str]:
         train, test = (f"{unpacked(data / name, settings.cache)},norm=imagenet" for name in (TRAIN, TEST))
         common = ("--model", data / RESNET20, "--data", test, "--metric", "top1", "--threads", "1")
         trained = (*common, "--calibrate", train.replace(",", "[:256],", 1), "--train", train, "--batch-size", "1")
-        longer = ("--set", "macs=0.45", "--set", "passes.2.epochs=2", "--set", "passes.4.epochs=1")
+        longer = ("--set", "macs=0.45", "--set", "passes.2.epochs=2", "--set", "passes.4.epochs=2")
+        longer += ("--set", "passes.4.learning_rate=0.0005")
         searched = (
             *common,
             "--calibrate",
