@@ -174,12 +174,13 @@ def _mend(path: Path) -> None:
 
 @contextmanager
 def _told(storage: str) -> Iterator[None]:
-    """Turn what a storage refuses, in the words of whatever library, into one line."""
+    """Turn what a storage refuses, in the words of its library, into one line."""
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
         yield
-    except UsageError:
-        raise
-    except Exception as error:
+    except (OptunaError, SQLAlchemyError, OSError, ImportError, ValueError, KeyError, RuntimeError) as error:
         first = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UsageError(
             f"--storage {storage}: cannot be used: {first}", "give a file of its own, or a URL such as sqlite:///FILE"
