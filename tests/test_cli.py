@@ -339,6 +339,63 @@ def test_python_data_needs_leave(call, tmp_path, monkeypatch):
     assert call(*arguments, "--allow-python")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("lines", "settings"),
+    [
+        ("allow_python: true", ()),
+        ("allow_python: ${yes}\nvars: {yes: true}", ()),
+        ("allow_python: ${yes}\nvars: {yes: true}\nsweep: {yes: [true]}", ()),
+        ("<<: {allow_python: true}", ()),
+        ("", ("--set", "allow_python=true")),
+    ],
+)
+def test_a_recipe_cannot_give_itself_leave_to_run_python(call, tmp_path, monkeypatch, lines, settings):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_code.py").write_text("open('ran', 'w').close()\ndef load(): return []\n")
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(
+        f"model: {CNN}\noutput: o.onnx\ndata: 'python:own_code:load'\nmetric: top1\npasses: [type: simplify]\n{lines}\n"
+    )
+    code, _, stderr = call("pipeline", recipe, *settings)
+    assert code == 2 and "allow_python" in stderr and "add --allow-python" in stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_leave_given_on_the_command_line_is_not_passed_on_by_reports(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    code = "import numpy as np\ndef load():\n    yield {'input': np.ones((4, 1, 8, 8), np.float32)}\n"
+    (tmp_path / "given_leave.py").write_text(code)
+    (tmp_path / "r.yaml").write_text(
+        f"model: {CNN}\noutput: o.onnx\ncalibrate: 'python:given_leave:load'\npasses: [type: simplify]\n"
+    )
+    assert call("pipeline", "r.yaml")[0] == 2
+    assert call("pipeline", "r.yaml", "--allow-python")[0] == 0
+    assert "allow_python" not in json.loads((tmp_path / "o.report.json").read_text())["recipe"]
+    assert b"allow_python" not in (tmp_path / "o.onnx").read_bytes()
+
+
+def test_onnxruntime_keeps_to_itself(tmp_path):
+    """Its telemetry would write a device id and a database under the user's home, and warn where it cannot."""
+    home = tmp_path / "home"
+    home.mkdir()
+    inner = [sys.executable, "-m", "compressctl"]
+    for number, place in enumerate([str(home), "/nonexistent"]):
+        variables = {**os.environ, "HOME": place, "ORT_DISABLE_TELEMETRY": "0"}
+        variables.pop("XDG_CACHE_HOME", None)
+        output = tmp_path / f"{number}.onnx"
+        done = subprocess.run(  # simplifying also opens the result in a worker process
+            [*inner, "simplify", str(MLP), "-o", str(output), "-q", "--threads", "1"],
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr == ""
+    assert not list(home.rglob("*"))
+
+
 def test_interrupt_leaves_nothing(tmp_path):
     out = tmp_path / "o.onnx"
     command = [

@@ -60,7 +60,7 @@ def init(
     recipe = output if output is not None and not to_stdout else Path(f"{model.stem}.yaml")
     if not to_stdout and recipe.exists() and not force:
         raise OutputError(f"{recipe} exists already", "--force replaces it, -o names another, -o - prints it")
-    command = shlex.join(["compressctl", "pipeline", str(recipe)])
+    command = shlex.join(["compressctl", "pipeline", str(recipe), *(["--allow-python"] if allow_python else [])])
     result = starter(
         model,
         command=command,

@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from compressctl.errors import RecipeError
 from compressctl.recipe.build import build_recipe
 from compressctl.recipe.file_keys import FileKeys
-from compressctl.recipe.model import Recipe
+from compressctl.recipe.model import LEAVES, Recipe
 from compressctl.recipe.read import read_mapping
 from compressctl.recipe.refusal import refusal, unknown_key
 from compressctl.recipe.settings import apply_setting
@@ -27,8 +28,8 @@ def load_recipes(path: Path, overrides: Mapping[str, Any] | None = None, setting
         settings: `key=value` each, of `--set`; the file is read as if it said so.
 
     Raises:
-        RecipeError: the file cannot be read, is not YAML, or has a key, value or variable that does not fit; names the
-            key path.
+        RecipeError: the file cannot be read, is not YAML, gives itself leave to run Python, or has a key, value or
+            variable that does not fit; names the key path.
     """
     content = read_mapping(path)
     _file_keys(content, str(path))
@@ -50,8 +51,13 @@ def load_recipes(path: Path, overrides: Mapping[str, Any] | None = None, setting
 
 
 def _file_keys(content: Mapping[str, Any], origin: str) -> FileKeys:
-    known = [*Recipe.model_fields, *FileKeys.model_fields]
+    known = [*(key for key in Recipe.model_fields if key not in LEAVES), *FileKeys.model_fields]
     for key in content:
+        if key in LEAVES:
+            flag = f"--{str(key).replace('_', '-')}"
+            raise RecipeError(
+                f"{origin}: {key}: a recipe cannot give this leave to itself", f"take the key out, and add {flag}"
+            )
         if key not in known:
             raise unknown_key(str(key), str(key), known, origin)
     try:

@@ -18,6 +18,7 @@ from compressctl.recipe.byte_sizes import Bytes
 from compressctl.recipe.search import SearchOptions
 from compressctl.tensorspec import parse_tensor_spec
 
+LEAVES = ("allow_python",)  # what a user gives leave for: on the command line alone, never in a file nor in a report
 _BESIDES = {"model", "output", "report", "cache", "explain", "robustness", "force", "resume"}
 if TYPE_CHECKING:
     AnyPass = PassConfig
@@ -96,7 +97,7 @@ class Recipe(BaseModel):
     too."""
     report: Path | None = None
     """Where the report goes; .json, .md and .html are written. Default: beside the output."""
-    allow_python: bool = False
+    allow_python: bool = Field(default=False, exclude=True)
     """Let `python:` data and metrics run code of yours."""
     force: bool = False
     """Overwrite an output that this recipe did not write, and start again where a run was interrupted."""

@@ -56,6 +56,6 @@ def write_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:
     content = recipe.model_dump(mode="json", exclude=_NO_PART, exclude_defaults=True)
     content |= {"passes": dumped(recipe.passes)}
     told = "# Found by a search of compressctl; it reproduces its output byte for byte:\n"
-    told += f"#   compressctl pipeline {path}\n"
+    told += f"#   compressctl pipeline {path}{' --allow-python' if recipe.allow_python else ''}\n"
     write_text(path, told + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120))
     return content

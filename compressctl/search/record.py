@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from compressctl.passes.base import PassConfig
 from compressctl.recipe import Recipe, build_recipe
+from compressctl.recipe.model import LEAVES
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -83,5 +84,6 @@ def recipe_of(recipe: Recipe, passes: Sequence[dict[str, Any]]) -> Recipe:
     from compressctl.pipeline.setup import trains
 
     content = recipe.model_dump(mode="json", exclude={"search"}, exclude_defaults=True)
-    found = build_recipe({**content, "passes": list(passes), "on_regression": "keep"}, "search")
+    leaves = {key: getattr(recipe, key) for key in LEAVES}
+    found = build_recipe({**content, **leaves, "passes": list(passes), "on_regression": "keep"}, "search")
     return found if trains(found.passes) else found.model_copy(update={"train": None})

@@ -95,7 +95,7 @@ def starter(
         notes.append(skipped(f"{samples.data.notation} judges nothing: {_why_not(samples.data)}"))
     blocks = [
         text.head(model, advice, command, sized=bool(inputs)),
-        _files(path, model, advice, inputs, allow_python=allow_python),
+        _files(path, model, advice, inputs),
         text.samples(calibration, samples.train, samples.data),
         text.passes(advice.steps),
         text.budgets(advice, samples.data),
@@ -121,7 +121,7 @@ def _why_not(data: DataFacts) -> str:
     return "no metric fits; see docs/data.md for python:module:function" if data.labels else "it has no labels"
 
 
-def _files(path: Path, model: ModelFacts, advice: Advice, inputs: Sequence[str], *, allow_python: bool) -> list[str]:
+def _files(path: Path, model: ModelFacts, advice: Advice, inputs: Sequence[str]) -> list[str]:
     lines = [text.key("model", str(path))]
     lines += text.comment(
         "With a name that ends in .ccz it is packed by entropy coding: smaller, unpacked when loaded."
@@ -137,8 +137,6 @@ def _files(path: Path, model: ModelFacts, advice: Advice, inputs: Sequence[str],
                 "other sizes of what is dynamic than these, which are assumed where no data are given",
             )
         )
-    if allow_python:
-        lines += [*text.comment("Data or metric run code of yours."), text.key("allow_python", True)]
     return lines
 
 
