@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from compressctl.passes import equalize, simplify
 from compressctl.passes.base import Context
 from compressctl.quantization.plan import Selection, make_plan
 from compressctl.report.inspection import Inspection, Layer
+from compressctl.scratch import temporary_folder
 from compressctl.structure.groups import find_groups
 from compressctl.tensorspec import TensorSpec, parse_tensor_specs
 
@@ -49,8 +49,8 @@ def inspect_loaded(loaded: Loaded, sized: Mapping[str, TensorSpec]) -> Inspectio
     }
     size = count(model, dims)
     unpacking = {node.name for node in making_nodes(model.graph)}  # what they make is part of the layers that read it
-    with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
-        context = Context(baseline=model, workdir=Path(folder))
+    with temporary_folder() as folder:
+        context = Context(baseline=model, workdir=folder)
         simplified = simplify.run(model.clone(), simplify.Config(), context)
         equalized = equalize.run(simplified.model.clone(), equalize.Config(), context)
     plan, notes = make_plan(simplified.model, "auto", Selection(), calibrated=True, embeddings=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +13,7 @@ from compressctl.errors import CompressctlError
 from compressctl.measure.measurement import Measurement
 from compressctl.model import provenance, read, size
 from compressctl.model.provenance import Provenance
+from compressctl.scratch import temporary_folder
 
 
 @contextmanager
@@ -30,8 +30,8 @@ def opened(path: Path) -> Iterator[Path]:
     if not is_packed(path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
-        model = Path(folder) / "model.onnx"
+    with temporary_folder() as folder:
+        model = folder / "model.onnx"
         unpack(path, model)
         try:
             yield model

@@ -13,14 +13,15 @@ from compressctl.container.figures import Unpacking
 from compressctl.container.workers import in_order
 from compressctl.errors import ModelError, OutputError
 from compressctl.model import read
-from compressctl.model.save import check_writable
-from compressctl.model.staging import move_into_place, staging, sync
+from compressctl.model.save import check_writable, remove_former_data
+from compressctl.model.staging import model_naming, move_into_place, staging, sync
 
 
 def unpack(path: Path, output: Path, *, force: bool = False, threads: int = 0) -> Unpacking:
     """Write the model that `path` holds to `output`, and its external data beside it under their own names.
 
-    All of it is checked against the SHA-256 of the original files before anything is moved into place. Memory is
+    All of it is checked against the SHA-256 of the original files before anything is moved into place: the external
+    data first, so that the model is never there without them. Data that are there already stay as they are. Memory is
     bounded by a few chunks for each thread.
 
     Args:
@@ -37,7 +38,7 @@ def unpack(path: Path, output: Path, *, force: bool = False, threads: int = 0) -
     content = directory.read(path)
     check_writable(output, force=force, provenance=None, source=path)
     targets = [output, *(output.with_name(member.name) for member in content.members[1:])]
-    _require_free(targets, force, path)
+    there = _check_targets(targets, content.members, force, path)
     total = sum(member.size for member in content.members)
     if (free := shutil.disk_usage(output.absolute().parent).free) < total:
         raise OutputError(f"{path} holds {total:,} bytes, the disk of {output} has {free:,} left")
@@ -47,21 +48,36 @@ def unpack(path: Path, output: Path, *, force: bool = False, threads: int = 0) -
             _write(path, content, files, threads)
         except ValueError as error:
             raise ModelError(f"{path} is damaged: {error}") from error
-        # The model comes last, so that it is never there without its data.
-        move_into_place([*files[1:], files[0]], [*targets[1:], targets[0]])
+        moved = [(file, target) for file, target in zip(files, targets, strict=True) if target not in there][::-1]
+        move_into_place([file for file, _ in moved], [target for _, target in moved])
+        remove_former_data(output, keep=[target.resolve() for target in targets])
     size = path.stat().st_size
     return Unpacking(str(path), str(output), tuple(map(str, targets[1:])), total, size, total / size)
 
 
-def _require_free(targets: Sequence[Path], force: bool, path: Path) -> None:
-    """Refuse to write external data over the model, over the packed file, or unasked over anything."""
-    for target in targets[1:]:
+def _check_targets(targets: Sequence[Path], members: Sequence[Member], force: bool, path: Path) -> set[Path]:
+    """Return the external data that are there already, byte for byte.
+
+    Refuse to write them over the model, over the packed file, unasked over anything, and over what a model still needs:
+    of two files that belong together, one cannot be replaced without the other.
+    """
+    there = set()
+    for target, member in zip(targets[1:], members[1:], strict=True):
         if target == targets[0] or (target.exists() and (target.samefile(path) or target.is_dir())):
             raise OutputError(
                 f"{path} holds external data called {target.name}", "give the output another name or folder"
             )
-        if target.exists() and not force:
+        if not target.exists():
+            continue
+        if target.stat().st_size == member.size and read.sha256([target]) == member.sha256.hex():
+            there.add(target)
+            continue
+        if not force:
             raise OutputError(f"{target} exists already", "--force replaces it")
+        if (model := model_naming(target.name, target.parent)) is not None:
+            hint = "unpack into another folder, or delete that model first"
+            raise OutputError(f"{target} holds other data, which {model} needs", hint)
+    return there
 
 
 def _write(path: Path, content: Directory, files: Sequence[Path], threads: int) -> None:

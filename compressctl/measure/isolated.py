@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 import compressctl
 from compressctl.errors import DataError, ModelError
 from compressctl.measure.worker import load_arrays, save_arrays
+from compressctl.scratch import temporary_folder
 
 TIMEOUT = 900.0  # seconds
 
@@ -53,8 +53,8 @@ def run_isolated(
     path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int, runs: int, timeout: float = TIMEOUT
 ) -> Finished:
     """Open a model file in a fresh process and run it `runs` times; errors as `check_file`."""
-    with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
-        request, inputs, outputs = (Path(folder, name) for name in ("request.json", "feeds.npz", "outputs.npz"))
+    with temporary_folder() as folder:
+        request, inputs, outputs = (folder / name for name in ("request.json", "feeds.npz", "outputs.npz"))
         dtypes = save_arrays(inputs, feeds)
         settings = {"model": str(path), "feeds": str(inputs), "outputs": str(outputs), "dtypes": dtypes}
         request.write_text(json.dumps({**settings, "threads": threads, "runs": runs}))

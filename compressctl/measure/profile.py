@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressctl.measure.session import Session
+from compressctl.scratch import temporary_folder
 
 if TYPE_CHECKING:
     from onnx import GraphProto
@@ -75,8 +75,8 @@ def node_times(
     path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0, runs: int = 20
 ) -> dict[tuple[str, str], float]:
     """Return the milliseconds that each node takes in one inference, by name and operator; see `profile`."""
-    with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
-        session = Session(path, threads=threads, profile=Path(folder, "profile"))
+    with temporary_folder() as folder:
+        session = Session(path, threads=threads, profile=folder / "profile")
         session.time(feeds, WARM_UP + runs)
         events = json.loads(session.end_profiling().read_text(encoding="utf-8"))
     starts = sorted(event["ts"] for event in events if event["name"] == "model_run")
@@ -140,8 +140,8 @@ def optimized_nodes(path: Path) -> list[tuple[str, str, tuple[str, ...]]]:
 def _optimized(path: Path) -> GraphProto:
     import onnx
 
-    with tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
-        optimized = Path(folder, "optimized.onnx")
+    with temporary_folder() as folder:
+        optimized = folder / "optimized.onnx"
         Session(path, threads=1, optimized_path=optimized)
         return onnx.load(optimized, load_external_data=False).graph
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import ctypes
 import math
 import re
-import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from compressctl.errors import CompressctlError, DataError, ModelError
+from compressctl.scratch import temporary_folder
 from compressctl.tensorspec import TensorSpec
 
 if TYPE_CHECKING:
@@ -95,8 +97,9 @@ class Session:
             options.add_session_config_entry(f"{key}_min_size_in_bytes", "1024")
         if not isinstance(model, bytes | Path):
             if workdir is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="compressctl-")  # lives as long as the session
-                workdir = Path(self._folder.name)
+                stack = ExitStack()
+                workdir = stack.enter_context(temporary_folder())
+                weakref.finalize(self, stack.close)  # it lives as long as the session
             from compressctl.model.save import serialize  # brings onnx_ir, which a worker on files does without
 
             model = serialize(model, workdir)

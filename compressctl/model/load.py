@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from compressctl.model.reasons import MALFORMED, reason
 from compressctl.model.shapes import infer_shapes, inferred_types
 from compressctl.model.soundness import check_numbers, quantization_faults
 from compressctl.notes import Note, done, skipped, warning
+from compressctl.scratch import temporary_folder
 from compressctl.tensorspec import Dim, TensorSpec
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ def _from_torchscript(
         raise UsageError(f"{path} is TorchScript, which does not tell its inputs", "add --input name:1x3x32x32")
     from compressctl.model.torchscript import convert
 
-    with tempfile.TemporaryDirectory(prefix="compressctl-") as workdir:
-        model, notes, checks = convert(path, inputs, Path(workdir))
+    with temporary_folder() as workdir:
+        model, notes, checks = convert(path, inputs, workdir)
     return model, list(notes), checks
 
 

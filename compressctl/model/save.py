@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,21 +18,25 @@ from compressctl.model import opset, wire
 from compressctl.model.coo import CooTensor, stored_bytes
 from compressctl.model.provenance import Provenance
 from compressctl.model.provenance import read as read_provenance
+from compressctl.model.read import sha256
 from compressctl.model.reasons import reason
 from compressctl.model.skeleton import skeleton
-from compressctl.model.staging import move_into_place, reported, staging, sync
+from compressctl.model.staging import model_naming, move_into_place, reported, staging, sync
 from compressctl.model.tensors import stored_tensors
 
 EMBED_LIMIT = 2_000_000_000  # bytes of tensors that one file may hold; protobuf's own limit is 2**31 - 1 in all
 _EXTERNAL_FROM = 1024  # bytes; smaller tensors stay in the .onnx file, where shape inference finds them
 _ALIGNMENT = 4096  # bytes; onnxruntime can map what begins on a page
+_DIGITS = 16  # of the hash in the name of a data file: two contents of one output have the same by a chance of 2**-64
 
 
 def save_model(model: ir.Model, path: Path, *, overwrite: bool, embed_limit: int = EMBED_LIMIT) -> list[Path]:
     """Write `model` to `path`; return the files written: the model, and its external data where there are any.
 
     Both are made in a hidden folder beside `path`, checked by onnx and flushed to the disk before they are moved into
-    place, so a failure (full disk, interrupt) leaves what was there before. External data go to `<name>.onnx.data`.
+    place, so a failure (full disk, interrupt, kill) leaves what was there before. External data are named by their
+    content, `<name>.onnx.<hash>.data`, and go first: the file that was there keeps its own until it is replaced. Then
+    those that are no longer needed go, but for what the model or another one in the folder names.
 
     Args:
         model: not changed.
@@ -42,16 +48,23 @@ def save_model(model: ir.Model, path: Path, *, overwrite: bool, embed_limit: int
         OutputError: the files cannot be written; what was there before is intact.
         PassError: onnx's checker rejects the model.
     """
-    _require_replaceable(model, path, overwrite, external=_tensor_bytes(model) > embed_limit)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already", "--force replaces it")
+    sources = {Path(t.path).resolve() for _, t in stored_tensors(model.graph) if isinstance(t, ir.ExternalTensor)}
     try:
         onnx.checker.check_model(skeleton(model))  # the checker would hold all weights twice
     except onnx.checker.ValidationError as error:
         raise PassError(f"{path.name} fails onnx's check: {reason(error)}") from error
     with staging(path) as folder:
-        _write(model, folder / path.name, embed_limit)
-        written = [file for file in (_data_path(path), path) if (folder / file.name).exists()]
-        move_into_place([folder / file.name for file in written], written)
-        return written[::-1]
+        model_file = folder / path.name
+        data = _write(model, model_file, embed_limit)
+        written = [path] if data is None else [path, path.with_name(data.name)]
+        if data is None or _same(data, written[1]):  # the same data stay as they are, mapped by whom they may be
+            move_into_place([model_file], [path])
+        else:
+            move_into_place([data, model_file], written[::-1])
+        remove_former_data(path, keep={*sources, *(file.resolve() for file in written)})
+        return written
 
 
 def serialize(model: ir.Model, workdir: Path, *, embed_limit: int = EMBED_LIMIT) -> bytes | Path:
@@ -108,47 +121,70 @@ def check_writable(
         raise OutputError(f"{path} exists{known}", "--force replaces it")
 
 
-def _require_replaceable(model: ir.Model, path: Path, overwrite: bool, *, external: bool) -> None:
-    data = _data_path(path)
-    sources = {Path(t.path).resolve() for _, t in stored_tensors(model.graph) if isinstance(t, ir.ExternalTensor)}
-    if data.resolve() in sources:
-        raise OutputError(f"{data} holds the weights of the input model", "choose another output name")
-    for target in (path, data) if external else (path,):
-        if target.exists() and not overwrite:
-            raise OutputError(f"{target} exists already", "--force replaces it")
+def remove_former_data(path: Path, keep: Collection[Path]) -> None:
+    """Remove the data files of models that `save_model` wrote to `path` before.
+
+    Args:
+        path: the model; no more of an earlier one, or of one that never came there, is needed.
+        keep: files to leave alone, resolved; those that any model in the folder names stay as well.
+    """
+    ours = re.compile(re.escape(path.name) + rf"\.[0-9a-f]{{{_DIGITS}}}\.data")
+    with suppress(OSError):  # the model is in its place; the next run tries again
+        for file in path.parent.iterdir():
+            if ours.fullmatch(file.name) and file.resolve() not in keep and not model_naming(file.name, path.parent):
+                file.unlink()
 
 
-def _write(model: ir.Model, path: Path, embed_limit: int) -> None:
-    """Write `path`, and its external data first where they are needed; flush both to the disk."""
+def _write(model: ir.Model, path: Path, embed_limit: int) -> Path | None:
+    """Write `path`, and its external data first where they are needed; flush both to the disk; return the data file."""
     copy = model.clone()
-    external = _tensor_bytes(model) > embed_limit
-    if external:
-        with _data_path(path).open("xb") as file:
-            for value in _initializers(copy):
-                tensor = value.const_value
-                if tensor is None or tensor.dtype == ir.DataType.STRING or isinstance(tensor, CooTensor):
-                    continue
-                if tensor.nbytes >= _EXTERNAL_FROM:
-                    value.const_value = _append(file, tensor, value.name or "")
-            sync(file)
+    data = _write_data(copy, path) if _tensor_bytes(model) > embed_limit else None
     with path.open("xb") as file:
-        for piece in _pieces(copy, keep=_data_path(path)):
+        for piece in _pieces(copy, keep=data):
             file.write(piece)
         sync(file)
+    return data
 
 
-def _append(file: BinaryIO, tensor: ir.TensorProtocol, name: str) -> ir.ExternalTensor:
-    """Append the tensor's bytes to `file`, from the next page on, and return the reference to them."""
+def _write_data(copy: ir.Model, path: Path) -> Path:
+    """Move the large initializers of `copy` to a file beside `path`, named by what it holds; return that."""
+    moved: list[tuple[ir.Value, ir.TensorProtocol, int]] = []
+    unnamed = path.with_name("data")
+    with unnamed.open("xb") as file:
+        for value in _initializers(copy):
+            tensor = value.const_value
+            if tensor is None or tensor.dtype == ir.DataType.STRING or isinstance(tensor, CooTensor):
+                continue
+            if tensor.nbytes >= _EXTERNAL_FROM:
+                moved.append((value, tensor, _append(file, tensor)))
+        sync(file)
+    data = unnamed.rename(path.with_name(f"{path.name}.{sha256([unnamed])[:_DIGITS]}.data"))
+    for value, tensor, offset in moved:
+        value.const_value = ir.ExternalTensor(
+            data.name,
+            offset,
+            tensor.nbytes,
+            tensor.dtype,
+            shape=ir.Shape(tensor.shape.numpy()),
+            name=value.name or "",
+            base_dir=data.parent,
+        )
+    return data
+
+
+def _same(file: Path, other: Path) -> bool:
+    return other.is_file() and other.stat().st_size == file.stat().st_size and sha256([other]) == sha256([file])
+
+
+def _append(file: BinaryIO, tensor: ir.TensorProtocol) -> int:
+    """Append the tensor's bytes to `file`, from the next page on; return where they begin."""
     file.write(bytes(-file.tell() % _ALIGNMENT))
     offset = file.tell()
     if isinstance(tensor, ir.ExternalTensor):
         tensor.tofile(file)
     else:
         file.write(tensor.tobytes())
-    path, shape = Path(file.name), ir.Shape(tensor.shape.numpy())
-    return ir.ExternalTensor(
-        path.name, offset, tensor.nbytes, tensor.dtype, shape=shape, name=name, base_dir=path.parent
-    )
+    return offset
 
 
 def _pieces(copy: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
@@ -164,7 +200,3 @@ def _initializers(model: ir.Model) -> Iterator[ir.Value]:
 
 def _tensor_bytes(model: ir.Model) -> int:
     return sum(stored_bytes(tensor) for _, tensor in stored_tensors(model.graph))
-
-
-def _data_path(path: Path) -> Path:
-    return path.with_name(path.name + ".data")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from compressctl.errors import OutputError
+from compressctl.scratch import temporary_folder
 
 
 @contextmanager
@@ -20,37 +22,30 @@ def staging(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the disk refuses something, within the block as well.
     """
-    with reported(path):
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    with reported(path), temporary_folder(path.parent) as folder:
+        yield folder
 
 
 def move_into_place(staged: Sequence[Path], targets: Sequence[Path]) -> None:
-    """Move files over what is there, the one that refers to the others last; where it cannot follow, all come back."""
-    others = [(file, target, file.with_name(f"{file.name}.old")) for file, target in zip(staged, targets, strict=True)]
-    last, path, _ = others.pop()
+    """Move files over what is there, the one that refers to the others last; where it cannot follow, they go again.
+
+    So that a process killed in between leaves the old or the new ones, what is at the targets of the others may be
+    nothing that any file refers to. A link is replaced, and not what it leads to.
+    """
+    *others, (last, path) = zip(staged, targets, strict=True)
+    new = [target for _, target in others if not os.path.lexists(target)]
     try:
-        for file, target, old in others:
-            if target.exists():
-                target.replace(old)
-            file.replace(target)
-        last.replace(path)
-    except BaseException:  # Ctrl-C as well: what was there is put back, whatever stopped the move, which goes on up
+        for file, target in others:
+            _put(file, target)
+        if others:
+            _sync_folder(path.parent)
+        _put(last, path)
+    except BaseException:  # Ctrl-C as well, which goes on up
         if last.exists():
-            for file, target, old in others:
-                if old.exists():
-                    old.replace(target)
-                elif not file.exists():
-                    target.unlink(missing_ok=True)
+            for target in new:
+                target.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    _sync_folder(path.parent)
 
 
 def copy_into_place(file: Path, target: Path) -> None:
@@ -60,11 +55,31 @@ def copy_into_place(file: Path, target: Path) -> None:
         OutputError: it cannot be written; what was there before is intact.
     """
     with staging(target) as folder:
-        copy = folder / target.name
+        copy = folder / "copy"
         with file.open("rb") as source, copy.open("xb") as out:
             shutil.copyfileobj(source, out)
             sync(out)
         move_into_place([copy], [target])
+
+
+def model_naming(name: str, folder: Path) -> Path | None:
+    """Return a model in `folder` that names the file `name`, as one with external data names these; None: no one does.
+
+    What cannot be read may be one.
+    """
+    for model in sorted(folder.glob("*.onnx")):
+        try:
+            with model.open("rb") as file:
+                if os.fstat(file.fileno()).st_size == 0:
+                    continue
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    if content.find(name.encode()) >= 0:
+                        return model
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return model
+    return None
 
 
 def sync(file: BinaryIO) -> None:
@@ -84,3 +99,22 @@ def reported(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _put(file: Path, target: Path) -> None:
+    """Move a file over another one, whose permissions it gets."""
+    if target.is_file():
+        mode = stat.S_IMODE(target.stat().st_mode)
+        if mode != stat.S_IMODE(file.stat().st_mode):
+            with suppress(PermissionError):  # of disks that know no permissions
+                file.chmod(mode)
+    file.replace(target)
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # a folder that may not be read, a disk that flushes no folders: the files are in place
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
+import re
 from dataclasses import asdict, dataclass
 from hashlib import sha256 as hash_of
 from pathlib import Path
@@ -21,10 +20,13 @@ from compressctl.model.read import sha256
 from compressctl.model.save import save_model
 from compressctl.notes import Note
 from compressctl.passes.base import Outcome, Target
+from compressctl.report.write import write_text
+from compressctl.scratch import discard, temporary_folder
 
 _MODEL, _OUTCOME, _SEAL = "model.onnx", "outcome.json", "sha256"
 _EMBEDDED = 2**20  # bytes of weights above which they stay on disk, mapped
 _MOST = 10 * 2**30  # bytes that a cache holds after a run
+_KEY = re.compile("[0-9a-f]{64}")
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# The results of passes of compressctl; may be deleted.\n"
 
 
@@ -60,7 +62,7 @@ class Cache:
         entry = self.folder / key
         try:
             if (entry / _SEAL).read_text() != self._seal(entry):
-                shutil.rmtree(entry, ignore_errors=True)
+                discard(entry)
                 return None
             told = json.loads((entry / _OUTCOME).read_text())
             model = restore_model(entry / _MODEL)
@@ -77,10 +79,11 @@ class Cache:
         Raises:
             OutputError: the folder cannot be written; there is no entry then.
         """
+        entry = self.folder / key
         try:
             self._make()
-            with tempfile.TemporaryDirectory(prefix=".new-", dir=self.folder) as made:
-                staged = Path(made, key)
+            with temporary_folder(self.folder) as made:
+                staged = made / key
                 staged.mkdir()
                 save_model(outcome.model, staged / _MODEL, overwrite=False, embed_limit=_EMBEDDED)
                 told = {
@@ -91,8 +94,8 @@ class Cache:
                 }
                 (staged / _OUTCOME).write_text(json.dumps(told))
                 (staged / _SEAL).write_text(self._seal(staged))
-                entry = self.folder / key
-                shutil.rmtree(entry, ignore_errors=True)
+                if entry.exists():
+                    entry.rename(made / "former")
                 staged.rename(entry)
         except OSError as error:
             raise OutputError(f"{self.folder}: the cache cannot be written: {error.strerror or error}") from error
@@ -105,18 +108,18 @@ class Cache:
         """Drop the entries that were used least recently, down to `most` bytes."""
         if not self.folder.is_dir():
             return
-        entries = sorted(self.folder.glob("*/"), key=lambda entry: entry.stat().st_mtime, reverse=True)
+        entries = [entry for entry in self.folder.iterdir() if _KEY.fullmatch(entry.name)]
         held = 0
-        for entry in entries:
+        for entry in sorted(entries, key=lambda entry: entry.stat().st_mtime, reverse=True):
             held += sum(file.stat().st_size for file in entry.iterdir())
             if held > most:
-                shutil.rmtree(entry, ignore_errors=True)
+                discard(entry)
 
     def _make(self) -> None:
-        if not self.folder.is_dir():
-            self.folder.mkdir(parents=True)
-            (self.folder / ".gitignore").write_text("*\n")
-            (self.folder / "CACHEDIR.TAG").write_text(_TAG)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, text in ((".gitignore", "*\n"), ("CACHEDIR.TAG", _TAG)):
+            if not (self.folder / name).exists():
+                write_text(self.folder / name, text)
 
     @staticmethod
     def _seal(entry: Path) -> str:

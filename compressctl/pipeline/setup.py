@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from compressctl.pipeline.inputs import sample_hashes
 from compressctl.progress import Progress
 from compressctl.recipe import Recipe
 from compressctl.report.write import check_report
+from compressctl.scratch import temporary_folder
 from compressctl.tensorspec import parse_tensor_specs, with_sizes
 from compressctl.training.options import TrainingOptions
 from compressctl.training.slots import Checkpoints
@@ -82,8 +82,8 @@ def open_setup(recipe: Recipe, progress: Progress) -> Iterator[Setup]:
     Raises:
         CompressctlError: of the kind that names what is wrong; nothing has been written then.
     """
-    with opened(recipe.model) as file, tempfile.TemporaryDirectory(prefix="compressctl-") as folder:
-        yield _set_up(recipe, file, Path(folder), progress)
+    with opened(recipe.model) as file, temporary_folder() as folder:
+        yield _set_up(recipe, file, folder, progress)
 
 
 def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Setup:

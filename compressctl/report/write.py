@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from compressctl.errors import OutputError
+from compressctl.model.staging import move_into_place, reported, staging, sync
 from compressctl.report.html import to_html
 from compressctl.report.markdown import to_markdown
 from compressctl.report.schema import Report, to_json
@@ -20,8 +21,7 @@ def write_report(report: Report, path: Path) -> None:
     Raises:
         OutputError: a file cannot be written.
     """
-    for render, file in zip(_RENDERERS.values(), report_files(path), strict=True):
-        write_text(file, render(report))
+    _write({file: render(report) for render, file in zip(_RENDERERS.values(), report_files(path), strict=True)})
 
 
 def report_files(path: Path) -> tuple[Path, ...]:
@@ -44,19 +44,25 @@ def check_report(path: Path, what: str = "report") -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it.
+    """Write a text file, whole or not at all; what is no file (/dev/stdout, a named pipe) is written to as it is.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written; what was there before is intact.
     """
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    if path.exists() and not path.is_file():
+        with reported(path):
+            path.write_text(text, encoding="utf-8")
+    else:
+        _write({path: text})
+
+
+def _write(texts: Mapping[Path, str]) -> None:
+    """Write text files of one folder; the first one last, as it is what programs read."""
+    files = list(texts)[::-1]
+    with staging(files[-1]) as folder:
+        staged = [folder / file.name for file in files]
+        for file, target in zip(staged, files, strict=True):
+            with file.open("xb") as out:
+                out.write(texts[target].encode())
+                sync(out)
+        move_into_place(staged, files)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from dataclasses import dataclass, fields
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from compressctl.errors import DataError, OutputError, UsageError
+from compressctl.model.staging import move_into_place, staging, sync
 from compressctl.training.slots import CheckpointSlot
 
 _FORMAT = 1
@@ -66,17 +66,14 @@ def save(slot: CheckpointSlot, state: State) -> None:
         OutputError: the file cannot be written.
     """
     content = {"format": _FORMAT, "key": slot.key, "state": _plain(state)}
-    temporary = slot.path.with_name(f"{slot.path.name}.{os.getpid()}.tmp")
     try:
         slot.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
+        with staging(slot.path) as folder:
+            staged = folder / slot.path.name
+            with staged.open("wb") as file:
                 torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(slot.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+                sync(file)
+            move_into_place([staged], [slot.path])
     except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError where the disk is full
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise OutputError(f"{slot.path}: the checkpoint cannot be written: {reason}") from error

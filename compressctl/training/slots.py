@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from compressctl.errors import OutputError
+from compressctl.model.staging import reported
+from compressctl.scratch import discard
 from compressctl.world import world
 
 
@@ -55,13 +56,13 @@ class Checkpoints:
         """
         folder = output.with_suffix(".checkpoints")
         place = world()
-        if folder.exists() and place.leads and not resume:
+        if place.leads and not resume and any(folder.glob("*.pt")):
             if not force:
                 raise OutputError(
                     f"{folder} holds the checkpoints of an interrupted run",
                     "--resume goes on from there, --force deletes them and starts again",
                 )
-            shutil.rmtree(folder)
+            _discard(folder)
         key = sha256("\n".join((*depends_on, str(place.size))).encode()).hexdigest()
         return cls(folder, key, resume)
 
@@ -71,4 +72,10 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Delete the checkpoints: the run has ended."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.exists():
+            _discard(self.folder)
+
+
+def _discard(folder: Path) -> None:
+    with reported(folder):
+        discard(folder)

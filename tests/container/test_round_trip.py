@@ -152,8 +152,8 @@ def test_tensors_are_found_everywhere(tmp_path):
     assert names == expected | {"structure"}
 
 
-def external(folder: Path, name: str = "weights.bin", size: int = 3000) -> Path:
-    tensors = {f"w{i}": RNG(i).standard_normal(size).astype(np.float32) for i in range(2)}
+def external(folder: Path, name: str = "weights.bin", size: int = 3000, seed: int = 0) -> Path:
+    tensors = {f"w{i}": RNG(seed + i).standard_normal(size).astype(np.float32) for i in range(2)}
     model = model_of(*(numpy_helper.from_array(array, key) for key, array in tensors.items()))
     path = folder / "model.onnx"
     onnx.save_model(model, path, save_as_external_data=True, location=name, size_threshold=0)
@@ -177,13 +177,34 @@ def test_external_data_come_back_under_their_name(tmp_path):
 
 
 def test_external_data_that_are_there_are_kept(tmp_path):
-    pack(external(tmp_path), tmp_path / "m.ccz")
+    model = external(tmp_path)
+    pack(model, tmp_path / "m.ccz")
+    model.unlink()
     (tmp_path / "weights.bin").write_text("mine")
     with pytest.raises(OutputError, match=r"weights.bin exists already \(--force"):
         unpack(tmp_path / "m.ccz", tmp_path / "new.onnx")
     assert not (tmp_path / "new.onnx").exists() and (tmp_path / "weights.bin").read_text() == "mine"
     unpack(tmp_path / "m.ccz", tmp_path / "new.onnx", force=True)
     assert (tmp_path / "weights.bin").stat().st_size == 24_000
+
+
+def test_external_data_that_a_model_needs_are_never_replaced(tmp_path):
+    (tmp_path / "other").mkdir()
+    pack(external(tmp_path / "other", seed=1), tmp_path / "m.ccz")
+    model = external(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    with pytest.raises(OutputError, match=r"weights.bin holds other data, which .* needs"):
+        unpack(tmp_path / "m.ccz", model, force=True)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
+
+
+def test_external_data_that_are_the_same_stay(tmp_path):
+    path = external(tmp_path)
+    pack(path, tmp_path / "m.ccz")
+    place = (tmp_path / "weights.bin").stat().st_ino
+    unpack(tmp_path / "m.ccz", tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
+    assert (tmp_path / "weights.bin").stat().st_ino == place
 
 
 def test_external_data_never_replace_the_model_or_the_packed_file(tmp_path):

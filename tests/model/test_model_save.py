@@ -1,5 +1,7 @@
+import hashlib
 import os
 import resource
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,10 +64,10 @@ def test_equal_graphs_give_equal_bytes(limit: int, cnn: ir.Model, tmp_path: Path
 
 def test_external_data_begin_on_pages_and_small_tensors_stay_inside(cnn: ir.Model, tmp_path: Path) -> None:
     path, data = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=100)
-    assert data.name == "m.onnx.data"
+    assert data.name == f"m.onnx.{hashlib.sha256(data.read_bytes()).hexdigest()[:16]}.data"
     tensors = {tensor.name: tensor for tensor in onnx.load(path, load_external_data=False).graph.initializer}
     entries = {entry.key: entry.value for entry in tensors["kernel"].external_data}
-    assert entries["location"] == "m.onnx.data"
+    assert entries["location"] == data.name
     assert int(entries["offset"]) % 4096 == 0
     stored = np.fromfile(data, np.float32, 16 * 27, offset=int(entries["offset"]))
     np.testing.assert_array_equal(stored, cnn_weights()["kernel"].ravel())
@@ -144,17 +146,55 @@ def test_an_interrupt_leaves_everything_as_it_was(limit: int, cnn: ir.Model, tmp
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_old_data_come_back_where_the_model_cannot_be_replaced(cnn: ir.Model, tmp_path: Path) -> None:
+def test_where_the_model_cannot_be_replaced_its_data_go_again(cnn: ir.Model, tmp_path: Path) -> None:
     path, data = tmp_path / "m.onnx", tmp_path / "m.onnx.data"
     path.mkdir()  # a folder cannot be replaced by a file
     data.write_bytes(b"precious")
     with pytest.raises(OutputError, match="cannot write"):
         save_model(cnn, path, overwrite=True, embed_limit=100)
-    assert data.read_bytes() == b"precious"
-    data.unlink()
-    with pytest.raises(OutputError, match="cannot write"):
-        save_model(cnn, path, overwrite=True, embed_limit=100)
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [path, data] and data.read_bytes() == b"precious"
+
+
+def test_former_data_go_once_the_model_is_replaced(cnn: ir.Model, tmp_path: Path) -> None:
+    path, former = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=100)
+    foreign = [tmp_path / name for name in ("m.onnx.data", "m.onnx.0123.data", "n.onnx.0123456789abcdef.data")]
+    for file in foreign:
+        file.write_bytes(b"precious")
+    (tmp_path / "m.onnx.0123456789abcdef.data").write_bytes(b"left by a run that was killed before it moved the model")
+    _, data = save_model(ir_model(CNN, **cnn_weights(seed=1)), path, overwrite=True, embed_limit=100)
+    assert data != former
+    assert sorted(tmp_path.iterdir()) == sorted([path, data, *foreign])
+    save_model(cnn, path, overwrite=True)
+    assert sorted(tmp_path.iterdir()) == sorted([path, *foreign])
+
+
+def test_data_that_another_model_names_stay(cnn: ir.Model, tmp_path: Path) -> None:
+    path, data = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=100)
+    kept = tmp_path / "kept.onnx"
+    kept.write_bytes(path.read_bytes())
+    save_model(ir_model(CNN, **cnn_weights(seed=1)), path, overwrite=True, embed_limit=100)
+    assert data.exists()
+    np.testing.assert_array_equal(run(kept, image=image())[0], answer(cnn, image=image())[0])
+
+
+def test_files_have_the_permissions_that_the_user_gives(cnn: ir.Model, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        files = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=100)
+        assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o640, 0o640]
+        files[0].chmod(0o604)
+        save_model(cnn, files[0], overwrite=True)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(files[0].stat().st_mode) == 0o604
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(cnn: ir.Model, tmp_path: Path) -> None:
+    (tmp_path / "store").write_bytes(b"precious")
+    path = tmp_path / "m.onnx"
+    path.symlink_to("store")
+    save_model(cnn, path, overwrite=True)
+    assert not path.is_symlink() and (tmp_path / "store").read_bytes() == b"precious"
 
 
 def test_an_invalid_graph_is_not_written(cnn: ir.Model, tmp_path: Path) -> None:
@@ -166,11 +206,10 @@ def test_an_invalid_graph_is_not_written(cnn: ir.Model, tmp_path: Path) -> None:
 
 def test_the_weights_of_the_input_are_never_overwritten(cnn: ir.Model, tmp_path: Path) -> None:
     path, data = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=100)
+    content, place = data.read_bytes(), data.stat().st_ino
     loaded = load_model(path).model
-    before = data.read_bytes()
-    with pytest.raises(OutputError, match="holds the weights of the input model"):
-        save_model(loaded, path, overwrite=True, embed_limit=100)
-    assert data.read_bytes() == before
+    save_model(loaded, path, overwrite=True, embed_limit=100)
+    assert (data.read_bytes(), data.stat().st_ino) == (content, place)
 
 
 def test_a_missing_folder(cnn: ir.Model, tmp_path: Path) -> None:
