@@ -24,7 +24,8 @@ Importance = Literal["none", "activation", "hessian"]
 def by_activation(model: ir.Model, weights: Sequence[Weight], samples: Samples) -> dict[str, NDArray[Any]]:
     """Return the mean square of the input that each element multiplies, of the weights' shapes, by name.
 
-    Weights that no linear layer reads, and those of layers with too many inputs to observe, have no entry.
+    Weights that no linear layer reads, those of layers with too many inputs to observe, and those that no sample
+    reaches have no entry.
 
     Raises:
         ModelError, DataError: as `input_statistics`.
@@ -44,6 +45,8 @@ def by_activation(model: ir.Model, weights: Sequence[Weight], samples: Samples) 
         progress=samples.progress,
     )
     for layer, moments in statistics:
+        if moments.silent:
+            continue
         name = users[layer.name].name
         squares[name] = squares.get(name, 0) + np.diagonal(moments.second, axis1=1, axis2=2)
     found = {}
@@ -78,10 +81,10 @@ def by_hessian(
     found = gradients(
         model, samples.source, samples=samples.count, seed=seed, threads=samples.threads, device=device, loss=loss
     )
-    return {weight.name: _above_zero(found[weight.name].second) for weight in weights if weight.name in found}
+    seconds = {weight.name: found[weight.name].second for weight in weights if weight.name in found}
+    return {name: _above_zero(second) for name, second in seconds.items() if second.any()}
 
 
 def _above_zero(importance: NDArray[Any]) -> NDArray[Any]:
     """Let elements that no sample shows count a little, so that they have their place among the centroids."""
-    mean = float(importance.mean())
-    return importance + mean * _LEAST if mean > 0 else np.ones_like(importance)
+    return importance + float(importance.mean()) * _LEAST

@@ -43,10 +43,10 @@ class Prepared:
 
 
 def input_shapes(model: ir.Model, units: Sequence[Unit], feeds: Feeds, *, threads: int, workdir: Path) -> list[Shape]:
-    """Return the shape of what the first layer of each unit reads when `model` runs on `feeds`."""
+    """Return the shape of what the first layer of each unit reads when `model` runs on `feeds`; 1 for sizes of 0."""
     layers = [unit.layers[0] for unit in units]
     read = LayerInputs(model, layers, threads=threads, workdir=workdir).read(feeds)
-    return [read[layer].shape for layer in layers]
+    return [tuple(max(size, 1) for size in read[layer].shape) for layer in layers]
 
 
 def observe(
@@ -61,7 +61,7 @@ def observe(
 ) -> list[RowMoments | None]:
     """Return the moments of each unit's inputs, the mean over its layers; on disk in `workdir`, mapped into memory.
 
-    None for layers of so many inputs that they cannot be observed.
+    None for layers of so many inputs that they cannot be observed, and for those that no sample reaches.
 
     Raises:
         DataError: the disk is full; and as `input_statistics`.
@@ -73,14 +73,14 @@ def observe(
         model, layers, source, samples=samples, threads=threads, workdir=workdir, progress=progress
     )
     for layer, moments in observed:
+        if moments.silent:
+            continue
         if last is None or last[0] is not moments:  # layers that read the same rows share a file
             kept = RowMoments(moments.second[0], moments.mean[0], moments.rows).shrunk()
             last = moments, replace(kept, second=_spilled(kept.second, workdir / f"moments_{len(mapped)}.npy"))
         mapped[layer.name] = last[1]
-    return [
-        _mean([mapped[layer.name] for layer in unit.layers]) if unit.layers[0].name in mapped else None
-        for unit in units
-    ]
+    seen = [[mapped[layer.name] for layer in unit.layers if layer.name in mapped] for unit in units]
+    return [_mean(found) if found else None for found in seen]
 
 
 def _spilled(array: Floats, path: Path) -> Floats:

@@ -24,6 +24,7 @@ from compressctl.layers.bias import find_bias
 from compressctl.layers.linear import LinearLayer
 from compressctl.layers.moments import fitting_batch, spread
 from compressctl.layers.rows import Rows, input_rows, rows_key
+from compressctl.layers.unseen import picked
 from compressctl.layers.walk import Walk
 from compressctl.model.graph import set_constant
 from compressctl.progress import Progress
@@ -93,7 +94,10 @@ def fit_layers(
 ) -> dict[str, float]:
     """Give the layers of `changed` new weights, and new biases where they have some, in place.
 
-    Of a layer that reads more than 32,768 rows of all samples together so many, spread evenly, are looked at.
+    Of a layer that reads more than 32,768 rows of all samples together so many, spread evenly, are looked at. Of one
+    that reads no row, or zeros alone, `solve` gets moments and targets of zero. A layer whose rows are picked by what
+    layers before it give aims at what its old weight makes of its new rows, as the old rows may be other ones; where it
+    lost inputs, too, it counts as one that reads no row.
 
     Args:
         original: left as it is.
@@ -107,7 +111,8 @@ def fit_layers(
         progress: one tick a layer.
 
     Returns:
-        by name of the layer, the squared error of its outputs over their energy (their variance, with a bias).
+        by name of the layer, the squared error of its outputs over their energy (their variance, with a bias); without
+        the layers that samples tell nothing of (`layers.unseen`).
 
     Raises:
         ModelError: onnxruntime cannot run a model.
@@ -118,6 +123,7 @@ def fit_layers(
         raise DataError(f"{source.notation}: no samples to reconstruct layers on")
     errors = {}
     by_name = {pair.new.name: pair for pair in pairs}
+    moving = picked(original.graph)
     with TemporaryDirectory(prefix="layers-", dir=workdir) as folder:
         theirs, ours = Path(folder, "original"), Path(folder, "changed")
         theirs.mkdir()
@@ -130,21 +136,23 @@ def fit_layers(
             for pair in group:
                 old.reach(pair.old.name)
                 new.reach(pair.new.name)
-            sums = _Sums(group, new.batches)
+            sums = _Sums(group, new.batches, [pair.old.input in moving for pair in group])
             for batch in range(new.batches):
                 sums.add(new.value(group[0].new.name, batch), [old.value(p.old.name, batch) for p in group], batch)
             for index, pair in enumerate(group):
-                errors[pair.new.name] = _settle(pair, sums, index, solve)
+                error = _settle(pair, sums, index, solve)
+                if sums.squares.any():
+                    errors[pair.new.name] = error
                 old.leave(pair.old.name)
                 new.leave(pair.new.name)
     return errors
 
 
 class _Sums:
-    """What the rows of layers that read the same add up to."""
+    """What the rows of layers that read the same add up to; of those that are `moving` the old rows are no guide."""
 
-    def __init__(self, group: Sequence[Pair], batches: int) -> None:
-        self._group, self._wanted = group, _ROWS / batches
+    def __init__(self, group: Sequence[Pair], batches: int, moving: Sequence[bool]) -> None:
+        self._group, self._wanted, self._moving = group, _ROWS / batches, moving
         groups, _, inputs = group[0].new.shape
         self.rows = 0
         self.squares, self.inputs = np.zeros((groups, inputs, inputs)), np.zeros((groups, inputs))
@@ -157,6 +165,11 @@ class _Sums:
     def add(self, new: NDArray[Any], old: Sequence[NDArray[Any]], batch: int) -> None:
         rows = input_rows(self._group[0].new, new)
         before = [input_rows(pair.old, array) for pair, array in zip(self._group, old, strict=True)]
+        for index, pair in enumerate(self._group):
+            if self._moving[index] or len(before[index]) != len(rows):
+                if pair.old.shape[2] != pair.new.shape[2]:
+                    return  # neither model has rows of the other
+                before[index] = rows
         numbers = spread(len(rows), self._wanted, batch)
         widest = max(layer.groups * layer.shape[2] for pair in self._group for layer in (pair.old, pair.new))
         chunk = max(1, _CHUNK // widest)
@@ -184,14 +197,15 @@ def _settle(pair: Pair, sums: _Sums, index: int, solve: Solve) -> float:
         raise DataError(f"the layer {pair.new.name!r} reads NaN, infinity or values near it on a sample")
     old, new = find_bias(pair.old), find_bias(pair.new)
     centred = pair.bias and old is not None and new is not None
-    reads, gives = sums.inputs / sums.rows, sums.outputs[index] / sums.rows
+    rows = max(sums.rows, 1)  # without rows all sums are zero
+    reads, gives = sums.inputs / rows, sums.outputs[index] / rows
     if not centred:
         reads, gives = np.zeros_like(reads), np.zeros_like(gives)
     weights, errors, energy = [], 0.0, 0.0
     for group, weight in enumerate(pair.new.matrix().astype(np.float64)):
-        squares, powers = sums.squares[group] / sums.rows, sums.energies[index][group] / sums.rows
+        squares, powers = sums.squares[group] / rows, sums.energies[index][group] / rows
         moments = squares - np.outer(reads[group], reads[group])
-        target = sums.targets[index][group] / sums.rows - np.outer(gives[group], reads[group])
+        target = sums.targets[index][group] / rows - np.outer(gives[group], reads[group])
         fixed = np.diag(moments) <= _NOISE * np.diag(squares)  # what always reads the same is up to the bias
         moments[fixed], moments[:, fixed], target[:, fixed] = 0, 0, 0
         variances = powers - gives[group] ** 2

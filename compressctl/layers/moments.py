@@ -55,7 +55,8 @@ def input_statistics(
 
     Layers that read the same rows share one object and follow each other; otherwise the order is that of `layers`. All
     rows count, or 65,536 spread evenly over the samples where there are more. The samples are run as often as it takes
-    for the second moments to fit `memory`. The batch that pads a fixed-batch model counts like samples.
+    for the second moments to fit `memory`. The batch that pads a fixed-batch model counts like samples. The moments of
+    a layer that no row reaches are zero, and so are those of one that reads zeros: they are `silent`.
 
     Args:
         model: left as it is.
@@ -69,7 +70,7 @@ def input_statistics(
 
     Raises:
         ModelError: onnxruntime cannot run the model.
-        DataError: a layer reads NaN or infinity; data that do not fit; no samples, or none that reach a layer.
+        DataError: a layer reads NaN or infinity; data that do not fit; no samples.
     """
     readers: dict[tuple[Any, ...], list[LinearLayer]] = {}
     for layer in layers:
@@ -121,12 +122,10 @@ def _collect(
             _add(*sums[layer], rows, numbers)
     moments: dict[LinearLayer, RowMoments] = {}
     for layer, (second, mean) in sums.items():
-        if not counts[layer]:
-            raise DataError(f"{source.notation}: no sample reaches the layer {layer.name!r}")
         if not np.isfinite(second).all():
             raise DataError(f"{source.notation}: the layer {layer.name!r} reads NaN, infinity or values near it")
         for array in (second, mean):
-            array /= counts[layer]
+            array /= max(counts[layer], 1)
         moments[layer] = RowMoments(second, mean, counts[layer])
     return moments
 

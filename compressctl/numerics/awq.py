@@ -29,9 +29,13 @@ def awq_scales(
 
     Args:
         readers: the weight [outputs, inputs] of each layer that reads x, and what rounds it.
-        moments: second moments of x, [inputs, inputs].
+        moments: second moments of x, [inputs, inputs]. Inputs that were zero on all samples are taken to be as large as
+            the others in the mean, lest their weights be rounded away.
     """
-    size = np.maximum(np.sqrt(np.maximum(np.diag(moments), 0)), _LEAST)
+    power = np.maximum(np.diag(moments), 0)
+    seen = power > 0
+    power = np.where(seen, power, power.sum() / max(np.count_nonzero(seen), 1))
+    size = np.maximum(np.sqrt(power), _LEAST)
     best, least, plain = np.ones(len(size)), np.inf, 0.0
     for alpha in _ALPHAS:
         scales = size**alpha

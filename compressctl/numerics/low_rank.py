@@ -41,6 +41,11 @@ class RowMoments:
     mean: Floats
     rows: int
 
+    @property
+    def silent(self) -> bool:
+        """Whether they tell nothing of the inputs: there were no rows, or zeros alone."""
+        return not self.second.any()
+
     def shrunk(self) -> RowMoments:
         """Return them moved towards uncorrelated inputs, as far as there are few rows for so many inputs.
 

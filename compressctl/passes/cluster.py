@@ -161,6 +161,7 @@ def _importance(
 
 
 def _notes(told: Sequence[Shared], sharing: Sharing, config: Config) -> list[Note]:
+    from compressctl.layers.unseen import unseen
     from compressctl.notes import done, skipped, warning
 
     total = sum(one.weight.tensor.size for one in told)
@@ -181,6 +182,8 @@ def _notes(told: Sequence[Shared], sharing: Sharing, config: Config) -> list[Not
             notes.append(skipped(f"clustered, but importance {config.importance} says nothing of it", one.name))
         if sharing.samples is not None and weight.layers and (reason := sharing.obstacle(weight)):
             notes.append(skipped(f"clustered, but not reconstructed: {reason}", one.name))
+        elif sharing.samples is not None and weight.layers and one.output_error is None:
+            notes.append(unseen(one.name, "clustered, but not reconstructed"))
     return notes
 
 

@@ -89,6 +89,8 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     from compressctl.factorization.choice import Aim
     from compressctl.factorization.search import Stopwatch, apply, input_shapes, observe, plan, prepare
     from compressctl.factorization.units import units
+    from compressctl.layers.moments import observable
+    from compressctl.layers.unseen import unseen
     from compressctl.notes import skipped, warning
     from compressctl.passes.feeds import usual_feeds
     from compressctl.quantization.plan import Selection
@@ -104,8 +106,13 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     moments = None
     if context.calibration is not None:
         moments = observe(model, found, context.calibration, samples=_SAMPLES, progress=context.progress, **where)
-        wide = [unit.name for unit, seen in zip(found, moments, strict=True) if seen is None]
-        left += [skipped("its inputs are too many to observe: by its weight alone", name) for name in wide]
+        alone = [unit for unit, seen in zip(found, moments, strict=True) if seen is None]
+        left += [
+            unseen(unit.name, "by its weight alone")
+            if any(map(observable, unit.layers))
+            else skipped("its inputs are too many to observe: by its weight alone", unit.name)
+            for unit in alone
+        ]
     stopwatch = Stopwatch(model, seed=context.seed, **where)
     prepared = prepare(found, shapes, moments, config.method)
     if not config.given():

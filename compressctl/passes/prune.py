@@ -116,7 +116,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         return Outcome(shallow, notes, _totals(model, shallow, context))
     groups = find_groups(model)
     chosen = _chosen(groups, config)
-    scores = _scores(model, chosen, config, context)
+    scores, blind = _scores(model, chosen, config, context)
     facts: dict[str, Any] = {}
     targets: tuple[Target, ...] = ()
     curves: list[Curve] = []
@@ -139,7 +139,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         raise PassError(f"prune: the cut model differs from the model with the same units switched off: {fault}")
     result, errors, told = _cut(model, chosen, removed, config, context)
     facts |= {"groups": _rows(groups, chosen, removed, original_sizes(model, chosen)), "output_errors": errors}
-    notes = (*_notes(model, groups, config, removed), *told)
+    notes = (*_notes(model, groups, config, removed), *blind, *told)
     return Outcome(result, notes, facts | _totals(model, result, context), targets)
 
 
@@ -181,13 +181,20 @@ def _chosen(groups: Sequence[Group], config: Config) -> list[Group]:
     )
 
 
-def _scores(model: ir.Model, groups: Sequence[Group], config: Config, context: Context) -> dict[str, Floats]:
+def _scores(
+    model: ir.Model, groups: Sequence[Group], config: Config, context: Context
+) -> tuple[dict[str, Floats], list[Note]]:
+    """Return what each unit counts, and warnings of groups that the samples tell nothing of, which go by norm."""
+    from compressctl.layers.unseen import unseen
     from compressctl.passes.gradients import evidence
     from compressctl.pruning.scores import score
 
     importance = config.importance or ("activation" if context.calibration is not None else "l2")
     on = evidence(model, context, importance) if importance in MEASURED else None
-    return score(model, groups, importance, seed=context.seed, evidence=on)
+    scores = score(model, groups, importance, seed=context.seed, evidence=on)
+    silent = [group for group in groups if not scores[group.name].any()] if on is not None else []
+    plain = score(model, silent, "l2")
+    return scores | plain, [unseen(name, "its units are ranked by the norm of their weights") for name in plain]
 
 
 def _cut(

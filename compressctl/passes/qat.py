@@ -82,7 +82,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         grids=weight_grids(model, plan, config.scheme, config.edges),
     )
     samples = context.calibration or First(source, _CALIBRATION_SAMPLES)
-    observations = observe_static(model, plan, config, samples, context, means=False)
+    plan, observations = observe_static(model, plan, config, samples, context, means=False)
+    if not plan.static:
+        return Outcome(model, (*notes, *observations.notes, warning("nothing was quantized, so nothing was trained")))
     losses = config.losses or terms(model, source, context, teacher=True)
     trainable = make_trainable(model, plan, observations, settings)
     before = {value.name or "": _array(value) for value in trainable.scales}

@@ -114,8 +114,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     settings = Settings(config.per_channel, config.bias_correction, reduced, grids)
     observations = None
     if plan.static and calibration is not None:
-        observations = observe_static(model, plan, config, calibration, context, means=config.bias_correction)
-    if config.rounding != "nearest" and observations is not None:
+        means, dynamic = config.bias_correction, config.scheme == "auto"
+        plan, observations = observe_static(model, plan, config, calibration, context, means=means, dynamic=dynamic)
+    if config.rounding != "nearest" and observations is not None and plan.static:
         settings, learned = _learn_rounding(model, plan, observations, settings, config, context)
         notes = (*notes, *learned)
     elif config.rounding != "nearest":

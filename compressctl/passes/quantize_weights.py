@@ -211,6 +211,7 @@ def _carry_out(
     spool: Spool,
 ) -> tuple[list[dict[str, Any]], list[Note]]:
     """Round the weights and store them; return a row for the report a weight, and notes."""
+    from compressctl.layers.unseen import unseen
     from compressctl.notes import skipped
     from compressctl.quantization.weight_gptq import gptq_layers
     from compressctl.quantization.weight_storage import place
@@ -241,7 +242,9 @@ def _carry_out(
             progress=context.progress,
         )
         for (target, _), rounded in zip(fitted, results, strict=True):
-            rows.append(_row(target, rounded) | {"output_error": errors[target.name]})
+            known = target.name in errors
+            rows.append(_row(target, rounded) | ({"output_error": errors[target.name]} if known else {}))
+            notes += [] if known else [unseen(target.name, "rounded to the nearest")]
             notes += place(model, target, rounded, config.target_rows, spool)
     return rows, notes
 

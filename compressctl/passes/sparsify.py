@@ -104,7 +104,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         ModelError: the model has no weights that can be zeroed, or they cannot be observed.
         MissingExtraError: importance by gradients without torch.
     """
-    from compressctl.errors import UsageError
+    from compressctl.errors import ModelError, UsageError
     from compressctl.notes import skipped
     from compressctl.passes.sparsity_search import automatic, measure
     from compressctl.pruning.sparse import sparse_weights
@@ -122,6 +122,8 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         skipped(f"not made sparse: importance {config.importance} says nothing of it", w.nodes[0]) for w in unknown
     ]
     weights = [weight for weight in weights if weight.name in scores]
+    if not weights:
+        raise ModelError(f"no weight can be made sparse: importance {config.importance} says nothing of any")
     zeroing = Zeroing(
         source=context.calibration if reconstructs else None,
         by_cost=config.threshold is None and config.importance in (None, "obs"),
@@ -200,6 +202,7 @@ def _masks(weights: Sequence[Weight], scores: Scores, config: Config) -> dict[st
 
 
 def _notes(weights: Sequence[Weight], rows: Sequence[dict[str, Any]], reconstructs: bool) -> list[Note]:
+    from compressctl.layers.unseen import unseen
     from compressctl.notes import done, skipped, warning
 
     zeros, total = sum(row["zeros"] for row in rows), sum(row["weights"] for row in rows)
@@ -212,7 +215,9 @@ def _notes(weights: Sequence[Weight], rows: Sequence[dict[str, Any]], reconstruc
     worst = max((row for row in rows if "output_error" in row), key=lambda row: row["output_error"], default=None)
     if worst is not None:
         notes.append(done(f"layers keep their outputs up to an error of {worst['output_error']:.2g}", worst["layer"]))
-    for weight in weights:
+    for weight, row in zip(weights, rows, strict=True):
+        if weight.obstacle is None and "output_error" not in row and weight.layer is not None:
+            notes.append(unseen(weight.nodes[0], "zeroed, but not reconstructed"))
         if weight.obstacle is not None:
             notes.append(skipped(f"zeroed, but not reconstructed: {weight.obstacle}", weight.nodes[0]))
     return notes

@@ -60,9 +60,16 @@ class StaticOptions(PassConfig):
 
 
 def observe_static(
-    model: ir.Model, plan: Plan, options: StaticOptions, source: Source, context: Context, *, means: bool
-) -> Observations:
-    """Observe, in one pass over `source`, what the static part of the plan needs.
+    model: ir.Model,
+    plan: Plan,
+    options: StaticOptions,
+    source: Source,
+    context: Context,
+    *,
+    means: bool,
+    dynamic: bool = False,
+) -> tuple[Plan, Observations]:
+    """Observe, in one pass over `source`, what the static part of the plan needs; return what it can be for, too.
 
     Args:
         model: left as it is.
@@ -71,10 +78,12 @@ def observe_static(
         source: the samples.
         context: threads, work folder and progress.
         means: whether bias correction will need the means of the layers' inputs.
+        dynamic: what becomes of layers that no sample reaches: see `seen_part`.
     """
     from dataclasses import replace
 
     from compressctl.quantization.calibration import observe
+    from compressctl.quantization.seen import seen_part
     from compressctl.quantization.trainable import placement_of
 
     placement = placement_of(model, plan)
@@ -92,4 +101,6 @@ def observe_static(
     )
     # Where only a part of the plan is carried out, a tensor may stand on its own that carries another's values here.
     carried = {value.name or "": observations.ranges[root.name or ""] for value, root in placement.scale_of.items()}
-    return replace(observations, ranges={**observations.ranges, **carried})
+    observations = replace(observations, ranges={**observations.ranges, **carried})
+    plan, notes = seen_part(model, plan, observations, dynamic=dynamic)
+    return plan, replace(observations, notes=(*observations.notes, *notes))

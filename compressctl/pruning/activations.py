@@ -33,6 +33,8 @@ def mean_magnitudes(
 ) -> dict[str, NDArray[np.float64]]:
     """Return the mean of |activation| at each position along an axis, over the first `samples` samples.
 
+    Batches in which a value has no elements count for nothing; one that never has any gets zeros.
+
     Only the means leave onnxruntime, so memory grows with neither the samples nor the activations.
 
     Args:
@@ -52,23 +54,27 @@ def mean_magnitudes(
     session = Session(probed, threads=threads, workdir=workdir, spinning="never")
     first, size = First(source, samples), source.fixed_batch or _BATCH
     batches = first.batches(size)
-    sums = {name: np.zeros(0) for name in axes}
-    rows = 0
+    sums: dict[str, NDArray[np.float64]] = {}
+    rows, counts = 0, dict.fromkeys(axes, 0)
     for batch in (progress or Silent()).track(batches, "measure activations", -(-len(first) // size)):
         results = session.run(batch.feeds)
-        for name, output in outputs.items():
+        for name, (output, size_output) in outputs.items():
             mean = results[output].astype(np.float64)
+            if not results[size_output]:
+                sums.setdefault(name, np.zeros_like(mean))
+                continue
             if not np.isfinite(mean).all():
                 raise DataError(f"{source.notation}: tensor {name!r} is not finite on calibration samples")
-            sums[name] = mean * batch.count + (sums[name] if rows else 0)
+            sums[name] = mean * batch.count + sums.get(name, 0)
+            counts[name] += batch.count
         rows += batch.count
     if not rows:
         raise DataError(f"{source.notation}: no samples to measure activations on")
-    return {name: total / rows for name, total in sums.items()}
+    return {name: total / max(counts[name], 1) for name, total in sums.items()}
 
 
-def _probe(model: ir.Model, axes: Mapping[str, int]) -> dict[str, str]:
-    """Make the means the model's only outputs; return their names."""
+def _probe(model: ir.Model, axes: Mapping[str, int]) -> dict[str, tuple[str, str]]:
+    """Make the means, and the numbers of elements, the model's only outputs; return their names."""
     graph, shapes = model.graph, Shapes(model)
     values = {value.name: value for node in graph for value in node.outputs} | {v.name: v for v in graph.inputs}
     graph.outputs.clear()
@@ -88,8 +94,10 @@ def _probe(model: ir.Model, axes: Mapping[str, int]) -> dict[str, str]:
         else:
             mean = _append(graph, "ReduceMean", [magnitude], axes=others, keepdims=0) if others else magnitude
         mean.type = ir.TensorType(ir.DataType.FLOAT)
-        graph.outputs.append(mean)
-        outputs[name] = mean.name or ""
+        elements = _append(graph, "Size", [value])
+        elements.type = ir.TensorType(ir.DataType.INT64)
+        graph.outputs.extend((mean, elements))
+        outputs[name] = mean.name or "", elements.name or ""
     remove_dead(model)
     return outputs
 

@@ -65,7 +65,7 @@ def element_scores(
         device=evidence.device,
         loss=evidence.loss,
     )
-    reached = [weight for weight in weights if weight.name in found]
+    reached = [weight for weight in weights if weight.name in found and found[weight.name].second.any()]
     if importance == "taylor":
         return {weight.name: found[weight.name].first for weight in reached}
     return {w.name: found[w.name].second * np.square(w.array, dtype=np.float64) / 2 for w in reached}
@@ -84,6 +84,8 @@ def _by_activation(model: ir.Model, weights: Sequence[Weight], evidence: Evidenc
         progress=evidence.progress,
     )
     for layer, moments in statistics:
+        if moments.silent:
+            continue
         name = users[layer.name].name
         squares[name] = squares.get(name, 0) + np.diagonal(moments.second, axis1=1, axis2=2)
     scores = {}

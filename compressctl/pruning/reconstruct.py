@@ -20,6 +20,7 @@ from compressctl.data.source import Source
 from compressctl.layers.layerwise import Fit, Floats, Pair, fit_layers
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.moments import observable
+from compressctl.layers.unseen import unseen
 from compressctl.model.graph import is_only_use
 from compressctl.notes import Note, done, skipped
 from compressctl.numerics.obs import refit
@@ -84,13 +85,14 @@ def reconstruct(
         workdir=workdir,
         progress=progress,
     )
+    told = (*wide, *(unseen(pair.new.name, "not fitted") for pair in pairs if pair.new.name not in errors))
     worst = max(errors, key=lambda name: errors[name], default=None)
     if worst is None:
-        return errors, tuple(wide)
+        return errors, told
     text = (
         f"{len(errors)} layers were fitted to the original's outputs; the largest error is {errors[worst]:.2g} of them"
     )
-    return errors, (done(text, worst), *wide)
+    return errors, (done(text, worst), *told)
 
 
 def _solve(layer: LinearLayer, group: int, fit: Fit) -> Floats:

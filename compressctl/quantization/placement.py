@@ -66,8 +66,11 @@ class Placement:
         return list(dict.fromkeys(self.scale_of.values()))
 
 
-def place(graph: ir.Graph, chosen: Collection[ir.Node]) -> Placement:
-    """Place Q/DQ pairs around the `chosen` Conv, Gemm and MatMul nodes of `graph`; edits nothing."""
+def place(graph: ir.Graph, chosen: Collection[ir.Node], unseen: Collection[str] = ()) -> Placement:
+    """Place Q/DQ pairs around the `chosen` Conv, Gemm and MatMul nodes of `graph`; edits nothing.
+
+    Joins that read or make a tensor named in `unseen` stay in float.
+    """
     placement = Placement()
     wanted = _wanted(graph, chosen)
     integer: dict[ir.Value, ir.Value] = placement.scale_of
@@ -75,7 +78,7 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node]) -> Placement:
         if node in chosen:
             placement.weighted.append(node)
             _quantize_input(placement, node)
-            if node.op_type == "Conv" or (followed_by_activation(node) and _after_activation(node).uses()):
+            if _emits(node):
                 _quantize_output(placement, node)
         elif _joins(node):
             inputs = [value for value in node.inputs if value is not None]
@@ -83,6 +86,7 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node]) -> Placement:
             if (
                 any(value in placement.everywhere for value in inputs)
                 and joined in wanted
+                and not any(value.name in unseen for value in (*inputs, joined))
                 and all(constant(value) is None and _is_float(value) for value in inputs)
             ):
                 placement.joins.append(node)
@@ -99,6 +103,17 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node]) -> Placement:
                     integer[output] = integer[source]
                     placement.everywhere.add(output)
     return placement
+
+
+def quantized_around(node: ir.Node) -> list[ir.Value]:
+    """Return the tensors that must be quantized for a Conv, Gemm or MatMul to run on integers."""
+    tensors = [value for value in _data_inputs(node) if value is not None]
+    return [*tensors, _after_activation(node)] if _emits(node) else tensors
+
+
+def _emits(node: ir.Node) -> bool:
+    """Whether the kernel of a Conv, Gemm or MatMul forms only if its result is quantized, too."""
+    return node.op_type == "Conv" or (followed_by_activation(node) and bool(_after_activation(node).uses()))
 
 
 def followed_by_activation(node: ir.Node) -> bool:

@@ -73,10 +73,12 @@ class Plan:
     Attributes:
         static: Conv, Gemm and MatMul that get Q/DQ pairs.
         dynamic: MatMul, Gemm and LSTM whose activations are quantized as they come, Gather that looks up int8 rows.
+        unseen: the tensors that stay in float because calibration saw no value of them but zero.
     """
 
     static: tuple[str, ...] = ()
     dynamic: tuple[str, ...] = ()
+    unseen: frozenset[str] = frozenset()
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -85,7 +87,8 @@ class Plan:
 
     def without(self, names: Collection[str]) -> Plan:
         """The plan with some nodes left in float."""
-        return Plan(*(tuple(name for name in part if name not in names) for part in (self.static, self.dynamic)))
+        static, dynamic = (tuple(name for name in part if name not in names) for part in (self.static, self.dynamic))
+        return Plan(static, dynamic, self.unseen)
 
     def only(self, name: str) -> Plan:
         """The plan of a single node."""

@@ -57,6 +57,8 @@ def simulate(
         axis = output_axis(node)
         w = quantize(weight, symmetric(weight, axis if per_channel else None))
         zero_point = int(qparams.zero_point)
+        if not x.size:
+            continue  # none of these samples reaches the layer
         if node.op_type == "Conv":
             rows, columns = _unfolded(node, x, w, zero_point, rng)
         else:

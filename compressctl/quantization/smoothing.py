@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.layers.unseen import unseen
 from compressctl.model.graph import constant, is_only_use
 from compressctl.notes import Note, done, skipped
 from compressctl.numerics.smoothing import smoothing_scales
@@ -64,6 +65,9 @@ def smooth(
     """
     graph, notes = model.graph, []
     for place in found:
+        if not absmax[place.tensor].any():
+            notes.append(unseen(place.tensor, "not smoothed"))
+            continue
         weights = [_rows(node) for node in place.readers]
         largest = np.max([np.abs(weight).max(axis=1, initial=0) for weight in weights], axis=0)
         scales = smoothing_scales(absmax[place.tensor], largest, alpha)

@@ -18,6 +18,7 @@ from compressctl.layers.bias import find_bias
 from compressctl.layers.layerwise import Fit, Floats, fit_layers
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.moments import observable
+from compressctl.layers.unseen import unseen
 from compressctl.model.graph import is_only_use
 from compressctl.notes import Note, done, skipped
 from compressctl.numerics.gptq import gptq
@@ -92,6 +93,7 @@ def round_by_gptq(
         old, new = find_bias(olds[layer.name]), find_bias(layer)
         if old is not None and new is not None:
             old.replace(new.array)
+    notes += [unseen(layer.name, "rounded to the nearest") for layer in news if layer.name not in errors]
     moved = _moved(quantizers, _quantizers(model, plan, observations, settings))
     notes += [skipped("rounded to the nearest: its bias needs a larger scale", name) for name in moved]
     worst = max(errors.values(), default=0.0)

@@ -92,7 +92,7 @@ class Trainable:
 
 def placement_of(model: ir.Model, plan: Plan) -> Placement:
     """Where the static part of a plan puts Q/DQ pairs."""
-    return place(model.graph, set(named(model.graph, plan.static)))
+    return place(model.graph, set(named(model.graph, plan.static)), plan.unseen)
 
 
 def make_trainable(model: ir.Model, plan: Plan, observations: Observations, settings: Settings) -> Trainable:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from compressctl.data.source import Source
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.moments import input_statistics, observable
+from compressctl.layers.unseen import unseen
 from compressctl.notes import Note, done
 from compressctl.numerics.awq import Rounding, awq_scales
 from compressctl.progress import Progress
@@ -58,10 +59,11 @@ def scale_inputs(
         model, list(usable), source, samples=samples, threads=threads, workdir=workdir, progress=progress
     )
     scales = [
-        (usable[layer], _scales(usable[layer], layers, moments.second[0], roundings)) for layer, moments in observed
+        (usable[layer], _scales(usable[layer], layers, moments.second[0], roundings), moments.silent)
+        for layer, moments in observed
     ]
-    told = []
-    for place, (chosen, gain) in scales:
+    told = [unseen(place.tensor, "its readers are rounded to the nearest") for place, _, silent in scales if silent]
+    for place, (chosen, gain), _ in scales:
         if gain < 1:
             move_scales(model.graph, place, chosen)
             told.append(done(f"scaled for its readers: they err by {gain:.2f} of what they would", place.tensor))

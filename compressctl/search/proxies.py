@@ -55,7 +55,9 @@ def _harms(setup: Setup, model: ir.Model, layers: Sequence[str]) -> dict[str, fl
     plan = Plan(static=tuple(layers)) if static else Plan(dynamic=tuple(layers))
     options = Config(scheme="w4a8" if static else "int8-dynamic")
     settings = Settings(True, False, options.range_for_target()[1], weight_grids(model, plan, options.scheme, "same"))
-    observations = observe_static(model, plan, options, source, context, means=False) if static else None
+    observations = None
+    if static:
+        plan, observations = observe_static(model, plan, options, source, context, means=False)
 
     def build(part: Plan) -> ir.Model:
         clone = model.clone()

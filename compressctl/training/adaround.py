@@ -26,6 +26,7 @@ from torch import Tensor
 
 from compressctl.data.first import First
 from compressctl.data.source import Source
+from compressctl.layers.unseen import picked, unseen
 from compressctl.measure.captures import Captures, section
 from compressctl.notes import Note, done
 from compressctl.numerics.grids import neighbours, round_weights
@@ -50,6 +51,7 @@ _TRAVEL = 20.0  # how far Adam can move V over all steps; h goes from 0 to 1 on 
 _LARGEST_RATE = 0.2
 _WARMUP = 0.2  # share of the steps without regulariser
 _SHARPEST, _FLATTEST = 20.0, 2.0  # the regulariser's exponent, at first and at last
+_LEAST_POWER = 1e-12  # of outputs that are zero on all samples
 _REGULARISER = 10.0  # weight of the regulariser, against an error of 1 for rounding to the nearest
 
 
@@ -96,7 +98,8 @@ def adaround(
     quantizers = {q.node.name or "": q for q in make_trainable(quantized, plan, observations, settings).quantizers}
     blocks = cut(model.graph, set(named(model.graph, plan.static)))
     learned: dict[ir.Value, Integers] = {}  # scale -> integers: layers that share a weight share its rounding
-    gains = []
+    gains: list[float] = []
+    blind: list[Note] = []
     device = torch_device(device, world())
     with deterministic(threads, device), TemporaryDirectory(prefix="adaround-", dir=workdir) as folder:
         ours, theirs = Path(folder, "quantized"), Path(folder, "float")
@@ -108,7 +111,10 @@ def adaround(
             targets.advance(model, block.inputs, [*block.outputs, *block.others], threads)
             own = [quantizers[layer] for layer in block.layers]
             learner = _Learner(quantized, block, own, learned, inputs, targets, device)
-            gains.append(learner.learn(steps, np.random.default_rng([seed, index])))
+            if learner.sees:
+                gains.append(learner.learn(steps, np.random.default_rng([seed, index])))
+            else:
+                blind += [unseen(layer, "rounded to the nearest") for layer in block.layers]
             learned.update(learner.integers())
             fold_weights(quantized, own, {q.node.name or "": learned[q.scale] for q in own})
             inputs.advance(quantized, block.inputs, [*block.outputs, *block.others], threads)
@@ -117,8 +123,8 @@ def adaround(
             targets.keep(later)
     rounded = {name: learned[quantizer.scale] for name, quantizer in quantizers.items()}
     mean = math.exp(float(np.mean(np.log(np.maximum(gains, 1e-6))))) if gains else 1.0
-    text = f"adaround on {len(blocks)} blocks: their squared error is {mean:.2g} of that of rounding to the nearest"
-    return rounded, (done(text),)
+    text = f"adaround on {len(gains)} blocks: their squared error is {mean:.2g} of that of rounding to the nearest"
+    return rounded, (done(text), *blind)
 
 
 @dataclass
@@ -177,11 +183,18 @@ class _Learner:
         self._best = {scale: soft.nearest for scale, soft in self._soft.items()}
         fed = [quantizer.dequantized.name or "" for quantizer in quantizers]
         dtypes = targets.dtypes(block.outputs)
-        outputs = [name for name in block.outputs if dtypes[name].is_floating_point()]
+        moving = {value.name for value in picked(quantized.graph)}
+        outputs = [name for name in block.outputs if dtypes[name].is_floating_point() and name not in moving]
+        self._powers = {name: self._power(name) for name in outputs}
         self._module: GraphModule | None = None
         if outputs:
             part = section(quantized, [*block.inputs, *fed], outputs, inputs.dtypes(block.inputs))
             self._module = GraphModule(part, device=device).eval().requires_grad_(False)
+
+    @property
+    def sees(self) -> bool:
+        """Whether samples tell anything of what the block gives."""
+        return any(power > _LEAST_POWER for power in self._powers.values())
 
     def learn(self, steps: int, rng: np.random.Generator) -> float:
         """Learn; return the squared error over that of rounding to the nearest, at most 1."""
@@ -229,15 +242,25 @@ class _Learner:
         )
 
     def _error(self, batch: int, up: Mapping[ir.Value, Tensor]) -> Tensor:
-        """Return the squared error of a batch's outputs, relative to their power, with these shares rounded up."""
+        """Return the squared error of a batch's outputs, relative to their power, with these shares rounded up.
+
+        Where no sample of the batch reaches any output it is 0.
+        """
         assert self._module is not None
         weights = {name: soft.weight(up[scale]) for scale, soft in self._soft.items() for name in soft.names}
         feeds = {name: self._tensor(self._inputs.get(name, batch)) for name in self._block.inputs}
         errors = []
         for name, output in self._module({**feeds, **self._fixed, **weights}).items():
             target = self._tensor(self._targets.get(name, batch))
-            errors.append((output - target).square().mean() / target.square().mean().clamp_min(1e-12))
-        return torch.stack(errors).mean()
+            if output.numel() and output.shape == target.shape:
+                errors.append((output - target).square().mean() / self._powers[name])
+        return torch.stack(errors).mean() if errors else torch.zeros((), device=self._device, requires_grad=True)
+
+    def _power(self, name: str) -> float:
+        """Return the mean square of a target over the batches in which it has elements, above 0."""
+        arrays = (self._targets.get(name, batch) for batch in range(self._targets.batches))
+        powers = [float(np.square(array, dtype=np.float64).mean()) for array in arrays if array.size]
+        return max(float(np.mean(powers)) if powers else 0.0, _LEAST_POWER)
 
     def _mean_error(self, up: Mapping[ir.Value, Tensor]) -> float:
         if self._module is None:

@@ -1,0 +1,45 @@
+"""Layers that calibration samples tell nothing of: an expert that none chose, a gate that stayed shut, an empty slice.
+
+Whatever is fitted to samples then goes by the weights alone there, as it does without samples. And layers that do get
+rows, but other ones in a changed model than in the original.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from compressctl.model.graph import constant, reads
+from compressctl.notes import Note, warning
+
+_PICKING = {"ArgMax", "ArgMin", "Compress", "NonMaxSuppression", "NonZero", "TopK", "Unique"}
+_PLACING = {"ScatterElements", "ScatterND", "Scatter"}  # what they return has the rows of their first input
+REASON = "no calibration sample reaches it, unless with zeros"
+
+
+def unseen(name: str, instead: str) -> Note:
+    """Return the warning that a layer is treated as without samples: `instead`, which is what was done."""
+    return warning(f"{REASON}: {instead}, as without samples; add samples that reach it", name)
+
+
+def picked(graph: ir.Graph) -> set[ir.Value]:
+    """Return the values of a graph whose rows are picked by what weights gave, such as the tokens sent to an expert.
+
+    With other weights other rows may be picked; row i is then not the row i of the original any more.
+    """
+    weighed, found = set[ir.Value](), set[ir.Value]()
+    for node in graph:
+        sources = set(reads(node))
+        if sources & weighed or any(_is_matrix(value) for value in sources):
+            weighed.update(node.outputs)
+        moved = {node.inputs[0]} & found if node.op_type in _PLACING else sources & found
+        if moved or (node.op_type in _PICKING and sources & weighed):
+            found.update(node.outputs)
+    return found
+
+
+def _is_matrix(value: ir.Value) -> bool:
+    """Whether it is a constant that a pass may change: a weight, or a table of embeddings."""
+    if value.shape is not None and value.shape.rank() < 2:
+        return False
+    array = constant(value)
+    return array is not None and array.ndim > 1 and array.dtype.kind == "f"

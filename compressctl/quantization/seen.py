@@ -1,0 +1,45 @@
+"""The part of a plan that calibration says enough of: a range of nothing but zeros is no range to round to.
+
+What is quantized to such a range becomes zero whatever comes in, so a branch that no sample reached would be destroyed
+without a trace. Its layers stay in float, or are quantized as their inputs come.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from compressctl.layers.unseen import unseen
+from compressctl.notes import Note
+from compressctl.quantization.calibration import Observations
+from compressctl.quantization.dynamic import candidates
+from compressctl.quantization.placement import quantized_around
+from compressctl.quantization.plan import Plan, named
+
+
+def seen_part(
+    model: ir.Model, plan: Plan, observations: Observations, *, dynamic: bool
+) -> tuple[Plan, tuple[Note, ...]]:
+    """Return the plan without static layers whose input or output was empty or zero throughout, and warnings of these.
+
+    Args:
+        model: not edited.
+        plan: made for it.
+        observations: ranges of the tensors of `placement_of(model, plan)`.
+        dynamic: quantize such layers as their inputs come, where they have that form.
+    """
+    blank = {name for name, (low, high) in observations.ranges.items() if low == high}
+    if not blank:
+        return plan, ()
+    left = [
+        node.name or ""
+        for node in named(model.graph, plan.static)
+        if any(value.name in blank for value in quantized_around(node))
+    ]
+    fitting = {node.name for node, reason in candidates(model) if reason is None} if dynamic else set()
+    moved = [name for name in left if name in fitting]
+    kept = replace(plan.without(left), unseen=frozenset(blank))
+    kept = replace(kept, dynamic=tuple(n.name or "" for n in named(model.graph, (*kept.dynamic, *moved))))
+    notes = [unseen(name, "quantized as its input comes" if name in moved else "kept in float") for name in left]
+    return kept, tuple(notes)
