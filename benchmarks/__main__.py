@@ -21,6 +21,7 @@ from benchmarks import (
     quantize_transformer,
     results,
     schemes,
+    seeds,
     slowdowns,
     sparsity,
     startup,
@@ -49,6 +50,7 @@ BENCHMARKS = {
     "pipelines": pipelines,
     "pruning": pruning,
     "schemes": schemes,
+    "seeds": seeds,
     "deep_compression": deep_compression,
 }
 FOLDER = Path(__file__).parent
