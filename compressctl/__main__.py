@@ -7,12 +7,14 @@ import sys
 import traceback
 from typing import Any
 
+from compressctl import signals
 from compressctl.errors import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNUSABLE, EXIT_USAGE, CompressctlError
 
 
 def main() -> None:
     """Run the command line; exit with the code that `errors` documents, never with a traceback (but for --debug)."""
-    sys.exit(run(sys.argv[1:]))
+    signals.handle()
+    signals.end(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
@@ -28,18 +30,18 @@ def run(arguments: list[str]) -> int:
         try:
             result = app(arguments, standalone_mode=False)
         except typer.Abort:
-            return _say("interrupted", EXIT_INTERRUPTED)
+            return signals.tell()
         except refused as error:
             return _say(error.format_message(), EXIT_USAGE)
         if result == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this
-            return _say("interrupted", EXIT_INTERRUPTED)
+            return signals.tell()
         return result if isinstance(result, int) else EXIT_OK
     except CompressctlError as error:
         if debug:
             traceback.print_exc()
         return _say(error.message, error.exit_code, error.hint)
     except KeyboardInterrupt:
-        return _say("interrupted", EXIT_INTERRUPTED)
+        return signals.tell()
     except BrokenPipeError:
         # The reader of stdout left early (`| head`); nobody is there to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,7 +1,8 @@
 """The error family. Each error is one line for the user, an optional hint, and an exit code.
 
 Exit codes of the command line: 0 done, every budget met; 1 a fault of ours; 2 wrong usage or recipe; 3 a model or data
-file that cannot be used; 4 a budget missed; 130 interrupted.
+file that cannot be used; 4 a budget missed; 128 and the number of the signal that ended the run: 130 Ctrl-C, 143
+SIGTERM.
 """
 
 from __future__ import annotations

@@ -74,9 +74,11 @@ def held(path: Path) -> Iterator[None]:
     _held.add(path)
     try:
         yield
-    finally:
-        if not path.exists():  # else an interrupt left the block before it came to that
+    except BaseException:  # an interrupt may have come while the block removed it
+        if not path.exists():
             _held.discard(path)
+        raise
+    _held.discard(path)
 
 
 def discard(folder: Path) -> None:

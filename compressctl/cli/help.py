@@ -19,7 +19,7 @@ _EXIT_CODES = {
     2: "wrong usage or recipe",
     3: "a model or data file that cannot be used",
     4: "a budget missed; the output is written all the same",
-    130: "interrupted",
+    130: "interrupted; 143: by SIGTERM, 129: by SIGHUP",
 }
 _BUDGET = 4
 

@@ -69,10 +69,16 @@ def _ask(path: Path, request: Path, timeout: float) -> dict[str, Any]:
     command = [sys.executable, "-P", "-m", "compressctl.measure.worker", str(request)]
     home = str(Path(compressctl.__file__).parents[1])  # found by the worker even where the package is not installed
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))}
+    reading, writing = os.pipe()  # the worker ends when its input does: with this process, however that ends
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            command, env=environment, stdin=reading, capture_output=True, text=True, timeout=timeout, check=False
+        )
     except subprocess.TimeoutExpired:
         raise ModelError(f"onnxruntime did not finish with {path} within {timeout:g} seconds") from None
+    finally:
+        os.close(reading)
+        os.close(writing)
     if done.returncode != 0:
         raise ModelError(*_crash(done.returncode, done.stderr, path))
     reply: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

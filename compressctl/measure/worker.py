@@ -7,7 +7,9 @@ is one line of JSON on stdout. Only numpy and onnxruntime are imported: the proc
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,8 +79,15 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Answer the request in the file that the one argument names."""
+    """Answer the request in the file that the one argument names; end early where stdin does."""
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
     print(json.dumps(answer(json.loads(Path(arguments[0]).read_text()))))
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 1):  # not through sys.stdin, whose lock the interpreter needs when it ends
+        continue
+    os._exit(1)
 
 
 if __name__ == "__main__":

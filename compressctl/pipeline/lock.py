@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from compressctl.errors import OutputError
 from compressctl.model.staging import reported
+from compressctl.scratch import held
 
 
 @contextmanager
@@ -26,8 +27,9 @@ def locked(output: Path) -> Iterator[None]:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise OutputError(f"another run is writing {output}", "wait for it, or choose another output") from error
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        lock.release()
+    with held(path):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            lock.release()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from compressctl import signals
 from compressctl.model.staging import reported
 from compressctl.recipe import Recipe
+from compressctl.scratch import held
 
 
 def publishing(output: Path) -> Path:
@@ -33,12 +35,13 @@ def leading(output: Path) -> Iterator[bool]:
         except Timeout:
             yield False
             return
-    try:
-        yield True
-    finally:
-        publishing(output).unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-        lock.release()
+    with held(path), held(publishing(output)):
+        try:
+            yield True
+        finally:
+            publishing(output).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            lock.release()
 
 
 @contextmanager
@@ -52,19 +55,27 @@ def helpers(recipe: Recipe, count: int, seconds: float) -> Iterator[None]:
     """
     spawn = multiprocessing.get_context("spawn")
     started = [spawn.Process(target=_help, args=(recipe, n, seconds), daemon=True) for n in range(1, count + 1)]
-    for helper in started:
-        helper.start()
-    yield
-    for helper in started:
-        helper.join()
+    try:
+        for helper in started:
+            helper.start()
+        yield
+    except BaseException:
+        for helper in started:
+            if helper.pid is not None:
+                helper.terminate()
+        raise
+    finally:
+        for helper in started:
+            if helper.pid is not None:
+                helper.join()
 
 
 def _help(recipe: Recipe, index: int, seconds: float) -> None:
     from compressctl.search import take_part
 
+    signals.handle(silent=True)
     parent = multiprocessing.parent_process()
     assert parent is not None
-    try:
+    with suppress(KeyboardInterrupt):  # the process that started this one says so
         take_part(recipe, index, seconds, deserted=lambda: not parent.is_alive())
-    except KeyboardInterrupt:
-        return  # the process that started this one says so
+    signals.end(0)
