@@ -77,6 +77,12 @@ def describe() -> Machine:
     )
 
 
+def processor() -> str:
+    """Name the processor by what the speed of kernels depends on: its name, and the instructions that matter to INT8."""
+    cpuinfo = _cpuinfo()
+    return f"{_cpu_name(cpuinfo)} {' '.join(_instructions(cpuinfo))}"
+
+
 def int8_target(instructions: Collection[str] | None = None) -> Int8Target:
     """Return which INT8 kernels onnxruntime has for these instructions, by default for this machine's.
 
