@@ -9,6 +9,14 @@ from compressctl.measure.measurement import Workload
 from compressctl.pipeline import setup
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory):
+    """Keep what tests measure of this machine out of the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """Time the results for less long than users want, in tests that look at no latencies."""

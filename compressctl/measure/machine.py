@@ -78,7 +78,7 @@ def describe() -> Machine:
 
 
 def processor() -> str:
-    """Name the processor by what the speed of kernels depends on: its name, and the instructions that matter to INT8."""
+    """Name what the speed of kernels depends on: the processor, and its instructions that matter to INT8."""
     cpuinfo = _cpuinfo()
     return f"{_cpu_name(cpuinfo)} {' '.join(_instructions(cpuinfo))}"
 

@@ -6,26 +6,24 @@ import gc
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.measure.session import Session
 
-_ROUNDS = 7
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_ROUNDS = 6
 _BURST = 0.002  # seconds that a model runs before the next has its turn: it pays for its own cold caches
 _MOST = 0.25  # seconds for all: large models get fewer rounds
 _FEWEST = 3
 
 
 def sprint(
-    models: Sequence[ir.Model | Path],
-    feeds: Mapping[str, NDArray[Any]],
-    *,
-    threads: int = 0,
-    workdir: Path | None = None,
+    models: Sequence[ir.Model | bytes | Path], feeds: Mapping[str, NDArray[Any]], *, threads: int = 0
 ) -> list[float]:
     """Return the seconds that one inference of each model takes: the fastest run of all bursts.
 
@@ -35,12 +33,11 @@ def sprint(
         models: timed in alternation, all on the same feeds.
         feeds: an array for every input.
         threads: threads of each session; 0 for onnxruntime's default.
-        workdir: an existing folder for temporary files of large models.
 
     Raises:
         ModelError, DataError: a model cannot be opened, or cannot run on the feeds.
     """
-    sessions = [Session(model, threads=threads, workdir=workdir) for model in models]
+    sessions = [Session(model, threads=threads) for model in models]
     best = [math.inf] * len(sessions)
     once = [float(session.time(feeds, 2).min()) for session in sessions]
     runs = [max(1, math.ceil(_BURST / seconds)) for seconds in once]

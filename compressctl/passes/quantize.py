@@ -29,6 +29,7 @@ from pydantic import Field
 
 from compressctl.errors import UsageError
 from compressctl.passes.base import Context, Outcome, Reads, WeightForm
+from compressctl.passes.quantize_auto import Decision, Trial, hold_floor, keep_pace, slow_shapes
 from compressctl.passes.static_options import StaticOptions, observe_static
 
 if TYPE_CHECKING:
@@ -95,21 +96,15 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     """
     from compressctl.notes import skipped, warning
     from compressctl.quantization.apply import apply
-    from compressctl.quantization.plan import make_plan, weight_grids
+    from compressctl.quantization.plan import weight_grids
     from compressctl.quantization.quantizers import Settings
     from compressctl.quantization.saturation import saturation_notes
 
     calibration = context.calibration
-    plan, notes = make_plan(
-        model,
-        config.scheme,
-        config.selection(),
-        calibrated=calibration is not None,
-        embeddings=config.embeddings,
-    )
-    if not plan.layers:
-        return Outcome(model, (*notes, warning("nothing was quantized")))
     target, reduced = config.range_for_target()
+    plan, notes, measured = _plan(model, config, context, reduced)
+    if not plan.layers:
+        return Outcome(model, (*notes, warning("nothing was quantized")), measured)
     grids = weight_grids(model, plan, config.scheme, config.edges)
     settings = Settings(config.per_channel, config.bias_correction, reduced, grids)
     observations = None
@@ -130,6 +125,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         apply(clone, part, observations, settings)
         return clone
 
+    if config.scheme == "auto":
+        decided = _measured(Trial(model, build, reduced, context), plan, config)
+        plan, notes, measured = decided.plan, (*notes, *decided.notes), {**measured, **decided.facts}
     kept, harms, told = _keep_in_float(build, plan, config, context)
     plan = plan.without(kept)
     notes = (*notes, *told, *(skipped("kept in float: among the layers that do the most harm", name) for name in kept))
@@ -140,10 +138,50 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         "quantized": {"static": len(plan.static), "dynamic": len(plan.dynamic)},
         "saturation": {name: {"share": one.share, "noise": one.noise} for name, one in saturated.items()},
         "harm": [{"layer": harm.layer, "sqnr_db": harm.sqnr_db} for harm in harms],
+        **measured,
     }
     if kept:
         facts["recipe_lines"] = _pinning_lines(config, kept)
     return Outcome(model, notes, facts)
+
+
+def _plan(
+    model: ir.Model, config: Config, context: Context, reduced: bool
+) -> tuple[Plan, tuple[Note, ...], dict[str, Any]]:
+    """Return the plan of the scheme, notes and facts; `auto` times the doubtful shapes where it can."""
+    from compressctl.measure.machine import int8_target
+    from compressctl.notes import skipped
+    from compressctl.quantization.plan import make_plan, rule_of_thumb
+
+    options: dict[str, Any] = {"calibrated": context.calibration is not None, "embeddings": config.embeddings}
+    if config.scheme != "auto" or context.calibration is None:
+        return *make_plan(model, config.scheme, config.selection(), **options), {}
+    if config.target not in ("auto", int8_target()):
+        plan, notes = make_plan(model, config.scheme, config.selection(), **options)
+        text = f"nothing was timed: target {config.target} is not this machine; rules of thumb decide what is slow"
+        return plan, (*notes, skipped(text)), {}
+    everything, _ = make_plan(model, config.scheme, config.selection(), **options, slow=lambda node: None)
+    reasons, facts = slow_shapes(Trial(model, lambda plan: model.clone(), reduced, context), everything)
+
+    def slow(node: ir.Node) -> str | None:
+        return reasons[node.name or ""] if node.name in reasons else rule_of_thumb(node)
+
+    return *make_plan(model, config.scheme, config.selection(), **options, slow=slow), facts
+
+
+def _measured(trial: Trial, plan: Plan, config: Config) -> Decision:
+    """Return the plan that keeps the floor and is not slower than float, as far as there is one."""
+    from compressctl.measure.machine import int8_target
+    from compressctl.quantization.dynamic import candidates
+
+    decision = Decision(plan)
+    if trial.context.calibration is not None:
+        dynamic = [node.name or "" for node, reason in candidates(trial.model) if reason is None]
+        decision = hold_floor(trial, plan, dynamic)
+    if config.target not in ("auto", int8_target()):
+        return decision
+    paced = keep_pace(trial, decision.plan)
+    return Decision(paced.plan, (*decision.notes, *paced.notes), {**decision.facts, **paced.facts})
 
 
 def _learn_rounding(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
@@ -25,7 +25,7 @@ _GRIDS = {"w4a8": INT4, "w3a8": INT3, "w2a8": INT2, "ternary-a8": TERNARY, "w1a8
 _ALL_STATIC = get_args(StaticScheme)
 
 _STATIC = ("Conv", "Gemm", "MatMul")
-_PAYING_GROUP = 32  # channels; measured on AVX512-VNNI: 4 a group take 3 times as long as in float, 16 1.4, 32 0.8
+_PAYING_GROUP = 32  # channels; narrower groups win on some processors and lose on others, by the factor of 2
 _HINT = "add --calibrate DATA: static quantization observes activations on samples"
 
 
@@ -90,13 +90,40 @@ class Plan:
         static, dynamic = (tuple(name for name in part if name not in names) for part in (self.static, self.dynamic))
         return Plan(static, dynamic, self.unseen)
 
-    def only(self, name: str) -> Plan:
-        """The plan of a single node."""
-        return self.without([other for other in self.layers if other != name])
+    def as_they_come(self, names: Collection[str]) -> Plan:
+        """The plan with some static nodes quantized dynamically."""
+        static = tuple(name for name in self.static if name not in names)
+        return Plan(static, self.dynamic + tuple(name for name in self.static if name in names))
+
+    def only(self, names: Collection[str]) -> Plan:
+        """The plan of some of its nodes."""
+        return self.without([other for other in self.layers if other not in names])
+
+
+def rule_of_thumb(node: ir.Node) -> str | None:
+    """Return why a convolution with groups is likely to be slower on integers, where nothing can be timed; or None.
+
+    onnxruntime has an integer kernel for depthwise convolutions with one output an input. With several outputs an input
+    it takes the general one, group by group: 5 to 12 times as long as in float.
+    """
+    weight = constant(node.inputs[1])
+    if node.op_type != "Conv" or weight is None or node.attributes.get_int("group", 1) == 1:
+        return None
+    outputs, inputs = weight.shape[0] // node.attributes.get_int("group", 1), weight.shape[1]
+    if (inputs == 1 and outputs == 1) or inputs >= _PAYING_GROUP:
+        return None
+    what = f"{inputs} channels a group" if inputs > 1 else f"{outputs} outputs for each input"
+    return f"a convolution with {what} is slower on integers as a rule; scheme int8 forces it"
 
 
 def make_plan(
-    model: ir.Model, scheme: Scheme, selection: Selection, *, calibrated: bool, embeddings: bool
+    model: ir.Model,
+    scheme: Scheme,
+    selection: Selection,
+    *,
+    calibrated: bool,
+    embeddings: bool,
+    slow: Callable[[ir.Node], str | None] = rule_of_thumb,
 ) -> tuple[Plan, tuple[Note, ...]]:
     """Assign each quantizable node of the main graph to static or dynamic quantization.
 
@@ -107,6 +134,7 @@ def make_plan(
         selection: what the user lets us touch.
         calibrated: whether there are samples to observe activations on; without, auto plans nothing static.
         embeddings: whether to store embedding tables as int8.
+        slow: tells why a static node is faster in float, or None; scheme auto leaves such nodes.
 
     Returns:
         The plan, and a note for each node that looks quantizable and is left, with the reason.
@@ -122,7 +150,7 @@ def make_plan(
     for node in model.graph:
         eligible = node.op_type in _STATIC and node.domain == "" and selection.allows(node)
         if calibrated and eligible and (scheme in _ALL_STATIC or (scheme == "auto" and _hangs_on(node, static))):
-            static[node] = static_obstacle(node) or (_slow_group(node) if scheme == "auto" else None)
+            static[node] = static_obstacle(node) or (slow(node) if scheme == "auto" else None)
     dynamic: list[str] = []
     notes: list[Note] = []
     for node, reason in static.items():
@@ -174,16 +202,6 @@ def edge_layers(graph: ir.Graph) -> set[str]:
             if found or node in layers:
                 beyond.add(node)
     return edges
-
-
-def _slow_group(node: ir.Node) -> str | None:
-    """Depthwise convolutions have an integer kernel of their own; other groups pay from some width on."""
-    weight = constant(node.inputs[1])
-    if node.op_type != "Conv" or node.attributes.get_int("group", 1) == 1 or weight is None:
-        return None
-    if weight.shape[1] == 1 or weight.shape[1] >= _PAYING_GROUP:
-        return None
-    return f"a convolution with {weight.shape[1]} channels a group is slower on integers; scheme int8 forces it"
 
 
 def _hangs_on(node: ir.Node, static: Mapping[ir.Node, str | None]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -14,6 +15,7 @@ from compressctl.measure.noise import first_feeds, float_outputs, noise
 from compressctl.progress import Progress
 from compressctl.quantization.plan import Plan
 
+T = TypeVar("T")
 Build = Callable[[Plan], ir.Model]
 """Quantizes a fresh clone of the model by a plan."""
 
@@ -45,6 +47,7 @@ def rank(
     threads: int,
     workdir: Path,
     progress: Progress,
+    parts: Sequence[Sequence[str]] | None = None,
 ) -> list[Harm]:
     """Quantize each layer of `plan` alone and measure the noise that brings to the outputs; the worst first.
 
@@ -56,33 +59,39 @@ def rank(
         threads: of onnxruntime.
         workdir: for temporary files of large models.
         progress: one tick a layer.
+        parts: layers to quantize together, each ranked under the name of its first; by default every layer by itself.
     """
     feeds = first_feeds(source, samples)
     reference = float_outputs(build(Plan()), feeds, threads, workdir)
     harms = []
-    for layer in progress.track(plan.layers, "measure each layer's harm", total=len(plan.layers)):
-        outputs = float_outputs(build(plan.only(layer)), feeds, threads, workdir)
-        harms.append(Harm(layer, noise(reference, outputs)))
+    parts = [[layer] for layer in plan.layers] if parts is None else parts
+    for part in progress.track(parts, "measure each layer's harm", total=len(parts)):
+        outputs = float_outputs(build(plan.only(part)), feeds, threads, workdir)
+        harms.append(Harm(part[0], noise(reference, outputs)))
     return sorted(harms, key=lambda harm: (-harm.noise, harm.layer))
 
 
 def fewest_in_float(harms: Sequence[Harm], holds: Callable[[Sequence[str]], bool]) -> list[str] | None:
-    """Return the shortest prefix of the ranking that, kept in float, makes `holds` true; None if none does.
+    """Return the shortest prefix of the ranking that, kept in float, makes `holds` true; None if none does."""
+    return shortest_prefix([harm.layer for harm in harms], holds)
 
-    The number is doubled until it suffices, then narrowed by bisection: about 2 log2(layers) calls of `holds`.
+
+def shortest_prefix(items: Sequence[T], holds: Callable[[Sequence[T]], bool]) -> list[T] | None:
+    """Return the shortest prefix of `items` for which `holds` is true, taken to stay true from there; None if none is.
+
+    The number is doubled until it suffices, then narrowed by bisection: about 2 log2(items) calls of `holds`.
     """
-    layers = [harm.layer for harm in harms]
     if holds([]):
         return []
-    too_few, enough = 0, 1
-    while not holds(layers[:enough]):
-        if enough >= len(layers):
+    too_few, enough = 0, min(1, len(items))
+    while not holds(items[:enough]):
+        if enough >= len(items):
             return None
-        too_few, enough = enough, min(2 * enough, len(layers))
+        too_few, enough = enough, min(2 * enough, len(items))
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
-        if holds(layers[:middle]):
+        if holds(items[:middle]):
             enough = middle
         else:
             too_few = middle
-    return layers[:enough]
+    return list(items[:enough])

@@ -16,11 +16,11 @@ import onnx_ir as ir
 
 from compressctl.model.graph import constant
 from compressctl.quantization.calibration import Observations
-from compressctl.quantization.placement import CARRIERS, JOINS, Placement
+from compressctl.quantization.placement import CARRIERS, COMPUTE, JOINS, Placement
 from compressctl.quantization.static import output_axis
 
 _FEW = 16  # channels of a stand-in: a whole block of onnxruntime's layouts, which hold 8 or 16 channels
-_LAYER, _BEFORE, _AFTER = "layer", "before", "after"
+LAYER, _BEFORE, _AFTER = "layer", "before", "after"
 _ACTIVATIONS = {"Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Tanh"}
 
 
@@ -29,7 +29,7 @@ class Surroundings:
     """A layer's own small model, and the names of what is quantized around it.
 
     Attributes:
-        model: in float.
+        model: in float; the layer is called LAYER.
         integers: the stand-ins that run on integers.
         observations: ranges that have no meaning, for all tensors.
         key: JSON-able; what the time depends on: operators, attributes and shapes.
@@ -40,15 +40,17 @@ class Surroundings:
     observations: Observations
     key: list[object]
 
-    @property
-    def layer(self) -> str:
-        """The name of the layer."""
-        return _LAYER
-
 
 def timeable(node: ir.Node) -> bool:
-    """Whether a node can stand alone: it reads one tensor, and constants."""
-    return all(value is None or constant(value) is not None for value in node.inputs[1:])
+    """Whether a node can stand alone: a Conv, Gemm or MatMul that reads one tensor, and constants."""
+    fixed = all(value is None or constant(value) is not None for value in node.inputs[1:])
+    return node.op_type in COMPUTE and fixed and constant(node.inputs[0]) is None
+
+
+def joined(node: ir.Node, placement: Placement) -> bool:
+    """Whether a placed node reads what another one gives as integers, or gives integers to another."""
+    source, last = node.inputs[0], _tail(node)[1]
+    return source in placement.everywhere or any(user in placement.readers for user in last.consumers())
 
 
 def surroundings(
@@ -70,7 +72,7 @@ def surroundings(
     build = _Builder(node, shape)
     if before is not None:
         build.stand_in(_BEFORE, channels_in=_FEW, channels_out=build.channels_in)
-    build.copy(node, name=_LAYER)
+    build.copy(node, name=LAYER)
     for follower in tail:
         build.copy(follower)
     if after is not None:
@@ -208,9 +210,7 @@ class _Builder:
         """What the next node reads: what the last one gave, or the input, made for the first."""
         if self._last is None:
             shape = [channels if axis == self._axis else size for axis, size in enumerate(self._shape)]
-            self._input = self._last = ir.Value(
-                name="x", shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT)
-            )
+            self._input = self._last = ir.Value(name="x", shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT))
         return self._last
 
     def _add(self, node: ir.Node) -> None:

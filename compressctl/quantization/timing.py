@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,18 +18,19 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.data.source import Feeds
-from compressctl.errors import CompressctlError
 from compressctl.measure.machine import processor
 from compressctl.measure.session import VERSION, Session
 from compressctl.measure.sprint import sprint
 from compressctl.model.graph import constant
+from compressctl.model.save import serialize
 from compressctl.progress import Progress, Silent
 from compressctl.quantization.apply import apply
 from compressctl.quantization.placement import place
 from compressctl.quantization.plan import Plan, named
 from compressctl.quantization.quantizers import Settings
-from compressctl.quantization.surroundings import Surroundings, surroundings, timeable
+from compressctl.quantization.surroundings import LAYER, Surroundings, joined, surroundings, timeable
 
+_WIDE, _SMALL_KERNEL = 16, 5
 MARGIN = 0.05  # integers may take so much longer: less is noise, and they are smaller
 _FORMAT = 1  # of what is kept; to be raised whenever the small models change
 
@@ -52,10 +53,33 @@ class Timing:
         return self.integer_s / self.float_s
 
 
+def doubtful(model: ir.Model, plan: Plan) -> list[str]:
+    """Return the static convolutions of a plan for which integers may be slower than floats.
+
+    Those with 16 channels or more that are dense, or depthwise up to 5x5, win between other integers on every processor
+    that has integer kernels. Groups, several outputs an input, few channels, 1-D and 3-D depend on shape and processor;
+    so does any convolution between floats, which pays for rounding and back.
+    """
+    nodes = named(model.graph, plan.static)
+    placement = place(model.graph, set(nodes))
+    return [
+        node.name or "" for node in nodes if node.op_type == "Conv" and not (_fast(node) and joined(node, placement))
+    ]
+
+
+def _fast(node: ir.Node) -> bool:
+    weight = constant(node.inputs[1])
+    assert weight is not None
+    group, (outputs, inputs), kernel = node.attributes.get_int("group", 1), weight.shape[:2], weight.shape[2:]
+    dense = group == 1 and min(outputs, inputs) >= _WIDE
+    depthwise = group == outputs and inputs == 1 and max(kernel) <= _SMALL_KERNEL
+    return len(kernel) == 2 and (dense or depthwise)
+
+
 def time_layers(
     model: ir.Model,
     plan: Plan,
-    doubtful: Callable[[ir.Node, Sequence[int]], bool],
+    names: Collection[str],
     feeds: Feeds,
     *,
     reduced_range: bool,
@@ -63,12 +87,12 @@ def time_layers(
     workdir: Path,
     progress: Progress | None = None,
 ) -> dict[str, Timing]:
-    """Time the doubtful static layers of a plan, each in float and on integers.
+    """Time layers of a plan, each in float and on integers.
 
     Args:
         model: in float; left as it is.
         plan: made for it; its other layers are taken to run on integers.
-        doubtful: tells of a node, and the shape of what it reads, whether to time it.
+        names: of the layers to time.
         feeds: of the model, one inference.
         reduced_range: as in `Settings`.
         threads: of onnxruntime.
@@ -77,18 +101,37 @@ def time_layers(
 
     Returns:
         the timings by the names of the layers; layers that cannot stand alone are left out.
+
+    Raises:
+        ModelError, DataError: onnxruntime cannot run the model on the feeds.
     """
-    nodes = [node for node in named(model.graph, plan.static) if timeable(node)]
+    nodes = [node for node in named(model.graph, names) if timeable(node)]
+    if not nodes:
+        return {}
     shapes = observed_shapes(model, nodes, feeds, threads=threads, workdir=workdir)
-    nodes = [node for node in nodes if doubtful(node, shapes.get(node.name or "", ()))]
     chosen = set(named(model.graph, plan.static))
-    known = _Known(threads, reduced_range)
+    known = _Known([threads, reduced_range])
     timings: dict[str, Timing] = {}
-    for node in (progress or Silent()).track(nodes, "time shapes", total=len(nodes)) if nodes else ():
-        placement = place(model.graph, chosen - {node})
-        around = surroundings(node, shapes[node.name or ""], placement, dict(model.opset_imports))
-        timings[node.name or ""] = known.get(around) or known.put(around, _timed(around, reduced_range, threads))
+    for node in (progress or Silent()).track(nodes, "time layers", total=len(nodes)):
+        name = node.name or ""
+        around = surroundings(node, shapes[name], place(model.graph, chosen - {node}), dict(model.opset_imports))
+        static = name in plan.static
+        key = [around.key, static]
+        timings[name] = known.get(key) or known.put(key, _timed(around, static, reduced_range, threads))
     return timings
+
+
+def time_models(in_float: ir.Model, result: ir.Model, feeds: Feeds, *, threads: int, workdir: Path) -> Timing:
+    """Time a whole model, in float and quantized; kept as the timings of layers are, under the bytes of both.
+
+    Raises:
+        ModelError, DataError: onnxruntime cannot run a model on the feeds.
+    """
+    files = [serialize(model, workdir) for model in (in_float, result)]
+    hashes = [hashlib.sha256(file if isinstance(file, bytes) else file.read_bytes()).hexdigest() for file in files]
+    known = _Known([threads])
+    key = [hashes, {name: list(array.shape) for name, array in feeds.items()}]
+    return known.get(key) or known.put(key, Timing(*sprint(files, feeds, threads=threads)))
 
 
 def observed_shapes(
@@ -120,31 +163,38 @@ def _fixed_shape(value: ir.Value | None) -> tuple[int, ...] | None:
     return tuple(int(size) for size in value.shape)  # type: ignore[call-overload]
 
 
-def _timed(around: Surroundings, reduced_range: bool, threads: int) -> Timing:
+def _timed(around: Surroundings, static: bool, reduced_range: bool, threads: int) -> Timing:
     """Time a layer both ways."""
     settings = Settings(bias_correction=False, reduced_range=reduced_range)
+    in_float = Plan(static=around.integers)
+    on_integers = Plan((*around.integers, LAYER)) if static else Plan(around.integers, (LAYER,))
     forms = []
-    for static in (around.integers, (*around.integers, around.layer)):
+    for plan in (in_float, on_integers):
         form = around.model.clone()
-        apply(form, Plan(static=tuple(static)), around.observations, settings)
+        apply(form, plan, around.observations, settings)
         forms.append(form)
-    x = around.model.graph.inputs[0]
+    (x,) = around.model.graph.inputs
     shape = _fixed_shape(x)
     assert shape is not None
-    values = np.random.default_rng(0).uniform(-4, 4, shape).astype(np.float32)
+    values = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     return Timing(*sprint(forms, {x.name or "": values}, threads=threads))
 
 
 class _Known:
-    """Timings of this machine, in memory and on disk; a disk that cannot be written is done without."""
+    """What this machine was seen to take, in memory and on disk; a disk that cannot be written is done without.
 
-    def __init__(self, threads: int, reduced_range: bool) -> None:
-        self._machine = [_FORMAT, VERSION, processor(), threads, reduced_range]
-        self._folder = _cache_folder() / "timings"
+    Args:
+        how: JSON-able; what times depend on besides the machine and what is timed.
+    """
+
+    def __init__(self, how: object) -> None:
+        self._how = [_FORMAT, VERSION, processor(), how]
+        self._folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "compressctl" / "timings"
         self._seen: dict[str, Timing] = {}
 
-    def get(self, around: Surroundings) -> Timing | None:
-        name = self._name(around)
+    def get(self, what: object) -> Timing | None:
+        """Return the timing of something JSON-able, or None."""
+        name = self._name(what)
         if name not in self._seen:
             try:
                 kept = json.loads((self._folder / name).read_text(encoding="utf-8"))
@@ -153,23 +203,20 @@ class _Known:
                 return None
         return self._seen[name]
 
-    def put(self, around: Surroundings, timing: Timing) -> Timing:
-        name = self._name(around)
+    def put(self, what: object, timing: Timing) -> Timing:
+        """Keep a timing, and return it."""
+        name = self._name(what)
         self._seen[name] = timing
-        kept = {"layer": around.key, "float_s": timing.float_s, "integer_s": timing.integer_s}
+        kept = {"what": what, "float_s": timing.float_s, "integer_s": timing.integer_s}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False, encoding="utf-8") as file:
-                json.dump(kept, file)
-            os.replace(file.name, self._folder / name)
+            with tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder) as made:
+                staged = Path(made, name)
+                staged.write_text(json.dumps(kept), encoding="utf-8")
+                staged.replace(self._folder / name)
         except OSError:  # read-only or full: the next run measures again
             pass
         return timing
 
-    def _name(self, around: Surroundings) -> str:
-        text = json.dumps([self._machine, around.key], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:32] + ".json"
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "compressctl"
+    def _name(self, what: object) -> str:
+        return hashlib.sha256(json.dumps([self._how, what], sort_keys=True).encode()).hexdigest()[:32] + ".json"

@@ -76,4 +76,4 @@ def test_what_stays_float_is_named():
 def test_without_and_only():
     whole = Plan(static=("a", "b"), dynamic=("c",))
     assert whole.without(["a", "c"]) == Plan(static=("b",))
-    assert whole.only("c") == Plan(dynamic=("c",))
+    assert whole.only(["c"]) == Plan(dynamic=("c",))

@@ -1,0 +1,220 @@
+"""What scheme `auto` of `quantize` finds out by measuring: slow shapes, the fidelity floor, and its own pace.
+
+Three questions, each answered on this machine and these samples, each with a note and with facts for the report:
+which doubtful convolutions run slower on integers; which layers must be moved to dynamic quantization or left in float
+for the outputs to stay close; and, where the whole result is slower than the model in float, which layers are to blame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from compressctl.errors import CompressctlError
+from compressctl.notes import Note, done, skipped, warning
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from compressctl.data.source import Feeds
+    from compressctl.measure.fidelity import OutputFidelity
+    from compressctl.passes.base import Context
+    from compressctl.quantization.plan import Plan
+    from compressctl.quantization.timing import Timing
+
+_LARGEST = 2**29  # bytes of weights: above, both forms would crowd memory, and reading weights is what takes the time
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A plan, and why it is this one: notes, and facts for the report."""
+
+    plan: Plan
+    notes: tuple[Note, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is tried.
+
+    Attributes:
+        model: in float; left as it is.
+        build: quantizes a clone of it by a plan.
+        reduced_range: whether weights keep to 7 bits.
+        context: samples, threads, work folder, progress.
+    """
+
+    model: ir.Model
+    build: Callable[[Plan], ir.Model]
+    reduced_range: bool
+    context: Context
+
+    def layers(self, plan: Plan, names: Sequence[str]) -> dict[str, Timing]:
+        """Time layers of a plan; see `time_layers`."""
+        from compressctl.quantization.timing import time_layers
+
+        return time_layers(
+            self.model,
+            plan,
+            names,
+            self._one_inference(),
+            reduced_range=self.reduced_range,
+            threads=self.context.threads,
+            workdir=self.context.workdir,
+            progress=self.context.progress,
+        )
+
+    def ratio(self, plan: Plan) -> float:
+        """Return the latency of the model under a plan over that in float."""
+        from compressctl.quantization.timing import time_models
+
+        where: dict[str, Any] = {"threads": self.context.threads, "workdir": self.context.workdir}
+        return time_models(self.model, self.build(plan), self._one_inference(), **where).ratio
+
+    def _one_inference(self) -> Feeds:
+        """Feeds of one sample: of the calibration samples, else of those to judge by, else random."""
+        from compressctl.data.random import random_feeds
+        from compressctl.measure.trial import fit_random
+        from compressctl.model.load import interface
+
+        source = self.context.calibration or self.context.evaluation
+        if source is not None:
+            return source.first(1)
+        inputs = interface(self.model)[0]
+        fit = fit_random(self.model, inputs, threads=self.context.threads)
+        return random_feeds(inputs, 1, self.context.seed, fit.sizes, fit.limits)
+
+
+def slow_shapes(trial: Trial, plan: Plan) -> tuple[dict[str, str | None], dict[str, Any]]:
+    """Time the doubtful convolutions of a plan, which has every layer that could run on integers.
+
+    A layer that stays in float leaves its neighbours with other surroundings, so they are looked at again.
+
+    Returns:
+        by name, the reason to leave a layer in float, or None; layers that are missing were not timed. And facts.
+    """
+    from compressctl.quantization.timing import doubtful
+
+    timings: dict[str, Timing] = {}
+    while names := doubtful(trial.model, plan):
+        timed = trial.layers(plan, names)
+        timings |= timed
+        slow = [name for name, timing in timed.items() if timing.slower]
+        if not slow:
+            break
+        plan = plan.without(slow)
+    reasons = {name: _slow(timing) if timing.slower else None for name, timing in timings.items()}
+    return reasons, {"timed": _table(timings)} if timings else {}
+
+
+def hold_floor(trial: Trial, plan: Plan, dynamic: Sequence[str]) -> Decision:
+    """Move layers until every output is as close as `auto` promises; the context has calibration samples.
+
+    Args:
+        trial: what is tried.
+        plan: what to quantize.
+        dynamic: the layers that have a dynamic form.
+    """
+    from compressctl.measure.floor import TARGET
+    from compressctl.quantization.floor import Judge, hold
+
+    context = trial.context
+    assert context.calibration is not None
+    where: dict[str, Any] = {"threads": context.threads, "workdir": context.workdir, "progress": context.progress}
+    try:
+        held = hold(Judge(trial.build, context.calibration, TARGET, **where), plan, dynamic)
+    except CompressctlError as error:
+        return Decision(plan, (skipped(f"fidelity was not measured: {error.message}"),))
+    facts: dict[str, Any] = {"before": _closeness(held.before), "holds": held.holds}
+    if held.plan == plan:
+        floor = f"an SQNR of {TARGET.sqnr_db:g} dB and an agreement of {TARGET.agreement:.0%}"
+        text = f"no choice of layers brings every output to {floor}"
+        return Decision(plan, () if held.holds else (warning(text),), {"floor": facts})
+    latency = [trial.ratio(one) for one in (plan, held.plan)]
+    facts |= {
+        "after": _closeness(held.after),
+        "dynamic": list(held.dynamic),
+        "float": list(held.float),
+        "latency_ratio": {"before": latency[0], "after": latency[1]},
+        "harm": [{"layer": harm.layer, "sqnr_db": harm.sqnr_db} for harm in held.ranking],
+    }
+    change = f"SQNR {_lowest(held.before):.1f} -> {_lowest(held.after):.1f} dB"
+    paid = f"latency x {latency[0]:.2f} -> x {latency[1]:.2f} of float"
+    moved = [("quantized as it comes", held.dynamic), ("kept in float", held.float)]
+    notes = [
+        done(f"to hold {TARGET.sqnr_db:g} dB, the layers that do the most harm were moved: {change}, {paid}"),
+        *(skipped(f"{how}: among the layers that do the most harm", name) for how, names in moved for name in names),
+    ]
+    return Decision(held.plan, tuple(notes), {"floor": facts})
+
+
+def keep_pace(trial: Trial, plan: Plan) -> Decision:
+    """Where the result is slower than the model in float, leave the layers in float that are to blame.
+
+    Up to three other plans are tried: without the layers that lose when each is timed in its surroundings, without the
+    static ones, without the dynamic ones. One is taken where it is faster by more than noise.
+    """
+    from compressctl.quantization.timing import MARGIN
+
+    if _weight_bytes(trial.model) > _LARGEST:
+        return Decision(plan)
+    try:
+        tried = [(trial.ratio(plan), plan)]
+        best = 0
+        for other in _others(trial, plan) if tried[0][0] > 1 else ():
+            tried.append((trial.ratio(other), other))
+            if tried[-1][0] * (1 + MARGIN) < tried[best][0]:
+                best = len(tried) - 1
+            if tried[best][0] <= 1:
+                break
+    except CompressctlError as error:
+        return Decision(plan, (skipped(f"the result was not timed: {error.message}"),))
+    first, last = tried[0][0], tried[best][0]
+    facts = {"pace": {"before": first, "after": last, "tries": len(tried) - 1}}
+    if best:
+        left = [name for name in plan.layers if name not in tried[best][1].layers]
+        text = f"left in float, where the model would be slower on integers: latency x {first:.2f} -> x {last:.2f}"
+        return Decision(tried[best][1], (done(text), *(skipped("faster in float", name) for name in left)), facts)
+    tries = f"; {len(tried) - 1} plans with fewer integers are no faster" if len(tried) > 1 else ""
+    notes = (skipped(f"latency x {first:.2f} of float on this machine{tries}"),) if first > 1 else ()
+    return Decision(plan, notes, facts)
+
+
+def _others(trial: Trial, plan: Plan) -> Iterator[Plan]:
+    """Plans with fewer layers, but not without any."""
+    from compressctl.quantization.plan import Plan
+
+    timings = trial.layers(plan, plan.layers)
+    slow = [name for name, timing in timings.items() if timing.slower]
+    others = [plan.without(slow), Plan(dynamic=plan.dynamic), Plan(static=plan.static)]
+    for index, other in enumerate(others):
+        if other.layers and other != plan and other not in others[:index]:
+            yield other
+
+
+def _slow(timing: Timing) -> str:
+    times = f"{1e3 * timing.integer_s:.3f} against {1e3 * timing.float_s:.3f} ms"
+    return f"timed on this machine, slower on integers: {times} with what is around it; scheme int8 forces it"
+
+
+def _table(timings: Mapping[str, Timing]) -> list[dict[str, Any]]:
+    return [
+        {"layer": name, "float_ms": 1e3 * timing.float_s, "integer_ms": 1e3 * timing.integer_s}
+        for name, timing in timings.items()
+    ]
+
+
+def _closeness(outputs: Iterable[OutputFidelity]) -> list[dict[str, Any]]:
+    return [{"output": one.name, "sqnr_db": one.sqnr_db, "agreement": one.agreement} for one in outputs]
+
+
+def _lowest(outputs: Sequence[OutputFidelity]) -> float:
+    return min((output.sqnr_db for output in outputs), default=float("inf"))
+
+
+def _weight_bytes(model: ir.Model) -> int:
+    from compressctl.model.tensors import stored_tensors
+
+    return sum(tensor.nbytes for _, tensor in stored_tensors(model.graph))

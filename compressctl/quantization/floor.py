@@ -1,0 +1,141 @@
+"""Hold a fidelity floor: which layers of a plan must be quantized as they come, or stay in float."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compressctl.data.source import Source
+from compressctl.measure.fidelity import OutputFidelity, fidelity
+from compressctl.measure.floor import Floor, shortfall
+from compressctl.measure.session import Session
+from compressctl.progress import Progress
+from compressctl.quantization.plan import Plan
+from compressctl.quantization.sensitivity import Build, Harm, rank, shortest_prefix
+
+_BATCH = 8
+_PARTS = 32  # of the model, ranked before their layers are: the rank of each costs a session
+_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Held:
+    """A plan that holds the floor, or comes as near as it can.
+
+    Attributes:
+        plan: the plan.
+        before, after: the outputs' fidelity under the plan that was given, and under this one.
+        dynamic: layers that became dynamic, worst first.
+        float: layers that stay in float, worst first.
+        holds: whether the floor holds.
+        ranking: what was measured on the way; empty where the given plan holds.
+    """
+
+    plan: Plan
+    before: tuple[OutputFidelity, ...]
+    after: tuple[OutputFidelity, ...]
+    dynamic: tuple[str, ...] = ()
+    float: tuple[str, ...] = ()
+    holds: bool = True
+    ranking: tuple[Harm, ...] = ()
+
+
+class Judge:
+    """Measures fidelity to the float model on the first samples of a source.
+
+    Args:
+        build: quantizes a clone; the empty plan gives the float model.
+        source: samples; labels are not needed.
+        floor: what every output must reach.
+        threads: of onnxruntime.
+        workdir: an existing folder for temporary files of large models.
+        progress: ticks.
+    """
+
+    def __init__(
+        self, build: Build, source: Source, floor: Floor, *, threads: int, workdir: Path, progress: Progress
+    ) -> None:
+        self._build, self._source, self._floor, self._progress = build, source, floor, progress
+        self._threads, self._workdir = threads, workdir
+        self._reference = self._open(Plan())
+
+    def measure(self, plan: Plan) -> tuple[OutputFidelity, ...]:
+        """Return the fidelity of the float outputs under a plan."""
+        outputs = fidelity(self._reference, self._open(plan), self._source, _BATCH, most=_SAMPLES)
+        reals = {spec.name for spec in self._reference.outputs if "float" in spec.dtype}
+        return tuple(output for output in outputs if output.name in reals)
+
+    def accepts(self, outputs: Sequence[OutputFidelity]) -> bool:
+        """Whether every output is at the floor, or above."""
+        return not shortfall(outputs, self._floor)
+
+    def holds(self, plan: Plan) -> bool:
+        """Whether the floor holds under a plan."""
+        return self.accepts(self.measure(plan))
+
+    def rank(self, plan: Plan, parts: Sequence[Sequence[str]]) -> list[Harm]:
+        """Rank parts of a plan, each by its first layer."""
+        return rank(
+            self._build,
+            plan,
+            self._source,
+            samples=_SAMPLES,
+            threads=self._threads,
+            workdir=self._workdir,
+            progress=self._progress,
+            parts=parts,
+        )
+
+    def _open(self, plan: Plan) -> Session:
+        return Session(self._build(plan), threads=self._threads, workdir=self._workdir)
+
+
+def hold(judge: Judge, plan: Plan, dynamic: Collection[str]) -> Held:
+    """Move the layers that do most harm until the floor holds.
+
+    First to dynamic quantization, where they are static and have such a form, else to float; where that is not enough,
+    all of them to float. Within each, the fewest of the ranking.
+
+    Args:
+        judge: measures.
+        plan: what to quantize.
+        dynamic: the static layers of the plan that have a dynamic form.
+
+    Raises:
+        ModelError: an output cannot be compared.
+    """
+    before = judge.measure(plan)
+    if judge.accepts(before):
+        return Held(plan, before, before)
+    layers, ranking = _ranking(judge, plan)
+
+    def softened(names: Sequence[str]) -> Plan:
+        come = [name for name in names if name in dynamic and name in plan.static]
+        return plan.as_they_come(come).without([name for name in names if name not in come])
+
+    for move in (softened, plan.without):
+        moved = shortest_prefix(layers, lambda names, move=move: bool(names) and judge.holds(move(names)))
+        if moved is not None:
+            after = judge.measure(move(moved))
+            to_dynamic = tuple(name for name in moved if name in move(moved).layers)
+            in_float = tuple(name for name in moved if name not in to_dynamic)
+            return Held(move(moved), before, after, to_dynamic, in_float, True, tuple(ranking))
+    return Held(plan, before, before, holds=False, ranking=tuple(ranking))
+
+
+def _ranking(judge: Judge, plan: Plan) -> tuple[list[str], list[Harm]]:
+    """Rank the layers; of many, only those of the worst parts one by one, the rest behind them in order of the parts.
+
+    Returns:
+        all layers, worst first, and what was measured of single ones.
+    """
+    layers = list(plan.layers)
+    if len(layers) <= _PARTS:
+        harms = judge.rank(plan, [[name] for name in layers])
+        return [harm.layer for harm in harms], harms
+    size = -(-len(layers) // _PARTS)
+    parts = {layers[start]: layers[start : start + size] for start in range(0, len(layers), size)}
+    ordered = [name for harm in judge.rank(plan, list(parts.values())) for name in parts[harm.layer]]
+    harms = judge.rank(plan, [[name] for name in ordered[:_PARTS]])
+    return [harm.layer for harm in harms] + ordered[_PARTS:], harms
