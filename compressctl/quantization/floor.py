@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,13 +115,17 @@ def hold(judge: Judge, plan: Plan, dynamic: Collection[str]) -> Held:
         return plan.as_they_come(come).without([name for name in names if name not in come])
 
     for move in (softened, plan.without):
-        moved = shortest_prefix(layers, lambda names, move=move: bool(names) and judge.holds(move(names)))
+        moved = _fewest(judge, layers, move)
         if moved is not None:
-            after = judge.measure(move(moved))
-            to_dynamic = tuple(name for name in moved if name in move(moved).layers)
-            in_float = tuple(name for name in moved if name not in to_dynamic)
-            return Held(move(moved), before, after, to_dynamic, in_float, True, tuple(ranking))
+            held = move(moved)
+            to_dynamic = tuple(name for name in moved if name in held.layers)
+            in_float = tuple(name for name in moved if name not in held.layers)
+            return Held(held, before, judge.measure(held), to_dynamic, in_float, True, tuple(ranking))
     return Held(plan, before, before, holds=False, ranking=tuple(ranking))
+
+
+def _fewest(judge: Judge, layers: Sequence[str], move: Callable[[Sequence[str]], Plan]) -> list[str] | None:
+    return shortest_prefix(layers, lambda names: bool(names) and judge.holds(move(names)))
 
 
 def _ranking(judge: Judge, plan: Plan) -> tuple[list[str], list[Harm]]:

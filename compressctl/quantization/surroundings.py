@@ -170,7 +170,7 @@ class _Builder:
 
     def stand_in(self, name: str, *, channels_in: int, channels_out: int) -> None:
         """Add a 1x1 convolution, or a product with a small matrix."""
-        shape = (channels_in, channels_out)
+        shape: tuple[int, ...] = (channels_in, channels_out)
         if self._op_type == "Conv":
             shape = (channels_out, channels_in, *(1 for _ in self._shape[2:]))
         source = self._source(channels_in)

@@ -62,9 +62,8 @@ def doubtful(model: ir.Model, plan: Plan) -> list[str]:
     """
     nodes = named(model.graph, plan.static)
     placement = place(model.graph, set(nodes))
-    return [
-        node.name or "" for node in nodes if node.op_type == "Conv" and not (_fast(node) and joined(node, placement))
-    ]
+    convolutions = [node for node in nodes if node.op_type == "Conv"]
+    return [node.name or "" for node in convolutions if not (_fast(node) and joined(node, placement))]
 
 
 def _fast(node: ir.Node) -> bool:
@@ -158,9 +157,9 @@ def observed_shapes(
 
 
 def _fixed_shape(value: ir.Value | None) -> tuple[int, ...] | None:
-    if value is None or value.shape is None or not all(isinstance(size, int) for size in value.shape):
-        return None
-    return tuple(int(size) for size in value.shape)  # type: ignore[call-overload]
+    sizes = None if value is None or value.shape is None else value.shape.dims
+    fixed = [size for size in sizes or () if isinstance(size, int)]
+    return tuple(fixed) if sizes is not None and len(fixed) == len(sizes) else None
 
 
 def _timed(around: Surroundings, static: bool, reduced_range: bool, threads: int) -> Timing:
