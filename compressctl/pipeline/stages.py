@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from compressctl.errors import OutputError
+from compressctl.measure.machine import processor
 from compressctl.model.verify import verify_graph
 from compressctl.notes import warning
 from compressctl.passes import pass_of
@@ -70,6 +71,7 @@ def keys(setup: Setup, passes: Sequence[PassConfig]) -> list[str]:
         recipe.input,
         setup.provenance.versions,
         torch_version(),
+        processor(),  # passes look at it, or time on it
         recipe.seed,
         recipe.device,
         recipe.threads,

@@ -1,0 +1,56 @@
+"""Layers that ruin the outputs are moved, the others stay."""
+
+import numpy as np
+import pytest
+
+from compressctl.data.notation import open_source
+from compressctl.measure.floor import TARGET
+from compressctl.model.load import interface
+from compressctl.passes import quantize
+from compressctl.passes.base import Context
+from tests.quantization import graphs
+
+RNG = np.random.default_rng(4)
+
+
+def weight(*shape):
+    return (RNG.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
+
+
+def chain(loud: bool):
+    """Three convolutions; where `loud`, one channel is 10,000 times as large as the others, and the next ignores it."""
+    first, second, third = weight(16, 16, 3, 3), weight(16, 16, 3, 3), weight(16, 16, 3, 3)
+    if loud:
+        first[0] *= 1e4
+        second[:, 0] = 0
+    body = (
+        "a = Conv<pads=[1,1,1,1]>(x, u) ar = Relu(a) b = Conv<pads=[1,1,1,1]>(ar, v) br = Relu(b) "
+        "y = Conv<pads=[1,1,1,1]>(br, w)"
+    )
+    return graphs.model(body, {"u": first, "v": second, "w": third}, "float[N,16,16,16] x", "float[N,16,16,16] y")
+
+
+@pytest.fixture
+def outcome(tmp_path):
+    np.savez(tmp_path / "x.npz", x=RNG.normal(size=(8, 16, 16, 16)).astype(np.float32))
+
+    def _outcome(model, scheme="auto"):
+        source = open_source(str(tmp_path / "x.npz"), interface(model)[0])
+        context = Context(baseline=model, workdir=tmp_path, calibration=source, threads=1)
+        return quantize.run(model.clone(), quantize.Config(scheme=scheme), context)
+
+    return _outcome
+
+
+def test_auto_keeps_the_floor_by_leaving_layers_in_float(outcome):
+    found = outcome(chain(loud=True))
+    floor = found.facts["floor"]
+    assert floor["before"][0]["sqnr_db"] < TARGET.sqnr_db <= floor["after"][0]["sqnr_db"]
+    assert floor["float"] and len(floor["float"]) < 3
+    assert set(floor["latency_ratio"]) == {"before", "after"}
+    assert "floor" not in outcome(chain(loud=True), "int8").facts
+
+
+def test_auto_moves_nothing_where_the_floor_holds(outcome):
+    floor = outcome(chain(loud=False)).facts["floor"]
+    assert floor["holds"] and "float" not in floor

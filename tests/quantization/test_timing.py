@@ -1,0 +1,108 @@
+"""Doubtful shapes are timed in their surroundings, once; the plan goes by that."""
+
+import json
+
+import numpy as np
+import pytest
+
+from compressctl.data.notation import open_source
+from compressctl.measure.session import Session
+from compressctl.model.load import interface
+from compressctl.passes import quantize
+from compressctl.passes.base import Context
+from compressctl.passes.quantize_auto import Trial, keep_pace
+from compressctl.passes.static_options import observe_static
+from compressctl.quantization.apply import apply
+from compressctl.quantization.placement import place
+from compressctl.quantization.plan import Plan, named
+from compressctl.quantization.quantizers import Settings
+from compressctl.quantization.surroundings import LAYER, surroundings
+from compressctl.quantization.timing import doubtful, time_layers
+from tests.quantization import graphs
+
+RNG = np.random.default_rng(3)
+
+# A channel multiplier takes onnxruntime's integers 5 times as long as floats, or longer, on every processor seen.
+BODY = (
+    "a = Conv<pads=[1,1,1,1]>(x, w) ar = Relu(a) "
+    "b = Conv<group=32,pads=[3,3,3,3]>(ar, m) br = Relu(b) "
+    "c = Conv(br, p) d = Conv<group=32,pads=[1,1,1,1]>(c, d3) y = Conv(d, q)"
+)
+SHAPES = {"w": (32, 32, 3, 3), "m": (64, 1, 7, 7), "p": (32, 64, 1, 1), "d3": (32, 1, 3, 3), "q": (32, 32, 1, 1)}
+NAMES = ["Conv_0", "Conv_2", "Conv_4", "Conv_5", "Conv_6"]
+MULTIPLIER = "Conv_2"
+SETTINGS = Settings(bias_correction=False)
+X = RNG.normal(size=(4, 32, 16, 16)).astype(np.float32)
+
+
+@pytest.fixture
+def multiplier():
+    arrays = {name: (RNG.normal(size=s) * (2 / np.prod(s[1:])) ** 0.5).astype("f") for name, s in SHAPES.items()}
+    return graphs.model(BODY, arrays, "float[N,32,16,16] x", "float[N,32,16,16] y")
+
+
+@pytest.fixture
+def context(multiplier, tmp_path):
+    np.savez(tmp_path / "x.npz", x=X)
+    source = open_source(str(tmp_path / "x.npz"), interface(multiplier)[0])
+    return Context(baseline=multiplier, workdir=tmp_path, calibration=source, threads=1)
+
+
+def test_only_shapes_that_depend_on_the_processor_are_doubtful(multiplier):
+    assert doubtful(multiplier, Plan(static=tuple(NAMES))) == [MULTIPLIER]
+    assert doubtful(multiplier, Plan(static=("Conv_0",))) == ["Conv_0"]  # between floats
+
+
+def test_surroundings_have_the_form_that_the_plan_gives_them(multiplier):
+    node = named(multiplier.graph, [MULTIPLIER])[0]
+    others = set(named(multiplier.graph, NAMES)) - {node}
+    for chosen, expected in ((others, ("before", "after")), (set(), ())):
+        around = surroundings(node, (1, 32, 16, 16), place(multiplier.graph, chosen), dict(multiplier.opset_imports))
+        assert around.integers == expected
+        assert [n.op_type for n in around.model.graph] == ["Conv", "Conv", "Relu", "Conv"]
+        quantized = around.model.clone()
+        apply(quantized, Plan(static=(*around.integers, LAYER)), around.observations, SETTINGS)
+        x = RNG.normal(size=(1, 16, 16, 16)).astype(np.float32)
+        assert Session(quantized, threads=1).run({"x": x}).popitem()[1].shape[0] == 1
+
+
+def test_timings_are_kept_and_come_from_there(multiplier, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def timed():
+        plan = Plan(static=tuple(NAMES))
+        options = {"reduced_range": False, "threads": 1, "workdir": tmp_path}
+        return time_layers(multiplier, plan, [MULTIPLIER], {"x": X[:1]}, **options)[MULTIPLIER]
+
+    first = timed()
+    assert first.slower and first.ratio > 2
+    (kept,) = (tmp_path / "cache").rglob("*.json")
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "integer_s": 1e-9}))
+    assert not timed().slower
+    kept.write_text("{")
+    assert timed().slower
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    assert timed().slower
+
+
+def test_auto_leaves_the_slow_shape_in_float_and_int8_does_not(multiplier, context):
+    outcome = quantize.run(multiplier.clone(), quantize.Config(), context)
+    assert outcome.facts["quantized"]["static"] < len(NAMES)
+    assert any(note.node == MULTIPLIER and "slower on integers" in note.text for note in outcome.notes)
+    assert MULTIPLIER in [row["layer"] for row in outcome.facts["timed"]]
+    forced = quantize.run(multiplier.clone(), quantize.Config(scheme="int8"), context)
+    assert forced.facts["quantized"]["static"] == len(NAMES)
+
+
+def test_a_slow_result_is_tried_without_what_makes_it_slow(multiplier, context):
+    plan = Plan(static=tuple(NAMES))
+    with_ranges = observe_static(multiplier, plan, quantize.Config(), context.calibration, context, means=False)
+
+    def build(part):
+        clone = multiplier.clone()
+        apply(clone, part, with_ranges, SETTINGS)
+        return clone
+
+    decision = keep_pace(Trial(multiplier, build, False, context), plan)
+    assert MULTIPLIER not in decision.plan.layers and decision.plan.layers
+    assert decision.facts["pace"]["after"] < decision.facts["pace"]["before"]
