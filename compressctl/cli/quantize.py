@@ -104,6 +104,7 @@ def quantize(
     exclude: Annotated[list[str] | None, o.option(_C, "exclude", metavar="GLOB")] = None,
     include_op: Annotated[list[str] | None, o.option(_C, "include_op", metavar="OP")] = None,
     exclude_op: Annotated[list[str] | None, o.option(_C, "exclude_op", metavar="OP")] = None,
+    dynamic: Annotated[list[str] | None, o.option(_C, "dynamic", metavar="GLOB")] = None,
     keep_float: Annotated[int | None, o.option(_C, "keep_float", metavar="N")] = None,
     target: Annotated[str | None, o.option(_C, "target", metavar="auto|vnni|avx2|arm64")] = None,
     reduced_range: Annotated[
@@ -149,6 +150,7 @@ def quantize(
         exclude=exclude,
         include_op=include_op,
         exclude_op=exclude_op,
+        dynamic=dynamic,
         keep_float=keep_float,
         target=target,
     )

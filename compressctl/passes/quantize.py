@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from compressctl.notes import Note
     from compressctl.numerics.saturation import Saturation
     from compressctl.quantization.calibration import Observations
-    from compressctl.quantization.plan import Plan
+    from compressctl.quantization.plan import Plan, Selection
     from compressctl.quantization.quantizers import Settings
     from compressctl.quantization.sensitivity import Harm
 
@@ -73,15 +73,25 @@ class Config(StaticOptions):
     """Keep this many of the most harmful layers in float (ranked by measured harm). Default: as few as
     max_accuracy_drop needs; none where there is no such budget."""
 
+    dynamic: tuple[str, ...] = ()
+    """Quantize nodes whose name matches one of these globs as their input comes, not statically; only MatMul, Gemm and
+    LSTM have such a form."""
+
     @property
     def form(self) -> WeightForm:
         """Integers; of auto, some may be dynamic."""
-        return "dynamic" if self.scheme in ("auto", "int8-dynamic") else "static"
+        return "dynamic" if self.scheme in ("auto", "int8-dynamic") or self.dynamic else "static"
 
     @property
     def limited(self) -> bool:
         """Whether layers stay in float because the options say so."""
         return super().limited or bool(self.keep_float) or not self.embeddings
+
+    def selection(self) -> Selection:
+        """Return which nodes may be quantized, and which dynamically."""
+        from dataclasses import replace
+
+        return replace(super().selection(), dynamic=self.dynamic)
 
     def inferences(self, calibration: int, training: int) -> int:
         """Observing the samples; adaround trains block after block, which together are the model."""
@@ -133,6 +143,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     kept, harms, told = _keep_in_float(build, plan, config, context)
     plan = plan.without(kept)
     notes = (*notes, *told, *(skipped("kept in float: among the layers that do the most harm", name) for name in kept))
+    lines = _pinning_lines(model, plan, config, context) if kept or measured.keys() & {"timed", "moved"} else []
     notes += tuple(apply(model, plan, observations, settings))
     facts: dict[str, Any] = {
         "target": target,
@@ -142,8 +153,8 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         "harm": [{"layer": harm.layer, "sqnr_db": harm.sqnr_db} for harm in harms],
         **measured,
     }
-    if kept:
-        facts["recipe_lines"] = _pinning_lines(config, kept)
+    if lines:
+        facts["recipe_lines"] = lines
     return Outcome(model, notes, facts)
 
 
@@ -294,10 +305,25 @@ def _keep_in_float(
     return [], ranking, (warning(f"no number of layers kept in float brings the drop below {budget:g}"),)
 
 
-def _pinning_lines(config: Config, kept: Sequence[str]) -> list[str]:
-    """Return the recipe lines that repeat this choice without measuring it again."""
-    names = ", ".join(f'"{glob_escape(name)}"' for name in kept)
-    existing = "".join(f'"{glob}", ' for glob in config.exclude)
-    others = config.model_dump(mode="json", exclude_defaults=True, exclude={"exclude", "keep_float"})
-    lines = [f"  {key}: {json.dumps(value)}" for key, value in others.items()]
-    return ["- type: quantize", *lines, f"  exclude: [{existing}{names}]"]
+def _pinning_lines(model: ir.Model, plan: Plan, config: Config, context: Context) -> list[str]:
+    """Return the recipe lines that repeat this choice without measuring it again, on any processor."""
+    from compressctl.quantization.plan import make_plan
+
+    scheme = config.scheme
+    if scheme == "auto":
+        scheme = "int8" if context.calibration is not None else "int8-dynamic"
+    options: dict[str, Any] = {"calibrated": context.calibration is not None, "embeddings": config.embeddings}
+    possible, _ = make_plan(model, scheme, config.selection(), **options)
+    chosen = set(plan.layers)
+    left = [name for name in possible.layers if name not in chosen]
+    dynamic = [name for name in plan.dynamic if name not in possible.dynamic]
+    others = config.model_dump(mode="json", exclude_defaults=True, exclude={"scheme", "keep_float"})
+    globs = {
+        "exclude": [*config.exclude, *map(glob_escape, left)],
+        "dynamic": [*config.dynamic, *map(glob_escape, dynamic)],
+    }
+    content = {"scheme": scheme, **others, **{key: names for key, names in globs.items() if names}}
+    return [
+        "- type: quantize",
+        *(f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()),
+    ]

@@ -147,7 +147,7 @@ def hold_floor(trial: Trial, plan: Plan, dynamic: Sequence[str]) -> Decision:
         done(f"to hold {TARGET.sqnr_db:g} dB, the layers that do the most harm were moved: {change}, {paid}"),
         *(skipped(f"{how}: among the layers that do the most harm", name) for how, names in moved for name in names),
     ]
-    return Decision(held.plan, tuple(notes), {"floor": facts})
+    return Decision(held.plan, tuple(notes), {"floor": facts, "moved": [*held.dynamic, *held.float]})
 
 
 def keep_pace(trial: Trial, plan: Plan) -> Decision:
@@ -176,7 +176,8 @@ def keep_pace(trial: Trial, plan: Plan) -> Decision:
     if best:
         left = [name for name in plan.layers if name not in tried[best][1].layers]
         text = f"left in float, where the model would be slower on integers: latency x {first:.2f} -> x {last:.2f}"
-        return Decision(tried[best][1], (done(text), *(skipped("faster in float", name) for name in left)), facts)
+        notes = (done(text), *(skipped("faster in float", name) for name in left))
+        return Decision(tried[best][1], notes, {**facts, "moved": left})
     tries = f"; {len(tried) - 1} plans with fewer integers are no faster" if len(tried) > 1 else ""
     notes = (skipped(f"latency x {first:.2f} of float on this machine{tries}"),) if first > 1 else ()
     return Decision(plan, notes, facts)

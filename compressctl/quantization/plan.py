@@ -31,12 +31,17 @@ _HINT = "add --calibrate DATA: static quantization observes activations on sampl
 
 @dataclass(frozen=True)
 class Selection:
-    """Which nodes the user lets us touch, by name glob and operator type."""
+    """Which nodes the user lets us touch, by name glob and operator type.
+
+    Attributes:
+        dynamic: globs of the nodes that are quantized as they come, where they have such a form.
+    """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     include_op: tuple[str, ...] = ()
     exclude_op: tuple[str, ...] = ()
+    dynamic: tuple[str, ...] = ()
 
     def allows(self, node: ir.Node) -> bool:
         """Whether a node may be quantized."""
@@ -48,6 +53,10 @@ class Selection:
             and node.op_type not in self.exclude_op
         )
 
+    def as_it_comes(self, node: ir.Node) -> bool:
+        """Whether the user wants a node quantized dynamically."""
+        return any(fnmatchcase(node.name or "", glob) for glob in self.dynamic)
+
     def check(self, graph: ir.Graph) -> None:
         """Refuse globs and operator types that match nothing: they are typing errors.
 
@@ -55,7 +64,11 @@ class Selection:
             UsageError: names the first that matches nothing.
         """
         names = [node.name or "" for node in graph]
-        for key, globs in (("--include", self.include), ("--exclude", self.exclude)):
+        for key, globs in (
+            ("--include", self.include),
+            ("--exclude", self.exclude),
+            ("--dynamic", self.dynamic),
+        ):
             for glob in globs:
                 if not any(fnmatchcase(name, glob) for name in names):
                     raise UsageError(f"{key} {glob!r} matches no node", "list the names with `compressctl inspect`")
@@ -146,9 +159,10 @@ def make_plan(
         raise UsageError(f"scheme {scheme} needs calibration data", _HINT)
     selection.check(model.graph)
     reasons = dict(candidates(model))
+    come = {node for node, reason in reasons.items() if reason is None and selection.as_it_comes(node)}
     static: dict[ir.Node, str | None] = {}
     for node in model.graph:
-        eligible = node.op_type in _STATIC and node.domain == "" and selection.allows(node)
+        eligible = node.op_type in _STATIC and node.domain == "" and selection.allows(node) and node not in come
         if calibrated and eligible and (scheme in _ALL_STATIC or (scheme == "auto" and _hangs_on(node, static))):
             static[node] = static_obstacle(node) or (slow(node) if scheme == "auto" else None)
     dynamic: list[str] = []
@@ -161,7 +175,7 @@ def make_plan(
             continue
         if scheme == "auto" and node.op_type == "Conv" and node.graph is model.graph:
             continue  # said once for all, below
-        if scheme in _ALL_STATIC and node.op_type != "Gather":
+        if scheme in _ALL_STATIC and node.op_type != "Gather" and node not in come:
             reason = reason or f"onnxruntime has no static INT8 kernel for {node.op_type}; int8-dynamic has one"
         if reason is None:
             dynamic.append(node.name or "")

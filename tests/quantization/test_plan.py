@@ -77,3 +77,9 @@ def test_without_and_only():
     whole = Plan(static=("a", "b"), dynamic=("c",))
     assert whole.without(["a", "c"]) == Plan(static=("b",))
     assert whole.only(["c"]) == Plan(dynamic=("c",))
+
+
+def test_what_is_to_be_dynamic_is_not_static():
+    chosen, _ = plan(CNN, CNN_ARRAYS, *CNN_IO, scheme="int8", dynamic=("Gemm_5",))
+    assert chosen == Plan(static=("Conv_0", "Gemm_3"), dynamic=("Gemm_5",))
+    assert plan(CNN, CNN_ARRAYS, *CNN_IO, dynamic=("Gemm_*",))[0].dynamic == ("Gemm_3", "Gemm_5")

@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 
 from compressctl.data.notation import open_source
 from compressctl.measure.session import Session
 from compressctl.model.load import interface
+from compressctl.model.save import serialize
 from compressctl.passes import quantize
 from compressctl.passes.base import Context
 from compressctl.passes.quantize_auto import Trial, keep_pace
@@ -90,6 +92,10 @@ def test_auto_leaves_the_slow_shape_in_float_and_int8_does_not(multiplier, conte
     assert outcome.facts["quantized"]["static"] < len(NAMES)
     assert any(note.node == MULTIPLIER and "slower on integers" in note.text for note in outcome.notes)
     assert MULTIPLIER in [row["layer"] for row in outcome.facts["timed"]]
+    (pinned,) = yaml.safe_load("\n".join(outcome.facts["recipe_lines"]))
+    repeated = quantize.run(multiplier.clone(), quantize.Config(**pinned), context)
+    assert serialize(repeated.model, context.workdir) == serialize(outcome.model, context.workdir)
+    assert "timed" not in repeated.facts
     forced = quantize.run(multiplier.clone(), quantize.Config(scheme="int8"), context)
     assert forced.facts["quantized"]["static"] == len(NAMES)
 
