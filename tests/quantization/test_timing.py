@@ -102,7 +102,7 @@ def test_auto_leaves_the_slow_shape_in_float_and_int8_does_not(multiplier, conte
 
 def test_a_slow_result_is_tried_without_what_makes_it_slow(multiplier, context):
     plan = Plan(static=tuple(NAMES))
-    with_ranges = observe_static(multiplier, plan, quantize.Config(), context.calibration, context, means=False)
+    plan, with_ranges = observe_static(multiplier, plan, quantize.Config(), context.calibration, context, means=False)
 
     def build(part):
         clone = multiplier.clone()
