@@ -7,12 +7,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import onnx_ir as ir
+
 from compressctl.container.signature import is_packed
 from compressctl.container.unpack import unpack
 from compressctl.errors import CompressctlError
 from compressctl.measure.measurement import Measurement
 from compressctl.model import provenance, read, size
+from compressctl.model.load import load_model
 from compressctl.model.provenance import Provenance
+from compressctl.model.same import same_model
 from compressctl.scratch import temporary_folder
 
 
@@ -47,6 +51,17 @@ def read_provenance(path: Path) -> Provenance | None:
             return provenance.read(model)
     except CompressctlError:
         return None
+
+
+def holds(path: Path, model: ir.Model) -> bool:
+    """Return whether a model file, packed or not, holds just this model as loaded: nothing is lost with it."""
+    if not path.is_file():
+        return False
+    try:
+        with opened(path) as file:
+            return same_model(load_model(file).model, model)
+    except CompressctlError:
+        return False
 
 
 def as_stored(measurements: Sequence[Measurement], paths: Sequence[Path]) -> tuple[Measurement, ...]:

@@ -41,6 +41,7 @@ class Loaded:
         path: the file it was read from.
         sha256: of the file's bytes followed by those of its external data files, in the order of their locations.
         notes: what was changed or noticed.
+        stated: the values whose types the file states although they follow, by name.
         checks: of a converted TorchScript file, batches and what it returns for them: `torchscript.verify_checks`.
     """
 
@@ -48,6 +49,7 @@ class Loaded:
     path: Path
     sha256: str
     notes: tuple[Note, ...] = ()
+    stated: frozenset[str] = frozenset()
     checks: tuple[Check, ...] = ()
 
 
@@ -65,11 +67,13 @@ def load_model(path: Path, inputs: Mapping[str, TensorSpec] | None = None, *, al
     """
     read.require_file(path)
     checks: tuple[Check, ...] = ()
+    stated: frozenset[str] = frozenset()
     if read.is_torchscript(path):
         model, notes, checks = _from_torchscript(path, inputs)
         files: tuple[Path, ...] = (path,)
     else:
         proto = read.read_proto(path)
+        stated = frozenset(info.name for info in proto.graph.value_info)
         try:
             files = (path, *external_files(protos.tensors(proto), path))
             model, notes = _from_proto(proto, path)
@@ -79,7 +83,7 @@ def load_model(path: Path, inputs: Mapping[str, TensorSpec] | None = None, *, al
         notes += _settle(model, path, allow_custom)
     except MALFORMED as error:
         raise ModelError(f"{path} cannot be used: {reason(error)}") from error
-    return Loaded(model, path, read.sha256(files), tuple(notes), checks)
+    return Loaded(model, path, read.sha256(files), tuple(notes), stated, checks)
 
 
 def interface(model: ir.Model) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

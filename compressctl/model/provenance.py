@@ -42,8 +42,7 @@ class Provenance:
 
 def stamp(model: ir.Model, provenance: Provenance) -> None:
     """Write `provenance` into the model's metadata, in place of what an earlier run left there."""
-    for key in [key for key in model.metadata_props if key.startswith(_PREFIX)]:
-        del model.metadata_props[key]
+    unstamp(model)
     model.metadata_props.update(
         {
             f"{_PREFIX}input_sha256": provenance.input_sha256,
@@ -52,6 +51,12 @@ def stamp(model: ir.Model, provenance: Provenance) -> None:
             f"{_PREFIX}versions": json.dumps(provenance.versions, sort_keys=True),
         }
     )
+
+
+def unstamp(model: ir.Model) -> None:
+    """Drop what an earlier run left in the model's metadata."""
+    for key in [key for key in model.metadata_props if key.startswith(_PREFIX)]:
+        del model.metadata_props[key]
 
 
 def read(path: Path) -> Provenance | None:

@@ -20,6 +20,7 @@ from compressctl.model.provenance import Provenance
 from compressctl.model.provenance import read as read_provenance
 from compressctl.model.read import sha256
 from compressctl.model.reasons import reason
+from compressctl.model.shapes import forget_inferred
 from compressctl.model.skeleton import skeleton
 from compressctl.model.staging import model_naming, move_into_place, reported, staging, sync
 from compressctl.model.tensors import stored_tensors
@@ -30,7 +31,14 @@ _ALIGNMENT = 4096  # bytes; onnxruntime can map what begins on a page
 _DIGITS = 16  # of the hash in the name of a data file: two contents of one output have the same by a chance of 2**-64
 
 
-def save_model(model: ir.Model, path: Path, *, overwrite: bool, embed_limit: int = EMBED_LIMIT) -> list[Path]:
+def save_model(
+    model: ir.Model,
+    path: Path,
+    *,
+    overwrite: bool,
+    embed_limit: int = EMBED_LIMIT,
+    stated: Collection[str] | None = None,
+) -> list[Path]:
     """Write `model` to `path`; return the files written: the model, and its external data where there are any.
 
     Both are made in a hidden folder beside `path`, checked by onnx and flushed to the disk before they are moved into
@@ -43,6 +51,7 @@ def save_model(model: ir.Model, path: Path, *, overwrite: bool, embed_limit: int
         path: the .onnx file.
         overwrite: whether a file may be replaced.
         embed_limit: bytes of tensors above which the large ones are written as external data.
+        stated: names of the values whose types are written although they follow; None for all whose types are known.
 
     Raises:
         OutputError: the files cannot be written; what was there before is intact.
@@ -57,7 +66,7 @@ def save_model(model: ir.Model, path: Path, *, overwrite: bool, embed_limit: int
         raise PassError(f"{path.name} fails onnx's check: {reason(error)}") from error
     with staging(path) as folder:
         model_file = folder / path.name
-        data = _write(model, model_file, embed_limit)
+        data = _write(model, model_file, embed_limit, stated)
         written = [path] if data is None else [path, path.with_name(data.name)]
         if data is None or _same(data, written[1]):  # the same data stay as they are, mapped by whom they may be
             move_into_place([model_file], [path])
@@ -135,12 +144,12 @@ def remove_former_data(path: Path, keep: Collection[Path]) -> None:
                 file.unlink()
 
 
-def _write(model: ir.Model, path: Path, embed_limit: int) -> Path | None:
+def _write(model: ir.Model, path: Path, embed_limit: int, stated: Collection[str] | None = None) -> Path | None:
     """Write `path`, and its external data first where they are needed; flush both to the disk; return the data file."""
     copy = model.clone()
     data = _write_data(copy, path) if _tensor_bytes(model) > embed_limit else None
     with path.open("xb") as file:
-        for piece in _pieces(copy, keep=data):
+        for piece in _pieces(copy, data, stated):
             file.write(piece)
         sync(file)
     return data
@@ -187,10 +196,12 @@ def _append(file: BinaryIO, tensor: ir.TensorProtocol) -> int:
     return offset
 
 
-def _pieces(copy: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
+def _pieces(copy: ir.Model, keep: Path | None = None, stated: Collection[str] | None = None) -> Iterator[bytes]:
     types = {value.dtype for node in copy.graph.all_nodes() for value in node.outputs if value.dtype is not None}
     types |= {value.const_value.dtype for value in _initializers(copy) if value.const_value is not None}
     copy.ir_version = max(copy.ir_version, opset.least_ir_version(copy.opset_imports, types))
+    if stated is not None:
+        forget_inferred(copy, stated)
     return wire.pieces(copy, keep)
 
 

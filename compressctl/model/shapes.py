@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import onnx
 import onnx_ir as ir
@@ -45,6 +45,30 @@ def infer_shapes(model: ir.Model) -> None:
         shape = ir.serde.deserialize_type_proto_for_shape(kind)
         if shape is not None:
             value.shape = _merged(value.shape, shape)
+
+
+def forget_inferred(model: ir.Model, stated: Collection[str]) -> None:
+    """Take from the main graph's values, in place, the types and shapes that inference finds without them.
+
+    Args:
+        model: the model.
+        stated: names of values that keep theirs all the same.
+    """
+    proto = skeleton(model)
+    kept = [info for info in proto.graph.value_info if info.name in stated]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(kept)
+    try:
+        found = inferred_types(proto)
+    except ModelError:
+        return
+    for value in (output for node in model.graph for output in node.outputs):
+        if value.is_graph_output() or value.name in stated or value.name not in found:
+            continue
+        shape = ir.serde.deserialize_type_proto_for_shape(found[value.name])
+        again = None if shape is None else _merged(None, shape)
+        if value.shape is None or (again is not None and _merged(again, value.shape) == again):
+            value.type = value.shape = None
 
 
 def inferred_types(proto: onnx.ModelProto) -> dict[str, onnx.TypeProto]:

@@ -7,21 +7,17 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
-from compressctl.container.signature import PACKED
 from compressctl.explanation.explain import explain
 from compressctl.explanation.schema import Explanation
 from compressctl.measure import machine
 from compressctl.measure.measurement import Measurement
 from compressctl.model.read import sha256
-from compressctl.model.save import save_model
-from compressctl.model.staging import copy_into_place
 from compressctl.notes import Note, done, warning
 from compressctl.passes import name_of, pass_of
 from compressctl.passes.base import PassConfig
 from compressctl.pipeline.budgets import judge, judge_targets
-from compressctl.pipeline.candidates import Candidate, measure_candidates, save_candidate
+from compressctl.pipeline.candidates import Candidate, measure_candidates, save_candidate, write_candidate
 from compressctl.pipeline.choice import MATERIAL, choose, lengths
 from compressctl.pipeline.inputs import model_hashes
 from compressctl.pipeline.lock import locked
@@ -38,7 +34,8 @@ from compressctl.versions import versions
 from compressctl.world import world
 
 _FEWER = 0.05  # a share of multiply-accumulates that latency is expected to follow
-_PROVENANCE, _SHAPE = 4096, 160  # bytes that the recipe and its origin take in a file, and the shape of a value
+_PROVENANCE = 4096  # bytes that the recipe and its origin take in a file: they do not make a result larger
+_HANDED_ON = "the passes changed nothing: the output is the input as it was"
 
 
 def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
@@ -59,11 +56,10 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
         measured = _Measured(setup, stages)
         choice = choose(recipe, len(stages), measured.at, measured.known)
         result, before, after = measured.candidate(choice.length), measured.before, measured.at(choice.length)
-        final = result.stages[-1].outcome.model if result.stages else setup.loaded.model
-        regressions = _regressions(after, _PROVENANCE + _SHAPE * len(final.graph))
+        regressions = _regressions(after)
         verdicts = (*judge(recipe, after), *judge_targets(stages, choice.taken_back))
         explanation, robustness = _explain(setup, measured, choice.length), _robustness(setup, result)
-        written = _write(recipe, setup, result)
+        written = write_candidate(result, recipe.output)
         report = Report(
             verdict=_verdict(verdicts, regressions),
             input=replace(before, path=str(recipe.model)),
@@ -75,7 +71,8 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
             budgets=verdicts,
             notes=(
                 *setup.notes,
-                *unfused(final, after.executed_ops),
+                *([done(_HANDED_ON)] if result.handed_on else ()),
+                *unfused(result.model, after.executed_ops),
                 *regressions,
                 *_promised(before, after),
                 *_steps_back(recipe.passes, measured, choice.length),
@@ -136,15 +133,6 @@ class _Measured:
         return before
 
 
-def _write(recipe: Recipe, setup: Setup, result: Candidate) -> list[Path]:
-    """Put the result in its place; return the files written."""
-    if recipe.output.suffix == PACKED:
-        copy_into_place(result.stored, recipe.output)
-        return [recipe.output]
-    model = result.stages[-1].outcome.model if result.stages else setup.loaded.model
-    return save_model(model, recipe.output, overwrite=True)
-
-
 def _explain(setup: Setup, measured: _Measured, length: int) -> Explanation | None:
     if not setup.recipe.explain:
         return None
@@ -187,13 +175,13 @@ def label(passes: Sequence[PassConfig], index: int) -> str:
     return types[index] if types.count(types[index]) == 1 else f"{index + 1} {types[index]}"
 
 
-def _regressions(after: Measurement, told: int) -> list[Note]:
-    """Return what measured worse than the input; `told` bytes say what is in the file, and do not count."""
+def _regressions(after: Measurement) -> list[Note]:
+    """Return what measured worse than the input."""
     found = []
     if after.latency_ratio is not None and after.latency_ratio.low > 1 + MATERIAL:
         found.append(warning(f"the result is slower than the input on this machine: x {after.latency_ratio.value:.2f}"))
     ratio = after.size_ratio
-    if ratio is not None and ratio > 1 + MATERIAL and after.bytes * (1 - 1 / ratio) > told:
+    if ratio is not None and ratio > 1 + MATERIAL and after.bytes * (1 - 1 / ratio) > _PROVENANCE:
         found.append(warning(f"the result is larger than the input: x {ratio:.3f}"))
     if after.drop is not None and after.drop.low > 0:
         found.append(warning(f"the metric is worse than the input's by {after.drop.drop:.4g}, beyond chance"))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import onnx_ir as ir
 
 from compressctl.container.opened import as_stored
 from compressctl.container.pack import pack
 from compressctl.container.signature import PACKED, is_packed
 from compressctl.measure.isolated import check_file
 from compressctl.measure.measurement import Measurement, measure_files
+from compressctl.model.files import model_files
 from compressctl.model.provenance import stamp
-from compressctl.model.save import save_model
+from compressctl.model.same import same_model
+from compressctl.model.save import remove_former_data, save_model
+from compressctl.model.staging import copy_into_place
 from compressctl.pipeline.setup import Setup
 from compressctl.pipeline.stages import Stage
 
@@ -23,11 +29,17 @@ class Candidate:
 
     Attributes:
         stages: the passes that led to it.
+        model: what they led to.
+        stated: names of the values whose types its file states, see `save_model`.
+        handed_on: whether the model is the input still, whose bytes `file` then has.
         file: the model as onnxruntime opens it.
         stored: the file whose size counts: `file`, or the same packed.
     """
 
     stages: tuple[Stage, ...]
+    model: ir.Model
+    stated: frozenset[str]
+    handed_on: bool
     file: Path
     stored: Path
 
@@ -35,24 +47,45 @@ class Candidate:
 def save_candidate(setup: Setup, stages: Sequence[Stage], name: str) -> Candidate:
     """Save the model after `stages` in a folder `name` of the work folder, and run it once in a process of its own.
 
-    Its external data are called as those of the output, so it can be copied there.
+    Where they left the input as it was, its bytes are handed on, without a word of where they come from.
 
     Raises:
         ModelError: onnxruntime cannot load or run it.
         OutputError: it cannot be written.
     """
-    recipe = setup.recipe
-    model = stages[-1].outcome.model if stages else setup.loaded.model
-    stamp(model, replace(setup.provenance, passes=tuple(stage.config.type for stage in stages)))
+    recipe, loaded = setup.recipe, setup.loaded
+    model = stages[-1].outcome.model if stages else loaded.model
     folder = setup.workdir / "candidates" / name
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / recipe.output.with_suffix(".onnx").name
-    save_model(model, file, overwrite=True)
+    handed_on = same_model(model, loaded.model)
+    if handed_on and model_files(setup.baseline_file) == (setup.baseline_file,):
+        shutil.copyfile(setup.baseline_file, file)
+    else:
+        if not handed_on:
+            stamp(model, replace(setup.provenance, passes=tuple(stage.config.type for stage in stages)))
+        save_model(model, file, overwrite=True, stated=loaded.stated)
     check_file(file, setup.workload.feeds or {}, threads=recipe.threads)
-    if recipe.output.suffix != PACKED:
-        return Candidate(tuple(stages), file, file)
-    pack(file, file.with_suffix(PACKED), threads=recipe.threads)
-    return Candidate(tuple(stages), file, file.with_suffix(PACKED))
+    packed = recipe.output.suffix == PACKED
+    stored = file.with_suffix(PACKED) if packed else file
+    if packed and handed_on and is_packed(recipe.model):
+        shutil.copyfile(recipe.model, stored)
+    elif packed:
+        pack(file, stored, threads=recipe.threads)
+    return Candidate(tuple(stages), model, loaded.stated, handed_on, file, stored)
+
+
+def write_candidate(candidate: Candidate, output: Path) -> list[Path]:
+    """Put a candidate in the place of the output; return the files written.
+
+    Raises:
+        OutputError: it cannot be written; what was there before is intact.
+    """
+    if candidate.stored != candidate.file or model_files(candidate.file) == (candidate.file,):
+        copy_into_place(candidate.stored, output)
+        remove_former_data(output, keep=())
+        return [output]
+    return save_model(candidate.model, output, overwrite=True, stated=candidate.stated)
 
 
 def measure_candidates(setup: Setup, candidates: Sequence[Candidate]) -> list[Measurement]:

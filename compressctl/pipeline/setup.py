@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from compressctl.container.opened import opened, read_provenance
+from compressctl.container.opened import holds, opened, read_provenance
 from compressctl.container.signature import PACKED
 from compressctl.data.notation import open_source
 from compressctl.data.source import Source
@@ -95,7 +95,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
     provenance = Provenance(loaded.sha256, recipe.canonical(), versions(), tuple(c.type for c in recipe.passes))
     check_writable(
         recipe.output,
-        force=recipe.force,
+        force=recipe.force or holds(recipe.output, loaded.model),
         provenance=provenance,
         source=recipe.model,
         suffixes=(".onnx", PACKED),
@@ -207,5 +207,5 @@ def _baseline_file(loaded: Loaded, workdir: Path) -> Path:
     if not loaded.checks:
         return loaded.path
     path = workdir / "input.onnx"
-    save_model(loaded.model, path, overwrite=True)
+    save_model(loaded.model, path, overwrite=True, stated=loaded.stated)
     return path

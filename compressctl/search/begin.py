@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from zlib import crc32
 
-from compressctl.container.opened import read_provenance
+from compressctl.container.opened import holds, read_provenance
 from compressctl.container.signature import PACKED
 from compressctl.errors import UsageError
 from compressctl.model.save import check_writable
@@ -71,7 +71,7 @@ def check_output(recipe: Recipe, setup: Setup, storage: str) -> None:
         ours = any(record is not None and record.provenance == found.recipe for record in records)
     check_writable(
         recipe.output,
-        force=recipe.force or ours,
+        force=recipe.force or ours or holds(recipe.output, setup.loaded.model),
         provenance=None,
         source=recipe.model,
         suffixes=(".onnx", PACKED),

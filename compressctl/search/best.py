@@ -8,10 +8,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from compressctl.container.signature import PACKED
-from compressctl.model.save import save_model
-from compressctl.model.staging import copy_into_place, reported
-from compressctl.pipeline.candidates import Candidate
+from compressctl.model.staging import reported
+from compressctl.pipeline.candidates import Candidate, write_candidate
 from compressctl.recipe import Recipe
 from compressctl.report.write import write_text
 from compressctl.search.ranking import rank
@@ -37,10 +35,7 @@ def publish(recipe: Recipe, record: Record, candidate: Candidate, others: Sequen
     with reported(recipe.output), FileLock(publishing(recipe.output)):
         if any(rank(recipe, other) < rank(recipe, record) for other in others):
             return False
-        if recipe.output.suffix == PACKED:
-            copy_into_place(candidate.stored, recipe.output)
-        else:
-            save_model(candidate.stages[-1].outcome.model, recipe.output, overwrite=True)
+        write_candidate(candidate, recipe.output)
         write_recipe(recipe_of(recipe, record.passes), best_path(recipe.output))
     return True
 

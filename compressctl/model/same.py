@@ -1,0 +1,58 @@
+"""Whether two models are the same one, whatever their files say of where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+import onnx_ir as ir
+
+from compressctl.model.coo import CooTensor
+from compressctl.model.provenance import unstamp
+from compressctl.model.tensors import stored_bytes
+
+
+def same_model(a: ir.Model, b: ir.Model) -> bool:
+    """Return whether two loaded models have the same nodes, names, interface and weights, stored in the same form.
+
+    Types of values in between, which follow, do not count, nor do provenance and the IR version, which saving decides.
+    """
+    weights, others = dict(_weights(a)), dict(_weights(b))
+    return (
+        weights.keys() == others.keys()
+        and _frame(a) == _frame(b)
+        and all(map(_same, weights.values(), (others[name] for name in weights)))
+    )
+
+
+def _weights(model: ir.Model) -> Iterator[tuple[str, ir.TensorProtocol]]:
+    for name, value in model.graph.initializers.items():
+        if value.const_value is not None and value.dtype != ir.DataType.STRING:
+            yield name, value.const_value
+
+
+def _frame(model: ir.Model) -> bytes:
+    """The proto without weights and types."""
+    copy = model.clone()
+    unstamp(copy)
+    copy.ir_version = 0
+    for name, _ in list(_weights(copy)):
+        del copy.graph.initializers[name]
+    for value in (output for node in copy.graph for output in node.outputs if not output.is_graph_output()):
+        value.type = value.shape = None
+    frame: bytes = ir.to_proto(copy).SerializeToString(deterministic=True)
+    return frame
+
+
+def _same(a: ir.TensorProtocol, b: ir.TensorProtocol) -> bool:
+    if a is b:
+        return True
+    form, other = ((t.dtype, tuple(t.shape.numpy()), isinstance(t, CooTensor)) for t in (a, b))
+    return form == other and _hash(a) == _hash(b)
+
+
+def _hash(tensor: ir.TensorProtocol) -> bytes:
+    digest = sha256()
+    for block in stored_bytes(tensor):
+        digest.update(block)
+    return digest.digest()
