@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from compressctl.container.opened import as_stored, opened
 from compressctl.data.notation import open_source
 from compressctl.errors import UsageError
 from compressctl.measure import machine
-from compressctl.measure.measurement import Workload, measure_files
+from compressctl.measure.clocks import remarks
+from compressctl.measure.measurement import Measurement, Workload, measure_files
 from compressctl.measure.metrics import parse_metric
 from compressctl.measure.trial import RandomFit, fit_random
 from compressctl.model.load import interface, load_model
@@ -75,8 +77,14 @@ def bench(
         baseline=str(first),
         models=measurements,
         metric=metric if workload.evaluation is not None else None,
-        notes=tuple(notes),
+        notes=(*notes, *_doubts(measurements)),
         batch_size=batch_size,
         machine=machine.describe(),
         versions=versions(),
     )
+
+
+def _doubts(measurements: Sequence[Measurement]) -> Iterator[Note]:
+    for model in measurements:
+        for note in remarks(model.latency_ratio, model.witnesses):
+            yield replace(note, text=f"{model.path}: {note.text}")

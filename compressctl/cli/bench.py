@@ -25,7 +25,7 @@ def bench(
     batch_size: o.BatchSize = None,
     threads: o.Threads = None,
     seed: o.Seed = None,
-    seconds: Annotated[float, typer.Option(help="Time limit of the latency measurement, for each model.")] = 4.0,
+    seconds: Annotated[float, typer.Option(help="Time limit of the latency measurement.")] = 10.0,
     profile: Annotated[bool, typer.Option("--profile", help="Time per operator and the slowest nodes.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the JSON report here too.", show_default=False)] = None,
     allow_python: o.AllowPython = False,

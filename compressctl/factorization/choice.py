@@ -7,15 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from compressctl.factorization.costs import factored_macs, macs
+from compressctl.factorization.costs import FASTER, factored_macs, macs
 from compressctl.factorization.forms import MULTIPLE, Factors, Form, Ranks, Shape
 from compressctl.factorization.units import Unit
 from compressctl.measure.latency import LatencyRatio
 
 Where = Literal["size", "latency", "always"]
 Measure = Callable[[Unit, Shape, Factors], LatencyRatio]
-
-FASTER = 0.95  # of the latency: the whole interval of the ratio must lie below
 
 
 @dataclass(frozen=True)

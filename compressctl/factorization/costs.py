@@ -13,11 +13,13 @@ from compressctl.factorization.forms import Factors, Method, Shape
 from compressctl.factorization.rewrite import replace
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.rows import input_rows
+from compressctl.measure.clocks import Limits
 from compressctl.measure.latency import LatencyRatio, compare_latency
 from compressctl.model.graph import constant, initializer, remove_dead
 from compressctl.model.save import save_model
 from compressctl.model.shapes import infer_shapes
 
+FASTER = 0.95  # of the latency: the whole interval of the ratio must lie below
 _SECONDS = 0.5  # that measuring a layer takes, or a little more
 
 
@@ -60,7 +62,9 @@ def latency_ratio(
         for alone, path in zip((before, after), paths, strict=True):
             files += save_model(alone, path, overwrite=True)
         value = np.random.default_rng(seed).standard_normal(x).astype(layer.stored.dtype)
-        (ratio,) = compare_latency(paths[0], paths[1:], {"x": value}, threads=threads, seconds=_SECONDS, seed=seed)
+        (ratio,) = compare_latency(
+            paths[0], paths[1:], {"x": value}, threads=threads, seconds=_SECONDS, seed=seed, limits=Limits(ratio=FASTER)
+        )
     finally:
         for file in files:
             file.unlink(missing_ok=True)

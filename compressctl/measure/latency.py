@@ -3,7 +3,7 @@
 All models run in one process in short alternating bursts, so what slows the machine slows them alike and leaves their
 ratio. What is left is not noise of single runs but of sessions: where the weights happen to lie in memory moves the
 latency of a session by per cents, for as long as it lives. So the sessions are opened anew several times, each set of
-sessions gives one ratio, and the interval is over the sets.
+sessions gives one ratio, and the interval is over the sets (`clocks.py`). Sets are added until they tell what is asked.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.measure.clocks import CLOCKS, NO_LIMITS, Clock, Limits, Reading, Witnesses, fine, read, sure
+from compressctl.measure.interval import Interval
 from compressctl.measure.session import Session
-from compressctl.numerics.bootstrap import group_interval
 
-SETS = (5, 12)  # fewest and most sets of sessions; more of them where loading is cheap
+SETS = (
+    5,
+    12,
+)  # fewest sets of sessions that an interval is over, and most in the time given: more where loading is cheap
 MIN_ROUNDS = 5  # in each set
 BURST = 0.005  # seconds that a model keeps the processor's caches before the next one has its turn
 
@@ -36,16 +40,20 @@ class Latency:
     """Latency of one inference.
 
     Attributes:
-        median_ms: median over all timed runs, milliseconds.
-        p95_ms: their 95th percentile.
+        median_ms: milliseconds: the median of the fastest runs of short bursts, as `clocks.py` says.
+        p95_ms: 95th percentile of all timed runs, by the same clock.
         runs: how many were timed.
         load_ms: median time to open a session, the file being in the page cache.
+        low_ms: lower end of the 95 % interval of `median_ms`.
+        high_ms: its upper end.
     """
 
     median_ms: float
     p95_ms: float
     runs: int
     load_ms: float
+    low_ms: float = math.nan
+    high_ms: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,13 @@ class LatencyRatio:
     """Latency of a result over that of the baseline.
 
     Attributes:
-        ratio: geometric mean over sets of sessions of the median ratio within a set; below 1 is faster.
+        ratio: geometric mean over sets of sessions of the median ratio within a set; below 1 is faster. It is the
+            quotient of the two medians.
         low: lower end of the 95 % bootstrap interval of the ratio.
         high: its upper end.
         baseline: the baseline alone.
         result: the result alone.
+        witnesses: how the ratio was found.
     """
 
     ratio: float
@@ -65,68 +75,85 @@ class LatencyRatio:
     high: float
     baseline: Latency
     result: Latency
+    witnesses: Witnesses
 
 
 def compare_latency(
-    baseline: Path, results: Sequence[Path], feeds: Feeds, *, threads: int = 0, seconds: float = 3.0, seed: int = 0
+    baseline: Path,
+    results: Sequence[Path],
+    feeds: Feeds,
+    *,
+    threads: int = 0,
+    seconds: float = 3.0,
+    seed: int = 0,
+    limits: Limits = NO_LIMITS,
+    patience: float = 1.0,
 ) -> list[LatencyRatio]:
     """Return the latency ratio of each of `results` over `baseline`, all timed in alternation on the same feeds.
 
     Args:
+        baseline: the file that ratios are over.
+        results: files.
         feeds: an array for every input; its first dimension is the batch size.
         threads: threads of each session; 0 for onnxruntime's default.
-        seconds: time to spend, half of it at least on timed runs; models that load or run slowly take longer, as the
-            fewest sets and rounds need it.
+        seconds: time to spend, half of it at least on timed runs; less where the intervals are narrow before; models
+            that load or run slowly take longer, as the fewest sets and rounds need it.
         seed: seed of the order of the models and of the bootstrap.
+        limits: what the latencies are held against; one that lies within an interval is reason to measure on.
+        patience: times `seconds` that measuring may go on where the intervals do not tell what is asked.
 
     Raises:
         ModelError, DataError: a model cannot be opened, or cannot run on the feeds.
     """
-    first, *others = _interleave([baseline, *results], feeds, threads, seconds, seed)
-    return [_ratio(first, other, seed) for other in others]
+    timings, reading = _interleave([baseline, *results], feeds, threads, seconds, seed, limits, patience)
+    first, *others = _latencies(timings, reading)
+    return [
+        LatencyRatio(ratio.value, ratio.low, ratio.high, first, other, witnesses)
+        for other, ratio, witnesses in zip(others, reading.ratios, reading.witnesses, strict=True)
+    ]
 
 
 def latency(path: Path, feeds: Feeds, *, threads: int = 0, seconds: float = 1.5, seed: int = 0) -> Latency:
     """Return the latency of one model; see `compare_latency`."""
-    return _interleave([path], feeds, threads, seconds, seed)[0].summary()
+    return _latencies(*_interleave([path], feeds, threads, seconds, seed, NO_LIMITS, 1.0))[0]
 
 
 @dataclass
 class _Timings:
-    """What was timed of one model: seconds to load, by set; seconds of each burst's runs, by set and round."""
+    """What was timed of one model: seconds to load, by set; seconds of each burst's runs by clock, by set and round."""
 
     loads: list[float] = field(default_factory=list)
     bursts: list[list[NDArray[np.float64]]] = field(default_factory=list)
 
-    def summary(self) -> Latency:
-        runs = 1e3 * np.concatenate([burst for bursts in self.bursts for burst in bursts])
-        p95 = float(np.percentile(runs, 95))
-        return Latency(float(np.median(runs)), p95, len(runs), 1e3 * float(np.median(self.loads)))
+    def summary(self, seconds: Interval, clock: Clock) -> Latency:
+        runs = np.concatenate([burst for bursts in self.bursts for burst in bursts])[:, CLOCKS.index(clock)]
+        median, low, high = (1e3 * value for value in (seconds.value, seconds.low, seconds.high))
+        p95 = max(1e3 * float(np.percentile(runs, 95)), median)  # few runs on a noisy machine need not agree
+        return Latency(median, p95, len(runs), 1e3 * float(np.median(self.loads)), low, high)
 
 
-def _ratio(baseline: _Timings, result: _Timings, seed: int) -> LatencyRatio:
-    rounds = [
-        np.log([b.min() / a.min() for a, b in zip(*bursts, strict=True)])
-        for bursts in zip(baseline.bursts, result.bursts, strict=True)
-    ]
-    ratio, low, high = ratio_interval(rounds, seed)
-    return LatencyRatio(ratio, low, high, baseline.summary(), result.summary())
+def _latencies(timings: Sequence[_Timings], reading: Reading) -> list[Latency]:
+    return [timing.summary(time, reading.clock) for timing, time in zip(timings, reading.seconds, strict=True)]
 
 
-def ratio_interval(rounds: Sequence[NDArray[np.float64]], seed: int) -> tuple[float, float, float]:
-    """Return a ratio and its 95 % interval from logarithms of ratios, an array of rounds for each set of sessions."""
-    sets = np.array([np.median(logs) for logs in rounds])
-    low, high = group_interval(sets, seed=seed)
-    return math.exp(sets.mean()), math.exp(low), math.exp(high)
+def _read(timings: Sequence[_Timings], threads: int, seed: int) -> Reading:
+    """Read the fastest runs of all bursts, by both clocks where the thread's is a witness."""
+    sets = []
+    for models in zip(*(timing.bursts for timing in timings), strict=True):
+        sets.append(np.array([[burst.min(axis=0) for burst in bursts] for bursts in zip(*models, strict=True)]))
+    if threads != 1 or any(bursts.min() <= 0 for bursts in sets):  # a CPU clock too coarse for these models
+        sets = [bursts[:, :, :1] for bursts in sets]
+    return read(sets, seed)
 
 
-def _interleave(paths: Sequence[Path], feeds: Feeds, threads: int, seconds: float, seed: int) -> list[_Timings]:
+def _interleave(
+    paths: Sequence[Path], feeds: Feeds, threads: int, seconds: float, seed: int, limits: Limits, patience: float
+) -> tuple[list[_Timings], Reading]:
     rng = np.random.default_rng(seed)
     timings = [_Timings() for _ in paths]
-    sets, budget = SETS[0], 0.0
-    number = 0
+    budget, number, begun = 0.0, 0, perf_counter()
     with _no_gc():
-        while number < sets:
+        while True:
             started = perf_counter()
             sessions = _open(paths, timings, threads, reverse=number % 2 == 1)
             runs = math.ceil(BURST / geometric_mean([_warm_up(session, feeds) for session in sessions]))
@@ -137,7 +164,12 @@ def _interleave(paths: Sequence[Path], feeds: Feeds, threads: int, seconds: floa
             _rounds(sessions, runs, feeds, timings, budget, rng)
             del sessions  # before the next set is opened: never more than one in memory
             number += 1
-    return timings
+            if number < SETS[0]:
+                continue
+            reading = _read(timings, threads, seed)
+            spent = (perf_counter() - begun) * (number + 1) / number  # with one more set
+            if spent > seconds * patience or (sure if spent > seconds else fine)(reading, limits):
+                return timings, reading
 
 
 def _open(paths: Sequence[Path], timings: Sequence[_Timings], threads: int, reverse: bool) -> list[Session]:
@@ -152,11 +184,11 @@ def _open(paths: Sequence[Path], timings: Sequence[_Timings], threads: int, reve
 
 def _warm_up(session: Session, feeds: Feeds) -> float:
     """Run until the latency falls no more; return it in seconds."""
-    best, now = math.inf, float(session.time(feeds, 1)[0])
+    best, now = math.inf, float(session.time(feeds, 1)[0, 0])
     for _ in range(10):
         if now > 0.95 * best:
             break
-        best, now = min(best, now), float(np.median(session.time(feeds, 2)))
+        best, now = min(best, now), float(np.median(session.time(feeds, 2)[:, 0]))
     return min(best, now)
 
 

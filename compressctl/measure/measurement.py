@@ -10,7 +10,9 @@ from typing import Any
 from compressctl.data.random import random_feeds
 from compressctl.data.source import Feeds, Source
 from compressctl.measure.accuracy import Comparison, compare, evaluate
+from compressctl.measure.clocks import NO_LIMITS, Limits, Witnesses
 from compressctl.measure.fidelity import OutputFidelity, fidelity
+from compressctl.measure.interval import Interval
 from compressctl.measure.latency import Latency, compare_latency, latency
 from compressctl.measure.memory import peak_memory
 from compressctl.measure.metric import Metric, Score
@@ -20,15 +22,6 @@ from compressctl.model.load import load_model
 from compressctl.model.size import count, file_bytes
 from compressctl.progress import Progress, Silent
 from compressctl.tensorspec import TensorSpec
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,9 @@ class Measurement:
         nonzeros: weights that are not 0.
         macs: multiply-accumulates of one inference at the measured input, or None where unknown.
         latency: of one inference at the chosen batch size and threads.
-        latency_ratio: over the baseline, measured interleaved; None for the baseline itself.
+        latency_ratio: over the baseline, measured interleaved; None for the baseline itself. It is the quotient of the
+            two medians.
+        witnesses: how the ratio was found, and whether it can be told on this machine now.
         size_ratio: over the baseline.
         peak_memory: bytes that loading and running it adds to a fresh process.
         score: the metric, where there is evaluation data.
@@ -67,6 +62,7 @@ class Measurement:
     fidelity: tuple[OutputFidelity, ...] = ()
     executed_ops: dict[str, int] = field(default_factory=dict)
     profile: Profile | None = None
+    witnesses: Witnesses | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,9 @@ class Workload:
         fidelity: samples to compare outputs on (the first 256), or None.
         thorough: measure peak memory too (a process a model), and look into what runs of the baseline.
         profile: measure where the time goes too.
-        seconds: time limit of the latency measurement, for each model beside the baseline.
+        seconds: that the latency measurement takes at most, where it is patient not at all.
+        limits: what latencies are held against.
+        patience: by what factor the measurement may take longer where it cannot tell.
     """
 
     batch_size: int = 1
@@ -96,6 +94,8 @@ class Workload:
     thorough: bool = False
     profile: bool = False
     seconds: float = 3.0
+    limits: Limits = NO_LIMITS
+    patience: float = 1.0
 
 
 _EVALUATION_BATCH = 16
@@ -114,7 +114,7 @@ def measure_files(
     session = Session(baseline, threads=workload.threads)
     feeds = workload.feeds or random_feeds(session.inputs, workload.batch_size, workload.seed)
     progress.step("measure latency")
-    latencies, ratios = _latencies(baseline, results, feeds, workload)
+    timed = _latencies(baseline, results, feeds, workload)
     scores: list[Score] = []
     measurements = []
     for index, path in enumerate([baseline, *results]):
@@ -127,8 +127,7 @@ def measure_files(
             Measurement(
                 path=str(path),
                 **_content(path, opened, feeds),
-                latency=latencies[index],
-                latency_ratio=ratios[index],
+                **timed[index],
                 size_ratio=file_bytes(path) / file_bytes(baseline) if index else None,
                 peak_memory=peak_memory(path, feeds, threads=workload.threads).model_bytes
                 if workload.thorough
@@ -144,18 +143,20 @@ def measure_files(
     return measurements
 
 
-def _latencies(
-    baseline: Path, results: Sequence[Path], feeds: Feeds, workload: Workload
-) -> tuple[list[Latency], list[Interval | None]]:
+def _latencies(baseline: Path, results: Sequence[Path], feeds: Feeds, workload: Workload) -> list[dict[str, Any]]:
+    """Latency, ratio and witnesses of each model, as far as it has them."""
+    how: dict[str, Any] = {"threads": workload.threads, "seconds": workload.seconds, "seed": workload.seed}
     if not results:
-        return [latency(baseline, feeds, threads=workload.threads, seconds=workload.seconds, seed=workload.seed)], [
-            None
-        ]
-    ratios = compare_latency(
-        baseline, results, feeds, threads=workload.threads, seconds=workload.seconds, seed=workload.seed
-    )
-    latencies = [ratios[0].baseline, *(ratio.result for ratio in ratios)]
-    return latencies, [None, *(Interval(ratio.ratio, ratio.low, ratio.high) for ratio in ratios)]
+        return [{"latency": latency(baseline, feeds, **how)}]
+    ratios = compare_latency(baseline, results, feeds, limits=workload.limits, patience=workload.patience, **how)
+    return [{"latency": ratios[0].baseline}] + [
+        {
+            "latency": found.result,
+            "latency_ratio": Interval(found.ratio, found.low, found.high),
+            "witnesses": found.witnesses,
+        }
+        for found in ratios
+    ]
 
 
 def _content(path: Path, session: Session, feeds: Feeds) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def to_target(
     from compressctl.pruning.selection import Even, Ranking
 
     original, folder, threads = context.baseline, context.workdir, context.threads
-    feeds = usual_feeds(original, context, 1)
+    feeds, limit = usual_feeds(original, context, 1), getattr(config, key)
     sizes = sizes_of(interface(original)[0], feeds)
     if key == "target_macs":
         saved, measure = costs.macs_saved(model, groups, count(model, sizes)), targets.macs_left(original, sizes)
@@ -59,9 +59,9 @@ def to_target(
         file = folder / "profiled.onnx"
         save_model(model, file, overwrite=True)
         saved = costs.time_saved(model, groups, count(model, sizes), file, feeds, threads=threads)
-        measure = targets.latency_left(original, folder, feeds, threads=threads, seed=context.seed)
+        measure = targets.latency_left(original, folder, feeds, limit, threads=threads, seed=context.seed)
     make = Even if config.scope == "layer" else partial(Ranking, costs=saved)
-    order, limit = make(groups, scores, config.round_to), getattr(config, key)
+    order = make(groups, scores, config.round_to)
     levels = _LATENCY_LEVELS if key == "target_latency" else None
     found = targets.smallest_cut(order, lambda removed: without(model, groups, removed), measure, limit, levels=levels)
     return found.removed, Target(key, limit, found.value)

@@ -11,6 +11,7 @@ from itertools import pairwise
 from compressctl.explanation.explain import explain
 from compressctl.explanation.schema import Explanation
 from compressctl.measure import machine
+from compressctl.measure.clocks import MATERIAL, remarks
 from compressctl.measure.measurement import Measurement
 from compressctl.model.read import sha256
 from compressctl.notes import Note, done, warning
@@ -18,7 +19,7 @@ from compressctl.passes import name_of, pass_of
 from compressctl.passes.base import PassConfig
 from compressctl.pipeline.budgets import judge, judge_targets
 from compressctl.pipeline.candidates import Candidate, measure_candidates, save_candidate, write_candidate
-from compressctl.pipeline.choice import MATERIAL, choose, lengths
+from compressctl.pipeline.choice import choose, lengths
 from compressctl.pipeline.inputs import model_hashes
 from compressctl.pipeline.lock import locked
 from compressctl.pipeline.setup import Setup, open_setup
@@ -74,6 +75,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
                 *([done(_HANDED_ON)] if result.handed_on else ()),
                 *unfused(result.model, after.executed_ops),
                 *regressions,
+                *remarks(after.latency_ratio, after.witnesses),
                 *_promised(before, after),
                 *_steps_back(recipe.passes, measured, choice.length),
             ),

@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from compressctl.measure.measurement import Interval, Measurement
+from compressctl.measure.clocks import UNTOLD, told
+from compressctl.measure.interval import Interval
+from compressctl.measure.measurement import Measurement
 from compressctl.pipeline.stages import Stage
 from compressctl.recipe import Recipe
 from compressctl.report.schema import BudgetVerdict
@@ -21,6 +23,7 @@ class _Budget:
     key: str
     measured: Callable[[Measurement], Measured]
     at_least: bool = False
+    told: Callable[[Interval], str] | None = None  # of what depends on the machine, and on what else it does
 
 
 def judge(recipe: Recipe, after: Measurement) -> tuple[BudgetVerdict, ...]:
@@ -73,7 +76,8 @@ def _verdict(budget: _Budget, limit: float, measured: Measured, *, strict: bool)
     if found.low != found.high:
         reason += f" [{found.low:.4g}, {found.high:.4g}]"
         if not (sure or never):
-            reason += ": not sure, the limit lies within the interval"
+            why = "not sure, the limit lies within the interval"
+            reason += f": {f'{UNTOLD}: {budget.told(found)} against {limit:g}' if budget.told else why}"
     return BudgetVerdict(budget.key, limit, found.value, met, found.low, found.high, reason)
 
 
@@ -82,11 +86,14 @@ def _drop(after: Measurement) -> Measured:
 
 
 def _latency(after: Measurement) -> Measured:
-    """The median, with the relative interval of the ratio, which noise of the whole machine does not widen."""
-    median, ratio = after.latency.median_ms, after.latency_ratio
-    if ratio is None:
-        return median
-    return Interval(median, median * ratio.low / ratio.value, median * ratio.high / ratio.value)
+    latency = after.latency
+    if math.isnan(latency.low_ms):
+        return latency.median_ms
+    return Interval(latency.median_ms, latency.low_ms, latency.high_ms)
+
+
+def _milliseconds(latency: Interval) -> str:
+    return f"{latency.value:.3g} ms [{latency.low:.3g}, {latency.high:.3g}]"
 
 
 _BUDGETS = (
@@ -94,7 +101,7 @@ _BUDGETS = (
     _Budget("min_accuracy", lambda after: after.score, at_least=True),
     _Budget("size_ratio", lambda after: after.size_ratio),
     _Budget("max_size", lambda after: after.bytes),
-    _Budget("latency_ratio", lambda after: after.latency_ratio),
-    _Budget("max_latency_ms", _latency),
+    _Budget("latency_ratio", lambda after: after.latency_ratio, told=told),
+    _Budget("max_latency_ms", _latency, told=_milliseconds),
     _Budget("max_memory", lambda after: after.peak_memory),
 )

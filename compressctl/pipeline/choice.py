@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from compressctl.measure.clocks import MATERIAL
 from compressctl.measure.measurement import Measurement
 from compressctl.passes.base import PassConfig
 from compressctl.pipeline.budgets import excess, judge
 from compressctl.recipe import Recipe
 from compressctl.report.schema import BudgetVerdict
-
-MATERIAL = 0.01  # smaller changes of latency or size decide nothing
 
 
 @dataclass(frozen=True)

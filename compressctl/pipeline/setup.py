@@ -16,6 +16,7 @@ from compressctl.data.notation import open_source
 from compressctl.data.source import Source
 from compressctl.data.subset import every
 from compressctl.errors import UsageError
+from compressctl.measure.clocks import NO_LIMITS, Limits
 from compressctl.measure.measurement import Workload
 from compressctl.measure.metrics import parse_metric
 from compressctl.measure.session import Session
@@ -39,6 +40,8 @@ from compressctl.versions import versions
 from compressctl.world import world
 
 _FIDELITY_SAMPLES = 16
+_PATIENCE = 2.0  # times the usual seconds that latency is measured where a busy machine keeps the interval wide
+_PATIENCE_WITH_BUDGET = 5.0  # the same where a budget waits for the answer
 _MEASURED = 5  # where one source is given to train and to measure on, every fifth sample is measured
 
 
@@ -127,6 +130,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
     )
     source = evaluation or calibration or _open(f"random:{_FIDELITY_SAMPLES}", loaded.model, recipe)
     assert source is not None
+    limits = Limits(recipe.latency_ratio, recipe.max_latency_ms)
     workload = Workload(
         batch_size=recipe.batch_size,
         threads=recipe.threads,
@@ -137,6 +141,8 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         fidelity=source,
         thorough=recipe.max_memory is not None,
         profile=recipe.explain,
+        limits=limits,
+        patience=_PATIENCE if limits == NO_LIMITS else _PATIENCE_WITH_BUDGET,
     )
     return Setup(
         recipe=recipe,

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.measure.clocks import Limits
 from compressctl.measure.latency import compare_latency
 from compressctl.model.save import save_model
 from compressctl.model.size import count
@@ -97,15 +98,32 @@ def size_left(original: ir.Model, folder: Path) -> Measure:
 
 
 def latency_left(
-    original: ir.Model, folder: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0, seed: int = 0
+    original: ir.Model,
+    folder: Path,
+    feeds: Mapping[str, NDArray[Any]],
+    limit: float,
+    *,
+    threads: int = 0,
+    seed: int = 0,
 ) -> Measure:
-    """Measure latency on `feeds`, interleaved with that of the original; `folder` is for temporary files."""
+    """Measure latency on `feeds`, interleaved with that of the original.
+
+    Args:
+        original: the model as it was.
+        folder: for temporary files.
+        feeds: an array for every input.
+        limit: what the share will be held against.
+        threads: of onnxruntime.
+        seed: of the order of measuring.
+    """
     baseline, candidate = folder / "timed_original.onnx", folder / "timed.onnx"
     save_model(original, baseline, overwrite=True)
 
     def left(model: ir.Model) -> float:
         save_model(model, candidate, overwrite=True)
-        (ratio,) = compare_latency(baseline, [candidate], feeds, threads=threads, seconds=_SECONDS, seed=seed)
+        (ratio,) = compare_latency(
+            baseline, [candidate], feeds, threads=threads, seconds=_SECONDS, seed=seed, limits=Limits(ratio=limit)
+        )
         return ratio.ratio
 
     return left

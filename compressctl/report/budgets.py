@@ -11,6 +11,7 @@ from compressctl.report.words import is_fraction, si
 AT_LEAST = ("min_accuracy",)
 _DIGITS = 5  # so that what just misses a limit does not read like it
 _RATIOS = ("size_ratio", "latency_ratio")
+_UNSURE = dict.fromkeys(("latency_ratio", "max_latency_ms"), ", cannot tell")
 _BYTES = ("max_size", "max_memory")
 
 
@@ -47,7 +48,8 @@ def measured(verdict: BudgetVerdict, metric: str | None) -> str:
 
 def judged(verdict: BudgetVerdict) -> str:
     """The verdict, and whether it is sure."""
-    return ("met" if verdict.met else "MISSED") + ("" if _is_sure(verdict) else ", not sure")
+    unsure = _UNSURE.get(verdict.budget, ", not sure")
+    return ("met" if verdict.met else "MISSED") + ("" if _is_sure(verdict) else unsure)
 
 
 def _is_sure(verdict: BudgetVerdict) -> bool:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from compressctl.measure.accuracy import Comparison
-from compressctl.measure.measurement import Interval, Measurement
+from compressctl.measure.interval import Interval
+from compressctl.measure.measurement import Measurement
 from compressctl.notes import Note, warning
 from compressctl.report.budgets import judged, limit, measured
 from compressctl.report.schema import Report

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from compressctl.measure.measurement import Interval
+from compressctl.measure.interval import Interval
 from compressctl.report.diff import Figure, ReportDiff, Unit, Value
 from compressctl.report.model_diff import ModelDiff, TensorForm
 from compressctl.report.tables import Table, comparison

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from compressctl.explanation.schema import Explanation
-from compressctl.measure.measurement import Interval, Measurement
+from compressctl.measure.interval import Interval
+from compressctl.measure.measurement import Measurement
 from compressctl.report.charts import Bars, Chart, Item, Lines, Scatter, bars, dots, lines, scatter
 from compressctl.report.schema import FrontPoint, Report
 from compressctl.report.tables import labels

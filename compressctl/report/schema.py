@@ -12,12 +12,13 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from compressctl.explanation.schema import Explanation
+from compressctl.measure.interval import Interval
 from compressctl.measure.machine import Machine
-from compressctl.measure.measurement import Interval, Measurement
+from compressctl.measure.measurement import Measurement
 from compressctl.notes import Note
 from compressctl.robustness.schema import Robustness
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 Verdict = Literal["ok", "regression", "budget missed"]
 
 

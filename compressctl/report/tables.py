@@ -11,7 +11,7 @@ from compressctl.measure.measurement import Measurement
 from compressctl.measure.profile import Profile
 from compressctl.notes import Note
 from compressctl.report.schema import BenchReport, Report
-from compressctl.report.words import change, drop, fidelity, ms, percent, ratio, score, si, times
+from compressctl.report.words import change, clock, drop, fidelity, ms, percent, ratio, score, si, times
 
 _SPARSE = 0.9  # a smaller share of parameters that are not zero is worth a row
 
@@ -36,7 +36,7 @@ def summary(report: Report) -> Table:
         rows.append(("non-zero", si(before.nonzeros), si(after.nonzeros), change(before.nonzeros, after.nonzeros)))
     if before.macs is not None and after.macs is not None and before.macs != after.macs:
         rows.append(("MACs", si(before.macs), si(after.macs), change(before.macs, after.macs)))
-    rows.append(("latency (median)", ms(before), ms(after), ratio(after.latency_ratio)))
+    rows.append((f"latency ({clock(after)}median)", ms(before), ms(after), ratio(after.latency_ratio)))
     if before.peak_memory is not None and after.peak_memory is not None:
         memory = (before.peak_memory, after.peak_memory)
         rows.append(("peak memory", *(si(value, "B") for value in memory), change(*memory)))

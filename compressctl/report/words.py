@@ -6,7 +6,8 @@ import math
 
 from compressctl.measure.accuracy import Comparison
 from compressctl.measure.fidelity import OutputFidelity
-from compressctl.measure.measurement import Interval, Measurement
+from compressctl.measure.interval import Interval
+from compressctl.measure.measurement import Measurement
 
 FRACTIONS = ("top1", "top5", "f1")
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -26,6 +27,11 @@ def si(value: float | None, unit: str = "", digits: int = 3) -> str:
 def ms(model: Measurement) -> str:
     """The median latency."""
     return f"{model.latency.median_ms:.3g} ms"
+
+
+def clock(model: Measurement) -> str:
+    """What latencies are, where they are not what the wall clock says."""
+    return "CPU time, " if model.witnesses is not None and model.witnesses.clock == "cpu" else ""
 
 
 def times(value: float | None) -> str:

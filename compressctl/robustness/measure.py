@@ -7,7 +7,7 @@ from pathlib import Path
 from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.measure.accuracy import compare
-from compressctl.measure.measurement import Interval
+from compressctl.measure.interval import Interval
 from compressctl.measure.metric import Metric, Score
 from compressctl.measure.session import Session
 from compressctl.progress import Progress, Silent

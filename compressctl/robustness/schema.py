@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compressctl.measure.accuracy import Comparison
-from compressctl.measure.measurement import Interval
+from compressctl.measure.interval import Interval
 from compressctl.notes import Note
 
 

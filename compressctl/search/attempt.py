@@ -10,8 +10,9 @@ from time import perf_counter
 from compressctl.container.opened import as_stored
 from compressctl.container.signature import is_packed
 from compressctl.errors import CompressctlError
+from compressctl.measure.interval import Interval
 from compressctl.measure.latency import Latency, compare_latency
-from compressctl.measure.measurement import Interval, Measurement
+from compressctl.measure.measurement import Measurement
 from compressctl.measure.memory import peak_memory
 from compressctl.model.size import file_bytes
 from compressctl.passes.base import PassConfig
@@ -126,6 +127,7 @@ class Bench:
                 threads=threads,
                 seconds=_LATENCY_SECONDS,
                 seed=found.seed,
+                limits=setup.workload.limits,
             )
             ratio = Interval(timed.ratio, timed.low, timed.high)
             measured = replace(measured, latency=timed.result, latency_ratio=ratio)

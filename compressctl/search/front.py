@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compressctl.errors import OutputError
-from compressctl.measure.measurement import Interval, Measurement
+from compressctl.measure.interval import Interval
+from compressctl.measure.measurement import Measurement
 from compressctl.pipeline.budgets import excess, judge
 from compressctl.pipeline.candidates import measure_candidates, save_candidate
 from compressctl.pipeline.setup import Setup

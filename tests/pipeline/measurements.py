@@ -1,8 +1,9 @@
 """Measurements as the pipeline sees them, with the figures that a test cares for."""
 
 from compressctl.measure.accuracy import Comparison
+from compressctl.measure.interval import Interval
 from compressctl.measure.latency import Latency
-from compressctl.measure.measurement import Interval, Measurement
+from compressctl.measure.measurement import Measurement
 
 
 def measurement(
@@ -20,7 +21,7 @@ def measurement(
         parameters=250,
         nonzeros=250,
         macs=None,
-        latency=Latency(2 * latency[0], 3 * latency[0], 100, 1.0),
+        latency=Latency(2 * latency[0], 3 * latency[0], 100, 1.0, 2 * latency[1], 2 * latency[2]),
         latency_ratio=Interval(*latency),
         size_ratio=size,
         peak_memory=memory,

@@ -47,7 +47,7 @@ def test_the_measured_value_decides(budgets, met):
         ({"min_accuracy": 0.88}, True),
         ({"latency_ratio": 0.84}, False),
         ({"latency_ratio": 0.85}, True),
-        ({"max_latency_ms": 1.69}, False),  # 2 ms times the upper end of the ratio is 1.70
+        ({"max_latency_ms": 1.69}, False),  # the upper end is 1.70
         ({"max_latency_ms": 1.71}, True),
         ({"size_ratio": 0.5}, True),
     ],
@@ -60,9 +60,14 @@ def test_the_reason_says_how_sure_the_verdict_is():
     unsure = verdict(measurement(), latency_ratio=0.82)
     assert unsure.met and unsure.reason == (
         "latency_ratio: at most 0.82 was asked for, 0.8 measured [0.75, 0.85]:"
-        " not sure, the limit lies within the interval"
+        " cannot tell on this machine now: x 0.8 [0.75, 0.85] against 0.82"
     )
-    assert "not sure" not in verdict(measurement(), latency_ratio=0.9).reason
+    assert not verdict(measurement(), latency_ratio=0.82, strict=True).met
+    milliseconds = verdict(measurement(), max_latency_ms=1.65)
+    assert milliseconds.reason.endswith("cannot tell on this machine now: 1.6 ms [1.5, 1.7] against 1.65")
+    lossy = verdict(measurement(drop=(0.01, -0.01, 0.03)), max_accuracy_drop=0.02)
+    assert lossy.reason.endswith("not sure, the limit lies within the interval")
+    assert "cannot tell" not in verdict(measurement(), latency_ratio=0.9).reason
     assert verdict(measurement(), min_accuracy=0.95).reason.startswith("min_accuracy: at least 0.95 was asked for")
 
 

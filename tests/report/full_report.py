@@ -14,9 +14,10 @@ from compressctl.explanation.schema import (
 )
 from compressctl.measure.accuracy import Comparison
 from compressctl.measure.fidelity import OutputFidelity
+from compressctl.measure.interval import Interval
 from compressctl.measure.latency import Latency
 from compressctl.measure.machine import Machine
-from compressctl.measure.measurement import Interval, Measurement
+from compressctl.measure.measurement import Measurement
 from compressctl.measure.profile import NodeTime, OpTime, Profile
 from compressctl.notes import Note
 from compressctl.report.schema import BudgetVerdict, FrontPoint, PassReport, Report

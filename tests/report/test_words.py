@@ -43,7 +43,7 @@ def test_budgets_have_the_units_of_what_is_measured():
     # 5 digits: what misses by a little does not read as if it were the limit
     assert _row("max_size", 200_000, 200_040, met=False) == ("at most 200 kB", "200.04 kB", "MISSED")
     assert _row("max_memory", 64_000_000, 11_398_000) == ("at most 64 MB", "11.398 MB", "met")
-    late = ("at most x 0.5", "x 0.55 [0.48, 0.6]", "MISSED, not sure")
+    late = ("at most x 0.5", "x 0.55 [0.48, 0.6]", "MISSED, cannot tell")
     assert _row("latency_ratio", 0.5, 0.55, 0.48, 0.6, met=False) == late
     assert _row("max_latency_ms", 2.5, 1.25) == ("at most 2.5 ms", "1.25 ms", "met")
     assert _row("target_macs", 0.5, 0.4996) == ("at most 0.5", "0.4996", "met")
