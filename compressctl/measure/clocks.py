@@ -14,7 +14,7 @@ then: it is the second witness. Of more threads it is none, as they spend CPU ti
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,15 +96,19 @@ def read(sets: Sequence[NDArray[np.float64]], seed: int) -> Reading:
         seed: of the bootstrap.
     """
     logs = {clock: _logs(sets, index) for index, clock in enumerate(CLOCKS[: sets[0].shape[2]])}
-    found = {
-        clock: [_interval(times[:, model] - times[:, 0], seed) for model in range(1, times.shape[1])]
-        for clock, times in logs.items()
-    }
-    clock = _choose(found)
-    others = found["cpu"] if "cpu" in found else [None] * len(found["wall"])
-    told = [_witnessed(clock, wall, cpu) for wall, cpu in zip(found["wall"], others, strict=True)]
-    seconds = tuple(_interval(times, seed) for times in logs[clock].T)
-    return Reading(clock, seconds, tuple(ratio for ratio, _ in told), tuple(witnesses for _, witnesses in told))
+    times = {clock: [_interval(column, seed) for column in found.T] for clock, found in logs.items()}
+    ratios = {clock: [_interval(column - found[:, 0], seed) for column in found.T[1:]] for clock, found in logs.items()}
+    clock = _choose(ratios)
+    found = [
+        _witnessed(
+            clock,
+            {name: every[model] for name, every in ratios.items()},
+            {name: every[model + 1] for name, every in times.items()},
+        )
+        for model in range(len(ratios[clock]))
+    ]
+    spans, seconds, witnesses = zip(*found, strict=True) if found else ((), (), ())
+    return Reading(clock, (times[clock][0], *seconds), spans, witnesses)
 
 
 def fine(reading: Reading, limits: Limits) -> bool:
@@ -163,7 +167,7 @@ def _interval(logs: NDArray[np.float64], seed: int) -> Interval:
     return Interval(math.exp(logs.mean()), math.exp(low), math.exp(high))
 
 
-def _choose(found: dict[Clock, list[Interval]]) -> Clock:
+def _choose(found: Mapping[Clock, Sequence[Interval]]) -> Clock:
     """The wall clock, unless it is too unsure for one of the ratios and the other one surer.
 
     One for all models: their times stand side by side, over the same baseline.
@@ -172,12 +176,15 @@ def _choose(found: dict[Clock, list[Interval]]) -> Clock:
     return "cpu" if widest["wall"] > SURE and widest.get("cpu", math.inf) < widest["wall"] else "wall"
 
 
-def _witnessed(clock: Clock, wall: Interval, cpu: Interval | None) -> tuple[Interval, Witnesses]:
-    ratio = cpu if cpu is not None and clock == "cpu" else wall
-    doubt: Doubt | None = "wide" if ratio.half_width() > SURE else None
+def _witnessed(
+    clock: Clock, ratios: Mapping[Clock, Interval], times: Mapping[Clock, Interval]
+) -> tuple[Interval, Interval, Witnesses]:
+    """Return the ratio and the seconds of a model by a clock, spanning both where they contradict each other."""
+    ratio, seconds, wall, cpu = ratios[clock], times[clock], ratios["wall"], ratios.get("cpu")
     if cpu is not None and _apart(wall, cpu):
-        ratio, doubt = Interval(ratio.value, min(wall.low, cpu.low), max(wall.high, cpu.high)), "contradiction"
-    return ratio, Witnesses(clock, wall, cpu, doubt)
+        spans = ratio.spanning(wall, cpu), seconds.spanning(*times.values())
+        return *spans, Witnesses(clock, wall, cpu, "contradiction")
+    return ratio, seconds, Witnesses(clock, wall, cpu, "wide" if ratio.half_width() > SURE else None)
 
 
 def _apart(a: Interval, b: Interval) -> bool:

@@ -20,3 +20,8 @@ class Interval:
     def half_width(self) -> float:
         """Return half the interval's width, as a share of the value."""
         return (self.high - self.low) / 2 / self.value
+
+    def spanning(self, *others: Interval) -> Interval:
+        """Return the same value with an interval that holds those of others too."""
+        every = (self, *others)
+        return Interval(self.value, min(one.low for one in every), max(one.high for one in every))

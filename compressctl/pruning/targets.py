@@ -91,7 +91,7 @@ def size_left(original: ir.Model, folder: Path) -> Measure:
     """Measure the size of the saved file, with external data; `folder` is for temporary files."""
 
     def size(model: ir.Model) -> int:
-        return sum(file.stat().st_size for file in save_model(model, folder / "sized.onnx", overwrite=True))
+        return sum(file.stat().st_size for file in save_model(model, folder / "sized.onnx", overwrite=True, stated=()))
 
     before = size(original)
     return lambda model: size(model) / before

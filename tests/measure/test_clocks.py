@@ -126,6 +126,7 @@ def test_clocks_that_contradict_each_other_leave_an_interval_that_spans_both() -
     (ratio,), (witnesses,) = found.ratios, found.witnesses
     assert witnesses.doubt == "contradiction"
     assert ratio.low < 0.31 and ratio.high > 0.59 and ratio.straddles(0.5)
+    assert found.seconds[1].high / found.seconds[1].low > 1.9
     assert not sure(found, ANYTHING)
     assert "by the wall clock" in remarks(ratio, witnesses)[0].text
 
