@@ -30,6 +30,7 @@ SETS = (
     12,
 )  # fewest sets of sessions that an interval is over, and most in the time given: more where loading is cheap
 MIN_ROUNDS = 5  # in each set
+_DISTURBED = 0.05  # of the time that others may take before a measurement is not cut short
 BURST = 0.005  # seconds that a model keeps the processor's caches before the next one has its turn
 
 Feeds = Mapping[str, NDArray[Any]]
@@ -96,8 +97,8 @@ def compare_latency(
         results: files.
         feeds: an array for every input; its first dimension is the batch size.
         threads: threads of each session; 0 for onnxruntime's default.
-        seconds: time to spend, half of it at least on timed runs; less where the intervals are narrow before; models
-            that load or run slowly take longer, as the fewest sets and rounds need it.
+        seconds: time to spend, half of it at least on timed runs; less where the intervals are narrow before and
+            nothing else runs; models that load or run slowly take longer, as the fewest sets and rounds need it.
         seed: seed of the order of the models and of the bootstrap.
         limits: what the latencies are held against; one that lies within an interval is reason to measure on.
         patience: times `seconds` that measuring may go on where the intervals do not tell what is asked.
@@ -146,6 +147,14 @@ def _read(timings: Sequence[_Timings], threads: int, seed: int) -> Reading:
     return read(sets, seed)
 
 
+def _undisturbed(timings: Sequence[_Timings]) -> bool:
+    """Whether the thread had the processor nearly all the time: what else runs moves ratios for seconds on end."""
+    wall, cpu = np.sum(
+        [burst.sum(axis=0) for timing in timings for bursts in timing.bursts for burst in bursts], axis=0
+    )
+    return bool(cpu > (1 - _DISTURBED) * wall)
+
+
 def _interleave(
     paths: Sequence[Path], feeds: Feeds, threads: int, seconds: float, seed: int, limits: Limits, patience: float
 ) -> tuple[list[_Timings], Reading]:
@@ -168,7 +177,9 @@ def _interleave(
                 continue
             reading = _read(timings, threads, seed)
             spent = (perf_counter() - begun) * (number + 1) / number  # with one more set
-            if spent > seconds * patience or (sure if spent > seconds else fine)(reading, limits):
+            if spent > seconds * patience or (spent > seconds and sure(reading, limits)):
+                return timings, reading
+            if fine(reading, limits) and _undisturbed(timings):
                 return timings, reading
 
 
