@@ -15,7 +15,7 @@ from torch import Tensor
 
 from compressctl.data.source import Batch
 from compressctl.errors import ModelError, UsageError
-from compressctl.notes import Note, done, skipped
+from compressctl.notes import Note, done, skipped, warning
 from compressctl.torchexec.module import GraphModule
 from compressctl.torchexec.parameters import trainable
 from compressctl.training.augment import Augmentation
@@ -141,6 +141,9 @@ def set_up(
     held_out = HeldOut(samples, teachers, objective, job.metric, options.train_batch, place, device)
     if kept is not None:
         notes.append(kept)
+    if place.size > 1 and teachers.coupled is not None:
+        part = f"its own {samples.batch // place.size} of a step's {samples.batch} samples"
+        notes.append(warning(f"the rows of {teachers.coupled!r} depend on their batch, and each process sees {part}"))
     if samples.batch != options.train_batch and job.source.fixed_batch is not None:
         notes.append(done(f"trained with {samples.batch} samples a step: the model's batch is fixed"))
     return Setup(samples, augment, teachers, objective, held_out, optimizer, zeros, clusters, steps, tuple(notes))

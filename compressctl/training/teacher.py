@@ -1,4 +1,8 @@
-"""The teachers: what onnxruntime computes with them for the samples, kept on disk where samples come again."""
+"""The teachers: what onnxruntime computes with them for the samples, kept on disk where samples come again.
+
+Only values that a row has whatever other rows are in its batch can be kept by row. Scores of each image for each text
+of a batch, or what is normalised over a batch, are computed for the very batch that the student sees.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ Names = tuple[str, ...]
 """The value that a loss compares with, by its name in each teacher."""
 Targets = dict[Names, Array]
 _CACHE_BYTES = 4 << 30
+_SAME = 1e-3  # of a value's largest magnitude; kernels for other batch sizes differ by less, in half precision, too
 
 
 class Teachers:
@@ -32,6 +37,9 @@ class Teachers:
         wanted: the values to return, each by its name in every teacher; any values of the main graphs.
         threads: threads for onnxruntime.
         folder: an existing folder for temporary files.
+
+    Attributes:
+        coupled: a value, by its name in the first teacher, of which `keep` found that the rows depend on their batch.
 
     Raises:
         ModelError: onnxruntime cannot open a teacher.
@@ -46,6 +54,7 @@ class Teachers:
             for model, names in zip(models, self._names, strict=True)
             if self.wanted
         ]
+        self.coupled: str | None = None
         self._kept: dict[Names, Array] = {}
         self._place: NDArray[np.int64] | None = None  # row of the source -> its place in the kept values, or -1
 
@@ -75,13 +84,15 @@ class Teachers:
         """
         if not self.wanted or not len(rows):
             return None
+        self.coupled = self._find_coupled(samples)
+        anew = "the teacher's values are computed anew at every step"
+        if self.coupled is not None:
+            return done(f"{anew}: the rows of {self.coupled!r} are not the samples, or depend on their batch")
         size = samples.source.fixed_batch or min(samples.batch, len(rows))
         first = self.run(samples.at(np.resize(rows, size)).feeds)
-        rowwise = all(array.ndim and len(array) == size for array in first.values())
-        needed = sum(array[:1].nbytes for array in first.values()) * len(rows) if rowwise else 0
-        if not rowwise or needed > min(_CACHE_BYTES, free_bytes(self._folder) // 2):
-            why = f"they take {needed / 2**30:.1f} GiB" if rowwise else "their rows are not the samples"
-            return done(f"the teacher's values are computed anew at every step: {why}")
+        needed = sum(array[:1].nbytes for array in first.values()) * len(rows)
+        if needed > min(_CACHE_BYTES, free_bytes(self._folder) // 2):
+            return done(f"{anew}: they take {needed / 2**30:.1f} GiB")
         files = [DiskArray(self._folder / f"teacher{i}", len(rows), a) for i, a in enumerate(first.values())]
         for start in progress.track(range(0, len(rows), size), "run the teacher", -(-len(rows) // size)):
             chosen = rows[start : start + size]
@@ -94,6 +105,30 @@ class Teachers:
         self._place = np.full(len(samples.source), -1)
         self._place[rows] = np.arange(len(rows))
         return None
+
+    def _find_coupled(self, samples: Samples) -> str | None:
+        """Return a value that changes for the same rows in another batch, tried on one: half of it, with less beside.
+
+        A fixed batch is filled up with these rows again, any other one is half as large.
+        """
+        fixed = samples.source.fixed_batch
+        size = fixed or max(2, samples.batch)
+        rows = np.resize(np.concatenate([samples.train, samples.held]), size)
+        half = rows[: size // 2]
+        if not len(half):
+            return None  # a row is always alone
+        whole = self.run(samples.at(rows).feeds)
+        other = self.run(samples.at(np.resize(half, fixed) if fixed else half).feeds)
+        apart = (names for names in whole if not _alike(whole[names], other[names], size, len(half)))
+        return next((names[0] for names in apart), None)
+
+
+def _alike(whole: Array, other: Array, size: int, half: int) -> bool:
+    """Say whether values of a batch of `size` are one row a sample, whose first half is what the other batch gave."""
+    if whole.ndim == 0 or len(whole) != size or other.shape[1:] != whole.shape[1:] or len(other) not in (half, size):
+        return False
+    finite = np.abs(whole[np.isfinite(whole)], dtype=np.float64) if whole.dtype.kind == "f" else np.zeros(0)
+    return np.allclose(other[:half], whole[:half], rtol=0, atol=_SAME * finite.max(initial=0), equal_nan=True)
 
 
 def _with_outputs(model: ir.Model, names: Iterable[str]) -> ir.Model:

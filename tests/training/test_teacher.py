@@ -8,7 +8,8 @@ from compressctl.progress import Silent
 from compressctl.training import teacher as module
 from compressctl.training.samples import Samples
 from compressctl.training.teacher import Teachers
-from tests.training.tiny import blobs, classes, mlp, weights
+from tests.quantization import graphs
+from tests.training.tiny import Arrays, blobs, classes, fit, mlp, options, weights
 
 X, _ = classes(40)
 
@@ -64,3 +65,35 @@ def test_values_that_take_too_much_space_are_computed_each_time(tmp_path, monkey
     with pytest.raises(pytest.fail.Exception, match="ran again"):
         kept(tmp_path, monkeypatch, limit=90 * 4 * 19 - 1)[0].targets(np.array([1]), {})
     assert "computed anew at every step" in kept(tmp_path, monkeypatch, limit=0)[2].text
+
+
+SIMILARITY = "i = MatMul(image, wi) t = MatMul(text, wt) u = Transpose<perm = [1, 0]>(t) scores = MatMul(i, u)"
+CENTRED = "i = MatMul(image, wi) m = ReduceMean<axes = [0]>(i) t = MatMul(text, wt) d = Sub(i, m) scores = Mul(d, t)"
+TIME_FIRST = "i = MatMul(image, wi) t = MatMul(text, wt) s = Mul(i, t) scores = Transpose<perm = [1, 0]>(s)"
+TOTAL = "i = MatMul(image, wi) t = MatMul(text, wt) s = Mul(i, t) scores = ReduceMean<keepdims = 0>(s)"
+PLAIN = "i = MatMul(image, wi) t = MatMul(text, wt) scores = Mul(i, t)"
+
+
+def two_towers(body: str, batch: int | str = "N"):
+    rng = np.random.default_rng(6)
+    w = {name: (rng.standard_normal((4, 4)) / 2).astype(np.float32) for name in ("wi", "wt")}
+    return graphs.model(body, w, f"float[{batch}, 4] image, float[{batch}, 4] text", "float scores")
+
+
+def pairs_of_towers(count: int, batch: int | None = None) -> Arrays:
+    rng = np.random.default_rng(7)
+    feeds = {name: rng.standard_normal((count, 4)).astype(np.float32) for name in ("image", "text")}
+    return Arrays(feeds, batch=batch)
+
+
+@pytest.mark.parametrize("fixed", [None, 4])
+@pytest.mark.parametrize("body", [SIMILARITY, CENTRED, TIME_FIRST, TOTAL, PLAIN])
+def test_a_student_that_is_its_teacher_has_no_loss(body, fixed, tmp_path):
+    """Also where rows depend on their batch of 4, or the 4 rows are no samples at all; 11 of 44 are held out."""
+    model, source = two_towers(body, fixed or "N"), pairs_of_towers(46, fixed)
+    few = options(train_batch=4, held_out=0.25, evaluate_every=5, steps=30, learning_rate=1e-3)
+    result = fit(model, source, "mse", tmp_path, few, teachers=(model.clone(),))
+    assert result.initial < 1e-9 and result.best < 1e-9
+    first = result.history[1]
+    assert first["loss"] < 1e-3, "no step was led away"
+    assert any("computed anew" in note.text for note in result.notes) == (body != PLAIN)
