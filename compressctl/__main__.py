@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from contextlib import suppress
+from io import TextIOWrapper
 from typing import Any
 
 from compressctl import signals
 from compressctl.errors import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNUSABLE, EXIT_USAGE, CompressctlError
+from compressctl.supervisor import supervise
 
 
 def main() -> None:
     """Run the command line; exit with the code that `errors` documents, never with a traceback (but for --debug)."""
+    _hold_streams()
+    supervise()
     signals.handle()
     signals.end(run(sys.argv[1:]))
 
@@ -35,6 +40,7 @@ def run(arguments: list[str]) -> int:
             return _say(error.format_message(), EXIT_USAGE)
         if result == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this
             return signals.tell()
+        sys.stdout.flush()  # what cannot be written is told here, and not as Python ends
         return result if isinstance(result, int) else EXIT_OK
     except CompressctlError as error:
         if debug:
@@ -44,8 +50,15 @@ def run(arguments: list[str]) -> int:
         return signals.tell()
     except BrokenPipeError:
         # The reader of stdout left early (`| head`); nobody is there to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return EXIT_OK
+    except OSError as error:  # what the system refuses: a full disk, a name too long, a folder without permission
+        if debug:
+            traceback.print_exc()
+        if error.filename is None:
+            _give_up_stdout()
+        about = "the output" if error.filename is None else os.fsdecode(error.filename)
+        return _say(f"{about}: cannot be read or written: {error.strerror or error}", EXIT_USAGE)
     except MemoryError:
         return _say("out of memory", EXIT_UNUSABLE, "try a smaller --calibrate slice or a machine with more memory")
     except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours still ends in one line
@@ -60,8 +73,28 @@ def run(arguments: list[str]) -> int:
 
 def _say(message: str, code: int, hint: str | None = None) -> int:
     line = " ".join(f"error: {message}".split())
-    print(f"{line}\n  hint: {hint}" if hint else line, file=sys.stderr)
+    with suppress(OSError):  # where stderr is closed or full, the exit code says it alone
+        print(f"{line}\n  hint: {hint}" if hint else line, file=sys.stderr, flush=True)
     return code
+
+
+def _hold_streams() -> None:
+    """Put the null device where stdin, stdout or stderr is closed, and let both print whatever a name holds."""
+    for stream in range(3):
+        try:
+            os.fstat(stream)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _give_up_stdout() -> None:
+    """Let what waits to be printed go nowhere: Python would try once more as it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

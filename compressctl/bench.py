@@ -14,9 +14,11 @@ from compressctl.measure import machine
 from compressctl.measure.clocks import remarks
 from compressctl.measure.measurement import Measurement, Workload, measure_files
 from compressctl.measure.metrics import parse_metric
+from compressctl.measure.proof import prove
 from compressctl.measure.trial import RandomFit, fit_random
 from compressctl.model.load import interface, load_model
 from compressctl.notes import Note
+from compressctl.probation import on_probation
 from compressctl.progress import Progress
 from compressctl.report.schema import BenchReport
 from compressctl.tensorspec import parse_tensor_specs, with_sizes
@@ -53,11 +55,16 @@ def bench(
     sized = parse_tensor_specs(inputs)
     stored = (first, *others)
     with ExitStack() as unpacked:
-        files = [unpacked.enter_context(opened(path)) for path in stored]
-        loaded = load_model(files[0], sized)
+        files = []
+        for path in stored:
+            with on_probation(path):
+                files.append(unpacked.enter_context(opened(path)))
+        with on_probation(first):
+            loaded = load_model(files[0], sized)
         specs = with_sizes(interface(loaded.model)[0], sized)
         notation = data or f"random:{_RANDOM_SAMPLES}"
-        fit = fit_random(loaded.model, specs, threads=threads) if notation.startswith("random") else RandomFit()
+        with on_probation(first):
+            fit = fit_random(loaded.model, specs, threads=threads) if notation.startswith("random") else RandomFit()
         source = open_source(notation, specs, seed=seed, allow_python=allow_python, sizes=fit.sizes, limits=fit.limits)
         notes: list[Note] = list(source.notes) if data else []
         workload = Workload(
@@ -72,6 +79,8 @@ def bench(
             profile=profile,
             seconds=seconds,
         )
+        for path, file in zip(stored, files, strict=True):
+            prove(path, workload.feeds or {}, threads=threads, file=file)
         measurements = as_stored(measure_files(files[0], files[1:], workload, progress), stored)
     return BenchReport(
         baseline=str(first),

@@ -15,6 +15,7 @@ from compressctl.model.stored import making_nodes
 from compressctl.notes import Note, done, skipped
 from compressctl.passes import equalize, simplify
 from compressctl.passes.base import Context
+from compressctl.probation import on_probation
 from compressctl.quantization.plan import Selection, make_plan
 from compressctl.report.inspection import Inspection, Layer
 from compressctl.scratch import temporary_folder
@@ -33,7 +34,7 @@ def inspect_model(path: Path, inputs: Sequence[str] = ()) -> Inspection:
         ModelError, UsageError: the file cannot be used.
     """
     sized = parse_tensor_specs(inputs)
-    with opened(path) as file:
+    with on_probation(path), opened(path) as file:
         return replace(inspect_loaded(load_model(file, sized), sized), path=str(path))
 
 

@@ -46,6 +46,8 @@ def bench(
     from compressctl.report.schema import to_json
     from compressctl.report.write import write_text
 
+    o.check_seconds(seconds)
+    chosen = o.checked(batch_size=batch_size, threads=threads, seed=seed)
     with terminal_progress(quiet) as progress:
         result = run(
             models,
@@ -53,9 +55,7 @@ def bench(
             data=data,
             metric=metric,
             inputs=input or (),
-            batch_size=batch_size or 1,
-            threads=threads or 0,
-            seed=seed or 0,
+            **chosen,
             seconds=seconds,
             profile=profile,
             allow_python=allow_python,

@@ -54,7 +54,8 @@ def diff(
     from compressctl.report.model_diff import diff_models
     from compressctl.tensorspec import parse_tensor_specs
 
-    found = diff_models(a, b, parse_tensor_specs(input or ()), threads=threads or 0)
+    chosen = o.checked(batch_size=batch_size, threads=threads, seed=seed)
+    found = diff_models(a, b, parse_tensor_specs(input or ()), threads=chosen["threads"])
     if data:
         with terminal_progress(quiet) as progress:
             measured = bench(
@@ -63,9 +64,7 @@ def diff(
                 data=data,
                 metric=metric,
                 inputs=input or (),
-                batch_size=batch_size or 1,
-                threads=threads or 0,
-                seed=seed or 0,
+                **chosen,
                 seconds=_SECONDS,
                 profile=False,
                 allow_python=allow_python,

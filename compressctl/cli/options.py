@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from compressctl.errors import RecipeError, UsageError
 from compressctl.passes import store
 from compressctl.recipe import Recipe
 from compressctl.recipe.search import SearchOptions
@@ -113,6 +114,38 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel="Report", 
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", rich_help_panel="Report", help="Also print what was done, node by node.")
 ]
+
+
+def checked(**options: Any) -> dict[str, Any]:
+    """Return options of a command that has no recipe, as the recipe's fields of their names take them.
+
+    Args:
+        options: by field; None where one was not given, which stands for the field's default.
+
+    Raises:
+        RecipeError: one does not fit; names the flag.
+    """
+    taken = {}
+    for name, value in options.items():
+        info = Recipe.model_fields[name]
+        kind: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+        try:
+            taken[name] = info.default if value is None else TypeAdapter(kind).validate_python(value)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            flag = f"--{name.replace('_', '-')}"
+            raise RecipeError(f"{flag}: {problem['msg'].removeprefix('Value error, ')}, not {value!r}") from error
+    return taken
+
+
+def check_seconds(seconds: float) -> None:
+    """Refuse a time limit that measuring cannot keep.
+
+    Raises:
+        UsageError: it is not above 0, or more than a day.
+    """
+    if not 0 < seconds <= 86400:
+        raise UsageError(f"--seconds: give a number above 0 and up to 86400, not {seconds}")
 
 
 def given(**arguments: Any) -> dict[str, Any]:

@@ -41,6 +41,7 @@ def pack(
     from compressctl.report.console import print_table
     from compressctl.report.packing import packing_tables, to_json
 
+    o.checked(threads=threads)
     target = output or model.with_suffix(PACKED)
     check_writable(target, force=force, provenance=None, source=model, suffixes=(PACKED,))
     result = run(model, target, coder=None if coder == "auto" else Coder[coder.upper()], threads=threads)

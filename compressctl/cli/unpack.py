@@ -33,6 +33,7 @@ def unpack(
     from compressctl.report.console import print_table
     from compressctl.report.packing import to_json, unpacking_table
 
+    o.checked(threads=threads)
     result = run(packed, output or packed.with_suffix(".onnx"), force=force, threads=threads)
     if as_json:
         print(to_json(result))

@@ -20,6 +20,7 @@ from compressctl.model.reasons import MALFORMED, reason
 from compressctl.model.shapes import infer_shapes, inferred_types
 from compressctl.model.soundness import check_numbers, quantization_faults
 from compressctl.notes import Note, done, skipped, warning
+from compressctl.probation import counts_too
 from compressctl.scratch import temporary_folder
 from compressctl.tensorspec import Dim, TensorSpec
 
@@ -76,6 +77,7 @@ def load_model(path: Path, inputs: Mapping[str, TensorSpec] | None = None, *, al
         stated = frozenset(info.name for info in proto.graph.value_info)
         try:
             files = (path, *external_files(protos.tensors(proto), path))
+            counts_too(files[1:])
             model, notes = _from_proto(proto, path)
         except MALFORMED as error:
             raise ModelError(f"{path} is not a valid ONNX model: {reason(error)}") from error

@@ -39,7 +39,7 @@ class PassConfig(BaseModel):
         stopped_by: forms of weights that the pass cannot work beside, be they of one layer alone.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     reads: ClassVar[tuple[Reads, ...]] = ()
     prepares: ClassVar[bool] = False

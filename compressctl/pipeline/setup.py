@@ -19,6 +19,7 @@ from compressctl.errors import UsageError
 from compressctl.measure.clocks import NO_LIMITS, Limits
 from compressctl.measure.measurement import Workload
 from compressctl.measure.metrics import parse_metric
+from compressctl.measure.proof import prove
 from compressctl.measure.session import Session
 from compressctl.measure.trial import RandomFit, fit_random
 from compressctl.model.load import Loaded, interface, load_model
@@ -29,6 +30,7 @@ from compressctl.notes import Note
 from compressctl.passes.base import Context, PassConfig
 from compressctl.pipeline.cache import Cache
 from compressctl.pipeline.inputs import sample_hashes
+from compressctl.probation import on_probation
 from compressctl.progress import Progress
 from compressctl.recipe import Recipe
 from compressctl.report.write import check_report
@@ -92,9 +94,10 @@ def open_setup(recipe: Recipe, progress: Progress) -> Iterator[Setup]:
 def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Setup:
     metric = parse_metric(recipe.metric, allow_python=recipe.allow_python) if recipe.metric else None
     progress.step(f"load {recipe.model}")
-    loaded = load_model(file, parse_tensor_specs(recipe.input))
-    if loaded.checks:
-        verify_checks(loaded.checks, Session(loaded.model, threads=recipe.threads).run, loaded.path)
+    with on_probation(recipe.model):
+        loaded = load_model(file, parse_tensor_specs(recipe.input))
+        if loaded.checks:
+            verify_checks(loaded.checks, Session(loaded.model, threads=recipe.threads).run, loaded.path)
     provenance = Provenance(loaded.sha256, recipe.canonical(), versions(), tuple(c.type for c in recipe.passes))
     check_writable(
         recipe.output,
@@ -131,11 +134,13 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
     source = evaluation or calibration or _open(f"random:{_FIDELITY_SAMPLES}", loaded.model, recipe)
     assert source is not None
     limits = Limits(recipe.latency_ratio, recipe.max_latency_ms)
+    feeds, baseline_file = source.first(recipe.batch_size), _baseline_file(loaded, workdir)
+    prove(recipe.model, feeds, threads=recipe.threads, file=baseline_file)
     workload = Workload(
         batch_size=recipe.batch_size,
         threads=recipe.threads,
         seed=recipe.seed,
-        feeds=source.first(recipe.batch_size),
+        feeds=feeds,
         evaluation=context.evaluation,
         metric=metric,
         fidelity=source,
@@ -147,7 +152,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
     return Setup(
         recipe=recipe,
         loaded=loaded,
-        baseline_file=_baseline_file(loaded, workdir),
+        baseline_file=baseline_file,
         provenance=provenance,
         context=context,
         workload=workload,
@@ -174,7 +179,8 @@ def _open(notation: str | None, model: ir.Model, recipe: Recipe) -> Source | Non
     if notation is None:
         return None
     specs = with_sizes(interface(model)[0], parse_tensor_specs(recipe.input))
-    fit = fit_random(model, specs, threads=recipe.threads) if notation.startswith("random") else RandomFit()
+    with on_probation(recipe.model):
+        fit = fit_random(model, specs, threads=recipe.threads) if notation.startswith("random") else RandomFit()
     return open_source(
         notation,
         specs,

@@ -12,7 +12,7 @@ from compressctl.errors import RecipeError
 from compressctl.recipe.build import build_recipe
 from compressctl.recipe.file_keys import FileKeys
 from compressctl.recipe.model import LEAVES, Recipe
-from compressctl.recipe.read import read_mapping
+from compressctl.recipe.read import check_values, read_mapping
 from compressctl.recipe.refusal import refusal, unknown_key
 from compressctl.recipe.settings import apply_setting
 from compressctl.recipe.sweep import check_apart, combinations, shown
@@ -42,10 +42,12 @@ def load_recipes(path: Path, overrides: Mapping[str, Any] | None = None, setting
         own[key] = str(value) if isinstance(value, Path) else value
     swept = Variables(keys.vars, {}, origin).fill(keys.sweep, "sweep")
     runs = []
-    for values in combinations(swept):
+    for values in combinations(swept, origin):
         variables = Variables(keys.vars, values, origin)
         variables.check()
-        runs.append((values, build_recipe(variables.fill(own), f"{origin} ({shown(values)})" if values else origin)))
+        name, filled = f"{origin} ({shown(values)})" if values else origin, variables.fill(own)
+        check_values(filled, name)
+        runs.append((values, build_recipe(filled, name)))
     check_apart(runs, origin)
     return [recipe for _, recipe in runs]
 

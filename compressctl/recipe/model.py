@@ -16,6 +16,7 @@ from compressctl.passes import PASSES
 from compressctl.passes.base import PassConfig
 from compressctl.recipe.byte_sizes import Bytes
 from compressctl.recipe.search import SearchOptions
+from compressctl.recipe.threads import Threads
 from compressctl.tensorspec import parse_tensor_spec
 
 LEAVES = ("allow_python",)  # what a user gives leave for: on the command line alone, never in a file nor in a report
@@ -35,7 +36,11 @@ class Recipe(BaseModel):
     """One compression run: from `model` to `output` through `passes`, judged on `data` under the budgets."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, json_schema_extra=_passes_or_search
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        json_schema_extra=_passes_or_search,
     )
 
     model: Path
@@ -78,11 +83,11 @@ class Recipe(BaseModel):
     on_regression: Literal["take-back", "keep"] = "take-back"
     """A pass whose result is measured slower and not smaller, or breaks a budget that the result before it keeps, is
     taken back, or kept and flagged."""
-    batch_size: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=1, ge=1, le=2**24)
     """Batch size at which latency is measured."""
-    threads: int = Field(default=0, ge=0)
+    threads: Threads = 0
     """Threads for onnxruntime; 0: one per physical core."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of everything random."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     """Where training computes; auto: on a GPU where there is one. Results are measured on the CPU."""

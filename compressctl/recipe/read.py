@@ -1,4 +1,7 @@
-"""The YAML of a recipe file -> a mapping, finite and without surprises."""
+"""The YAML of a recipe file -> a mapping, finite and without surprises.
+
+Values are those of JSON: a date without quotes is text, as in YAML 1.2.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,10 @@ from compressctl.errors import RecipeError
 from compressctl.recipe.tree import children, joined
 
 _MOST = 100_000  # values in a recipe with its aliases written out
+_LONGEST = 1 << 20  # bytes of a file: 100,000 values fit
+_DEEPEST = 100  # mappings and lists around a value; a recipe needs five
+_SCALARS = (str, int, float, bool, type(None))
+_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # what PyYAML raises where a tag lies
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -18,12 +25,15 @@ def read_mapping(path: Path) -> dict[str, Any]:
         RecipeError: the file cannot be read, is not YAML, gives a key twice, or has an alias that contains itself.
     """
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        with path.open("rb") as file:
+            read = file.read(_LONGEST + 1)
+        if len(read) > _LONGEST:
+            raise RecipeError(f"{path}: longer than {_LONGEST:,} bytes", "this is no recipe")
+        content = parse_yaml(read.decode("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys", "see `compressctl schema`")
-    _check(content, str(path))
     return content
 
 
@@ -31,12 +41,33 @@ def parse_yaml(text: str, origin: str) -> Any:
     """Parse YAML; `origin` begins each error.
 
     Raises:
-        RecipeError: it is not YAML, is nested too deeply, or gives a key twice.
+        RecipeError: it is not YAML, is nested too deeply, gives a key twice, has an alias that contains itself, or a
+            value that JSON does not have.
     """
     import yaml
 
     class Loader(yaml.SafeLoader):
         """YAML 1.2 wants the keys of a mapping to differ; PyYAML takes the last."""
+
+        yaml_implicit_resolvers = {  # noqa: RUF012
+            first: [(tag, pattern) for tag, pattern in known if not tag.endswith(":timestamp")]
+            for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            """Construct what `node` stands for; tags that do not fit are errors of YAML."""
+            try:
+                return super().construct_object(node, deep)
+            except _FAULTS as error:
+                problem = f"no {node.tag.rpartition(':')[2]} can be read here"
+                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
+
+        def flatten_mapping(self, node: Any) -> None:
+            """Merge other mappings into `node`, unless they multiply."""
+            super().flatten_mapping(node)
+            if len(node.value) > _MOST:
+                problem = f"more than {_MOST} values are merged"
+                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
     def mapping(loader: Loader, node: yaml.MappingNode) -> Any:
         seen: set[str] = set()
@@ -51,7 +82,7 @@ def parse_yaml(text: str, origin: str) -> Any:
 
     Loader.add_constructor("tag:yaml.org,2002:map", mapping)
     try:
-        return yaml.load(text, Loader)
+        content = yaml.load(text, Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{origin}:{mark.line + 1}" if mark else origin
@@ -59,10 +90,16 @@ def parse_yaml(text: str, origin: str) -> Any:
         raise RecipeError(f"{where}: not valid YAML: {problem}") from error
     except RecursionError as error:
         raise RecipeError(f"{origin}: nested too deeply") from error
+    check_values(content, origin)
+    return content
 
 
-def _check(content: Any, origin: str) -> None:
-    """Walk through all values, depth first, as far as they are finite and not far too many."""
+def check_values(content: Any, origin: str) -> None:
+    """Walk through all values, depth first, as far as they are finite and not far too many.
+
+    Raises:
+        RecipeError: they are not, or one is none that JSON has and a path or a number can be made of.
+    """
     pending: list[tuple[str, Any, dict[int, str]]] = [("", content, {})]
     count = 0
     while pending:
@@ -73,5 +110,32 @@ def _check(content: Any, origin: str) -> None:
         if id(value) in around:
             start = around[id(value)]
             raise RecipeError(f"{origin}: {path}: an alias contains itself", f"a cycle: {start} -> {path} -> {start}")
+        if len(around) > _DEEPEST:
+            raise RecipeError(f"{origin}: nested too deeply")
+        if fault := _fault(value):
+            raise RecipeError(f"{origin}: {path or 'the value'}: {fault}")
+        if isinstance(value, _SCALARS):
+            continue
         inner = {**around, id(value): path or "the recipe"}
         pending += [(joined(path, part), item, inner) for part, item in children(value)]
+
+
+def _fault(value: Any) -> str | None:
+    """Return why no recipe can hold the value, or one of a mapping's keys; None where one can."""
+    if isinstance(value, dict):
+        return next((fault for key in value if (fault := _fault(key))), None)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "a number of more than 64 bits"
+    if isinstance(value, str) and not (value.isascii() or _encodes(value)):
+        return f"{value!r} has a character that is none"
+    if isinstance(value, str) and "\0" in value:
+        return f"{value!r} has a character 0"
+    return None if isinstance(value, (*_SCALARS, list)) else f"a {type(value).__name__} is of no use here"
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True

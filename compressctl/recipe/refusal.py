@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 
 from pydantic import ValidationError
@@ -38,7 +39,7 @@ def refusal(error: ValidationError, origin: str) -> RecipeError:
     if kind == "missing":
         return RecipeError(f"{origin}: {path}: missing", f"add {path} to the recipe")
     value = problem.get("input")
-    shown = f", not {value!r}" if isinstance(value, str | int | float | bool) else ""
+    shown = f", not {reprlib.repr(value)}" if isinstance(value, str | int | float | bool) else ""
     return RecipeError(f"{origin}: {path}: {problem['msg'].removeprefix('Value error, ')}{shown}")
 
 

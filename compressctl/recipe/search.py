@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from compressctl.recipe.durations import Seconds
+from compressctl.recipe.threads import Threads
 
 _EFFORT = {"time_limit", "trials", "storage", "workers"}
 
@@ -14,7 +15,7 @@ _EFFORT = {"time_limit", "trials", "storage", "workers"}
 class SearchOptions(BaseModel):
     """How to search for the passes: `passes` of the recipe, if there are any, begin every candidate."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     objective: Literal["size", "latency", "both"] = "both"
     """What is made small while all budgets are kept: the file's size, the latency, or the product of both."""
@@ -27,7 +28,7 @@ class SearchOptions(BaseModel):
     """Where the search keeps what it has tried: a file, or sqlite:///FILE or another database that Optuna takes.
     Commands of one search that name the same storage share the work. Default: beside the output, and --resume goes on
     with it."""
-    workers: int = Field(default=1, ge=1)
+    workers: Annotated[Threads, Field(ge=1)] = 1
     """Processes that search at the same time on this machine."""
 
     def question(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from compressctl.recipe.nearest import nearest
 from compressctl.recipe.read import parse_yaml
 from compressctl.recipe.tree import joined
 
+_DEEPEST = 20  # parts of a path that are looked up; a recipe needs five
+
 
 def apply_setting(content: Mapping[str, Any], setting: str) -> dict[str, Any]:
     """Return the content of a recipe file, changed as `setting` says.
@@ -33,7 +35,7 @@ def apply_setting(content: Mapping[str, Any], setting: str) -> dict[str, Any]:
     if key in variables or key in sweep:
         unswept = {name: values for name, values in sweep.items() if name != key}
         return {**content, "vars": {**variables, key: value}, "sweep": unswept}
-    first, *rest = key.split(".")
+    first, *rest = key.split(".", _DEEPEST)
     keys = [*Recipe.model_fields, *FileKeys.model_fields]
     if first not in keys:
         hint = nearest(first, [*variables, *sweep, *keys])

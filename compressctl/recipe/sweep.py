@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,9 +12,18 @@ from typing import Any
 from compressctl.errors import RecipeError
 from compressctl.recipe.model import Recipe
 
+MOST_RUNS = 1000
+"""Of one recipe file. Each takes seconds at least, and a table of their results is still read."""
 
-def combinations(sweep: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    """Yield every combination of values, the last variable changing fastest; one empty one where nothing is swept."""
+
+def combinations(sweep: Mapping[str, Sequence[Any]], origin: str) -> Iterator[dict[str, Any]]:
+    """Yield every combination of values, the last variable changing fastest; one empty one where nothing is swept.
+
+    Raises:
+        RecipeError: there are more than `MOST_RUNS`; begins with `origin`.
+    """
+    if (runs := math.prod(map(len, sweep.values()))) > MOST_RUNS:
+        raise RecipeError(f"{origin}: sweep: stands for {runs:,} runs, at most {MOST_RUNS:,}", "sweep fewer values")
     for values in itertools.product(*sweep.values()):
         yield dict(zip(sweep, values, strict=True))
 

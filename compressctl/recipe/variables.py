@@ -12,6 +12,8 @@ from compressctl.recipe.nearest import nearest
 from compressctl.recipe.tree import joined
 
 NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
+_LONGEST = 1 << 16  # characters of a text with variables in the place of their names; paths have at most 4096
+_FARTHEST = 100  # variables that each refer to the next
 _REFERENCE = re.compile(rf"(?P<escaped>\$\$\{{)|\$\{{(?:(?P<name>{NAME})\}})?")
 
 
@@ -49,7 +51,17 @@ class Variables:
         whole = _REFERENCE.fullmatch(value)
         if whole is not None and whole["name"]:
             return self._value(whole["name"], where, names)
-        return _REFERENCE.sub(lambda found: self._text(found, value, where, names), value)
+        length = 0
+
+        def text(found: re.Match[str]) -> str:
+            nonlocal length
+            part = self._text(found, value, where, names)
+            length += len(part)
+            if length > _LONGEST:
+                raise RecipeError(f"{self._origin}: {where}: longer than {_LONGEST:,} characters", "variables multiply")
+            return part
+
+        return _REFERENCE.sub(text, value)
 
     def _text(self, found: re.Match[str], text: str, where: str, names: tuple[str, ...]) -> str:
         if found["escaped"]:
@@ -68,6 +80,8 @@ class Variables:
         if name in names:
             cycle = " -> ".join([*names[names.index(name) :], name])
             raise RecipeError(f"{self._origin}: vars.{name}: a cycle: {cycle}", "give one of them a value of its own")
+        if len(names) > _FARTHEST:
+            raise RecipeError(f"{self._origin}: vars.{name}: more than {_FARTHEST} variables refer to each other")
         if name not in self._known:
             if name not in self._values:
                 hint = nearest(name, [*self._values, *self._known]) or "add it to vars; write $${ for ${ itself"

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from compressctl.explanation.weights import ResultWeights
 from compressctl.model.load import interface, load_model
 from compressctl.model.size import count, file_bytes
 from compressctl.model.tensors import read_array, stored_bytes, stored_tensors
+from compressctl.probation import on_probation
 from compressctl.report.schema import BenchReport
 from compressctl.tensorspec import TensorSpec
 
@@ -117,8 +119,13 @@ def diff_models(a: Path, b: Path, inputs: Mapping[str, TensorSpec], *, threads: 
     Raises:
         ModelError, UsageError: a file cannot be used.
     """
-    with opened(a) as first, opened(b) as second:
-        one, other = load_model(first, inputs).model, load_model(second, inputs).model
+    with ExitStack() as stack:
+        with on_probation(a):
+            first = stack.enter_context(opened(a))
+            one = load_model(first, inputs).model
+        with on_probation(b):
+            second = stack.enter_context(opened(b))
+            other = load_model(second, inputs).model
         tensors, same = _tensors(one, other)
         before, after = _operators(one), _operators(other)
         return ModelDiff(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from compressctl.errors import ModelError
 from compressctl.inspection import inspect_loaded
 from compressctl.model.load import load_model
 from compressctl.notes import Note, skipped, warning
+from compressctl.probation import on_probation
 from compressctl.starter import text
 from compressctl.starter.advice import Advice, Goal, Option, advise
 from compressctl.starter.data import Calibration, DataFacts, data_facts, judged_facts
@@ -75,9 +77,10 @@ def starter(
         ModelError, DataError, UsageError: a file cannot be used; the model has no weights.
     """
     sized = parse_tensor_specs(inputs)
-    with opened(path) as file:
-        loaded = load_model(file, sized)
-        model = model_facts(path, loaded, inspect_loaded(loaded, sized))
+    with ExitStack() as stack:
+        with on_probation(path):
+            loaded = load_model(stack.enter_context(opened(path)), sized)
+            model = model_facts(path, loaded, inspect_loaded(loaded, sized))
         if not model.parameters:
             raise ModelError(f"{path} has no weights, so there is nothing to compress")
         unlabelled = [

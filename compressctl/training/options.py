@@ -24,7 +24,7 @@ _TARGETS: dict[str, tuple[Target, ...]] = {  # the first is the default
 class LossTerm(BaseModel):
     """One term of the sum that training minimises; in short `kl:temperature=4,weight=0.9`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     loss: Loss
     """cross-entropy, mse, bce, cosine or kl of an output; features or attention of a node."""
@@ -85,7 +85,7 @@ class LossTerm(BaseModel):
 class TrainingOptions(BaseModel):
     """How to train. The weights that score best on held-out samples are kept, those that came in among them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     epochs: int = Field(default=10, ge=1)
     """Times that every training sample is seen."""
