@@ -48,7 +48,7 @@ def run(arguments: list[str]) -> int:
         return _say(error.message, error.exit_code, error.hint)
     except KeyboardInterrupt:
         return signals.tell()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer turns the one into the other
         # The reader of stdout left early (`| head`); nobody is there to tell.
         _give_up_stdout()
         return EXIT_OK

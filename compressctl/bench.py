@@ -67,11 +67,13 @@ def bench(
             fit = fit_random(loaded.model, specs, threads=threads) if notation.startswith("random") else RandomFit()
         source = open_source(notation, specs, seed=seed, allow_python=allow_python, sizes=fit.sizes, limits=fit.limits)
         notes: list[Note] = list(source.notes) if data else []
+        with on_probation(first):  # the sizes of random samples are the model's
+            feeds = source.first(batch_size)
         workload = Workload(
             batch_size=batch_size,
             threads=threads,
             seed=seed,
-            feeds=source.first(batch_size),
+            feeds=feeds,
             evaluation=source if chosen and source.judgeable else None,
             metric=chosen,
             fidelity=source,
@@ -80,7 +82,7 @@ def bench(
             seconds=seconds,
         )
         for path, file in zip(stored, files, strict=True):
-            prove(path, workload.feeds or {}, threads=threads, file=file)
+            prove(path, feeds, threads=threads, file=file)
         measurements = as_stored(measure_files(files[0], files[1:], workload, progress), stored)
     return BenchReport(
         baseline=str(first),

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from compressctl.errors import ModelError, UsageError
+from compressctl.errors import CompressctlError, ModelError, UsageError
 
 # Memory: what the activations of large images or long texts take in a first run, and onnxruntime's own, stays below
 # 2 GB; weights are held several times over while a model is parsed, checked, laid out for kernels and opened.
@@ -26,6 +26,7 @@ BASE_SECONDS, BYTES_A_SECOND = 25.0, 50 << 20
 MEMORY, SECONDS = "COMPRESSCTL_LOAD_MEMORY", "COMPRESSCTL_LOAD_SECONDS"
 """Environment variables that replace the bounds: bytes, and seconds."""
 
+_LONGEST = 300  # characters of what is told of an error
 _RSS = "RssAnon:"  # resident memory without mapped files, which the system can take back
 
 
@@ -78,10 +79,12 @@ def on_probation(path: Path) -> Iterator[None]:
     """Bound what is done in the block on the file `path`, where a supervisor watches.
 
     Raises:
-        ModelError: there is not enough memory for it.
+        ModelError: there is not enough memory for it, or the file has something that nobody thought of.
         UsageError: an environment variable that sets a bound is no number.
     """
-    size = path.stat().st_size if path.is_file() else 0
+    size = 0
+    with suppress(OSError, ValueError):  # whoever opens it says why not
+        size = path.stat().st_size
     memory, seconds = _bounds(size)
     now = Watch(str(path), size, memory, seconds, resident_bytes("self"), time.monotonic(), time.process_time())
     _watched.append(now)
@@ -91,6 +94,11 @@ def on_probation(path: Path) -> Iterator[None]:
     except MemoryError as error:
         hint = "it asks for more than its size suggests, or this machine has too little"
         raise ModelError(f"{path}: loading it ran out of memory", hint) from error
+    except (CompressctlError, OSError):
+        raise
+    except Exception as error:  # it has not proved itself, we have
+        text = f"{path} cannot be used: {type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}"
+        raise ModelError(text, "`compressctl --debug …` shows where; report it if the file is sound") from error
     finally:
         _watched.pop()
         _tell()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from compressctl.progress import Description, Progress, Silent
@@ -41,7 +41,8 @@ class _Lines:
         yield from items
 
     def step(self, description: str) -> None:
-        print(f"compressctl: {description}", file=sys.stderr)
+        with suppress(OSError):  # nobody reads on (`2>&1 | head`), which is no reason to stop the work
+            print(f"compressctl: {description}", file=sys.stderr)
 
 
 class _OnTerminal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 
 from compressctl.data.fit import numpy_dtype
 from compressctl.data.source import Feeds, Source
+from compressctl.errors import DataError
 from compressctl.notes import warning
 from compressctl.tensorspec import Dim, TensorSpec
 
 DEFAULT_SIZES = {"sequence": 128, "side": 224, "other": 16}
 IDS = 1000
+_MOST, _SMALLER = 2**31, "--input NAME:SHAPE gives smaller sizes"  # 16 GB while they are drawn
 _ROLES = (
     ("batch", re.compile(r"batch|^(n|b|bs)$", re.IGNORECASE)),
     ("sequence", re.compile(r"seq|len|token|time|step|^(t|s|l)$", re.IGNORECASE)),
@@ -43,6 +46,9 @@ def random_feeds(
         sizes: sizes of dynamic dimensions, by their symbolic name, or for all of a kind: `sequence` (default 128),
             `side` of an image (224), `other` (16); and `ids`, the exclusive upper bound of ids.
         limits: by name of an integer input, the exclusive upper bound of what the model can look up for it.
+
+    Raises:
+        DataError: an input is too large.
     """
     rng = np.random.default_rng(seed)
     given, limits = dict(sizes or {}), limits or {}
@@ -92,7 +98,10 @@ class RandomSource(Source):
 
 
 def _shape(spec: TensorSpec, batch: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    return tuple(_size(dim, axis, spec, batch, sizes) for axis, dim in enumerate(spec.shape))
+    shape = tuple(_size(dim, axis, spec, batch, sizes) for axis, dim in enumerate(spec.shape))
+    if min(shape, default=0) < 0 or math.prod(shape) > _MOST:
+        raise DataError(f"no random batch can be made for input {spec}: {math.prod(shape):,} elements", _SMALLER)
+    return shape
 
 
 def _size(dim: Dim, axis: int, spec: TensorSpec, batch: int, sizes: Mapping[str, int]) -> int:

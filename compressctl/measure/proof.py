@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from compressctl.errors import CompressctlError
+from compressctl.errors import CompressctlError, ModelError
 from compressctl.measure.session import Session
 from compressctl.probation import on_probation
 
@@ -27,6 +27,9 @@ def prove(path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0, fi
         DataError: the feeds do not fit the model.
     """
     with on_probation(path):
+        for name, feed in feeds.items():
+            if feed.ndim and not len(feed):
+                raise ModelError(f"{path}: input {name!r} takes batches of 0 samples", "export it with another size")
         try:
             Session(file or path, threads=threads).run(feeds)
         except CompressctlError as error:

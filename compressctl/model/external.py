@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import onnx
 import onnx_ir as ir
 
 from compressctl.errors import ModelError
+
+_LONGEST = 255  # bytes of a file's name
 
 
 def external_files(tensors: Iterable[onnx.TensorProto], model: Path) -> tuple[Path, ...]:
@@ -36,6 +39,8 @@ def _inside(location: str, tensor: str, model: Path) -> Path:
     folder = model.absolute().parent
     path = folder / location
     about = f"{model}: tensor {tensor!r} keeps its data in {location!r}, which"
+    if "\0" in location or len(os.fsencode(path.name)) > _LONGEST:
+        raise ModelError(f"{about} is no name of a file", "external data must lie beside the model")
     if not location or Path(location).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
         raise ModelError(f"{about} is outside the model's folder", "external data must lie beside the model")
     if not path.is_file():

@@ -78,6 +78,8 @@ def load_model(path: Path, inputs: Mapping[str, TensorSpec] | None = None, *, al
         try:
             files = (path, *external_files(protos.tensors(proto), path))
             counts_too(files[1:])
+            protos.check_raw(proto)
+            protos.check_functions(proto)
             model, notes = _from_proto(proto, path)
         except MALFORMED as error:
             raise ModelError(f"{path} is not a valid ONNX model: {reason(error)}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, count, islice
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from onnx import helper, numpy_helper
 
 from compressctl.errors import ModelError
 
+_MOST_NODES = 500_000  # several times those of the largest models that are exported
+_MOST_CALLS = 100  # functions that each call the next; exporters nest as modules do
+_MOST = 2**48  # elements of a tensor; no machine holds as many
 _LARGE = 1024  # bytes; what shape inference and the version converter look into is smaller
 
 
@@ -24,6 +27,53 @@ def graphs(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
         yield (graph := pending.pop())
         for attribute in chain.from_iterable(node.attribute for node in graph.node):
             pending.extend([attribute.g] if attribute.HasField("g") else attribute.graphs)
+
+
+def check_functions(proto: onnx.ModelProto) -> None:
+    """Check that the graph stays finite, and of a size that can be worked on, with its functions written out.
+
+    Raises:
+        ValueError: a function calls itself, or functions of functions multiply.
+    """
+    functions = {(function.domain, function.name): function.node for function in proto.functions}
+    sizes: dict[tuple[str, str], int] = {}
+    open_ones: dict[tuple[str, str], None] = {}
+
+    def expanded(nodes: Iterable[onnx.NodeProto]) -> int:
+        return sum(_inside(node) + size((node.domain, node.op_type)) for node in nodes)
+
+    def _inside(node: onnx.NodeProto) -> int:
+        bodies = (body for attribute in node.attribute for body in (attribute.g, *attribute.graphs) if body.node)
+        return 1 + sum(expanded(body.node) for body in bodies)
+
+    def size(called: tuple[str, str]) -> int:
+        if called in open_ones or len(open_ones) > _MOST_CALLS:
+            raise ValueError(f"function {called[1]!r} calls itself, or too many others, one in another")
+        if called in functions and called not in sizes:
+            open_ones[called] = None
+            sizes[called] = expanded(functions[called])
+            del open_ones[called]
+        return sizes.get(called, 0)
+
+    if proto.functions and (nodes := expanded(proto.graph.node)) > _MOST_NODES:
+        raise ValueError(f"its functions written out are {nodes:,} nodes, more than {_MOST_NODES:,}")
+
+
+def check_raw(proto: onnx.ModelProto) -> None:
+    """Check that the bytes of every tensor that holds its data as bytes are as many as its type and shape say.
+
+    Raises:
+        ValueError: names the tensor; its shape may be none.
+    """
+    for tensor in tensors(proto):
+        if tensor.dims and (min(tensor.dims) < 0 or math.prod(tensor.dims) > _MOST):
+            raise ValueError(f"tensor {tensor.name!r} is of the shape {list(tensor.dims)}")
+        if not tensor.HasField("raw_data") or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            continue
+        needed = -(-ir.DataType(tensor.data_type).bitwidth * math.prod(tensor.dims) // 8)
+        if len(tensor.raw_data) != needed:
+            held = len(tensor.raw_data)
+            raise ValueError(f"tensor {tensor.name!r} holds {held} bytes, its type and shape say {needed}")
 
 
 def tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

@@ -25,16 +25,16 @@ _OTHER_ARCHIVES = {
 
 def require_file(path: Path) -> None:
     """Raise ModelError unless `path` is a non-empty file that can be opened."""
-    if not path.exists():
-        raise ModelError(f"model file {path} does not exist")
-    if not path.is_file():
-        raise ModelError(f"{path} is not a file", "give the .onnx or TorchScript file itself")
     try:
+        if not path.exists():
+            raise ModelError(f"model file {path} does not exist")
+        if not path.is_file():
+            raise ModelError(f"{path} is not a file", "give the .onnx or TorchScript file itself")
         with path.open("rb") as file:
             if not file.read(1):
                 raise ModelError(f"model file {path} is empty")
-    except OSError as error:
-        raise ModelError(f"model file {path} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a name with a character 0
+        raise ModelError(f"model file {path} cannot be read: {getattr(error, 'strerror', error)}") from error
 
 
 def is_torchscript(path: Path) -> bool:

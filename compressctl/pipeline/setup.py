@@ -134,7 +134,8 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
     source = evaluation or calibration or _open(f"random:{_FIDELITY_SAMPLES}", loaded.model, recipe)
     assert source is not None
     limits = Limits(recipe.latency_ratio, recipe.max_latency_ms)
-    feeds, baseline_file = source.first(recipe.batch_size), _baseline_file(loaded, workdir)
+    with on_probation(recipe.model):  # the sizes of random samples are the model's
+        feeds, baseline_file = source.first(recipe.batch_size), _baseline_file(loaded, workdir)
     prove(recipe.model, feeds, threads=recipe.threads, file=baseline_file)
     workload = Workload(
         batch_size=recipe.batch_size,
