@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 BUILD := build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench sample-models clean
+.PHONY: help demo test lint docs bench fuzz sample-models clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ docs: $(INSTALLED)  ## Generate docs/cli.md and docs/recipe.md from the code
 
 bench: $(INSTALLED)  ## Compare with onnxruntime's quantizer; BENCH_DATA=DIR adds the real models
 	$(BIN)/python -m benchmarks $(if $(BENCH_DATA),--data $(BENCH_DATA))
+
+fuzz: $(INSTALLED)  ## Run commands on damaged files; MINUTES=60, SEED=N, CASE=N for one again
+	$(BIN)/python -m fuzz --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED)) $(if $(CASE),--case $(CASE))
 
 sample-models: $(INSTALLED)  ## Train the sample models again
 	PYTHONHASHSEED=0 $(BIN)/python -m sample_models.train
