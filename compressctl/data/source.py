@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,21 @@ from compressctl.notes import Note
 from compressctl.tensorspec import TensorSpec
 
 Feeds = dict[str, NDArray[Any]]
+
+
+class _Value(Protocol):
+    """An array or a tensor."""
+
+    @property
+    def ndim(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Any: ...
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V", bound=_Value)
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,14 @@ class Batch:
     labels: NDArray[Any] | None
     count: int
     pairs: bool = False
+
+    def counted(self, values: Mapping[_K, _V]) -> dict[_K, _V]:
+        """Return what a model gave for the feeds (arrays or tensors) without the rows that only pad the batch.
+
+        What has another number of rows than the feeds is not one row a sample, and stays whole.
+        """
+        rows = max(map(len, self.feeds.values()), default=self.count)
+        return {name: v[: self.count] if v.ndim and len(v) == rows > self.count else v for name, v in values.items()}
 
 
 class Source(ABC):

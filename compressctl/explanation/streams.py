@@ -49,13 +49,7 @@ def side_by_side(
     """
     total = -(-len(source) // (source.fixed_batch or size))
     for batch in progress.track(source.batches(size), what, total):
-        yield batch, _counted(reference.run(batch.feeds), batch), _counted(other.run(batch.feeds), batch)
-
-
-def _counted(values: Values, batch: Batch) -> dict[str, NDArray[Any]]:
-    rows = len(next(iter(batch.feeds.values())))
-    cut = rows != batch.count
-    return {name: v[: batch.count] if cut and v.ndim and len(v) == rows else v for name, v in values.items()}
+        yield batch, batch.counted(reference.run(batch.feeds)), batch.counted(other.run(batch.feeds))
 
 
 class Kept:
@@ -78,7 +72,7 @@ class Kept:
         self._names = {"feeds": [spec.name for spec in source.inputs], "outputs": names, "labels": ["labels"]}
         for index, batch in enumerate(source.batches(size)):
             self._save("feeds", index, batch.feeds)
-            self._save("outputs", index, _counted(session.run(batch.feeds, names), batch))
+            self._save("outputs", index, batch.counted(session.run(batch.feeds, names)))
             if batch.labels is not None:
                 self._save("labels", index, {"labels": batch.labels})
             self._batches.append((batch.count, batch.pairs))
@@ -88,7 +82,7 @@ class Kept:
         for index, (count, pairs) in enumerate(self._batches):
             labels = self._load("labels", index).get("labels")
             batch = Batch(self._load("feeds", index), labels, count, pairs)
-            yield batch, self._load("outputs", index), _counted(other.run(batch.feeds), batch)
+            yield batch, self._load("outputs", index), batch.counted(other.run(batch.feeds))
 
     def _save(self, kind: str, index: int, arrays: Values) -> None:
         try:

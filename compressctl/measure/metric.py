@@ -77,8 +77,7 @@ class Metric(ABC):
             DataError: labels are missing or do not fit the output.
             UsageError: there is no such output, or it is not clear which one is meant.
         """
-        rows = {name: array[: batch.count] if array.ndim else array for name, array in outputs.items()}
-        self._parts.append(self._judge(rows, batch))
+        self._parts.append(self._judge(batch.counted(outputs), batch))
 
     def result(self) -> Score:
         """Return the score of everything that was fed.

@@ -131,7 +131,7 @@ def sample_gradients(
             elif batch.labels is None:
                 raise DataError(f"{source.notation}: the samples have no labels to take gradients of a loss on")
             else:
-                scalar = loss.value(_rows(values, batch.count), torch.from_numpy(batch.labels).to(device))
+                scalar = loss.value(batch.counted(values), torch.from_numpy(batch.labels).to(device))
             yield _gradients(module, scalar), weights
         if empty:
             raise DataError(f"{source.notation}: no samples to take gradients on")
@@ -161,11 +161,6 @@ def _signed_sum(outputs: list[Tensor], rng: np.random.Generator) -> Tensor:
     if not parts:
         raise ModelError("the model has no float outputs to take gradients of")
     return torch.stack(parts).sum()
-
-
-def _rows(values: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
-    """Leave out the rows that only pad a fixed batch."""
-    return {name: value[:count] if value.ndim else value for name, value in values.items()}
 
 
 def _array(tensor: Tensor) -> Floats:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 
-from compressctl.data.source import Feeds
+from compressctl.data.source import Batch, Feeds
 from compressctl.errors import ModelError
 from compressctl.torchexec.determinism import deterministic
 from compressctl.torchexec.gradients import Loss
@@ -51,7 +51,7 @@ class InputGradients:
             for name in self._inputs:
                 tensors[name].requires_grad_(True)
             values = self._module(tensors)
-            rows = {name: value[:count] if value.ndim else value for name, value in values.items()}
+            rows = Batch(feeds, None, count).counted(values)
             scalar = self._loss.value(rows, from_numpy(labels, "the labels"))
             read = [tensors[name] for name in self._inputs]
             found = torch.autograd.grad(scalar, read, allow_unused=True) if scalar.requires_grad else [None] * len(read)

@@ -130,8 +130,8 @@ class HeldOut:
         values = self._objective.student(to_tensors(batch.feeds, self._device))
         labels = batch.labels if self._samples.labelled else None
         loss = self._objective.loss(
-            _only(values, batch.count, len(rows)),
-            _only(to_tensors(targets, self._device), batch.count, len(rows)),
+            batch.counted(values),
+            batch.counted(to_tensors(targets, self._device)),
             None if labels is None else torch.from_numpy(labels).to(self._device),
         )
         return {} if self._metric is None else model_outputs(self._objective.student, values), float(loss)
@@ -145,10 +145,3 @@ def to_tensors(arrays: Mapping[K, Array], device: str) -> dict[K, Tensor]:
 def model_outputs(module: GraphModule, values: Mapping[str, Tensor]) -> dict[str, Array]:
     """Return the graph's outputs among the values that the module gave, as arrays for a metric."""
     return {value.name or "": to_numpy(values[value.name or ""]) for value in module.model.graph.outputs}
-
-
-def _only(values: Mapping[K, Tensor], count: int, rows: int) -> dict[K, Tensor]:
-    """Drop the rows that only pad a batch."""
-    if count == rows:
-        return dict(values)
-    return {name: v[:count] if v.ndim and len(v) == rows else v for name, v in values.items()}
