@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 BUILD := build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench fuzz sample-models clean
+.PHONY: help demo test test-all lint docs bench fuzz sample-models clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,10 @@ demo: $(INSTALLED)  ## Quantize the digits CNN, from ONNX and from TorchScript, 
 	    --batch-size 64 --force
 
 test: lint  ## Lint, then run the tests
-	$(BIN)/python -m pytest -n 2 --hypothesis-profile=ci
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile=ci -m "not long"
+
+test-all: test  ## Lint, then run the tests, and those that take long and seldom find anything
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile=ci -m long
 
 lint: $(INSTALLED)  ## Check style, format, types and layers
 	$(BIN)/ruff check .

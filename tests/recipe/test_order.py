@@ -1,5 +1,6 @@
 """Passes in an order that cannot work: refused before anything runs, and held to what the passes really do."""
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,22 @@ def outcome(passes, workdir):
     return states[-2], states[-1]
 
 
-@pytest.mark.parametrize("later", [*EDITS, PRUNE], ids=lambda config: "-".join(map(str, config.values())))
-@pytest.mark.parametrize("earlier", [*([change] for change in CHANGES), STORED], ids=lambda passes: passes[-1]["type"])
+def pairs(firsts, seconds):
+    """All pairs; of those with one first, every third in short runs, another third for each."""
+    return [
+        pytest.param(
+            first, second, marks=() if (i + j) % 3 == 0 else pytest.mark.long, id=f"{called(first)}-{called(second)}"
+        )
+        for (i, first), (j, second) in product(enumerate(firsts), enumerate(seconds))
+    ]
+
+
+def called(passes) -> str:
+    config = passes if isinstance(passes, dict) else passes[-1]
+    return "-".join(map(str, config.values()))
+
+
+@pytest.mark.parametrize(("earlier", "later"), pairs([*([change] for change in CHANGES), STORED], [*EDITS, PRUNE]))
 def test_what_is_refused_has_nothing_to_do_or_fails(earlier, later, tmp_path):
     said = refused({"type": "simplify"}, *earlier, later)
     index = len(earlier)
@@ -71,8 +86,7 @@ def test_what_is_refused_has_nothing_to_do_or_fails(earlier, later, tmp_path):
     assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize("last", [{"type": "simplify"}, {"type": "store"}], ids=lambda config: config["type"])
-@pytest.mark.parametrize("first", [*EDITS, PRUNE], ids=lambda config: "-".join(map(str, config.values())))
+@pytest.mark.parametrize(("first", "last"), pairs([*EDITS, PRUNE], [{"type": "simplify"}, {"type": "store"}]))
 def test_what_is_allowed_works(first, last, tmp_path):
     assert outcome(built(first, last).passes, tmp_path)[1]
 

@@ -265,6 +265,7 @@ def test_opset_13() -> None:
     assert result.weights.keys() == {"u"}
 
 
+@pytest.mark.long
 def test_operators_that_onnx_writes_out_as_functions() -> None:
     """onnx's own test cases of operators expanded into simpler ones, all inputs but the first made constant."""
     with warnings.catch_warnings():

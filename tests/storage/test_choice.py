@@ -5,6 +5,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,9 +49,12 @@ def arrays(draw):
     return array
 
 
-@settings(max_examples=30, deadline=None)
-@given(arrays())
-def test_every_form_is_exact_and_of_the_size_told(array):
+@pytest.mark.parametrize("examples", [6, pytest.param(60, marks=pytest.mark.long)])
+def test_every_form_is_exact_and_of_the_size_told(examples):
+    settings(max_examples=examples, deadline=None)(given(arrays())(hold_every_form))()
+
+
+def hold_every_form(array):
     seen = survey(array)
     with TemporaryDirectory() as folder:
         found = forms(model_of(array).graph, "w", seen)

@@ -2,17 +2,17 @@
 
 from collections import Counter
 
+import pytest
 from halving import halved
 from random_graphs import random_graph
 
 from compressctl.model.shapes import infer_shapes
 
-GRAPHS = 500
 
-
-def test_cut_graphs_compute_what_the_masked_originals_do():
+@pytest.mark.parametrize("seeds", [range(60), pytest.param(range(60, 500), marks=pytest.mark.long)], ids=len)
+def test_cut_graphs_compute_what_the_masked_originals_do(seeds):
     groups, kinds = Counter(), Counter()
-    for seed in range(GRAPHS):
+    for seed in seeds:
         model, feeds, layers = random_graph(seed)
         infer_shapes(model)
         found, removed, error = halved(model, feeds, seed=seed)
@@ -23,5 +23,5 @@ def test_cut_graphs_compute_what_the_masked_originals_do():
         groups["units"] += sum(map(len, removed.values()))
         kinds.update(layers)
         kinds.update(group.kind for group in found if group.name in removed)
-    assert groups["cut"] >= 0.85 * groups["found"] and groups["cut"] >= 2 * GRAPHS
-    assert len(kinds) >= 50 and all(kinds[kind] >= 50 for kind in ("channel", "neuron", "head"))
+    assert groups["cut"] >= 0.85 * groups["found"] and groups["cut"] >= 2 * len(seeds)
+    assert len(kinds) >= 50 and all(kinds[kind] >= len(seeds) / 10 for kind in ("channel", "neuron", "head"))
