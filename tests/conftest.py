@@ -48,14 +48,19 @@ def report(call):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say how many of ONNX's node tests the executor passes, and why it is not held to the others."""
-    passed, failed, excluded = 0, 0, Counter()
+    """Say how many of ONNX's node tests the executor passes, and why it is not held to the others; and the kills."""
+    passed, failed, excluded, events, states = 0, 0, Counter(), 0, 0
     for report in (*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())):
-        for name, (good, reasons, bad) in getattr(report, "user_properties", ()):
+        for name, value in getattr(report, "user_properties", ()):
             if name == "conformance":
+                good, reasons, bad = value
                 passed, failed, excluded = passed + good, failed + bad, excluded + Counter(reasons)
+            elif name == "killed":
+                events, states = events + value[0], states + value[1]
     if passed or failed:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in excluded.most_common())
         terminalreporter.write_line(
             f"conformance: {passed} passed / {excluded.total()} excluded ({reasons}) / {failed} failed"
         )
+    if events:
+        terminalreporter.write_line(f"killed at {events} file events, which leave {states} different states")

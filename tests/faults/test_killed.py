@@ -1,0 +1,106 @@
+"""A command that is killed at any of its file events leaves the old files or the new ones; the next run tidies up."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from states import at_home, leftovers, states, visible
+
+from compressctl.__main__ import run
+from compressctl.container.pack import pack
+from compressctl.model.load import load_model
+from compressctl.model.save import save_model
+
+MLP = Path(__file__).parents[2] / "sample_models" / "mlp.onnx"
+QUIET = ["--threads", "1", "-q"]
+TRAINING = ["--data", "digits:train[:64]", "--metric", "top1", "--steps", "4", "--checkpoint-every", "2"]
+RECIPE = "model: {}.onnx\noutput: out.onnx\npasses: [{{type: simplify}}, {{type: quantize, scheme: int8-dynamic}}]\n"
+COMMANDS = {  # what makes the old files, and the new ones in their place: of models a and b
+    "simplify": ["simplify", "{}.onnx", "-o", "out.onnx", "--force", *QUIET],
+    "pack": ["pack", "{}.onnx", "-o", "out.ccz", "--force"],
+    "unpack": ["unpack", "{}.ccz", "-o", "out.onnx", "--force"],
+    "pipeline": ["pipeline", "{}.yaml", "--junit", "out.xml", "--depfile", "out.d", "--force", *QUIET],
+    "init": ["init", "{}.onnx", "-o", "out.yaml", "--force"],
+    "quantize": ["quantize", "{}.onnx", "-o", "out.onnx", "--scheme", "int8-dynamic", "--force", *QUIET],
+    "packed": ["quantize", "{}.onnx", "-o", "out.ccz", "--scheme", "int4", "--force", *QUIET],
+    "store": ["store", "{}.onnx", "-o", "out.onnx", "--force", *QUIET],
+    "cluster": ["cluster", "{}.onnx", "-o", "out.onnx", "--clusters", "8", "--force", *QUIET],
+    "prune": ["prune", "{}.onnx", "-o", "out.onnx", "--ratio", "0.3", "--force", *QUIET],
+    "bench": ["bench", "{}.onnx", "--report", "out.json", "--seconds", "0.1", "--threads", "1", "-q"],
+    "train": ["finetune", "{}.onnx", "-o", "out.onnx", *TRAINING, "--force", *QUIET],
+}
+QUICK = ["simplify", "pack", "unpack", "pipeline", "init"]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> Path:
+    """A folder of the models a and b, which differ in their weights, and the same packed and in recipes."""
+    folder = tmp_path_factory.mktemp("inputs")
+    for name, factor in (("a", 1.0), ("b", 0.5)):
+        model = onnx.load(MLP)
+        for tensor in model.graph.initializer:
+            if len(tensor.dims) == 2:
+                array = numpy_helper.to_array(tensor) * np.float32(factor)
+                tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+        onnx.save(model, folder / f"{name}.onnx")
+        external = folder / name / "x.onnx"
+        external.parent.mkdir()
+        save_model(load_model(folder / f"{name}.onnx").model, external, overwrite=False, embed_limit=100)
+        pack(external, folder / f"{name}.ccz")
+        shutil.rmtree(external.parent)
+        (folder / f"{name}.yaml").write_text(RECIPE.format(name))
+    return folder
+
+
+def check(state: dict[str, bytes], old: dict[str, bytes], new: dict[str, bytes]) -> None:
+    """Every file is an old or a new one, and a model is there with all of its data."""
+    assert all(data in (old.get(name), new.get(name)) for name, data in state.items())
+    assert state.keys() >= {name for name in old.keys() & new.keys() if old[name] == new[name]}
+    assert state.keys() >= {name for name in old.keys() & new.keys() if not name.endswith(".data")} - {"out.xml"}
+    whole = old if "out.onnx" not in state or state["out.onnx"] == old["out.onnx"] else new
+    assert state.keys() >= {name for name in whole if name.endswith(".data")}
+
+
+def alike(found: list[Path]) -> list[Path]:
+    """Return one state of those that differ in nothing but how far a temporary folder was filled."""
+    return list({(repr(visible(state)), bool(leftovers(state))): state for state in found}.values())
+
+
+def cases() -> list[object]:
+    found = []
+    for name in COMMANDS:
+        for external in (False, True):
+            quick = name in QUICK and external == (name in ("simplify", "unpack"))
+            marks = [] if quick else [pytest.mark.long]
+            found.append(pytest.param(name, external, quick, id=f"{name}-external" if external else name, marks=marks))
+    return found
+
+
+@pytest.mark.parametrize(("command", "external", "quick"), cases())
+def test_killed_at_any_file_event(command, external, quick, inputs, tmp_path, monkeypatch, record_property, request):
+    request.getfixturevalue("quick")
+    if external:
+        monkeypatch.setitem(save_model.__kwdefaults__, "embed_limit", 100)
+    begin, run_in, taken = tmp_path / "begin", tmp_path / "run", tmp_path / "taken"
+    shutil.copytree(inputs, begin)
+    first, second = ([argument.format(name) for argument in COMMANDS[command]] for name in "ab")
+    with at_home(begin):
+        assert run(first) == 0
+    shutil.copytree(begin, run_in)
+    events, found = states(run_in, second, taken)
+    assert not leftovers(run_in)
+    old, new = visible(begin), visible(run_in)
+    assert old != new and len(found) > 3
+    for state in found:
+        check(visible(state), old, new)
+    record_property("killed", (events, len(found)))
+    for state in [found[len(found) // 2]] if quick else alike(found):
+        with at_home(state):
+            assert run([*second, *(["--resume"] if command == "train" else [])]) == 0
+        assert not leftovers(state)
+        again = visible(state)
+        assert again.keys() == new.keys()
+        assert all(again[name] == new[name] for name in new if name.endswith((".onnx", ".data", ".ccz")))
