@@ -25,12 +25,15 @@ _THRESHOLDS = 64  # candidates of entropy
 def choose(histogram: Histogram, method: RangeMethod, *, percent: float = 99.999) -> Range:
     """Return the range that `method` picks; `percent` is for percentile only.
 
-    All methods fall back to minmax where the histogram holds ends but no counts; nothing at all gives (0, 0).
+    All methods fall back to minmax where the histogram holds ends but no counts; nothing at all gives (0, 0). So does
+    percentile where all values but zeros are so few that it might cut them all: what a branch gives that is seldom
+    reached is no outlier.
     """
     if method == "minmax" or not histogram.counts.any():
         return minmax(histogram)
     if method == "percentile":
-        return percentile(histogram, percent)
+        rare = histogram.counts.sum() <= histogram.total * (100.0 - percent) / 100.0
+        return minmax(histogram) if rare else percentile(histogram, percent)
     return entropy(histogram) if method == "entropy" else mse(histogram)
 
 

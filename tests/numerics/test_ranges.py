@@ -160,3 +160,11 @@ def test_nothing_seen_zeros_only_and_ends_only(method):
     assert ranges.choose(histogram, method) == (-1.5, 2.5)
     assert ranges.choose(_of(np.ones(7)), method) == (0, 1)
     assert ranges.choose(_of(-np.ones(7)), method) == (-1, 0)
+
+
+def test_what_is_seldom_other_than_zero_is_not_cut_away():
+    histogram = Histogram()
+    histogram.update(np.concatenate([np.zeros(500_000), [3.0, 5.0]]).astype(np.float32))
+    assert ranges.choose(histogram, "percentile") == (0.0, 5.0)
+    histogram.update(np.ones(500_000, np.float32))
+    assert ranges.choose(histogram, "percentile")[1] < 3, "beside other values they are outliers"
