@@ -19,7 +19,7 @@ _GROUPS = {
     "Samples": ("input", "calibrate", "train", "data", "metric", "allow_python"),
     "Budgets": (
         *("max_accuracy_drop", "min_accuracy", "size_ratio", "max_size", "latency_ratio", "max_latency_ms"),
-        *("max_memory", "strict", "on_regression"),
+        *("max_memory", "min_sqnr", "min_agreement", "strict", "on_regression"),
     ),
     "Run": ("batch_size", "threads", "seed", "device", "cache", "force", "resume"),
     "Report": ("explain", "robustness", "report"),
@@ -87,6 +87,8 @@ MaxSize = Annotated[str | None, option(Recipe, "max_size", metavar="BYTES")]
 LatencyRatio = Annotated[float | None, option(Recipe, "latency_ratio")]
 MaxLatencyMs = Annotated[float | None, option(Recipe, "max_latency_ms")]
 MaxMemory = Annotated[str | None, option(Recipe, "max_memory", metavar="BYTES")]
+MinSqnr = Annotated[float | None, option(Recipe, "min_sqnr", metavar="DB")]
+MinAgreement = Annotated[float | None, option(Recipe, "min_agreement", metavar="SHARE")]
 Strict = Annotated[bool, option(Recipe, "strict", "--strict")]
 OnRegression = Annotated[str | None, option(Recipe, "on_regression", metavar="take-back|keep")]
 BatchSize = Annotated[int | None, option(Recipe, "batch_size")]

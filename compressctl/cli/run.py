@@ -89,7 +89,7 @@ class Shared:
             write_text(self.junit, to_junit([run.report for run in ended if run.report is not None]))
 
     def _print(self, ended: list[Ended]) -> None:
-        from compressctl.report.console import print_report, print_table
+        from compressctl.report.console import print_report, print_table, print_up_to_date
         from compressctl.report.runs import runs_to_json, side_by_side
         from compressctl.report.schema import to_json
 
@@ -105,7 +105,7 @@ class Shared:
         elif self.as_json:
             print(to_json(first.report))
         elif first.up_to_date:
-            print(f"{first.output}: up to date")
+            print_up_to_date(first.report, sys.stdout)
         else:
             print_report(first.report, sys.stdout, verbose=self.verbose)
 
@@ -140,6 +140,8 @@ def _options(
     latency_ratio: o.LatencyRatio = None,
     max_latency_ms: o.MaxLatencyMs = None,
     max_memory: o.MaxMemory = None,
+    min_sqnr: o.MinSqnr = None,
+    min_agreement: o.MinAgreement = None,
     strict: o.Strict = False,
     on_regression: o.OnRegression = None,
     batch_size: o.BatchSize = None,

@@ -19,6 +19,7 @@ from compressctl.tensorspec import Dim, TensorSpec
 DEFAULT_SIZES = {"sequence": 128, "side": 224, "other": 16}
 IDS = 1000
 _MOST, _SMALLER = 2**31, "--input NAME:SHAPE gives smaller sizes"  # 16 GB while they are drawn
+_SMALLEST = 8  # pixels of an image's side
 _ROLES = (
     ("batch", re.compile(r"batch|^(n|b|bs)$", re.IGNORECASE)),
     ("sequence", re.compile(r"seq|len|token|time|step|^(t|s|l)$", re.IGNORECASE)),
@@ -65,7 +66,11 @@ def dynamic_sizes(inputs: Sequence[TensorSpec]) -> list[str]:
 
 
 class RandomSource(Source):
-    """`random[:N]`: N samples (64 by default), the same ones for the same seed and batch size."""
+    """`random[:N]`: N samples (64 by default), the same ones for the same seed and batch size.
+
+    Of images, every other one is smooth: its amplitudes fall with the frequency, as those of natural images do (Field
+    1987). White noise, which networks see little of, tells little about how far their outputs may be off.
+    """
 
     judgeable = False
 
@@ -93,8 +98,23 @@ class RandomSource(Source):
     def _read(self, size: int) -> Iterator[tuple[Feeds, NDArray[Any] | None]]:
         for index, start in enumerate(range(0, self._count, size)):
             feeds = random_feeds(self.inputs, size, (self._seed, index), self._sizes, self._limits)
+            feeds = {spec.name: _half_smooth(feeds[spec.name], start) for spec in self.inputs}
             rows = min(size, self._count - start)
             yield {name: array[:rows] for name, array in feeds.items()}, None
+
+
+def _half_smooth(values: NDArray[Any], start: int) -> NDArray[Any]:
+    """Return values in which every other image is smooth, the first one being number `start`; of what is no image
+    [N, 1 to 4, H, W], the same values."""
+    if values.ndim != 4 or values.dtype.kind != "f" or values.shape[1] > 4 or min(values.shape[2:]) < _SMALLEST:
+        return values
+    rows, columns = values.shape[2:]
+    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns))
+    frequency[0, 0] = frequency[0, 1]
+    smooth, odd = values.copy(), slice(1 - start % 2, None, 2)
+    images = np.fft.irfft2(np.fft.rfft2(values[odd].astype(np.float32)) / frequency, s=(rows, columns))
+    smooth[odd] = images / images.std(axis=(1, 2, 3), keepdims=True)
+    return smooth
 
 
 def _shape(spec: TensorSpec, batch: int, sizes: Mapping[str, int]) -> tuple[int, ...]:

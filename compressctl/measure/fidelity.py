@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,8 @@ class OutputFidelity:
 
     Attributes:
         name: the output.
-        agreement: share of samples for which both have their highest value in the same column, for floating-point
-            outputs [N, C] with C > 1; else None.
+        agreement: share of places at which both have the same class on top, of outputs that are scores of classes (one
+            place a sample, or a token, or a pixel); else None.
         count: number of samples.
         sqnr_db: signal-to-quantization-noise ratio, 10 log10(sum b² / sum (b - r)²); infinite where both are equal.
         cosine: of the angle between both, blind to scale.
@@ -31,6 +32,12 @@ class OutputFidelity:
         max_abs_error: the largest |b - r|, NaN or infinite where one is.
         baseline_non_finite, result_non_finite: values that are NaN or infinite. Infinities that both have alike are
             left out of the other figures; any other such value makes SQNR, cosine and scale NaN.
+        new_non_finite: values that are NaN or infinite where the baseline's are finite.
+        values: how many values were compared; of an output without any, the other figures say nothing.
+        expected_drop: how much top-1 falls if the baseline's probabilities are right: the mean of what it gives its own
+            class more than the result's. At most 1 - agreement; None as `agreement`.
+        equal: share of values that are equal, of integers, whose differences may mean nothing (labels); else None.
+        made_up: whether the samples were numbers drawn at random, which belong to no class.
     """
 
     name: str
@@ -42,6 +49,17 @@ class OutputFidelity:
     max_abs_error: float
     baseline_non_finite: int = 0
     result_non_finite: int = 0
+    new_non_finite: int = 0
+    values: int | None = None
+    expected_drop: float | None = None
+    equal: float | None = None
+    made_up: bool = False
+
+
+_SURE = 0.2
+"""Scores of classes are surer than chance: the mean of their highest probability is this share of the way from 1/C to 1
+at least. What a network learned by cross-entropy is (a language model's next word, too); an embedding, a regression or
+cosines are not, and which of their columns is highest says nothing."""
 
 
 def fidelity(
@@ -52,8 +70,17 @@ def fidelity(
     progress: Progress | None = None,
     *,
     most: int | None = None,
+    scores: Mapping[str, int] | None = None,
 ) -> tuple[OutputFidelity, ...]:
     """Compare each output of a result with the baseline's, batch by batch, on the first `most` samples or all.
+
+    Args:
+        baseline, result: the models.
+        source: the samples.
+        batch_size: where the models leave it open.
+        progress: where to show progress.
+        most: samples.
+        scores: the axis of the classes of outputs that may be scores, see `model.scores`; None: no output is.
 
     Raises:
         ModelError: the result lacks an output, gives it another shape, or a model fails.
@@ -64,7 +91,7 @@ def fidelity(
     for spec in baseline.outputs:
         if spec.name not in given:
             raise ModelError(f"{result.name} lacks the output {spec.name!r}", f"it has {', '.join(given)}")
-        tallies[spec.name] = _Tally(spec.name)
+        tallies[spec.name] = _Tally(spec.name, (scores or {}).get(spec.name))
     size = source.fixed_batch or batch_size
     batches = -(-min(len(source), most or len(source)) // size)
     first = itertools.islice(source.batches(batch_size), batches)
@@ -74,18 +101,19 @@ def fidelity(
         actual = result.run(batch.feeds, list(tallies))
         for name, tally in tallies.items():
             tally.add(_real(expected[name], rows, batch.count), _real(actual[name], rows, batch.count), batch.count)
-    return tuple(tally.fidelity() for tally in tallies.values())
+    return tuple(tally.fidelity(made_up=not source.judgeable) for tally in tallies.values())
 
 
 class _Tally:
     """Running sums over one output, in float64."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, axis: int | None) -> None:
         self._name = name
-        self._samples = self._agreeing = 0
-        self._argmax = False
+        self._samples = self._values = self._strange = 0
+        self._classes = None if axis is None else _Classes(axis)
         self._bb = self._rr = self._br = self._noise = self._worst = 0.0
         self._non_finite = [0, 0]
+        self._equal: int | None = None
 
     def add(self, baseline: NDArray[Any], result: NDArray[Any], samples: int) -> None:
         if baseline.shape != result.shape:
@@ -96,13 +124,15 @@ class _Tally:
         except ValueError:
             raise ModelError(f"output {self._name!r} is text, which cannot be compared as numbers") from None
         self._samples += samples
-        if baseline.ndim == 2 and baseline.shape[1] > 1 and baseline.dtype.kind not in "iub":
-            self._argmax = True
-            same = (b.argmax(axis=1) == r.argmax(axis=1)) & ~np.isnan(b).any(axis=1) & ~np.isnan(r).any(axis=1)
-            self._agreeing += int(same.sum())
+        self._values += b.size
+        if baseline.dtype.kind in "iub":
+            self._equal = (self._equal or 0) + int(np.count_nonzero(b == r))
+        elif self._classes is not None:
+            self._classes.add(b, r)
         for index, values in enumerate((b, r)):
             self._non_finite[index] += int(np.count_nonzero(~np.isfinite(values)))
         if any(self._non_finite):
+            self._strange += int(np.count_nonzero(np.isfinite(b) & ~np.isfinite(r)))
             counted = ~(np.isinf(b) & (b == r))
             b, r = b[counted], r[counted]
         with np.errstate(invalid="ignore", over="ignore"):
@@ -113,11 +143,12 @@ class _Tally:
             self._noise += float(np.vdot(error, error))
             self._worst = float(np.max(np.abs(error), initial=self._worst))
 
-    def fidelity(self) -> OutputFidelity:
+    def fidelity(self, *, made_up: bool) -> OutputFidelity:
         sqnr, cosine, scale = self._figures()
+        agreement, expected_drop = (None, None) if self._classes is None else self._classes.figures()
         return OutputFidelity(
             name=self._name,
-            agreement=self._agreeing / self._samples if self._argmax else None,
+            agreement=agreement,
             count=self._samples,
             sqnr_db=sqnr,
             cosine=cosine,
@@ -125,6 +156,11 @@ class _Tally:
             max_abs_error=self._worst,
             baseline_non_finite=self._non_finite[0],
             result_non_finite=self._non_finite[1],
+            new_non_finite=self._strange,
+            values=self._values,
+            expected_drop=expected_drop,
+            equal=self._equal / self._values if self._equal is not None and self._values else None,
+            made_up=made_up,
         )
 
     def _figures(self) -> tuple[float, float, float]:
@@ -137,6 +173,48 @@ class _Tally:
             return -math.inf, math.nan, math.nan
         cosine = self._br / math.sqrt(self._bb * self._rr) if self._rr else math.nan
         return 10 * math.log10(self._bb / self._noise), cosine, self._br / self._bb
+
+
+class _Classes:
+    """Running sums over the answers of an output that may be scores of classes along an axis."""
+
+    def __init__(self, axis: int) -> None:
+        self._axis = axis
+        self._places = self._agreeing = 0
+        self._chance = 1.0
+        self._probabilities = True
+        self._sure, self._lost = np.zeros(2), np.zeros(2)  # by values as they are, and by their softmax
+
+    def add(self, baseline: NDArray[np.float64], result: NDArray[np.float64]) -> None:
+        if not baseline.ndim > 1 or not -baseline.ndim <= self._axis < baseline.ndim:
+            return
+        classes = baseline.shape[self._axis]
+        if classes < 2 or not baseline.size:
+            return
+        b, r = (np.moveaxis(scores, self._axis, -1).reshape(-1, classes) for scores in (baseline, result))
+        answered = ~np.isnan(b).any(axis=1)
+        b, r = b[answered], r[answered]
+        lost = np.isnan(r).any(axis=1)  # a place where the result has NaN never agrees
+        rows, own, other = np.arange(len(b)), b.argmax(axis=1), r.argmax(axis=1)
+        self._places += len(b)
+        self._chance = 1 / classes
+        self._agreeing += int(np.count_nonzero((own == other) & ~lost))
+        self._probabilities &= bool(((b >= 0) & (b <= 1 + 1e-6)).all())
+        highest, given = b[rows, own], b[rows, other]
+        with np.errstate(invalid="ignore", over="ignore"):
+            sure = np.nan_to_num(1 / np.exp(b - highest[:, None]).sum(axis=1))
+            less = np.nan_to_num(sure * (1 - np.exp(given - highest)))
+            self._sure += highest.sum(), sure.sum()
+            self._lost += [float(np.where(lost, 1, each).sum()) for each in (highest - given, less)]
+
+    def figures(self) -> tuple[float | None, float | None]:
+        """Return agreement and expected drop; None of both where the values are too unsure to be scores."""
+        if not self._places:
+            return None, None
+        kind = 0 if self._probabilities else 1
+        if self._sure[kind] / self._places < self._chance + _SURE * (1 - self._chance):
+            return None, None
+        return self._agreeing / self._places, float(self._lost[kind]) / self._places
 
 
 def _real(output: NDArray[Any], rows: int, count: int) -> NDArray[Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import onnx_ir as ir
 
 from compressctl.data.random import random_feeds
 from compressctl.data.source import Feeds, Source
@@ -16,9 +18,11 @@ from compressctl.measure.interval import Interval
 from compressctl.measure.latency import Latency, compare_latency, latency
 from compressctl.measure.memory import peak_memory
 from compressctl.measure.metric import Metric, Score
+from compressctl.measure.probes import NonFinite, Probes
 from compressctl.measure.profile import Profile, executed_ops, profile
 from compressctl.measure.session import Session
 from compressctl.model.load import load_model
+from compressctl.model.scores import score_axes
 from compressctl.model.size import count, file_bytes
 from compressctl.progress import Progress, Silent
 from compressctl.tensorspec import TensorSpec
@@ -42,7 +46,9 @@ class Measurement:
         peak_memory: bytes that loading and running it adds to a fresh process.
         score: the metric, where there is evaluation data.
         drop: of the metric against the baseline.
+        judged: the output that the metric reads; None where it reads all.
         fidelity: each output against the baseline's.
+        non_finite: outputs that are NaN or infinite on made-up inputs on which the baseline's are finite.
         executed_ops: operator histogram of the graph onnxruntime runs after its optimisations.
         profile: where the time goes, where asked for.
     """
@@ -59,7 +65,9 @@ class Measurement:
     score: Interval | None = None
     samples: int = 0
     drop: Comparison | None = None
+    judged: str | None = None
     fidelity: tuple[OutputFidelity, ...] = ()
+    non_finite: tuple[NonFinite, ...] = ()
     executed_ops: dict[str, int] = field(default_factory=dict)
     profile: Profile | None = None
     witnesses: Witnesses | None = None
@@ -116,9 +124,13 @@ def measure_files(
     progress.step("measure latency")
     timed = _latencies(baseline, results, feeds, workload)
     scores: list[Score] = []
+    probes = Probes(session, feeds, workload.seed)
+    classes: dict[str, int] = {}
     measurements = []
     for index, path in enumerate([baseline, *results]):
         opened = session if index == 0 else Session(path, threads=workload.threads)
+        model = load_model(path).model
+        classes = classes if index else score_axes(model)
         drop = None
         if workload.evaluation is not None and workload.metric is not None:
             scores.append(evaluate(opened, workload.evaluation, workload.metric, _EVALUATION_BATCH, progress))
@@ -126,7 +138,7 @@ def measure_files(
         measurements.append(
             Measurement(
                 path=str(path),
-                **_content(path, opened, feeds),
+                **_content(path, model, opened, feeds),
                 **timed[index],
                 size_ratio=file_bytes(path) / file_bytes(baseline) if index else None,
                 peak_memory=peak_memory(path, feeds, threads=workload.threads).model_bytes
@@ -135,7 +147,9 @@ def measure_files(
                 score=Interval(scores[-1].value, scores[-1].low, scores[-1].high) if scores else None,
                 samples=scores[-1].count if scores else 0,
                 drop=drop,
-                fidelity=_fidelity(session, opened, workload, progress) if index else (),
+                judged=scores[-1].output if scores else None,
+                fidelity=compare_outputs(session, opened, workload, classes, progress) if index else (),
+                non_finite=probes.non_finite(opened) if index else (),
                 executed_ops=executed_ops(path) if index or workload.thorough else {},
                 profile=profile(path, feeds, threads=workload.threads) if workload.profile else None,
             )
@@ -159,9 +173,9 @@ def _latencies(baseline: Path, results: Sequence[Path], feeds: Feeds, workload: 
     ]
 
 
-def _content(path: Path, session: Session, feeds: Feeds) -> dict[str, Any]:
+def _content(path: Path, model: ir.Model, session: Session, feeds: Feeds) -> dict[str, Any]:
     """Sizes, with MACs at the measured input's dimensions."""
-    size = count(load_model(path).model, sizes_of(session.inputs, feeds))
+    size = count(model, sizes_of(session.inputs, feeds))
     return {
         "bytes": file_bytes(path),
         "parameters": size.parameters,
@@ -180,7 +194,17 @@ def sizes_of(inputs: Sequence[TensorSpec], feeds: Feeds) -> dict[str, int]:
     }
 
 
-def _fidelity(baseline: Session, result: Session, workload: Workload, progress: Progress) -> tuple[OutputFidelity, ...]:
-    if workload.fidelity is None:
+def compare_outputs(
+    baseline: Session,
+    result: Session,
+    workload: Workload,
+    scores: Mapping[str, int],
+    progress: Progress | None = None,
+    *,
+    most: int = _FIDELITY_SAMPLES,
+) -> tuple[OutputFidelity, ...]:
+    """Compare the outputs of a result with the baseline's on the first samples of a workload; see `fidelity`."""
+    source = workload.fidelity
+    if source is None:
         return ()
-    return fidelity(baseline, result, workload.fidelity, _EVALUATION_BATCH, progress, most=_FIDELITY_SAMPLES)
+    return fidelity(baseline, result, source, _EVALUATION_BATCH, progress, most=most, scores=scores)

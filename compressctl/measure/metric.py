@@ -33,6 +33,7 @@ class Score:
         low, high: its 95 % interval: Wilson's for proportions, else a percentile bootstrap over samples.
         count: number of samples (of pairs, where samples are pairs).
         per_sample: what the metric knows of each sample, [count] or [count, 2]; bool where it is right or wrong.
+        output: the one output of the model that was judged; None where all were.
     """
 
     value: float
@@ -40,6 +41,7 @@ class Score:
     high: float
     count: int
     per_sample: Array | None = None
+    output: str | None = None
 
 
 class Metric(ABC):
@@ -91,12 +93,12 @@ class Metric(ABC):
         count = len(per_sample)
         if per_sample.dtype == bool:
             right = int(per_sample.sum())
-            return Score(right / count, *wilson_interval(right, count), count, per_sample)
+            return Score(right / count, *wilson_interval(right, count), count, per_sample, self.output)
         value = float(self.statistic(per_sample, np.arange(count)[None])[0])
         if math.isnan(value):
-            return Score(value, value, value, count, per_sample)
+            return Score(value, value, value, count, per_sample, self.output)
         resampled = bootstrap(lambda indices: self.statistic(per_sample, indices), count)
-        return Score(value, *percentile_interval(resampled), count, per_sample)
+        return Score(value, *percentile_interval(resampled), count, per_sample, self.output)
 
     def statistic(self, per_sample: Array, indices: NDArray[np.int64]) -> Floats:
         """Return the metric on R resamples, [R], of `per_sample` by `indices` [R, N]: the mean unless overridden."""

@@ -17,11 +17,11 @@ REPLICATES = 1000
 _CELLS = 1 << 21  # resampled indices held at a time
 
 
-def wilson_interval(successes: int, count: int) -> tuple[float, float]:
+def wilson_interval(successes: float, count: int) -> tuple[float, float]:
     """Return the score interval of a proportion (Wilson 1927).
 
     Args:
-        successes: between 0 and `count`.
+        successes: between 0 and `count`; of a mean of values from 0 to 1, their sum.
         count: at least 1.
     """
     share, z2 = successes / count, Z95**2

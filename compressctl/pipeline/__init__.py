@@ -12,14 +12,17 @@ from compressctl.explanation.explain import explain
 from compressctl.explanation.schema import Explanation
 from compressctl.measure import machine
 from compressctl.measure.clocks import MATERIAL, remarks
+from compressctl.measure.floor import Shortfall, below
 from compressctl.measure.measurement import Measurement
 from compressctl.model.read import sha256
+from compressctl.model.same import same_model
 from compressctl.notes import Note, done, warning
 from compressctl.passes import name_of, pass_of
 from compressctl.passes.base import PassConfig
 from compressctl.pipeline.budgets import judge, judge_targets
 from compressctl.pipeline.candidates import Candidate, measure_candidates, save_candidate, write_candidate
-from compressctl.pipeline.choice import choose, lengths
+from compressctl.pipeline.choice import Choice, choose, lengths
+from compressctl.pipeline.fidelity import degraded
 from compressctl.pipeline.inputs import model_hashes
 from compressctl.pipeline.lock import locked
 from compressctl.pipeline.setup import Setup, open_setup
@@ -34,6 +37,7 @@ from compressctl.robustness.schema import Robustness
 from compressctl.versions import versions
 from compressctl.world import world
 
+_NO_GAIN = warning("nothing was gained: the result is what the input is, neither smaller nor faster")
 _FEWER = 0.05  # a share of multiply-accumulates that latency is expected to follow
 _PROVENANCE = 4096  # bytes that the recipe and its origin take in a file: they do not make a result larger
 _HANDED_ON = "the passes changed nothing: the output is the input as it was"
@@ -57,12 +61,14 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
         measured = _Measured(setup, stages)
         choice = choose(recipe, len(stages), measured.at, measured.known)
         result, before, after = measured.candidate(choice.length), measured.before, measured.at(choice.length)
+        short = below(after)
         regressions = _regressions(after)
+        gained = _gained(setup, stages, choice, after)
         verdicts = (*judge(recipe, after), *judge_targets(stages, choice.taken_back))
         explanation, robustness = _explain(setup, measured, choice.length), _robustness(setup, result)
         written = write_candidate(result, recipe.output)
         report = Report(
-            verdict=_verdict(verdicts, regressions),
+            verdict=_verdict(verdicts, short, regressions, gained=gained),
             input=replace(before, path=str(recipe.model)),
             output=replace(after, path=str(recipe.output)),
             passes=tuple(
@@ -74,7 +80,9 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
                 *setup.notes,
                 *([done(_HANDED_ON)] if result.handed_on else ()),
                 *unfused(result.model, after.executed_ops),
+                *degraded(recipe, short, made_up=any(output.made_up for output in after.fidelity)),
                 *regressions,
+                *([] if gained else [_NO_GAIN]),
                 *remarks(after.latency_ratio, after.witnesses),
                 *_promised(before, after),
                 *_steps_back(recipe.passes, measured, choice.length),
@@ -86,6 +94,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
             metric=recipe.metric if setup.context.metric else None,
             explanation=explanation,
             robustness=robustness,
+            below=short,
             machine=machine.describe(),
             versions=versions(),
             seconds=time.perf_counter() - started,
@@ -217,10 +226,32 @@ def _promised(before: Measurement, after: Measurement) -> list[Note]:
     return [done(f"MACs fell to x {promised:.2f}, latency only to x {after.latency_ratio.value:.2f}: {why}")]
 
 
-def _verdict(verdicts: Sequence[BudgetVerdict], regressions: Sequence[Note]) -> Verdict:
+def _gained(setup: Setup, stages: Sequence[Stage], choice: Choice, after: Measurement) -> bool:
+    """Whether a pass that did anything is in the result, or the result is smaller; where all that is left merely
+    prepared others, it has to be faster."""
+    models = [setup.loaded.model, *(stage.outcome.model for stage in stages)]
+    changed = [
+        stage.config
+        for index, stage in enumerate(stages)
+        if index not in choice.taken_back and not same_model(models[index], models[index + 1])
+    ]
+    prepared = all(config.prepares for config in changed) and not all(stage.config.prepares for stage in stages)
+    if changed and not prepared:
+        return True
+    faster = after.latency_ratio is not None and after.latency_ratio.high < 1 - MATERIAL
+    return (faster and bool(changed)) or (after.size_ratio is not None and after.size_ratio < 1 - MATERIAL)
+
+
+def _verdict(
+    verdicts: Sequence[BudgetVerdict], short: Sequence[Shortfall], regressions: Sequence[Note], *, gained: bool
+) -> Verdict:
     if not all(verdict.met for verdict in verdicts):
         return "budget missed"
-    return "regression" if regressions else "ok"
+    if short:
+        return "degraded"
+    if regressions:
+        return "regression"
+    return "ok" if gained else "no gain"
 
 
 def _pass_report(stage: Stage, taken_back: str | None, measured: Measurement | None) -> PassReport:

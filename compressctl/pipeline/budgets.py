@@ -7,8 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from compressctl.measure.clocks import UNTOLD, told
+from compressctl.measure.floor import below
 from compressctl.measure.interval import Interval
 from compressctl.measure.measurement import Measurement
+from compressctl.numerics.statistics import wilson_interval
 from compressctl.pipeline.stages import Stage
 from compressctl.recipe import Recipe
 from compressctl.report.schema import BudgetVerdict
@@ -24,6 +26,7 @@ class _Budget:
     measured: Callable[[Measurement], Measured]
     at_least: bool = False
     told: Callable[[Interval], str] | None = None  # of what depends on the machine, and on what else it does
+    absent: str = "this system cannot measure it"
 
 
 def judge(recipe: Recipe, after: Measurement) -> tuple[BudgetVerdict, ...]:
@@ -33,6 +36,15 @@ def judge(recipe: Recipe, after: Measurement) -> tuple[BudgetVerdict, ...]:
         for budget in _BUDGETS
         if (limit := getattr(recipe, budget.key)) is not None
     )
+
+
+def missed(recipe: Recipe, after: Measurement) -> tuple[int, float]:
+    """Return how many budgets a result misses, an output below the fidelity floor counted as one, and by what share of
+    their limits in sum; candidates of a search are ranked by it."""
+    verdicts = judge(recipe, after)
+    short = below(after)
+    count = sum(not verdict.met for verdict in verdicts) + len({one.output for one in short})
+    return count, sum(map(excess, verdicts)) + sum(abs(one.value - one.limit) / max(one.limit, 1e-9) for one in short)
 
 
 def judge_targets(stages: Sequence[Stage], taken_back: Collection[int]) -> tuple[BudgetVerdict, ...]:
@@ -61,7 +73,7 @@ def excess(verdict: BudgetVerdict) -> float:
 
 def _verdict(budget: _Budget, limit: float, measured: Measured, *, strict: bool) -> BudgetVerdict:
     if measured is None:
-        reason = f"{budget.key} was asked for, and this system cannot measure it"
+        reason = f"{budget.key} was asked for, and {budget.absent}"
         return BudgetVerdict(budget.key, limit, math.nan, False, math.nan, math.nan, reason)
     found = measured if isinstance(measured, Interval) else Interval(measured, measured, measured)
 
@@ -96,6 +108,21 @@ def _milliseconds(latency: Interval) -> str:
     return f"{latency.value:.3g} ms [{latency.low:.3g}, {latency.high:.3g}]"
 
 
+def _sqnr(after: Measurement) -> Measured:
+    """Of the worst output; NaN where one has it."""
+    found = [output.sqnr_db for output in after.fidelity if output.values != 0]
+    return (math.nan if any(map(math.isnan, found)) else min(found)) if found else None
+
+
+def _agreement(after: Measurement) -> Measured:
+    """Of the worst output that is scores of classes, with Wilson's interval."""
+    found = [(output.agreement, output.count) for output in after.fidelity if output.agreement is not None]
+    if not found:
+        return None
+    share, count = min(found)
+    return Interval(share, *wilson_interval(share * count, count))
+
+
 _BUDGETS = (
     _Budget("max_accuracy_drop", _drop),
     _Budget("min_accuracy", lambda after: after.score, at_least=True),
@@ -104,4 +131,6 @@ _BUDGETS = (
     _Budget("latency_ratio", lambda after: after.latency_ratio, told=told),
     _Budget("max_latency_ms", _latency, told=_milliseconds),
     _Budget("max_memory", lambda after: after.peak_memory),
+    _Budget("min_sqnr", _sqnr, at_least=True, absent="no output has values to compare"),
+    _Budget("min_agreement", _agreement, at_least=True, absent="no output is scores of classes"),
 )

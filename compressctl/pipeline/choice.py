@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compressctl.measure.clocks import MATERIAL
+from compressctl.measure.floor import below
 from compressctl.measure.measurement import Measurement
 from compressctl.passes.base import PassConfig
 from compressctl.pipeline.budgets import excess, judge
+from compressctl.pipeline.fidelity import told
 from compressctl.recipe import Recipe
 from compressctl.report.schema import BudgetVerdict
 
@@ -34,7 +36,8 @@ def lengths(passes: Sequence[PassConfig]) -> list[int]:
 def choose(recipe: Recipe, passes: int, measured: Callable[[int], Measurement], known: Sequence[int]) -> Choice:
     """Choose the result.
 
-    Passes are taken back, last first, while the result is slower and not smaller than the input. If what remains breaks
+    Passes are taken back, last first, while the result is slower and not smaller than the input, or an output of it is
+    below the fidelity floor. If what remains breaks
     a budget, the longest run of passes whose result keeps all of them is the result; where there is none, the one that
     misses the fewest, by the least.
 
@@ -48,13 +51,13 @@ def choose(recipe: Recipe, passes: int, measured: Callable[[int], Measurement], 
         return Choice(passes, {})
     taken_back: dict[int, str] = {}
     length = passes
-    while length and (why := _regression(measured(length))):
+    while length and (why := _worse(measured(length))):
         length -= 1
         taken_back[length] = why
     verdicts = judge(recipe, measured(length))
     if all(verdict.met for verdict in verdicts) or not length:
         return Choice(length, taken_back)
-    others = [count for count in known if count < length and not _regression(measured(count))]
+    others = [count for count in known if count < length and not _worse(measured(count))]
     judged = {count: judge(recipe, measured(count)) for count in others} | {length: verdicts}
     best = min(judged, key=lambda count: (*_shortfall(judged[count]), -count))
     why = _reason(verdicts, judged[best])
@@ -65,6 +68,12 @@ def slower_and_not_smaller(after: Measurement) -> bool:
     """Whether a result is slower than the input, beyond chance, and no smaller."""
     assert after.latency_ratio is not None and after.size_ratio is not None
     return after.latency_ratio.low > 1 + MATERIAL and after.size_ratio > 1 - MATERIAL
+
+
+def _worse(after: Measurement) -> str | None:
+    if found := below(after):
+        return f"its result is below the fidelity floor: {'; '.join(map(told, found))}"
+    return _regression(after)
 
 
 def _regression(after: Measurement) -> str | None:

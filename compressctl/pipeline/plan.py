@@ -20,6 +20,8 @@ from compressctl.report.tables import Table
 _BUDGETS = (
     *("max_accuracy_drop", "min_accuracy", "size_ratio", "max_size", "latency_ratio", "max_latency_ms"),
     "max_memory",
+    "min_sqnr",
+    "min_agreement",
 )
 
 

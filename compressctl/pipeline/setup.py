@@ -17,7 +17,7 @@ from compressctl.data.source import Source
 from compressctl.data.subset import every
 from compressctl.errors import UsageError
 from compressctl.measure.clocks import NO_LIMITS, Limits
-from compressctl.measure.measurement import Workload
+from compressctl.measure.measurement import Workload, compare_outputs
 from compressctl.measure.metrics import parse_metric
 from compressctl.measure.proof import prove
 from compressctl.measure.session import Session
@@ -25,6 +25,7 @@ from compressctl.measure.trial import RandomFit, fit_random
 from compressctl.model.load import Loaded, interface, load_model
 from compressctl.model.provenance import Provenance
 from compressctl.model.save import check_writable, save_model
+from compressctl.model.scores import score_axes
 from compressctl.model.torchscript import verify_checks
 from compressctl.notes import Note
 from compressctl.passes.base import Context, PassConfig
@@ -41,7 +42,7 @@ from compressctl.training.slots import Checkpoints
 from compressctl.versions import versions
 from compressctl.world import world
 
-_FIDELITY_SAMPLES = 16
+_FIDELITY_SAMPLES = 32
 _PATIENCE = 2.0  # times the usual seconds that latency is measured where a busy machine keeps the interval wide
 _PATIENCE_WITH_BUDGET = 5.0  # the same where a budget waits for the answer
 _MEASURED = 5  # where one source is given to train and to measure on, every fifth sample is measured
@@ -150,6 +151,8 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         limits=limits,
         patience=_PATIENCE if limits == NO_LIMITS else _PATIENCE_WITH_BUDGET,
     )
+    if recipe.min_agreement is not None:
+        _check_scores(loaded.model, _baseline_file(loaded, workdir), workload)
     return Setup(
         recipe=recipe,
         loaded=loaded,
@@ -164,6 +167,15 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         cache=Cache(recipe.cache) if recipe.cache is not None and world().size == 1 else None,
         checkpoints=checkpoints,
     )
+
+
+def _check_scores(model: ir.Model, file: Path, workload: Workload) -> None:
+    """Refuse a budget on the agreement of classes where no output is scores of classes."""
+    axes = score_axes(model)
+    session = Session(file, threads=workload.threads) if axes else None
+    outputs = compare_outputs(session, session, workload, axes, most=_FIDELITY_SAMPLES) if session else ()
+    if all(output.agreement is None for output in outputs):
+        raise UsageError("min_agreement: no output of the model is scores of classes", "set min_sqnr instead")
 
 
 def report_path(recipe: Recipe) -> Path:

@@ -12,7 +12,7 @@ from compressctl.pipeline.inputs import input_hashes, model_hash
 from compressctl.pipeline.setup import report_path
 from compressctl.recipe import Recipe
 from compressctl.report.read import read_report
-from compressctl.report.schema import Report
+from compressctl.report.schema import SCHEMA_VERSION, Report
 from compressctl.versions import versions
 
 _DECIDE_NOTHING = ("force", "resume", "cache")
@@ -29,6 +29,7 @@ def earlier_report(recipe: Recipe) -> Report | None:
         same = (
             _content(report.recipe) == _content(recipe.model_dump(mode="json"))
             and report.versions == versions()
+            and report.schema_version == SCHEMA_VERSION
             and report.output_sha256 == _output_hash(recipe)
             and report.input_sha256 == model_hash(recipe.model)
             and report.inputs_sha256 == input_hashes(recipe)

@@ -10,6 +10,7 @@ from compressctl.data.source import Source
 from compressctl.measure.fidelity import OutputFidelity, fidelity
 from compressctl.measure.floor import Floor, shortfall
 from compressctl.measure.session import Session
+from compressctl.model.scores import score_axes
 from compressctl.progress import Progress
 from compressctl.quantization.plan import Plan
 from compressctl.quantization.sensitivity import Build, Harm, rank, shortest_prefix
@@ -59,10 +60,11 @@ class Judge:
         self._build, self._source, self._floor, self._progress = build, source, floor, progress
         self._threads, self._workdir = threads, workdir
         self._reference = self._open(Plan())
+        self._scores = score_axes(build(Plan()))
 
     def measure(self, plan: Plan) -> tuple[OutputFidelity, ...]:
         """Return the fidelity of the float outputs under a plan."""
-        outputs = fidelity(self._reference, self._open(plan), self._source, _BATCH, most=_SAMPLES)
+        outputs = fidelity(self._reference, self._open(plan), self._source, _BATCH, most=_SAMPLES, scores=self._scores)
         reals = {spec.name for spec in self._reference.outputs if "float" in spec.dtype}
         return tuple(output for output in outputs if output.name in reals)
 

@@ -78,11 +78,16 @@ class Recipe(BaseModel):
     max_memory: Bytes | None = None
     """Budget: memory that loading and running the result adds to a fresh process at its peak, at most: bytes, or for
     example 64MB."""
+    min_sqnr: float | None = None
+    """Budget: signal-to-noise ratio of each output against the input model's in dB, at least; needs no labels."""
+    min_agreement: float | None = Field(default=None, ge=0, le=1)
+    """Budget: share of samples on which each output that is scores of classes has the same class on top as the input
+    model's, at least; needs no labels."""
     strict: bool = False
     """Budgets are met only where the whole 95 % interval of what was measured keeps to them."""
     on_regression: Literal["take-back", "keep"] = "take-back"
-    """A pass whose result is measured slower and not smaller, or breaks a budget that the result before it keeps, is
-    taken back, or kept and flagged."""
+    """A pass whose result is measured slower and not smaller, is below the fidelity floor, or breaks a budget that the
+    result before it keeps, is taken back, or kept and flagged."""
     batch_size: int = Field(default=1, ge=1, le=2**24)
     """Batch size at which latency is measured."""
     threads: Threads = 0

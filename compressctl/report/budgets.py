@@ -8,7 +8,7 @@ from compressctl.report.schema import BudgetVerdict, Report
 from compressctl.report.tables import Table
 from compressctl.report.words import is_fraction, si
 
-AT_LEAST = ("min_accuracy",)
+AT_LEAST = ("min_accuracy", "min_sqnr", "min_agreement")
 _DIGITS = 5  # so that what just misses a limit does not read like it
 _RATIOS = ("size_ratio", "latency_ratio")
 _UNSURE = dict.fromkeys(("latency_ratio", "max_latency_ms"), ", cannot tell")
@@ -37,8 +37,10 @@ def limit(verdict: BudgetVerdict, metric: str | None) -> str:
 
 def measured(verdict: BudgetVerdict, metric: str | None) -> str:
     """What was measured, with its interval where it is not exact."""
+    if verdict.value == math.inf:
+        return "equal"
     if math.isnan(verdict.value):
-        return "not measured"
+        return "equal" if verdict.met else "not measured"  # infinity, which JSON lacks
     if verdict.low == verdict.high:
         return _figure(verdict.budget, metric, verdict.value)
     _, factor, digits = _form(verdict.budget, metric)
@@ -69,6 +71,10 @@ def _form(budget: str, metric: str | None) -> tuple[str, float, str]:
         return "x {}", 1, ".4g"
     if budget == "max_latency_ms":
         return "{} ms", 1, ".4g"
+    if budget == "min_sqnr":
+        return "{} dB", 1, ".4g"
+    if budget == "min_agreement":
+        return "{} %", 100, ".4g"
     share = metric is not None and is_fraction(metric)
     if budget == "min_accuracy":
         return ("{} %", 100, ".4g") if share else ("{}", 1, ".4g")

@@ -61,6 +61,18 @@ def print_report(report: Report, stream: TextIO, *, verbose: bool = False) -> No
     console.print(f"{escape(report.output.path)}: {report.verdict}", style="bold", soft_wrap=True)
 
 
+def print_up_to_date(report: Report, stream: TextIO) -> None:
+    """Print that nothing was done, and the verdict of the run that wrote the output, with its reasons unless ok."""
+    console = _console(stream)
+    for verdict in report.budgets:
+        if not verdict.met:
+            console.print(escape(verdict.reason), style="red", soft_wrap=True)
+    if report.verdict != "ok":
+        _print_notes(console, [note for note in report.notes if note.kind == "warning"], verbose=False)
+    told = "up to date" if report.verdict == "ok" else f"up to date: {report.verdict}"
+    console.print(f"{escape(report.output.path)}: {told}", style="bold", soft_wrap=True)
+
+
 def print_bench(report: BenchReport, stream: TextIO, *, verbose: bool = False) -> None:
     """Print models side by side."""
     console = _console(stream)

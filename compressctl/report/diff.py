@@ -42,7 +42,7 @@ class ReportDiff:
     Attributes:
         a, b: what the reports are called.
         metric: of both, or None.
-        result: verdict, size, latency, metric of the two results.
+        result: verdict, size, latency, metric of the two results, and how close each output is to the input's.
         budgets: what came of each.
         passes: size, latency and metric after each pass that one of them measured.
         layers: of layers that both explain, bytes and errors.
@@ -76,7 +76,7 @@ def diff_reports(a: Report, b: Report, names: tuple[str, str]) -> ReportDiff:
     return ReportDiff(
         *names,
         metric=metric,
-        result=(verdict, *comparable(_measured(a.output, b.output)), input_ms, run),
+        result=(verdict, *comparable(_measured(a.output, b.output)), *_fidelity(a.output, b.output), input_ms, run),
         budgets=tuple(_differing_or_not(_budgets(a), _budgets(b))),
         passes=tuple(comparable(_passes(a, b))),
         layers=tuple(figure for figure in _layers(a, b) if str(figure.a) != str(figure.b)),
@@ -92,6 +92,13 @@ def _measured(a: Measurement | None, b: Measurement | None, prefix: str = "") ->
         values = [None if model is None else read(model) for model in (a, b)]
         if values != [None, None]:
             yield Figure(f"{prefix}{name}", unit, *values)
+
+
+def _fidelity(a: Measurement, b: Measurement) -> Iterator[Figure]:
+    """Yield the SQNR of each output; of one without values there is none."""
+    found = [{one.name: one.sqnr_db for one in model.fidelity if one.values != 0} for model in (a, b)]
+    for name in dict.fromkeys([*found[0], *found[1]]):
+        yield Figure(f"SQNR of {name}", "dB", found[0].get(name), found[1].get(name))
 
 
 def _passes(a: Report, b: Report) -> Iterator[Figure]:

@@ -17,6 +17,7 @@ from compressctl.report.tables import grouped
 
 _PACKAGE = "compressctl"
 _LEGAL = {0x9, 0xA, 0xD}  # of the control characters, those that XML 1.0 can hold
+_WORSE = ("degraded", "regression", "no gain")
 _NEVER_WORSE = "never worse than the input"
 
 
@@ -24,7 +25,7 @@ def to_junit(reports: Sequence[Report]) -> str:
     """Return runs as one JUnit document.
 
     A missed budget is a failure with its reason. Where none is missed, a further case says that the result is no worse
-    than its input; it counts as skipped where the result is, so that CI shows that without failing.
+    than its input; it counts as skipped where the verdict is not "ok", so that CI shows that without failing.
     """
     root = ElementTree.Element("testsuites")
     for number, report in enumerate(reports):
@@ -34,7 +35,7 @@ def to_junit(reports: Sequence[Report]) -> str:
 
 
 def _suite(report: Report, number: int) -> ElementTree.Element:
-    missed, regressed = report.verdict == "budget missed", report.verdict == "regression"
+    missed, regressed = report.verdict == "budget missed", report.verdict in _WORSE
     suite = ElementTree.Element(
         "testsuite",
         name=_legal(report.output.path),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from compressctl.explanation.schema import Explanation
+from compressctl.measure.floor import VERDICT, Floor, Shortfall
 from compressctl.measure.interval import Interval
 from compressctl.measure.machine import Machine
 from compressctl.measure.measurement import Measurement
@@ -19,7 +20,7 @@ from compressctl.notes import Note
 from compressctl.robustness.schema import Robustness
 
 SCHEMA_VERSION = "1.2"
-Verdict = Literal["ok", "regression", "budget missed"]
+Verdict = Literal["ok", "no gain", "regression", "degraded", "budget missed"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class BudgetVerdict:
 
     Attributes:
         budget: the recipe key.
-        limit: what was asked for, at most (of `min_accuracy`: at least).
+        limit: what was asked for, at most (of budgets called `min_…`: at least).
         value: what was measured.
         met: whether `value`, or with `strict` its whole interval, keeps to the limit.
         low, high: the 95 % interval of `value`; both are `value` where it is exact.
@@ -103,13 +104,17 @@ class Report:
     Attributes:
         input: the model as it came; latency and accuracy were measured interleaved with the result's.
         output: the file that was written.
-        verdict: "ok", "regression" (no budget missed, but something measured worse than the input), "budget missed".
+        verdict: the first that holds of "budget missed", "degraded" (an output is below the fidelity floor, or NaN or
+            infinite where the input's is finite), "regression" (something else measured worse than the input), "no
+            gain" (all that the passes did was taken back, or they found nothing to do), "ok".
         notes: from loading, data and judging, as opposed to those of a pass.
         recipe: the resolved recipe.
         inputs_sha256: of what was read besides the model: samples by the recipe's key, students and teachers by path.
         front: the Pareto front of a search, smallest first.
         explanation: the result layer by layer, where asked for.
         robustness: the metric of input and result under changed inputs, where asked for.
+        floor: the fidelity floor that outputs were judged by.
+        below: what of the outputs is below it.
     """
 
     verdict: Verdict
@@ -129,6 +134,8 @@ class Report:
     front: tuple[FrontPoint, ...] = ()
     explanation: Explanation | None = None
     robustness: Robustness | None = None
+    floor: Floor = VERDICT
+    below: tuple[Shortfall, ...] = ()
     schema_version: str = SCHEMA_VERSION
 
 

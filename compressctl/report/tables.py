@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from compressctl.measure.fidelity import OutputFidelity
 from compressctl.measure.measurement import Measurement
 from compressctl.measure.profile import Profile
 from compressctl.notes import Note
@@ -43,10 +45,8 @@ def summary(report: Report) -> Table:
     if before.score and after.score and report.metric:
         lost = f"drop {drop(report.metric, after.drop)}" if after.drop else ""
         rows.append((report.metric, score(report.metric, before.score), score(report.metric, after.score), lost))
-    rows += [
-        (f"fidelity of {output.name}", "", f"SQNR {fidelity(output)}", _agreement(output.agreement, output.scale))
-        for output in after.fidelity
-    ]
+    low = {found.output for found in report.below}
+    rows += [(f"fidelity of {output.name}", "", *_fidelity(output, low)) for output in after.fidelity]
     return Table("Result", ("", "input", "output", "change"), tuple(rows))
 
 
@@ -123,9 +123,14 @@ def _pass_row(metric: str | None, label: str, model: Measurement | None, remarks
     return (*row, *scores, remarks)
 
 
-def _agreement(agreement: float | None, scale: float) -> str:
-    words = [] if agreement is None else [f"agrees {100 * agreement:.2f} %"]
-    return ", ".join([*words, f"scale {scale:.4f}"])
+def _fidelity(output: OutputFidelity, low: Collection[str]) -> tuple[str, str]:
+    """SQNR, and what else tells how close an output is, with a mark where it is below the floor."""
+    if output.values == 0:
+        return fidelity(output), ""
+    words = [] if output.agreement is None else [f"agrees {100 * output.agreement:.2f} %"]
+    words += [] if output.equal is None else [f"{100 * output.equal:.2f} % equal"]
+    words += [] if math.isnan(output.scale) else [f"scale {output.scale:.4f}"]
+    return f"SQNR {fidelity(output)}", ", ".join(words + ["BELOW THE FLOOR"] * (output.name in low))
 
 
 def _nodes(nodes: Sequence[str]) -> str:
@@ -154,5 +159,6 @@ def _bench_row(report: BenchReport, model: Measurement, several: bool) -> tuple[
         if several:
             row += [drop(report.metric, model.drop), f"{model.drop.p_value:.3f}" if model.drop else ""]
     if several:
-        row.append(", ".join(map(fidelity, model.fidelity)))
+        named = len(model.fidelity) > 1
+        row.append(", ".join(f"{one.name} {fidelity(one)}" if named else fidelity(one) for one in model.fidelity))
     return tuple(row)

@@ -87,6 +87,8 @@ def decibels(value: float | None) -> str:
 
 def fidelity(output: OutputFidelity) -> str:
     """How far an output is from the baseline's."""
+    if output.values == 0:
+        return "no values"
     return "equal" if output.max_abs_error == 0 else decibels(output.sqnr_db)
 
 

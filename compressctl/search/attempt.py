@@ -12,11 +12,14 @@ from compressctl.container.signature import is_packed
 from compressctl.errors import CompressctlError
 from compressctl.measure.interval import Interval
 from compressctl.measure.latency import Latency, compare_latency
-from compressctl.measure.measurement import Measurement
+from compressctl.measure.measurement import Measurement, compare_outputs
 from compressctl.measure.memory import peak_memory
+from compressctl.measure.probes import Probes
+from compressctl.measure.session import Session
+from compressctl.model.scores import score_axes
 from compressctl.model.size import file_bytes
 from compressctl.passes.base import PassConfig
-from compressctl.pipeline.budgets import excess, judge
+from compressctl.pipeline.budgets import missed
 from compressctl.pipeline.candidates import Candidate, save_candidate
 from compressctl.pipeline.setup import Setup, trains
 from compressctl.pipeline.stages import Stage, run_passes
@@ -27,6 +30,7 @@ from compressctl.search.race import Race, Stand
 from compressctl.search.record import Record, dumped, recipe_of
 
 _LATENCY_SECONDS = 0.4  # of a trial; the front is measured for as long as any result
+_FIDELITY_SAMPLES = 64  # to compare outputs on
 _NO_LATENCY = Latency(math.nan, math.nan, 0, math.nan)
 
 
@@ -101,9 +105,9 @@ class Bench:
 
         stand = self._race.run(candidate.file, leaves)
         score = Interval(stand.score.value, stand.score.low, stand.score.high)
-        measured = replace(measured, score=score, samples=stand.score.count, drop=stand.drop)
-        verdicts = judge(found, measured)
-        missed = [verdict for verdict in verdicts if not verdict.met]
+        measured = replace(measured, score=score, samples=stand.score.count, drop=stand.drop, judged=stand.score.output)
+        if stand.last:
+            measured = self._compared(candidate, measured)
         if not math.isfinite(stand.drop.drop):
             return replace(record, reason="its metric is no number"), candidate
         return replace(
@@ -111,9 +115,21 @@ class Bench:
             drop=(stand.drop.drop, stand.drop.low, stand.drop.high),
             samples=stand.score.count,
             complete=stand.last,
-            missed=(len(missed), sum(map(excess, missed))),
+            missed=missed(found, measured),
             hopeless=_hopeless(found, stand),
         ), candidate
+
+    def _compared(self, candidate: Candidate, measured: Measurement) -> Measurement:
+        """Return the measurement with how close each output is to the input model's: labels judge but one of them."""
+        workload = self._setup.workload
+        files = (self._setup.baseline_file, candidate.file)
+        baseline, result = (Session(path, threads=workload.threads) for path in files)
+        scores = score_axes(self._setup.loaded.model)
+        return replace(
+            measured,
+            fidelity=compare_outputs(baseline, result, workload, scores, most=_FIDELITY_SAMPLES),
+            non_finite=Probes(baseline, workload.feeds or {}, workload.seed).non_finite(result),
+        )
 
     def _cheap(self, found: Recipe, candidate: Candidate) -> Measurement:
         """Return the size, and of the rest what a budget or the objective asks for."""

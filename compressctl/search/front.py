@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from compressctl.errors import OutputError
 from compressctl.measure.interval import Interval
 from compressctl.measure.measurement import Measurement
-from compressctl.pipeline.budgets import excess, judge
+from compressctl.pipeline.budgets import missed
 from compressctl.pipeline.candidates import measure_candidates, save_candidate
 from compressctl.pipeline.setup import Setup
 from compressctl.pipeline.stages import run_passes
@@ -61,7 +60,7 @@ def measure_front(setup: Setup, records: Sequence[Record]) -> list[Measured]:
         recipes.append(found)
     setup.context.progress.step(f"measure {len(candidates)} candidates side by side")
     _, *after = measure_candidates(setup, candidates)
-    points = [Measured(found, one, _missed(found, one)) for found, one in zip(recipes, after, strict=True)]
+    points = [Measured(found, one, missed(found, one)) for found, one in zip(recipes, after, strict=True)]
     left = [a for a in points if not any(dominates(b.objectives, a.objectives) for b in points)]
     return sorted(left, key=lambda one: (*one.missed, goal(objective, *one.objectives[:2]), one.objectives[2]))
 
@@ -105,9 +104,3 @@ def _point(point: Measured, content: dict[str, object], path: Path, *, chosen: b
         feasible=not point.missed[0],
         chosen=chosen,
     )
-
-
-def _missed(recipe: Recipe, after: Measurement) -> tuple[int, float]:
-    missed = [verdict for verdict in judge(recipe, after) if not verdict.met]
-    total = sum(map(excess, missed))
-    return len(missed), total if math.isfinite(total) else math.inf

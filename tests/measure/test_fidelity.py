@@ -24,7 +24,8 @@ def _session(body: str, batch: str = "N", outputs: str = "float[{0}, 5] y") -> S
 
 def _fidelity(tmp_path, before: Session, after: Session, batch_size: int = 8, x: np.ndarray = X):
     np.save(tmp_path / "x.npy", x)
-    return fidelity(before, after, open_source(f"{tmp_path}/x.npy", before.inputs), batch_size)
+    source = open_source(f"{tmp_path}/x.npy", before.inputs)
+    return fidelity(before, after, source, batch_size, scores={"y": -1})
 
 
 @pytest.mark.parametrize(("batch", "batch_size"), [("N", 1), ("N", 16), ("8", 1)])
@@ -35,6 +36,9 @@ def test_figures_are_numpys(tmp_path, batch, batch_size):
     assert found.agreement == (b.argmax(1) == r.argmax(1)).mean() and found.count == 37
     assert found.sqnr_db == pytest.approx(10 * np.log10((b**2).sum() / ((b - r) ** 2).sum()), rel=1e-5)
     assert found.cosine == pytest.approx((b * r).sum() / np.sqrt((b**2).sum() * (r**2).sum()), rel=1e-5)
+    p = np.exp(b) / np.exp(b).sum(1, keepdims=True)
+    lost = p.max(1) - np.take_along_axis(p, r.argmax(1)[:, None], 1)[:, 0]
+    assert found.expected_drop == pytest.approx(lost.mean(), rel=1e-5) and found.values == b.size
     assert found.scale == pytest.approx(np.linalg.lstsq(b.reshape(-1, 1), r.ravel(), rcond=None)[0][0], rel=1e-5)
     assert found.max_abs_error == pytest.approx(np.abs(b - r).max(), rel=1e-5)
     assert (found.baseline_non_finite, found.result_non_finite) == (0, 0)
@@ -83,6 +87,7 @@ def test_several_outputs_of_several_kinds(tmp_path):
     y, s, i, z = _fidelity(tmp_path, before, after)
     assert [found.name for found in (y, s, i, z)] == ["y", "s", "i", "z"]
     assert (y.agreement, s.agreement, i.agreement, z.agreement) == (1, None, None, None)
+    assert i.equal == ((X * X).astype(np.int64) == np.abs(X).astype(np.int64)).mean() and y.equal is None
     assert i.max_abs_error == np.abs((X * X).astype(np.int64) - np.abs(X).astype(np.int64)).max()
     assert (z.sqnr_db, z.cosine) == (np.inf, 1)
 
@@ -92,6 +97,30 @@ def test_a_silent_baseline(tmp_path):
     assert found.sqnr_db == -np.inf and np.isnan(found.cosine) and np.isnan(found.scale)
     (found,) = _fidelity(tmp_path, _session("y = Identity(x)"), _session("y = Mul(x, zero)"))
     assert found.sqnr_db == 0 and np.isnan(found.cosine) and found.scale == 0
+
+
+@pytest.mark.parametrize(("axis", "places"), [(-1, [37, 5]), (1, [37, 4])])
+def test_scores_along_any_axis(tmp_path, axis, places):
+    x = 3 * np.random.default_rng(2).normal(size=(37, 5, 4)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    text = """<ir_version: 8, opset_import: ["": 17]> agraph (float[N, 5, 4] x) => (float[N, 5, 4] y)
+        <float h = {{0.5}}, float[1, 5, 4] b = {{{0}}}> {{ a = Add(x, b) y = Mul(a, h) }}"""
+    offsets = np.random.default_rng(3).normal(size=(5, 4)).astype(np.float32)
+    before, after = (
+        Session(onnx.parser.parse_model(text.format(", ".join(map(str, b.ravel())))).SerializeToString(), threads=1)
+        for b in (np.zeros((5, 4)), offsets)
+    )
+    (found,) = fidelity(before, after, open_source(f"{tmp_path}/x.npy", before.inputs), 8, scores={"y": axis})
+    same = x.argmax(axis) == (x + offsets).argmax(axis)
+    assert list(same.shape) == places and found.agreement == same.mean() and found.count == 37
+
+
+@pytest.mark.parametrize("kind", ["unit length", "cosines", "small"])
+def test_what_is_unsure_is_no_score(tmp_path, kind):
+    x = np.random.default_rng(2).normal(size=(37, 5)).astype(np.float32)
+    x = {"unit length": x / np.linalg.norm(x, axis=1, keepdims=True), "cosines": 0.3 + 0.05 * x, "small": 0.1 * x}[kind]
+    (found,) = _fidelity(tmp_path, _session("y = Identity(x)"), _session("y = MatMul(x, w)"), x=x)
+    assert found.agreement is None and found.expected_drop is None
 
 
 def test_models_that_cannot_be_compared(tmp_path):

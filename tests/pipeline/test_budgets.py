@@ -1,10 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 
-from compressctl.pipeline.budgets import excess, judge
+from compressctl.pipeline.budgets import excess, judge, missed
 from compressctl.recipe import Recipe
-from tests.pipeline.measurements import measurement
+from tests.pipeline.measurements import measurement, output
 
 
 def verdict(after, **budgets):
@@ -75,3 +76,32 @@ def test_what_cannot_be_measured_misses_its_budget():
     found = verdict(measurement(memory=None), max_memory=1000)
     assert not found.met and math.isnan(found.value) and excess(found) == math.inf
     assert not verdict(measurement(drop=(math.nan,) * 3), max_accuracy_drop=1.0).met
+
+
+@pytest.mark.parametrize(
+    ("budgets", "met", "sure"),
+    [
+        ({"min_sqnr": 12}, True, True),
+        ({"min_sqnr": 13}, False, False),
+        ({"min_agreement": 0.95}, True, False),  # of 100 samples
+        ({"min_agreement": 0.9}, True, True),
+        ({"min_agreement": 0.97}, False, False),
+    ],
+)
+def test_the_worst_output_decides_budgets_on_fidelity(budgets, met, sure):
+    after = measurement(outputs=(output(40.0, 0.96), output(12.5, name="boxes"), output(math.inf, 1.0, name="other")))
+    assert (verdict(after, **budgets).met, verdict(after, **budgets, strict=True).met) == (met, sure)
+
+
+def test_what_has_no_scores_or_values_misses_budgets_on_fidelity():
+    assert "no output is scores of classes" in verdict(measurement(outputs=(output(40.0),)), min_agreement=0.5).reason
+    nothing = replace(output(math.inf), values=0)
+    assert not verdict(measurement(outputs=(nothing,)), min_sqnr=1).met
+    assert not verdict(measurement(outputs=(output(math.nan), output(40.0))), min_sqnr=1).met
+
+
+def test_an_output_below_the_floor_counts_as_a_budget_missed():
+    free = Recipe(model="in.onnx", output="out.onnx", passes=())
+    assert missed(free, measurement(outputs=(output(20.0),))) == (0, 0)
+    count, total = missed(free, measurement(outputs=(output(5.0, 0.3), output(3.0, name="boxes"))))
+    assert count == 2 and total > 1

@@ -3,7 +3,7 @@ import pytest
 from compressctl.passes import finetune, prune, quantize, simplify
 from compressctl.pipeline.choice import choose, lengths
 from compressctl.recipe import Recipe
-from tests.pipeline.measurements import measurement
+from tests.pipeline.measurements import measurement, output
 
 SLOWER = {"size": 1.0, "latency": (1.3, 1.2, 1.4)}
 
@@ -78,3 +78,22 @@ def test_where_no_result_keeps_all_budgets_the_least_bad_is_chosen(first, second
 def test_the_input_is_the_last_resort():
     choice = chosen([{"size": 1.0}, SLOWER], size_ratio=0.5)
     assert choice.length == 0 and set(choice.taken_back) == {0}
+
+
+def test_a_pass_below_the_fidelity_floor_is_taken_back():
+    destroyed = {"size": 0.1, "outputs": (output(30.0, name="boxes"), output(2.0))}
+    choice = chosen([{}, {"outputs": (output(15.0),)}, destroyed])
+    assert choice.length == 1
+    assert choice.taken_back == {
+        1: "its result is below the fidelity floor: y has an SQNR of 2.0 dB, at least 10 dB are asked for"
+    }
+    assert chosen([{}, {}, destroyed], on_regression="keep").length == 2
+
+
+def test_a_later_pass_may_mend_what_is_below_the_floor():
+    assert chosen([{}, {"outputs": (output(2.0),)}, {"outputs": (output(15.0),)}]).length == 2
+
+
+def test_no_budget_is_kept_by_a_result_below_the_floor():
+    destroyed = {"size": 0.1, "outputs": (output(2.0),)}
+    assert chosen([{}, {"size": 0.5}, destroyed, {"size": 0.9}], size_ratio=0.3).length == 1

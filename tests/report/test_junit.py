@@ -50,7 +50,7 @@ def test_each_budget_is_a_case_and_a_missed_one_a_failure_with_its_reason():
     assert NASTY in suite.findtext("system-out") and "verdict: budget missed" in suite.findtext("system-out")
 
 
-@pytest.mark.parametrize(("verdict", "skipped"), [("ok", 0), ("regression", 1)])
+@pytest.mark.parametrize(("verdict", "skipped"), [("ok", 0), ("regression", 1), ("degraded", 1), ("no gain", 1)])
 def test_a_regression_shows_as_skipped(verdict, skipped):
     (suite,) = _suites(replace(full_report(), verdict=verdict, budgets=()))
     (case,) = suite.findall("testcase")

@@ -1,0 +1,89 @@
+"""Which outputs of a graph may be scores of classes, and along which axis the classes lie.
+
+An output may be scores where, behind nodes that only move, cast, shift or scale values, it comes from
+
+- a Softmax or LogSoftmax, or a classifier of ai.onnx.ml;
+- a last layer (Gemm, MatMul, Conv, or a mean over places of one) or a Sigmoid, where it is [N, C] or [N, C, 1, 1];
+- the same where it is [N, T, V] or [N, C, …], if its name says so: logits, scores, classes, segmentation.
+
+Names of embeddings, features, boxes, coordinates and attention are none, whatever they come from; nor is what a
+normalisation or an activation gives. The graph cannot tell a regression of several numbers, or an embedding from a last
+layer, from scores: `measure.fidelity` looks at how sure the values are.
+"""
+
+from __future__ import annotations
+
+import re
+
+import onnx_ir as ir
+
+_SHAPES = frozenset(("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"))
+_SHIFTS = frozenset(("Add", "Sub", "Mul", "Div"))
+_MOVES = _SHAPES | _SHIFTS | {"Identity", "Cast", "CastLike", "Dropout", "QuantizeLinear", "DequantizeLinear"}
+_POOLS = frozenset(("GlobalAveragePool", "AveragePool", "ReduceMean"))
+_LAYERS = frozenset(("Gemm", "MatMul", "Conv", "MatMulNBits", "QLinearMatMul", "QLinearConv", "Resize", "Sigmoid"))
+_CLASSIFIERS = frozenset(("TreeEnsembleClassifier", "LinearClassifier", "SVMClassifier"))
+_SCORES = re.compile(r"logit|score|class|cls|seg|prob|vocab")
+_OTHERS = re.compile(
+    r"embed|pool|feat|hidden|state|represent|vector|box|coord|landmark|keypoint|kpt|pose|offset|delta|regress|attn|attention"
+    r"|image_out|depth|flow"
+)
+
+
+def score_axes(model: ir.Model) -> dict[str, int]:
+    """Return, by the name of each output that may be scores of classes, the axis of the classes."""
+    found = {}
+    for value in model.graph.outputs:
+        axis = _axis(value)
+        if value.name is not None and axis is not None:
+            found[value.name] = axis
+    return found
+
+
+def _axis(output: ir.Value) -> int | None:
+    name = (output.name or "").lower()
+    rank = None if output.shape is None else len(output.shape)
+    if _OTHERS.search(name) or rank in (0, 1):
+        return None
+    node, moved = _origin(output)
+    if node is None:
+        return None
+    if node.op_type in ("Softmax", "LogSoftmax"):
+        attribute = node.attributes.get("axis")
+        return _usual(rank) if moved or attribute is None else attribute.as_int()
+    if node.op_type in _CLASSIFIERS:
+        return 1
+    flat = rank == 2 or (rank == 4 and output.shape is not None and tuple(output.shape[2:]) == (1, 1))
+    if node.op_type in _LAYERS and (flat or (_SCORES.search(name) and node.op_type != "Sigmoid")):
+        return _usual(rank)
+    return None
+
+
+def _usual(rank: int | None) -> int:
+    """The last axis of [N, C] and [N, T, V], the second of images."""
+    return -1 if rank is None or rank <= 3 else 1
+
+
+def _origin(value: ir.Value) -> tuple[ir.Node | None, bool]:
+    """Return the node whose values an output shows, and whether they were moved since; None where it is not clear."""
+    moved, seen_pool = False, False
+    while (node := value.producer()) is not None:
+        if node.op_type in _POOLS and not seen_pool:
+            seen_pool = True
+        elif node.op_type == "Relu" and seen_pool:  # SqueezeNet: a mean of what its last convolution fires
+            pass
+        elif node.op_type not in _MOVES:
+            return node, moved
+        computed = [one for one in node.inputs if one is not None and not _is_constant(one)]
+        if len(computed) != 1 and node.op_type in _SHIFTS:
+            return None, moved
+        if not computed:
+            return None, moved
+        moved = moved or node.op_type in _SHAPES
+        value = computed[0]
+    return None, moved
+
+
+def _is_constant(value: ir.Value) -> bool:
+    producer = value.producer()
+    return value.is_initializer() or (producer is not None and producer.op_type == "Constant")

@@ -1,0 +1,70 @@
+"""Outputs below the fidelity floor in words, and what to do about them, by the recipe that ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from compressctl.measure.floor import Shortfall
+from compressctl.notes import Note, warning
+from compressctl.recipe import Recipe
+from compressctl.training.options import TrainingOptions
+
+_CUTS = ("prune", "sparsify", "low_rank")
+_ROUNDS = ("quantize", "quantize_weights", "qat")
+
+
+def told(found: Shortfall) -> str:
+    """Say what of an output is below the floor."""
+    if found.what == "non-finite":
+        where = found.inputs or "the samples"
+        return f"{found.output} has {found.value:g} values NaN or infinite on {where}, where the input's are finite"
+    if found.what == "SQNR":
+        return f"{found.output} has an SQNR of {found.value:.1f} dB, at least {found.limit:g} dB are asked for"
+    if found.what == "agreement":
+        return f"{found.output} agrees in {100 * found.value:.1f} %, at least {100 * found.limit:g} % are asked for"
+    drop, limit = 100 * found.value, 100 * found.limit
+    return f"{found.output}: top-1 is expected to fall by {drop:.1f} points, at most {limit:g} are admitted"
+
+
+def degraded(recipe: Recipe, found: Sequence[Shortfall], *, made_up: bool) -> list[Note]:
+    """Return a warning for each output below the floor, and one that says what may help.
+
+    Args:
+        recipe: what ran.
+        found: the shortfalls.
+        made_up: whether outputs were compared on numbers drawn at random.
+    """
+    if not found:
+        return []
+    lines = [warning(f"below the fidelity floor: {told(one)}") for one in found]
+    return [*lines, warning(f"what may help: {', or '.join(_advice(recipe, made_up=made_up))}")]
+
+
+def _advice(recipe: Recipe, *, made_up: bool) -> Iterator[str]:
+    types = {config.type for config in recipe.passes}
+    if recipe.calibrate is None:
+        yield "unlabelled samples (--calibrate) to fit layers to and to compare outputs on"
+    elif made_up:
+        yield "real samples as --calibrate: numbers drawn at random were given"
+    elif any(getattr(config, "reconstruct", None) is False for config in recipe.passes):
+        yield "reconstruction on the samples"
+    if recipe.calibrate is not None:
+        yield from sorted({f"--rounding {name}" for config in recipe.passes for name in _better(config)})
+    if types & {*_CUTS}:
+        yield "a smaller cut"
+    if types & {*_ROUNDS}:
+        yield "more bits or another scheme"
+    if "cluster" in types:
+        yield "more clusters"
+    trained = any(isinstance(config, TrainingOptions) for config in recipe.passes)
+    yield "more training" if trained else "training after it (finetune, qat)"
+    if not (recipe.data and recipe.metric):
+        yield "labels (--data, --metric), if accuracy is what counts: they outrank the floor"
+
+
+def _better(config: object) -> tuple[str, ...]:
+    """Return ways of rounding that keep outputs better than the one that was chosen."""
+    chosen, scheme = getattr(config, "rounding", None), getattr(config, "scheme", None)
+    if chosen == "nearest" and getattr(config, "type", None) == "quantize":
+        return () if scheme in ("auto", "int8-dynamic") else ("gptq", "adaround")
+    return ("gptq",) if chosen in ("nearest", "hqq", "awq") else ()

@@ -1,0 +1,56 @@
+"""Which outputs may be scores of classes, by what they come from and what they are called."""
+
+import onnx
+import onnx_ir as ir
+import pytest
+
+from compressctl.model.scores import score_axes
+
+W = "float[6, 4] w = {" + ", ".join("1" for _ in range(24)) + "}"
+
+
+def _axes(body: str, name: str = "y", shape: str = "N, 4", given: str = "N, 6") -> dict[str, int]:
+    text = f"""<ir_version: 8, opset_import: ["": 17]> agraph (float[{given}] x) => (float[{shape}] {name})
+        <{W}, float[4] b = {{1, 2, 3, 4}}, float t = {{0.5}}, int64[2] flat = {{0, -1}}> {{ {body} }}"""
+    return score_axes(ir.from_proto(onnx.parser.parse_model(text)))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "y = Gemm(x, w)",
+        "m = MatMul(x, w) y = Add(m, b)",
+        "m = MatMul(x, w) y = Softmax<axis = -1>(m)",
+        "m = MatMul(x, w) a = Add(m, b) d = Div(a, t) y = Sigmoid(d)",
+        "m = MatMul(x, w) c = Cast<to = 1>(m) y = Reshape(c, flat)",
+    ],
+)
+def test_a_last_layer_or_softmax_gives_scores(body):
+    assert _axes(body) == {"y": -1}
+
+
+@pytest.mark.parametrize("name", ["sentence_embedding", "pooled", "pred_boxes", "last_hidden_state"])
+def test_names_of_other_things_are_believed(name):
+    assert _axes(f"{name} = MatMul(x, w)", name) == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["m = MatMul(x, w) y = LpNormalization<axis = 1>(m)", "m = MatMul(x, w) n = ReduceL2<axes = [1]>(m) y = Div(m, n)",
+     "m = MatMul(x, w) y = Tanh(m)", "y = Slice(x, flat, flat)"],
+)  # fmt: skip
+def test_what_else_gives_an_output_is_none(body):
+    assert _axes(body) == {}
+
+
+def test_dense_outputs_are_scores_where_softmax_or_their_names_say_so():
+    assert _axes("y = MatMul(x, w)", shape="N, T, 4", given="N, T, 6") == {}
+    assert _axes("logits = MatMul(x, w)", "logits", "N, T, 4", "N, T, 6") == {"logits": -1}
+    assert _axes("y = Softmax<axis = 1>(x)", shape="N, 5, H, W", given="N, 5, H, W") == {"y": 1}
+
+
+def test_a_mean_over_places_of_the_last_convolution():
+    body = "k = Reshape(w, four) c = Conv(x, w4) r = Relu(c) p = GlobalAveragePool(r) y = Flatten(p)"
+    text = f"""<ir_version: 8, opset_import: ["": 17]> agraph (float[N, 6, 8, 8] x) => (float[N, 4] y)
+        <float[4, 6, 1, 1] w4 = {{{", ".join("1" for _ in range(24))}}}> {{ {body.partition(") ")[2]} }}"""
+    assert score_axes(ir.from_proto(onnx.parser.parse_model(text))) == {"y": -1}
