@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 import numpy as np
@@ -119,15 +119,32 @@ def latency(path: Path, feeds: Feeds, *, threads: int = 0, seconds: float = 1.5,
     return _latencies(*_interleave([path], feeds, threads, seconds, seed, NO_LIMITS, 1.0))[0]
 
 
+@dataclass(frozen=True)
+class _Burst:
+    """Seconds of each run by the wall clock, and of a run by the thread's CPU clock, on average.
+
+    That clock is read once a burst: reading it is a call of the system, which a short run after it would feel.
+    """
+
+    runs: NDArray[np.float64]
+    cpu: float
+
+    def by(self, clock: Clock) -> NDArray[np.float64]:
+        return self.runs if clock == "wall" else np.full_like(self.runs, self.cpu)
+
+
 @dataclass
 class _Timings:
-    """What was timed of one model: seconds to load, by set; seconds of each burst's runs by clock, by set and round."""
+    """What was timed of one model: seconds to load, by set; bursts, by set and round."""
 
     loads: list[float] = field(default_factory=list)
-    bursts: list[list[NDArray[np.float64]]] = field(default_factory=list)
+    bursts: list[list[_Burst]] = field(default_factory=list)
+
+    def runs(self, clock: Clock) -> NDArray[np.float64]:
+        return np.concatenate([burst.by(clock) for bursts in self.bursts for burst in bursts])
 
     def summary(self, seconds: Interval, clock: Clock) -> Latency:
-        runs = np.concatenate([burst for bursts in self.bursts for burst in bursts])[:, CLOCKS.index(clock)]
+        runs = self.runs(clock)
         median, low, high = (1e3 * value for value in (seconds.value, seconds.low, seconds.high))
         p95 = max(1e3 * float(np.percentile(runs, 95)), median)  # few runs on a noisy machine need not agree
         return Latency(median, p95, len(runs), 1e3 * float(np.median(self.loads)), low, high)
@@ -138,10 +155,11 @@ def _latencies(timings: Sequence[_Timings], reading: Reading) -> list[Latency]:
 
 
 def _read(timings: Sequence[_Timings], threads: int, seed: int) -> Reading:
-    """Read the fastest runs of all bursts, by both clocks where the thread's is a witness."""
+    """Read what all bursts took, by both clocks where the thread's is a witness."""
     sets = []
     for models in zip(*(timing.bursts for timing in timings), strict=True):
-        sets.append(np.array([[burst.min(axis=0) for burst in bursts] for bursts in zip(*models, strict=True)]))
+        rounds = zip(*models, strict=True)
+        sets.append(np.array([[(burst.runs.min(), burst.cpu) for burst in bursts] for bursts in rounds]))
     if threads != 1 or any(bursts.min() <= 0 for bursts in sets):  # a CPU clock too coarse for these models
         sets = [bursts[:, :, :1] for bursts in sets]
     return read(sets, seed)
@@ -149,10 +167,8 @@ def _read(timings: Sequence[_Timings], threads: int, seed: int) -> Reading:
 
 def _undisturbed(timings: Sequence[_Timings]) -> bool:
     """Whether the thread had the processor nearly all the time: what else runs moves ratios for seconds on end."""
-    wall, cpu = np.sum(
-        [burst.sum(axis=0) for timing in timings for bursts in timing.bursts for burst in bursts], axis=0
-    )
-    return bool(cpu > (1 - _DISTURBED) * wall)
+    wall, cpu = (sum(float(timing.runs(clock).sum()) for timing in timings) for clock in CLOCKS)
+    return cpu > (1 - _DISTURBED) * wall
 
 
 def _interleave(
@@ -195,11 +211,11 @@ def _open(paths: Sequence[Path], timings: Sequence[_Timings], threads: int, reve
 
 def _warm_up(session: Session, feeds: Feeds) -> float:
     """Run until the latency falls no more; return it in seconds."""
-    best, now = math.inf, float(session.time(feeds, 1)[0, 0])
+    best, now = math.inf, float(session.time(feeds, 1)[0])
     for _ in range(10):
         if now > 0.95 * best:
             break
-        best, now = min(best, now), float(np.median(session.time(feeds, 2)[:, 0]))
+        best, now = min(best, now), float(np.median(session.time(feeds, 2)))
     return min(best, now)
 
 
@@ -212,12 +228,15 @@ def _rounds(
     rng: np.random.Generator,
 ) -> None:
     """Time a set of sessions in rounds, each session one burst a round in random order, for `budget` seconds."""
-    bursts: list[list[NDArray[np.float64]]] = [[] for _ in sessions]
+    bursts: list[list[_Burst]] = [[] for _ in sessions]
     started = perf_counter()
     while len(bursts[0]) < MIN_ROUNDS or perf_counter() - started < budget:
         for i in rng.permutation(len(sessions)):
-            seconds = sessions[i].time(feeds, runs + (runs > 1))
-            bursts[i].append(seconds[-runs:])  # the first run of several only warms the caches again
+            if runs > 1:
+                sessions[i].time(feeds, 1)  # warms the caches again
+            cpu = thread_time()
+            seconds = sessions[i].time(feeds, runs)
+            bursts[i].append(_Burst(seconds, (thread_time() - cpu) / runs))
     for timing, burst in zip(timings, bursts, strict=True):
         timing.bursts.append(burst)
 

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from time import perf_counter, thread_time
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -141,10 +141,7 @@ class Session:
             raise self._run_error(error) from None
 
     def time(self, feeds: Mapping[str, NDArray[Any]], runs: int) -> NDArray[np.float64]:
-        """Run the model `runs` times in a row; return the seconds that each run took, shape (runs, 2).
-
-        They are by the wall clock, and by the CPU clock of the calling thread, which runs all of the model where the
-        session has one thread.
+        """Run the model `runs` times in a row; return the seconds that each run took, shape (runs,).
 
         Raises:
             DataError, ModelError: as `run`.
@@ -154,13 +151,12 @@ class Session:
         plain = self._plain(names)
         values = dict(feeds) if plain else {name: _to_ort(feed) for name, feed in feeds.items()}
         call = self._session.run if plain else self._session.run_with_ort_values
-        seconds = np.empty((runs, 2))
+        seconds = np.empty(runs)
         try:
             for i in range(runs):
-                cpu, start = thread_time(), perf_counter()
+                start = perf_counter()
                 call(names, values)
-                end = perf_counter()
-                seconds[i] = end - start, thread_time() - cpu
+                seconds[i] = perf_counter() - start
         except _FAILURES as error:
             raise self._run_error(error) from None
         return seconds
