@@ -1,4 +1,8 @@
-"""Models timed in short alternating bursts: milliseconds each, to decide by; `latency.py` gives figures to report."""
+"""Models timed in short alternating bursts: milliseconds each, to decide by; `latency.py` gives figures to report.
+
+What is timed is the processor's work on one thread. It does not count what other programs take of the machine, so a
+decision does not depend on who else is at work.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from compressctl.measure.session import Session
@@ -16,39 +19,39 @@ from compressctl.measure.session import Session
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_ROUNDS = 6
+_FEWEST, _MOST = 3, 8  # rounds
 _BURST = 0.002  # seconds that a model runs before the next has its turn: it pays for its own cold caches
-_MOST = 0.25  # seconds for all: large models get fewer rounds
-_FEWEST = 3
+_SECONDS = 0.3  # for all: models that take longer get fewer rounds
 
 
-def sprint(
-    models: Sequence[ir.Model | bytes | Path], feeds: Mapping[str, NDArray[Any]], *, threads: int = 0
-) -> list[float]:
-    """Return the seconds that one inference of each model takes: the fastest run of all bursts.
-
-    Noise of the machine only ever adds to a run, so the minimum is what the models themselves take.
+def sprint(models: Sequence[ir.Model | bytes | Path], feeds: Mapping[str, NDArray[Any]]) -> list[float]:
+    """Return the seconds that one inference of each model takes on one thread: those of its fastest burst.
 
     Args:
         models: timed in alternation, all on the same feeds.
         feeds: an array for every input.
-        threads: threads of each session; 0 for onnxruntime's default.
 
     Raises:
         ModelError, DataError: a model cannot be opened, or cannot run on the feeds.
     """
-    sessions = [Session(model, threads=threads) for model in models]
-    best = [math.inf] * len(sessions)
-    once = [float(session.time(feeds, 2).min()) for session in sessions]
+    sessions = [Session(model, threads=1) for model in models]
+    once = [_burst(session, feeds, 1) for session in sessions]
     runs = [max(1, math.ceil(_BURST / seconds)) for seconds in once]
     a_round = sum(seconds * (count + 1) for seconds, count in zip(once, runs, strict=True))
+    best = [math.inf] * len(sessions)
     enabled = gc.isenabled()
     gc.disable()
     try:
-        for _ in range(min(max(int(_MOST / a_round), _FEWEST), _ROUNDS)):
+        for _ in range(min(max(int(_SECONDS / a_round), _FEWEST), _MOST)):
             for i, session in enumerate(sessions):
-                best[i] = min(best[i], float(np.min(session.time(feeds, runs[i] + 1))))
+                best[i] = min(best[i], _burst(session, feeds, runs[i]))
     finally:
         if enabled:
             gc.enable()
     return best
+
+
+def _burst(session: Session, feeds: Mapping[str, NDArray[Any]], runs: int) -> float:
+    """Run once to warm the caches, then `runs` times; return the CPU seconds of one."""
+    cpu = session.time(feeds, 1 + runs)[1:, 1]
+    return max(float(cpu.mean()), 1e-9)

@@ -70,8 +70,7 @@ class Trial:
         """Return the latency of the model under a plan over that in float."""
         from compressctl.quantization.timing import time_models
 
-        where: dict[str, Any] = {"threads": self.context.threads, "workdir": self.context.workdir}
-        return time_models(self.model, self.build(plan), self._one_inference(), **where).ratio
+        return time_models(self.model, self.build(plan), self._one_inference(), self.context.workdir).ratio
 
     def _one_inference(self) -> Feeds:
         """Feeds of one sample: of the calibration samples, else of those to judge by, else random."""

@@ -1,7 +1,7 @@
 """Which layers run slower on integers than in float, where that depends on shape and machine: they are timed.
 
 Each doubtful shape is timed once, both ways, in its `surroundings`. What was measured is kept under the user's cache
-folder by shape, processor, threads and onnxruntime: the same model gets the same plan on the same machine.
+folder by shape, processor and onnxruntime: the same model gets the same plan on the same machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from compressctl.quantization.surroundings import LAYER, Surroundings, joined, s
 
 _WIDE, _SMALL_KERNEL = 16, 5
 MARGIN = 0.05  # integers may take so much longer: less is noise, and they are smaller
-_FORMAT = 1  # of what is kept; to be raised whenever the small models change
+_FORMAT = 2  # of what is kept; to be raised whenever the small models change
 
 
 @dataclass(frozen=True)
@@ -109,18 +109,18 @@ def time_layers(
         return {}
     shapes = observed_shapes(model, nodes, feeds, threads=threads, workdir=workdir)
     chosen = set(named(model.graph, plan.static))
-    known = _Known([threads, reduced_range])
+    known = _Known([reduced_range])
     timings: dict[str, Timing] = {}
     for node in (progress or Silent()).track(nodes, "time layers", total=len(nodes)):
         name = node.name or ""
         around = surroundings(node, shapes[name], place(model.graph, chosen - {node}), dict(model.opset_imports))
         static = name in plan.static
         key = [around.key, static]
-        timings[name] = known.get(key) or known.put(key, _timed(around, static, reduced_range, threads))
+        timings[name] = known.get(key) or known.put(key, _timed(around, static, reduced_range))
     return timings
 
 
-def time_models(in_float: ir.Model, result: ir.Model, feeds: Feeds, *, threads: int, workdir: Path) -> Timing:
+def time_models(in_float: ir.Model, result: ir.Model, feeds: Feeds, workdir: Path) -> Timing:
     """Time a whole model, in float and quantized; kept as the timings of layers are, under the bytes of both.
 
     Raises:
@@ -128,9 +128,9 @@ def time_models(in_float: ir.Model, result: ir.Model, feeds: Feeds, *, threads: 
     """
     files = [serialize(model, workdir) for model in (in_float, result)]
     hashes = [hashlib.sha256(file if isinstance(file, bytes) else file.read_bytes()).hexdigest() for file in files]
-    known = _Known([threads])
+    known = _Known([])
     key = [hashes, {name: list(array.shape) for name, array in feeds.items()}]
-    return known.get(key) or known.put(key, Timing(*sprint(files, feeds, threads=threads)))
+    return known.get(key) or known.put(key, Timing(*sprint(files, feeds)))
 
 
 def observed_shapes(
@@ -162,7 +162,7 @@ def _fixed_shape(value: ir.Value | None) -> tuple[int, ...] | None:
     return tuple(fixed) if sizes is not None and len(fixed) == len(sizes) else None
 
 
-def _timed(around: Surroundings, static: bool, reduced_range: bool, threads: int) -> Timing:
+def _timed(around: Surroundings, static: bool, reduced_range: bool) -> Timing:
     """Time a layer both ways."""
     settings = Settings(bias_correction=False, reduced_range=reduced_range)
     in_float = Plan(static=around.integers)
@@ -176,7 +176,7 @@ def _timed(around: Surroundings, static: bool, reduced_range: bool, threads: int
     shape = _fixed_shape(x)
     assert shape is not None
     values = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
-    return Timing(*sprint(forms, {x.name or "": values}, threads=threads))
+    return Timing(*sprint(forms, {x.name or "": values}))
 
 
 class _Known:
