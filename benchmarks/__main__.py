@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import (
+    auto,
     calibration,
     deep_compression,
     distillation,
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "quantize_cnn": quantize_cnn,
     "quantize_transformer": quantize_transformer,
     "slowdowns": slowdowns,
+    "auto": auto,
     "training_step": training_step,
     "distillation": distillation,
     "large_model": large_model,

@@ -63,7 +63,8 @@ def tasks(settings: Settings) -> list[Task]:
         found.append(Task(f"digits, {name}", SAMPLES / f"{name}.onnx", "digits:train[:256]", "digits:test"))
     if data is not None and not settings.missing(RESNET20, TRAIN, TEST):
         samples = [
-            sample_file(cache, f"cifar_256_{tar}", lambda tar=tar: cifar_images(data / tar, 256)) for tar in (TRAIN, TEST)
+            sample_file(cache, f"cifar_256_{tar}", lambda tar=tar: cifar_images(data / tar, 256))
+            for tar in (TRAIN, TEST)
         ]
         found.append(Task("ResNet-20", data / RESNET20, *map(str, samples)))
     if data is not None and not settings.missing(MINILM, PAIRS, DEV):

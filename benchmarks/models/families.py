@@ -1,9 +1,9 @@
 """A few blocks each of network families whose convolutions are not plain: the best form of each depends on its shape.
 
-RegNet (Radosavovic et al. 2020, arXiv:2003.13678), ConvNeXt (Liu et al. 2022, arXiv:2201.03545), EfficientNet (Tan and Le
-2019, arXiv:1905.11946), GhostNet (Han et al. 2020, arXiv:1911.11907), FastViT (Vasu et al. 2023, arXiv:2303.14189); and two
-that rounding harms: an upsampler that adds to its input (as Shi et al. 2016, arXiv:1609.05158), and a classifier of
-the bytes of files.
+RegNet (Radosavovic et al. 2020, arXiv:2003.13678), ConvNeXt (Liu et al. 2022, arXiv:2201.03545), EfficientNet (Tan and
+Le 2019, arXiv:1905.11946), GhostNet (Han et al. 2020, arXiv:1911.11907), FastViT (Vasu et al. 2023, arXiv:2303.14189);
+and two that rounding harms: an upsampler that adds to its input (as Shi et al. 2016, arXiv:1609.05158), and a
+classifier of the bytes of files.
 """
 
 from __future__ import annotations
@@ -143,7 +143,12 @@ def upsampler(path: Path) -> None:
 def filetype(path: Path) -> None:
     """One-hot bytes -> embedding -> convolution over 4 positions -> largest -> two linear layers."""
     net, width = Graph("filetype"), 64
-    x = net.op("OneHot", net.input("input", ("batch", BYTES), TensorProto.INT64), net.ints(257), net.constant(np.array([0, 1], "f")))
+    x = net.op(
+        "OneHot",
+        net.input("input", ("batch", BYTES), TensorProto.INT64),
+        net.ints(257),
+        net.constant(np.array([0, 1], "f")),
+    )
     x = gelu(net, net.op("MatMul", x, net.normal((257, width), 1.0)))
     x = layer_norm(net, net.op("Reshape", x, net.ints(0, BYTES // 4, 4 * width)), 4 * width)
     x = net.op("Transpose", x, perm=[0, 2, 1])

@@ -19,17 +19,20 @@ from compressctl.measure.session import Session
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_FEWEST, _MOST = 3, 8  # rounds
+_FEWEST = 3  # rounds
 _BURST = 0.002  # seconds that a model runs before the next has its turn: it pays for its own cold caches
-_SECONDS = 0.3  # for all: models that take longer get fewer rounds
+_SECONDS = 0.4  # for all: models that take longer get fewer rounds
 
 
-def sprint(models: Sequence[ir.Model | bytes | Path], feeds: Mapping[str, NDArray[Any]]) -> list[float]:
+def sprint(
+    models: Sequence[ir.Model | bytes | Path], feeds: Mapping[str, NDArray[Any]], *, rounds: int = 8
+) -> list[float]:
     """Return the seconds that one inference of each model takes on one thread: those of its fastest burst.
 
     Args:
         models: timed in alternation, all on the same feeds.
         feeds: an array for every input.
+        rounds: bursts of each model at most. The fewer, the more a disturbance of caches counts.
 
     Raises:
         ModelError, DataError: a model cannot be opened, or cannot run on the feeds.
@@ -42,7 +45,7 @@ def sprint(models: Sequence[ir.Model | bytes | Path], feeds: Mapping[str, NDArra
     enabled = gc.isenabled()
     gc.disable()
     try:
-        for _ in range(min(max(int(_SECONDS / a_round), _FEWEST), _MOST)):
+        for _ in range(min(max(int(_SECONDS / a_round), _FEWEST), rounds)):
             for i, session in enumerate(sessions):
                 best[i] = min(best[i], _burst(session, feeds, runs[i]))
     finally:

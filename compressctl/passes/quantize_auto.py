@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from compressctl.quantization.plan import Plan
     from compressctl.quantization.timing import Timing
 
+_TRIES = 8  # a session and a third of a second each, where the result is slower than the input
 _LARGEST = 2**29  # bytes of weights: above, both forms would crowd memory, and reading weights is what takes the time
 
 
@@ -152,8 +153,8 @@ def hold_floor(trial: Trial, plan: Plan, dynamic: Sequence[str]) -> Decision:
 def keep_pace(trial: Trial, plan: Plan) -> Decision:
     """Where the result is slower than the model in float, leave the layers in float that are to blame.
 
-    Up to three other plans are tried: without the layers that lose when each is timed in its surroundings, without the
-    static ones, without the dynamic ones. One is taken where it is faster by more than noise.
+    Up to eight other plans are tried: without the layers that lose when each is timed in its surroundings, then shape
+    by shape without those that gain the least. One is taken where it is faster by more than noise.
     """
     from compressctl.quantization.timing import MARGIN
 
@@ -164,10 +165,11 @@ def keep_pace(trial: Trial, plan: Plan) -> Decision:
         best = 0
         for other in _others(trial, plan) if tried[0][0] > 1 else ():
             tried.append((trial.ratio(other), other))
-            if tried[-1][0] * (1 + MARGIN) < tried[best][0]:
-                best = len(tried) - 1
+            best = min(range(len(tried)), key=lambda index: tried[index][0])
             if tried[best][0] <= 1:
                 break
+        if tried[best][0] * (1 + MARGIN) > tried[0][0]:
+            best = 0
     except CompressctlError as error:
         return Decision(plan, (skipped(f"the result was not timed: {error.message}"),))
     first, last = tried[0][0], tried[best][0]
@@ -183,14 +185,20 @@ def keep_pace(trial: Trial, plan: Plan) -> Decision:
 
 
 def _others(trial: Trial, plan: Plan) -> Iterator[Plan]:
-    """Plans with fewer layers, but not without any."""
-    from compressctl.quantization.plan import Plan
+    """Plans with fewer layers, but not without any.
 
+    Layers that take the same time are of one shape. They go shape by shape, those first that lose the most together.
+    """
     timings = trial.layers(plan, plan.layers)
-    slow = [name for name, timing in timings.items() if timing.slower]
-    others = [plan.without(slow), Plan(dynamic=plan.dynamic), Plan(static=plan.static)]
-    for index, other in enumerate(others):
-        if other.layers and other != plan and other not in others[:index]:
+    shapes: dict[Timing, list[str]] = {}
+    for name, timing in timings.items():
+        shapes.setdefault(timing, []).append(name)
+    loss = {timing: len(names) * (timing.integer_s - timing.float_s) for timing, names in shapes.items()}
+    ordered = sorted(shapes, key=lambda timing: -loss[timing])
+    slow = max(1, sum(timing.slower for timing in ordered))
+    for count in range(slow, min(len(ordered), slow + _TRIES - 1) + 1):
+        other = plan.without([name for timing in ordered[:count] for name in shapes[timing]])
+        if other.layers:
             yield other
 
 

@@ -1,9 +1,10 @@
 """One layer with what is around it in a model, as a small model of its own: to time it, in float and on integers.
 
-    input -> stand-in -> layer -> its activation -> stand-in -> output
+    input -> stand-in -> pooling -> layer -> its activation -> stand-in -> output
 
 A stand-in is a layer of few channels in the place of the real neighbour. It costs little, and it is there for its
-form: integers or floats, in the layout of convolutions, which the layer has to take in and to give.
+form: integers or floats, in the layout of convolutions, which the layer has to take in and to give. Pooling before the
+layer belongs to it: it runs on integers only where the layer does.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.graph import constant
+from compressctl.model.graph import constant, is_only_use
 from compressctl.quantization.calibration import Observations
 from compressctl.quantization.placement import CARRIERS, COMPUTE, JOINS, Placement
 from compressctl.quantization.static import output_axis
 
 _FEW = 16  # channels of a stand-in: a whole block of onnxruntime's layouts, which hold 8 or 16 channels
 LAYER, _BEFORE, _AFTER = "layer", "before", "after"
+_POOLING = {"AveragePool", "GlobalAveragePool", "MaxPool"}
 _ACTIVATIONS = {"Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Tanh"}
 
 
@@ -47,6 +49,11 @@ def timeable(node: ir.Node) -> bool:
     return node.op_type in COMPUTE and fixed and constant(node.inputs[0]) is None
 
 
+def read_by(node: ir.Node) -> ir.Value:
+    """What the small model of a node reads in its place: the input of the node, or of the pooling before it."""
+    return _head(node)[1]
+
+
 def joined(node: ir.Node, placement: Placement) -> bool:
     """Whether a placed node reads what another one gives as integers, or gives integers to another."""
     source, last = node.inputs[0], _tail(node)[1]
@@ -60,18 +67,20 @@ def surroundings(
 
     Args:
         node: a Conv, Gemm or MatMul with a constant weight; left as it is.
-        shape: of what it reads.
+        shape: of what the small model reads: see `read_by`.
         placement: of the model's Q/DQ pairs, with this node in float.
         opset_imports: of the model.
     """
-    source = node.inputs[0]
-    assert source is not None
+    head, source = _head(node)
     tail, last = _tail(node)
     before = _neighbour(source in placement.everywhere, _behind_layer(source, node.op_type))
     after = _neighbour(last in placement.scale_of, any(user.op_type == node.op_type for user in last.consumers()))
     build = _Builder(node, shape)
     if before is not None:
         build.stand_in(_BEFORE, channels_in=_FEW, channels_out=build.channels_in)
+    build.read(source)
+    for pooling in head:
+        build.copy(pooling)
     build.copy(node, name=LAYER)
     for follower in tail:
         build.copy(follower)
@@ -84,7 +93,7 @@ def surroundings(
     weight = constant(node.inputs[1])
     assert weight is not None
     key = [
-        [[one.op_type, _attributes(one)] for one in (node, *tail)],
+        [[one.op_type, _attributes(one)] for one in (*head, node, *tail)],
         [list(weight.shape), len(node.inputs) > 2],
         list(shape),
         [before, after],
@@ -112,6 +121,22 @@ def _behind_layer(value: ir.Value, op_type: str) -> bool:
         if producer.op_type in CARRIERS | JOINS | _ACTIVATIONS:
             pending += producer.inputs
     return False
+
+
+def _head(node: ir.Node) -> tuple[list[ir.Node], ir.Value]:
+    """Return the pooling that the node alone reads, in graph order, and what the first of all reads."""
+    head: list[ir.Node] = []
+    source = node.inputs[0]
+    assert source is not None
+    while node.op_type == "Conv" and is_only_use(source, head[0] if head else node):
+        producer = source.producer()
+        if producer is None or producer.op_type not in _POOLING or producer.inputs[0] is None:
+            break
+        if len(producer.outputs) > 1:
+            break
+        head.insert(0, producer)
+        source = producer.inputs[0]
+    return head, source
 
 
 def _tail(node: ir.Node) -> tuple[list[ir.Node], ir.Value]:
@@ -177,11 +202,12 @@ class _Builder:
         weight = self._constant(f"{name}_weight", np.full(shape, 0.01, np.float32))
         self._add(ir.node(self._op_type, [source, weight], name=name))
 
+    def read(self, value: ir.Value) -> None:
+        """Let the next nodes read what there is, where they read `value` in the model."""
+        self._values[value] = self._source(self.channels_in)
+
     def copy(self, node: ir.Node, name: str | None = None) -> None:
         """Add a node of the model."""
-        first = node.inputs[0] if name else None
-        if first is not None:
-            self._values[first] = self._source(self.channels_in)
         inputs = []
         for index, value in enumerate(node.inputs):
             array = constant(value)

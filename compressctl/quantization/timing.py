@@ -28,11 +28,12 @@ from compressctl.quantization.apply import apply
 from compressctl.quantization.placement import place
 from compressctl.quantization.plan import Plan, named
 from compressctl.quantization.quantizers import Settings
-from compressctl.quantization.surroundings import LAYER, Surroundings, joined, surroundings, timeable
+from compressctl.quantization.surroundings import LAYER, Surroundings, joined, read_by, surroundings, timeable
 
 _WIDE, _SMALL_KERNEL = 16, 5
 MARGIN = 0.05  # integers may take so much longer: less is noise, and they are smaller
-_FORMAT = 2  # of what is kept; to be raised whenever the small models change
+_ROUNDS = 40  # of bursts of whole models, whose differences are small
+_FORMAT = 3  # of what is kept; to be raised whenever the small models change
 
 
 @dataclass(frozen=True)
@@ -130,22 +131,22 @@ def time_models(in_float: ir.Model, result: ir.Model, feeds: Feeds, workdir: Pat
     hashes = [hashlib.sha256(file if isinstance(file, bytes) else file.read_bytes()).hexdigest() for file in files]
     known = _Known([])
     key = [hashes, {name: list(array.shape) for name, array in feeds.items()}]
-    return known.get(key) or known.put(key, Timing(*sprint(files, feeds)))
+    return known.get(key) or known.put(key, Timing(*sprint(files, feeds, rounds=_ROUNDS)))
 
 
 def observed_shapes(
     model: ir.Model, nodes: Sequence[ir.Node], feeds: Feeds, *, threads: int, workdir: Path
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shape of what each node reads first, by the node's name, as it is in one inference."""
-    known = {node.name or "": _fixed_shape(node.inputs[0]) for node in nodes}
+    """Return the shape of what each node's small model reads, by the node's name, as it is in one inference."""
+    known = {node.name or "": _fixed_shape(read_by(node)) for node in nodes}
     unknown = [node for node in nodes if known[node.name or ""] is None]
     found = {name: shape for name, shape in known.items() if shape is not None}
     if unknown:
         clone = model.clone()
         clone.graph.outputs.clear()
         outputs = {}
-        for node in named(clone.graph, [node.name or "" for node in unknown]):
-            size = ir.node("Shape", [node.inputs[0]])
+        for node, value in [(one, read_by(one)) for one in named(clone.graph, [node.name or "" for node in unknown])]:
+            size = ir.node("Shape", [value])
             clone.graph.append(size)
             size.outputs[0].name = f"{node.name}_input_shape"
             size.outputs[0].type = ir.TensorType(ir.DataType.INT64)
