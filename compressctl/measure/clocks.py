@@ -1,10 +1,10 @@
 """What timed bursts say of latencies: figures that agree with each other, how sure they are, and by which clock.
 
 A *burst* is a few runs of one model without a pause: the fastest counts, by the CPU clock their mean. In a *round*
-every model has one; a *set* is the rounds of one set of sessions. In a set, a model's ratio is the median over the rounds
-of its burst over the baseline's: what slows the machine for a while slows both. Its time is the baseline's, the median
-of its bursts, times that ratio. Over the sets, times and ratios are geometric means. So a quotient of two times is the
-ratio beside them, exactly.
+every model has one; a *set* is the rounds of one set of sessions. In a set, a model's ratio is the median over the
+rounds of its burst over the baseline's: what slows the machine for a while slows both. Its time is the baseline's, the
+median of its bursts, times that ratio. Over the sets, times and ratios are geometric means. So a quotient of two times
+is the ratio beside them, exactly.
 
 The wall clock is what a user waits for. Where other processes take the cores, it counts their work too, and a model
 that is interrupted more often looks slower than it is. The CPU clock of the one thread that runs the model stands still
