@@ -10,7 +10,16 @@ from io import TextIOWrapper
 from typing import Any
 
 from compressctl import signals
-from compressctl.errors import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNUSABLE, EXIT_USAGE, CompressctlError
+from compressctl.errors import (
+    EXIT_FAULT,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_UNUSABLE,
+    EXIT_USAGE,
+    EXTRAS,
+    CompressctlError,
+    MissingExtraError,
+)
 from compressctl.supervisor import supervise
 
 
@@ -59,6 +68,14 @@ def run(arguments: list[str]) -> int:
             _give_up_stdout()
         about = "the output" if error.filename is None else os.fsdecode(error.filename)
         return _say(f"{about}: cannot be read or written: {error.strerror or error}", EXIT_USAGE)
+    except ModuleNotFoundError as error:
+        if debug:
+            traceback.print_exc()
+        module = (error.name or "").partition(".")[0]
+        if module not in EXTRAS:
+            return _say(f"{module} is not installed: {error}", EXIT_FAULT, "install compressctl again")
+        missing = MissingExtraError(f"what uses {module}", EXTRAS[module])
+        return _say(missing.message, missing.exit_code, missing.hint)
     except MemoryError:
         return _say("out of memory", EXIT_UNUSABLE, "try a smaller --calibrate slice or a machine with more memory")
     except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours still ends in one line

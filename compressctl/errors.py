@@ -55,6 +55,10 @@ class MissingExtraError(UsageError):
         super().__init__(f"{what} needs an optional dependency", f"pip install 'compressctl[{extra}]'")
 
 
+EXTRAS = {"onnxscript": "torch", "optuna": "search", "PIL": "images", "sklearn": "digits", "torch": "torch"}
+"""The optional dependency that brings a module."""
+
+
 class ModelError(CompressctlError):
     """A model file that cannot be used."""
 

@@ -94,6 +94,10 @@ def on_probation(path: Path) -> Iterator[None]:
     except MemoryError as error:
         hint = "it asks for more than its size suggests, or this machine has too little"
         raise ModelError(f"{path}: loading it ran out of memory", hint) from error
+    except ModelError as error:
+        if str(path) not in error.message:
+            error.message = f"{path}: {error.message}"
+        raise
     except (CompressctlError, OSError):
         raise
     except Exception as error:  # it has not proved itself, we have

@@ -45,7 +45,7 @@ def _model(rng: Random, folder: Path) -> Case:
             ["quantize", "m.onnx", "-o", "o.onnx", "--scheme", "int8-dynamic", *quiet],
             ["quantize", "m.onnx", "-o", "o.onnx", "--scheme", "int8", "--calibrate", "random:4", *quiet],
             ["quantize", "m.onnx", "-o", "o.onnx", "--scheme", "int4", *quiet],
-            ["prune", "m.onnx", "-o", "o.onnx", "--sparsity", "0.5", *quiet],
+            ["prune", "m.onnx", "-o", "o.onnx", "--ratio", "0.5", *quiet],
             ["store", "m.onnx", "-o", "o.onnx", *quiet],
             ["pack", "m.onnx", "-o", "o.ccz", "--threads", "1"],
             ["bench", "m.onnx", "--seconds", "0.05", "-q", "--threads", "1"],
@@ -193,7 +193,7 @@ _RECIPES: tuple[dict[str, Any], ...] = (
 _RUN = ("--batch-size", "--seed", "--max-size", "--latency-ratio", "--input", "--calibrate", "--data", "--max-memory")
 _FLAGS: dict[str, tuple[str, ...]] = {
     "quantize": (*_RUN, "--scheme", "--rounding", "--group-size", "--include", "--min-accuracy"),
-    "prune": (*_RUN, "--sparsity", "--structure", "--target-macs"),
+    "prune": (*_RUN, "--ratio", "--structure", "--target-macs"),
     "cluster": (*_RUN, "--clusters", "--vector"),
     "store": ("--format", "--seed", "--max-accuracy-drop"),
     "bench": ("--seconds", "--batch-size", "--seed", "--data", "--input", "--metric", "--baseline"),

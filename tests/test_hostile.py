@@ -143,6 +143,21 @@ def test_flags_of_commands_without_a_recipe_have_the_same_bounds(refused, flags)
     assert refused(2, "bench", "m.onnx", *flags).startswith(f"error: {flags[0]}: ")
 
 
+def test_a_fortran_ordered_array_is_not_unpacked_beyond_bounds(refused, monkeypatch):
+    monkeypatch.setattr("compressctl.data.npz._WHOLE", 1000)
+    _save([helper.make_node("Relu", ["x"], ["y"])], [], shape=("N", 4))
+    np.savez_compressed("d.npz", x=np.asfortranarray(np.zeros((100, 4), np.float32)))
+    assert "d.npz: array 'x' cannot be read: it is compressed" in refused(3, "bench", "m.onnx", "--data", "d.npz")
+
+
+def test_what_is_not_installed_is_named(refused, monkeypatch):
+    def _missing(*_):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("compressctl.inspection.inspect_model", _missing)
+    assert refused(2, "inspect", "m.onnx") == "error: what uses torch needs an optional dependency"
+
+
 def test_names_that_no_file_can_have(refused):
     assert refused(3, "inspect", "a" * 300).startswith("error: model file aaa")
     _save([helper.make_node("Relu", ["x"], ["y"])], [])

@@ -21,6 +21,7 @@ from numpy.lib import format as npy_format
 from compressctl.data.columns import ArrayColumn, Column, StreamColumn, reading
 from compressctl.errors import DataError
 
+_WHOLE = 1 << 30  # bytes that are unpacked at once: a row, or in Fortran order all of an array
 _LOCAL_HEADER = 30  # bytes before the name in a zip archive's local file header
 
 
@@ -82,6 +83,8 @@ def _column(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: 
         start = _data_offset(path, info)
         _check_crc(path, start, info)
         return _in_file(where, path, start + offset, shape, dtype, fortran)
+    if dtype.itemsize * math.prod(shape if fortran else shape[1:]) > _WHOLE:
+        raise ValueError("it is compressed, and more than 1 GB of it would be read at once: save it with numpy.savez")
     if fortran:  # the values of a row are scattered over the stream: the array is read whole
         with archive.open(info) as stream:
             return ArrayColumn(where, npy_format.read_array(stream, allow_pickle=False))

@@ -4,6 +4,7 @@ decode, resize, centre crop, scale, normalise, channel order, layout.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 NORMS = {"imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}  # of RGB in [0, 1]
 Size = tuple[int, int]
+_MOST_PIXELS = 89_478_485  # of an image, as Pillow has it: more take a GB while they are decoded and scaled
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ def _size(options: Options, key: str) -> int | Size | None:
     if value is None:
         return None
     sides = [parse_size(side) for side in value.split("x")]
-    if None in sides or len(sides) > 2 or max(side or 0 for side in sides) > 65535:
+    if None in sides or len(sides) > 2 or math.prod(side or 0 for side in (sides * 2)[:2]) > _MOST_PIXELS:
         raise options.error(key, "a size N or WxH", value)
     first, *rest = (side for side in sides if side is not None)
     return (first, rest[0]) if rest else first

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from compressctl.data.fit import numpy_dtype
 from compressctl.data.source import Feeds, Source
-from compressctl.errors import DataError
+from compressctl.errors import ModelError
 from compressctl.notes import warning
 from compressctl.tensorspec import Dim, TensorSpec
 
@@ -49,7 +49,7 @@ def random_feeds(
         limits: by name of an integer input, the exclusive upper bound of what the model can look up for it.
 
     Raises:
-        DataError: an input is too large.
+        ModelError: an input is too large.
     """
     rng = np.random.default_rng(seed)
     given, limits = dict(sizes or {}), limits or {}
@@ -120,7 +120,7 @@ def _half_smooth(values: NDArray[Any], start: int) -> NDArray[Any]:
 def _shape(spec: TensorSpec, batch: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
     shape = tuple(_size(dim, axis, spec, batch, sizes) for axis, dim in enumerate(spec.shape))
     if min(shape, default=0) < 0 or math.prod(shape) > _MOST:
-        raise DataError(f"no random batch can be made for input {spec}: {math.prod(shape):,} elements", _SMALLER)
+        raise ModelError(f"no random batch can be made for input {spec}: {math.prod(shape):,} elements", _SMALLER)
     return shape
 
 
