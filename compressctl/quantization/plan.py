@@ -106,7 +106,7 @@ class Plan:
     def as_they_come(self, names: Collection[str]) -> Plan:
         """The plan with some static nodes quantized dynamically."""
         static = tuple(name for name in self.static if name not in names)
-        return Plan(static, self.dynamic + tuple(name for name in self.static if name in names))
+        return Plan(static, self.dynamic + tuple(name for name in self.static if name in names), self.unseen)
 
     def only(self, names: Collection[str]) -> Plan:
         """The plan of some of its nodes."""
