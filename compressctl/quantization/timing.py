@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from compressctl.quantization.placement import place
 from compressctl.quantization.plan import Plan, named
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.surroundings import LAYER, Surroundings, joined, read_by, surroundings, timeable
+from compressctl.scratch import temporary_folder
 
 _WIDE, _SMALL_KERNEL = 16, 5
 MARGIN = 0.05  # integers may take so much longer: less is noise, and they are smaller
@@ -210,8 +210,8 @@ class _Known:
         kept = {"what": what, "float_s": timing.float_s, "integer_s": timing.integer_s}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder) as made:
-                staged = Path(made, name)
+            with temporary_folder(self._folder) as made:
+                staged = made / name
                 staged.write_text(json.dumps(kept), encoding="utf-8")
                 staged.replace(self._folder / name)
         except OSError:  # read-only or full: the next run measures again
