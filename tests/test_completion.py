@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import HUNG
+
 SCRIPTS = Path(sys.executable).parent
 pytestmark = pytest.mark.skipif(not (SCRIPTS / "compressctl").exists(), reason="the script is not installed")
 ENVIRONMENT = {**os.environ, "PATH": f"{SCRIPTS}:{os.environ['PATH']}", "TERM": "dumb", "PS1": "$ "}
@@ -22,7 +24,9 @@ def shell(name: str, script: str) -> list[str]:
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
     script += " || exit"  # so that the shell stays, as the parent by which it is recognised
-    done = subprocess.run([name, "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [name, "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=HUNG
+    )
     return done.stdout.splitlines()
 
 
@@ -94,8 +98,8 @@ def typed(folder: Path, keys: str, wanted: str) -> str:
         os.waitpid(child, 0)
 
 
-def read_until(terminal: int, wanted: str, seconds: float = 30) -> str:
-    screen, end = "", time.monotonic() + seconds
+def read_until(terminal: int, wanted: str) -> str:
+    screen, end = "", time.monotonic() + HUNG
     while wanted not in screen and time.monotonic() < end:
         if select.select([terminal], [], [], 0.1)[0]:
             screen += os.read(terminal, 4096).decode(errors="replace")

@@ -77,11 +77,11 @@ def test_a_small_student_of_the_digits_learns_from_the_cnn(tmp_path, teacher):
     out = distill.run(teacher, config, context(teacher, tmp_path, "digits:train", "top1"))
     verify_graph(out.model, where="distill")
     assert right(load_model(path).model) < 0.2
-    assert right(out.model) > 0.93
+    assert right(out.model) > 0.9  # seeds give 0.97 to 0.98
     assert out.facts["losses"] == ["kl:weight=0.9", "cross-entropy:weight=0.1"]
     assert out.facts["parameters"]["student"] < out.facts["parameters"]["teacher"] / 10
     assert out.facts["student"]["path"] == str(path) and len(out.facts["student"]["sha256"]) == 64
-    assert out.facts["held_out"]["best"] > 0.93 > 0.2 > out.facts["held_out"]["initial"]
+    assert out.facts["held_out"]["best"] > 0.9 > 0.25 > out.facts["held_out"]["initial"]
 
 
 def test_a_cut_teacher_recovers(tmp_path, teacher):
@@ -91,7 +91,7 @@ def test_a_cut_teacher_recovers(tmp_path, teacher):
         distill.run(teacher, one, context(teacher, tmp_path, "digits:train", "top1")).model for one in (cut, config)
     )
     assert len(after.graph) < len(teacher.graph)
-    assert right(before) < right(after) and right(after) > 0.97 < right(teacher)
+    assert right(before) < 0.6 and right(after) > 0.95 < right(teacher)  # seeds give 0.37, and 0.98 to 0.99
 
 
 def test_a_narrowed_teacher_recovers(tmp_path, teacher):
@@ -104,7 +104,7 @@ def test_a_narrowed_teacher_recovers(tmp_path, teacher):
     shapes, halved = ({name: array.shape for name, array in weights(model).items()} for model in (teacher, after.model))
     assert halved["block1.conv1.weight"] == (8, 8, 3, 3) and shapes["block1.conv1.weight"] == (16, 16, 3, 3)
     assert halved["classifier.weight"] == (10, 32) and shapes["classifier.weight"] == (10, 48)  # 24, in multiples of 16
-    assert right(before.model) < 0.5 and right(after.model) > 0.9
+    assert right(before.model) < 0.5 and right(after.model) > 0.9  # seeds give 0.17, and 0.99
 
 
 def test_depth_and_width_are_cut_together(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from compressctl.recipe import load_recipes
+from tests.deadlines import HUNG
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = Path(sys.executable).parent
@@ -31,7 +32,7 @@ def checkout(tmp_path):
 
 def call(*command: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PATH": f"{SCRIPTS}:{os.environ['PATH']}", **variables}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=HUNG)
 
 
 def make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -68,7 +68,7 @@ def test_without_labels_the_original_brings_back_what_was_lost(tmp_path):
     )
     verify_graph(out.model, where="finetune")
     assert out.facts["losses"] == ["mse"]
-    assert damaged < 0.9 and right(out.model) > 0.97
+    assert damaged < 0.8 and right(out.model) > 0.95  # 0.68 comes in, and seeds give 0.99
     assert out.facts["held_out"]["best"] < out.facts["held_out"]["initial"] / 4
 
 
@@ -77,7 +77,7 @@ def test_labels_teach_a_model_with_random_weights(tmp_path):
     config = finetune.Config(distil=0, epochs=6, learning_rate=0.02)
     out = finetune.run(model, config, context(model, tmp_path, "digits:train", "top1"))
     assert out.facts["losses"] == ["cross-entropy"]
-    assert right(out.model) > 0.9
+    assert right(out.model) > 0.9  # seeds give 0.97
 
 
 def test_losses_replace_the_default(tmp_path):

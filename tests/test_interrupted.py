@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import HUNG
+
 MODELS = Path(__file__).parent.parent / "sample_models"
 FINETUNE = ["finetune", str(MODELS / "mlp.onnx"), "--data", "digits", "--metric", "top1", "--threads", "1", "--quiet"]
 
@@ -32,7 +34,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
 
     checkpoints = killed.with_suffix(".checkpoints")
     process = subprocess.Popen(command(*FINETUNE, "-o", str(killed), *options), stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HUNG
     while not list(checkpoints.glob("*.pt")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)

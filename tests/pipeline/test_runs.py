@@ -11,6 +11,7 @@ import pytest
 
 from compressctl.__main__ import run
 from compressctl.pipeline.lock import locked
+from tests.deadlines import HUNG
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"
 
@@ -99,7 +100,7 @@ def test_a_run_that_is_killed_in_its_last_pass_resumes_to_the_same_bytes(pipelin
     (tmp_path / "r.yaml").write_text(json.dumps(recipe | {"cache": "c"}))
     command = [sys.executable, "-m", "compressctl", "pipeline", "r.yaml"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HUNG
     while not list(tmp_path.glob("out.checkpoints/3-qat.pt")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)

@@ -16,6 +16,7 @@ from compressctl.search.begin import working
 from compressctl.search.record import read
 from compressctl.search.study import worker
 from compressctl.search.workers import helpers
+from tests.deadlines import HUNG
 
 optuna = pytest.importorskip("optuna")
 
@@ -25,7 +26,6 @@ ARGUMENTS = [
     *("pipeline", "--auto", "--model", str(MLP), "-o", "out.onnx", "--calibrate", "digits:train[:32]", "--json", "-q"),
     *("--data", "digits:test", "--metric", "top1", "--max-accuracy-drop", "0.01", "--objective", "size"),
 ]
-DEADLINE = 120  # seconds that nothing here comes near, except on a machine that does much else
 
 
 def start(folder, *arguments):
@@ -47,7 +47,7 @@ def test_kill_9_leaves_the_best_so_far_and_resume_goes_on(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     journal = tmp_path / "out.search.journal"
     process = start(tmp_path)
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + HUNG
     try:
         while not (journal.exists() and trials(journal) and len(tried(journal)) >= 2):
             assert process.poll() is None, process.stderr.read().decode()
@@ -82,7 +82,7 @@ def test_kill_9_leaves_the_best_so_far_and_resume_goes_on(tmp_path, monkeypatch,
 
 def test_the_same_command_twice_on_one_storage_shares_the_work(tmp_path):
     processes = [start(tmp_path, "--storage", "shared.journal", "--trials", 8) for _ in range(2)]
-    results = [process.communicate(timeout=DEADLINE) for process in processes]
+    results = [process.communicate(timeout=HUNG) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], results
     found = trials(tmp_path / "shared.journal")
     workers = {trial.user_attrs["worker"] for trial in found if "worker" in trial.user_attrs}
@@ -100,7 +100,7 @@ def test_a_worker_is_a_process_of_its_own_that_tries_and_writes(tmp_path, monkey
     content = {"model": MLP, "output": "out.onnx", "data": "digits:test", "metric": "top1", "max_accuracy_drop": 0.01}
     search = {"storage": "sqlite:///shared.db", "trials": 2, "objective": "size"}
     recipe = working(build_recipe({**content, "calibrate": "digits:train[:32]", "search": search}, "test"))
-    with helpers(recipe, 1, DEADLINE):
+    with helpers(recipe, 1, HUNG):
         pass  # the one that leads does nothing
     found = optuna.load_study(study_name="compressctl", storage="sqlite:///shared.db").trials
     records = [record for record in map(read, found) if record is not None]

@@ -12,6 +12,7 @@ import pytest
 from compressctl.model.graph import set_constant
 from compressctl.passes import finetune
 from compressctl.training.slots import CheckpointSlot
+from tests.deadlines import HUNG
 from tests.training.passes import ONE_STEP, context
 from tests.training.tiny import Arrays, Interrupted, blobs, classes, fit, mlp, options, weights
 
@@ -157,7 +158,7 @@ def test_two_processes_keep_them_as_one_does(tmp_path):
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, str(tmp_path)], env=env, cwd=ROOT, capture_output=True, timeout=60)
+    done = subprocess.run([*command, str(tmp_path)], env=env, cwd=ROOT, capture_output=True, timeout=HUNG)
     assert done.returncode == 0, done.stderr.decode()
     first, second = (dict(np.load(tmp_path / f"{rank}.npz")) for rank in (0, 1))
     alone = shared()

