@@ -48,7 +48,8 @@ def convert(
     Raises:
         MissingExtraError: torch or onnxscript is not installed.
         UsageError: the inputs are not what forward takes.
-        ModelError: the file is damaged, no TorchScript, saved in training mode, or cannot be expressed in ONNX.
+        ModelError: the file is damaged, no TorchScript, does more than compute, was saved in training mode, or cannot
+            be expressed in ONNX.
     """
     if not read.is_torchscript(path):
         raise ModelError(f"{path} is not TorchScript", "make it with torch.jit.script or torch.jit.trace, and save it")
@@ -62,9 +63,10 @@ def convert(
         raise MissingExtraError("TorchScript input", "torch") from error
     with _quiet(), torch.no_grad():
         from compressctl.model.torchscript.interface import bind
+        from compressctl.model.torchscript.trust import load_trusted
 
         try:
-            script = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+            script = load_trusted(path)
         except (RuntimeError, ValueError, OSError) as error:
             raise ModelError(f"{path} cannot be read as TorchScript: {_reason(error)}") from error
         notes = _enter_inference(script, path)
