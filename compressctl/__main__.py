@@ -20,6 +20,7 @@ from compressctl.errors import (
     CompressctlError,
     MissingExtraError,
 )
+from compressctl.plain import plain
 from compressctl.supervisor import supervise
 
 
@@ -89,9 +90,9 @@ def run(arguments: list[str]) -> int:
 
 
 def _say(message: str, code: int, hint: str | None = None) -> int:
-    line = " ".join(f"error: {message}".split())
+    line = plain(" ".join(f"error: {message}".split()))
     with suppress(OSError):  # where stderr is closed or full, the exit code says it alone
-        print(f"{line}\n  hint: {hint}" if hint else line, file=sys.stderr, flush=True)
+        print(f"{line}\n  hint: {plain(hint)}" if hint else line, file=sys.stderr, flush=True)
     return code
 
 

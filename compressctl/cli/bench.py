@@ -29,6 +29,9 @@ def bench(
     profile: Annotated[bool, typer.Option("--profile", help="Time per operator and the slowest nodes.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the JSON report here too.", show_default=False)] = None,
     allow_python: o.AllowPython = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a file at --report that is no report of compressctl.")
+    ] = False,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
@@ -42,12 +45,18 @@ def bench(
     compressctl bench model.onnx --profile --batch-size 8 --seconds 1
     """
     from compressctl.bench import bench as run
+    from compressctl.guard import Write, guard
+    from compressctl.pipeline.inputs import files_read
     from compressctl.report.console import print_bench
     from compressctl.report.schema import to_json
-    from compressctl.report.write import write_text
+    from compressctl.report.write import is_report, write_text
 
     o.check_seconds(seconds)
     chosen = o.checked(batch_size=batch_size, threads=threads, seed=seed)
+    if report is not None:
+        read = [*models, *([] if baseline is None else [baseline])]
+        python = metric if metric and metric.startswith("python:") else None
+        guard(lambda: files_read(read, [data, python]), [Write(report, "report", is_report)], force=force)
     with terminal_progress(quiet) as progress:
         result = run(
             models,

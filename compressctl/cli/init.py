@@ -12,6 +12,7 @@ import typer
 
 from compressctl.cli import options as o
 from compressctl.errors import OutputError
+from compressctl.plain import plain
 
 
 def init(
@@ -51,6 +52,8 @@ def init(
     """
     from pydantic import TypeAdapter
 
+    from compressctl.guard import Write, guard
+    from compressctl.pipeline.inputs import files_read
     from compressctl.report.console import print_table
     from compressctl.report.tables import Table
     from compressctl.report.write import write_text
@@ -60,6 +63,9 @@ def init(
     recipe = output if output is not None and not to_stdout else Path(f"{model.stem}.yaml")
     if not to_stdout and recipe.exists() and not force:
         raise OutputError(f"{recipe} exists already", "--force replaces it, -o names another, -o - prints it")
+    if not to_stdout:
+        python = metric if metric and metric.startswith("python:") else None
+        guard(lambda: files_read([model], [calibrate, train, data, python]), [Write(recipe, "recipe")], force=force)
     command = shlex.join(["compressctl", "pipeline", str(recipe), *(["--allow-python"] if allow_python else [])])
     result = starter(
         model,
@@ -81,6 +87,6 @@ def init(
         return 0
     print_table(Table(str(model), ("", "found"), tuple(found(result).items())), sys.stdout)
     for note in result.notes:
-        print(f"{note.kind}: {note.text}")
-    print(f"\n{recipe} is written. Read it, then run it:\n  {command}")
+        print(plain(f"{note.kind}: {note.text}"))
+    print(f"\n{plain(str(recipe))} is written. Read it, then run it:\n  {plain(command)}")
     return 0

@@ -37,13 +37,16 @@ def pack(
     from compressctl.container.pack import pack as run
     from compressctl.container.signature import PACKED
     from compressctl.container.streams import Coder
+    from compressctl.guard import Write, guard
     from compressctl.model.save import check_writable
+    from compressctl.pipeline.inputs import files_read
     from compressctl.report.console import print_table
     from compressctl.report.packing import packing_tables, to_json
 
     o.checked(threads=threads)
     target = output or model.with_suffix(PACKED)
     check_writable(target, force=force, provenance=None, source=model, suffixes=(PACKED,))
+    guard(lambda: files_read([model], []), [Write(target, "output", lambda path: True)], force=force)
     result = run(model, target, coder=None if coder == "auto" else Coder[coder.upper()], threads=threads)
     if as_json:
         print(to_json(result))

@@ -82,7 +82,7 @@ def pipeline(
     if dry_run:
         return _print_plans(recipes, shared)
     if depfile is None:
-        return shared.run(*recipes, attempt=_attempt)
+        return shared.run(*recipes, attempt=_attempt, reads=[] if recipe is None else [recipe])
     return _run_with_depfile(recipe, recipes, depfile, shared)
 
 
@@ -112,21 +112,23 @@ def _attempt(recipe: Recipe, progress: Progress) -> Ended:
 
 def _run_with_depfile(path: Path | None, recipes: Sequence[Recipe], depfile: Path, shared: Shared) -> int:
     """Run; then write the dependencies of the outputs that were written."""
+    from compressctl.guard import Write
     from compressctl.pipeline.depfile import depfile as text_of
+    from compressctl.pipeline.depfile import is_depfile
     from compressctl.pipeline.inputs import input_files
-    from compressctl.report.write import check_report, write_text
+    from compressctl.report.write import write_text
 
-    check_report(depfile, "depfile")
+    own = [] if path is None else [path]
     read: dict[Path, list[Path]] = {}
 
     def attempt(recipe: Recipe, progress: Progress) -> Ended:
-        files = [*([] if path is None else [path]), *input_files(recipe)]
+        files = [*own, *input_files(recipe)]
         text_of({recipe.output: files})  # names that make cannot take are refused before the work
         ended = _attempt(recipe, progress)
         read[recipe.output] = files
         return ended
 
-    code = shared.run(*recipes, attempt=attempt)
+    code = shared.run(*recipes, attempt=attempt, reads=own, writes=[Write(depfile, "depfile", is_depfile)])
     if world().leads:
         write_text(depfile, text_of(read))
     return code

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from compressctl.plain import plain
 from compressctl.progress import Description, Progress, Silent
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ def terminal_progress(quiet: bool) -> Iterator[Progress]:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
             yield _OnTerminal(bars)
 
@@ -42,7 +48,7 @@ class _Lines:
 
     def step(self, description: str) -> None:
         with suppress(OSError):  # nobody reads on (`2>&1 | head`), which is no reason to stop the work
-            print(f"compressctl: {description}", file=sys.stderr)
+            print(plain(f"compressctl: {description}"), file=sys.stderr)
 
 
 class _OnTerminal:
@@ -61,8 +67,8 @@ class _OnTerminal:
             self._bars.remove_task(task)
 
     def step(self, description: str) -> None:
-        self._bars.console.print(f"compressctl: {description}", highlight=False)
+        self._bars.console.print(plain(f"compressctl: {description}"), highlight=False, markup=False)
 
 
 def _words(description: Description) -> str:
-    return description if isinstance(description, str) else description()
+    return plain(description if isinstance(description, str) else description())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,13 @@ from compressctl.cli import options as o
 from compressctl.cli.groups import add_group
 from compressctl.cli.progress import terminal_progress
 from compressctl.errors import CompressctlError
+from compressctl.plain import plain
 from compressctl.progress import Progress
 from compressctl.recipe import Recipe
 from compressctl.world import world
 
 if TYPE_CHECKING:
+    from compressctl.guard import Write
     from compressctl.report.runs import Ended
 
     Attempt = Callable[[Recipe, Progress], Ended]
@@ -42,7 +44,13 @@ class Shared:
     quiet: bool
     verbose: bool
 
-    def run(self, *recipes: Recipe, attempt: Attempt | None = None) -> int:
+    def run(
+        self,
+        *recipes: Recipe,
+        attempt: Attempt | None = None,
+        reads: Sequence[Path] = (),
+        writes: Sequence[Write] = (),
+    ) -> int:
         """Run recipes one after the other, print their reports; of several, one table or one JSON document at the end.
 
         Of several processes, the first one prints. JUnit XML and the summary of a CI step grow with each run. Where
@@ -51,17 +59,21 @@ class Shared:
         Args:
             recipes: the runs.
             attempt: does one of them; default: `fresh`.
+            reads: files that the command reads besides theirs.
+            writes: files that it writes besides theirs.
 
         Returns:
             The exit code: of the worst run.
         """
+        from compressctl.guard import Write
+        from compressctl.pipeline.paths import guard_runs
+        from compressctl.report.junit import is_junit
         from compressctl.report.runs import Ended, worst
-        from compressctl.report.step_summary import check_step_summary
-        from compressctl.report.write import check_report
+        from compressctl.report.step_summary import check_step_summary, step_summary_writes
 
+        junit = [] if self.junit is None else [Write(self.junit, "JUnit report", is_junit)]
+        guard_runs(recipes, reads=reads, writes=[*writes, *junit, *step_summary_writes(), *_search_writes(recipes)])
         check_step_summary()
-        if self.junit is not None:
-            check_report(self.junit)
         ended: list[Ended] = []
         for recipe in recipes:
             try:
@@ -71,7 +83,7 @@ class Shared:
                 if len(recipes) == 1:
                     raise
                 ended.append(Ended(recipe.output, error=error))
-                print(f"error: {recipe.output}: {error}", file=sys.stderr)
+                print(plain(f"error: {recipe.output}: {error}"), file=sys.stderr)
             self._record(ended)
         self._print(ended)
         return worst(ended)
@@ -108,6 +120,14 @@ class Shared:
             print_up_to_date(first.report, sys.stdout)
         else:
             print_report(first.report, sys.stdout, verbose=self.verbose)
+
+
+def _search_writes(recipes: Sequence[Recipe]) -> list[Write]:
+    if all(recipe.search is None for recipe in recipes):
+        return []
+    from compressctl.search.begin import search_writes
+
+    return [write for recipe in recipes if recipe.search is not None for write in search_writes(recipe)]
 
 
 def fresh(recipe: Recipe, progress: Progress) -> Ended:

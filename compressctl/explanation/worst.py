@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from glob import escape
 from typing import Any
 
 from compressctl.explanation.schema import LayerRow, RecipePatch, WorstLayer
+from compressctl.plain import flow
 
 MOST = 5  # layers to name
 _LOUD_DB = 40.0  # quieter noise (1 % of the amplitude) harms no output
@@ -109,7 +109,7 @@ def patches(
         why = "; ".join(reasons)
         lines = [
             f"- type: {type_}",
-            *(f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items()),
+            *(f"  {key}: {flow(value)}" for key, value in entry.items()),
         ]
         found.append(RecipePatch(label, tuple(lines), why))
     return tuple(found)

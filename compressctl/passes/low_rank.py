@@ -24,7 +24,6 @@ convolutions: Zhang et al. 2016 (arXiv:1505.06798); spatial: Jaderberg et al. 20
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from glob import escape as glob_escape
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -33,6 +32,7 @@ from pydantic import Field, model_validator
 
 from compressctl.errors import UsageError
 from compressctl.passes.base import Context, Outcome, PassConfig, Reads
+from compressctl.plain import flow
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -206,4 +206,4 @@ def _pinning_lines(config: Config, aim: Aim, choices: Sequence[Choice]) -> list[
     where = "size" if config.where == "latency" else config.where
     pinned = Config(energy=aim.energy, ratio=aim.ratio, method=config.method, where=where, include=tuple(names))
     lines = pinned.model_dump(mode="json", exclude_defaults=True)
-    return ["- type: low_rank", *(f"  {key}: {json.dumps(value)}" for key, value in lines.items())]
+    return ["- type: low_rank", *(f"  {key}: {flow(value)}" for key, value in lines.items())]

@@ -22,7 +22,6 @@ Sources: Jacob et al. 2018 (arXiv:1712.05877); ONNX operator specifications; GPT
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from glob import escape as glob_escape
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -33,6 +32,7 @@ from compressctl.errors import UsageError
 from compressctl.passes.base import Context, Outcome, Reads, WeightForm
 from compressctl.passes.quantize_auto import Decision, Trial, hold_floor, keep_pace, slow_shapes
 from compressctl.passes.static_options import StaticOptions, observe_static
+from compressctl.plain import flow
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -325,5 +325,5 @@ def _pinning_lines(model: ir.Model, plan: Plan, config: Config, context: Context
     content = {"scheme": scheme, **others, **{key: names for key, names in globs.items() if names}}
     return [
         "- type: quantize",
-        *(f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()),
+        *(f"  {key}: {flow(value)}" for key, value in content.items()),
     ]

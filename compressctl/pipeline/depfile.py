@@ -9,6 +9,7 @@ from pathlib import Path
 from compressctl.errors import UsageError
 
 _ESCAPED = re.compile(r"(\\*)([ #:])")
+_BETWEEN = re.compile(r"(?<!\\) ")
 _IMPOSSIBLE = re.compile(r"[\n\r\t;|=]")
 
 
@@ -24,6 +25,17 @@ def depfile(dependencies: Mapping[Path, Sequence[Path]]) -> str:
     rules = [f"{_target(output)}: {' '.join(map(_name, files))}\n" for output, files in dependencies.items()]
     every = dict.fromkeys(file for files in dependencies.values() for file in files)
     return "".join(rules) + "".join(f"\n{_target(file)}:\n" for file in every)
+
+
+def is_depfile(path: Path) -> bool:
+    """Whether a file holds such rules and nothing else: some with files, then an empty one for each of these files."""
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, UnicodeDecodeError):
+        return False
+    empty = {line[:-1].replace("\\%", "%") for line in lines if line.endswith(":")}
+    rules = [line.partition(": ")[2] for line in lines if not line.endswith(":")]
+    return bool(rules) and {name for rule in rules for name in _BETWEEN.split(rule)} == empty
 
 
 def _name(path: Path) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from compressctl.container.opened import opened
 from compressctl.container.signature import is_packed
 from compressctl.data.fingerprint import fingerprint, source_files
+from compressctl.errors import CompressctlError
 from compressctl.model.files import model_files
 from compressctl.model.read import require_file, sha256
 from compressctl.passes.base import PassConfig
@@ -23,6 +25,24 @@ def input_files(recipe: Recipe) -> list[Path]:
     models = [recipe.model, *(path for config in recipe.passes for path in config.files)]
     found = [file for path in models for file in _files(path)]
     return found + [file for _, notation in _notations(recipe) for file in source_files(notation)]
+
+
+def files_read(models: Iterable[Path], notations: Iterable[str | None]) -> list[Path]:
+    """Return the files of models and samples, as far as they can be found: who reads them says what is wrong."""
+    found = list(models)
+    for path in list(found):
+        with suppress(CompressctlError):
+            found += _files(path)
+    for notation in notations:
+        with suppress(CompressctlError):
+            found += source_files(notation) if notation else ()
+    return found
+
+
+def recipe_files(recipe: Recipe) -> list[Path]:
+    """Return all files that a run reads, as far as they can be found."""
+    models = [recipe.model, *(path for config in recipe.passes for path in config.files)]
+    return files_read(models, [notation for _, notation in _notations(recipe)])
 
 
 def input_hashes(recipe: Recipe) -> dict[str, str]:

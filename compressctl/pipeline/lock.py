@@ -13,6 +13,11 @@ from compressctl.model.staging import reported
 from compressctl.scratch import held
 
 
+def lock_path(output: Path) -> Path:
+    """Return the file that says that a run is at work on `output`; it is empty."""
+    return output.with_name(f".{output.name}.lock")
+
+
 @contextmanager
 def locked(output: Path) -> Iterator[None]:
     """Keep other runs off `output` until the block ends; a run that was killed holds nothing.
@@ -20,7 +25,7 @@ def locked(output: Path) -> Iterator[None]:
     Raises:
         OutputError: another run is at work on it, or its folder cannot be written.
     """
-    path = output.with_name(f".{output.name}.lock")
+    path = lock_path(output)
     with reported(output):
         lock = FileLock(path)
         try:

@@ -31,10 +31,10 @@ from compressctl.notes import Note
 from compressctl.passes.base import Context, PassConfig
 from compressctl.pipeline.cache import Cache
 from compressctl.pipeline.inputs import sample_hashes
+from compressctl.pipeline.paths import guard_runs, report_path
 from compressctl.probation import on_probation
 from compressctl.progress import Progress
 from compressctl.recipe import Recipe
-from compressctl.report.write import check_report
 from compressctl.scratch import temporary_folder
 from compressctl.tensorspec import parse_tensor_specs, with_sizes
 from compressctl.training.options import TrainingOptions
@@ -108,8 +108,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         suffixes=(".onnx", PACKED),
         read=read_provenance,
     )
-    report = report_path(recipe)
-    check_report(report)
+    guard_runs([recipe])
     calibration, training, evaluation = _open_sources(recipe, loaded.model)
     sources = [source for source in (calibration, training, evaluation) if source is not None]
     if evaluation is not None and not evaluation.judgeable:
@@ -163,7 +162,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         data=sample_hashes(recipe),
         notes=(*loaded.notes, *(note for source in sources for note in source.notes)),
         workdir=workdir,
-        report=report,
+        report=report_path(recipe),
         cache=Cache(recipe.cache) if recipe.cache is not None and world().size == 1 else None,
         checkpoints=checkpoints,
     )
@@ -176,11 +175,6 @@ def _check_scores(model: ir.Model, file: Path, workload: Workload) -> None:
     outputs = compare_outputs(session, session, workload, axes, most=_FIDELITY_SAMPLES) if session else ()
     if all(output.agreement is None for output in outputs):
         raise UsageError("min_agreement: no output of the model is scores of classes", "set min_sqnr instead")
-
-
-def report_path(recipe: Recipe) -> Path:
-    """Return where the JSON report goes; the others lie beside it."""
-    return (recipe.report or recipe.output.with_suffix(".report.json")).with_suffix(".json")
 
 
 def trains(passes: tuple[PassConfig, ...]) -> bool:

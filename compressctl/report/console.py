@@ -7,10 +7,11 @@ from typing import TextIO
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as without_markup
 from rich.table import Table as RichTable
 
 from compressctl.notes import Note
+from compressctl.plain import plain
 from compressctl.report.budgets import budgets, unsettled
 from compressctl.report.details import details
 from compressctl.report.schema import BenchReport, Report
@@ -38,27 +39,27 @@ def print_report(report: Report, stream: TextIO, *, verbose: bool = False) -> No
     if report.budgets:
         _print_table(console, budgets(report))
     for verdict in unsettled(report):
-        console.print(escape(verdict.reason), style="" if verdict.met else "red", soft_wrap=True)
+        console.print(_shown(verdict.reason), style="" if verdict.met else "red", soft_wrap=True)
     for table in details(report, verbose=verbose):
         _print_table(console, table)
     _print_notes(console, report.notes, verbose)
     for item in report.passes:
         _print_notes(console, item.notes, verbose, prefix=f"{item.type}: ")
         if item.taken_back:
-            console.print(f"[yellow]{item.type}: taken back: {escape(item.taken_back)}[/]", soft_wrap=True)
+            console.print(f"[yellow]{item.type}: taken back: {_shown(item.taken_back)}[/]", soft_wrap=True)
         for line in item.facts.get("recipe_lines", ()):
-            console.print(f"  {escape(line)}", soft_wrap=True)
+            console.print(f"  {_shown(line)}", soft_wrap=True)
     if report.explanation:
         _print_notes(console, report.explanation.notes, verbose)
         for patch in report.explanation.patches:
-            console.print(f"{patch.after}: {escape(patch.why)}", soft_wrap=True)
+            console.print(_shown(f"{patch.after}: {patch.why}"), soft_wrap=True)
             for line in patch.lines:
-                console.print(f"  {escape(line)}", soft_wrap=True)
+                console.print(f"  {_shown(line)}", soft_wrap=True)
     if report.robustness:
         _print_notes(console, report.robustness.notes, verbose)
     if verbose:
         _print_table(console, executed(report.output))
-    console.print(f"{escape(report.output.path)}: {report.verdict}", style="bold", soft_wrap=True)
+    console.print(f"{_shown(report.output.path)}: {report.verdict}", style="bold", soft_wrap=True)
 
 
 def print_up_to_date(report: Report, stream: TextIO) -> None:
@@ -66,11 +67,11 @@ def print_up_to_date(report: Report, stream: TextIO) -> None:
     console = _console(stream)
     for verdict in report.budgets:
         if not verdict.met:
-            console.print(escape(verdict.reason), style="red", soft_wrap=True)
+            console.print(_shown(verdict.reason), style="red", soft_wrap=True)
     if report.verdict != "ok":
         _print_notes(console, [note for note in report.notes if note.kind == "warning"], verbose=False)
     told = "up to date" if report.verdict == "ok" else f"up to date: {report.verdict}"
-    console.print(f"{escape(report.output.path)}: {told}", style="bold", soft_wrap=True)
+    console.print(f"{_shown(report.output.path)}: {told}", style="bold", soft_wrap=True)
 
 
 def print_bench(report: BenchReport, stream: TextIO, *, verbose: bool = False) -> None:
@@ -101,14 +102,19 @@ def _console(stream: TextIO) -> Console:
     return Console(file=stream, width=None if stream.isatty() else 200, highlight=False, emoji=False)
 
 
+def _shown(text: str) -> str:
+    """Return what comes from models, files and recipes, so that a terminal shows it and does nothing else."""
+    return without_markup(plain(text))
+
+
 def _print_table(console: Console, table: Table) -> None:
-    rich = RichTable(*map(escape, table.header), title=escape(table.title), title_justify="left", box=box.SIMPLE)
+    rich = RichTable(*map(_shown, table.header), title=_shown(table.title), title_justify="left", box=box.SIMPLE)
     for row in table.rows:
-        rich.add_row(*map(escape, row))
+        rich.add_row(*map(_shown, row))
     console.print(rich)
 
 
 def _print_notes(console: Console, notes: Sequence[Note], verbose: bool, prefix: str = "") -> None:
     for kind, text in grouped(notes):
         if verbose or kind != "done":
-            console.print(f"{prefix}{kind}: {escape(text)}", style=_STYLE[kind], soft_wrap=True)
+            console.print(f"{prefix}{kind}: {_shown(text)}", style=_STYLE[kind], soft_wrap=True)

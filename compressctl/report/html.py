@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from compressctl.notes import Note
+from compressctl.plain import plain
 from compressctl.report import plots
 from compressctl.report.budgets import budgets, unsettled
 from compressctl.report.charts import Bars, Chart, Lines, Scatter
@@ -31,6 +32,7 @@ from compressctl.report.words import drop, ms, ratio, score, si, times
 if TYPE_CHECKING:
     from jinja2 import Template
 
+TITLE = "(compressctl)</title>"  # of the template, by which a report is told from other pages
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -108,6 +110,7 @@ def _page() -> Template:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
+        finalize=lambda value: plain(value, keep="\n") if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

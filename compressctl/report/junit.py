@@ -9,14 +9,16 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from xml.etree import ElementTree
 
+from compressctl.guard import beginning
+from compressctl.plain import plain
 from compressctl.report.budgets import limit, measured
 from compressctl.report.schema import BudgetVerdict, Report
 from compressctl.report.tables import grouped
 
 _PACKAGE = "compressctl"
-_LEGAL = {0x9, 0xA, 0xD}  # of the control characters, those that XML 1.0 can hold
 _WORSE = ("degraded", "regression", "no gain")
 _NEVER_WORSE = "never worse than the input"
 
@@ -30,15 +32,25 @@ def to_junit(reports: Sequence[Report]) -> str:
     root = ElementTree.Element("testsuites")
     for number, report in enumerate(reports):
         root.append(_suite(report, number))
+    for element in root.iter():
+        element.text = plain(element.text, keep="\n") if element.text else None
+        for name, value in element.attrib.items():
+            element.set(name, plain(value))
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def is_junit(path: Path) -> bool:
+    """Whether a file is a document of `to_junit`."""
+    start = beginning(path)
+    return "<testsuites" in start and f'package="{_PACKAGE}"' in start
 
 
 def _suite(report: Report, number: int) -> ElementTree.Element:
     missed, regressed = report.verdict == "budget missed", report.verdict in _WORSE
     suite = ElementTree.Element(
         "testsuite",
-        name=_legal(report.output.path),
+        name=report.output.path,
         package=_PACKAGE,
         id=str(number),
         timestamp=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
@@ -51,15 +63,15 @@ def _suite(report: Report, number: int) -> ElementTree.Element:
     )
     properties = ElementTree.SubElement(suite, "properties")
     for name, value in _properties(report):
-        ElementTree.SubElement(properties, "property", name=name, value=_legal(value))
+        ElementTree.SubElement(properties, "property", name=name, value=value)
     for verdict in report.budgets:
         _case(suite, verdict, report.metric)
     warnings = [text for kind, text in grouped(report.notes) if kind == "warning"]
     if not missed:
         case = ElementTree.SubElement(suite, "testcase", name=_NEVER_WORSE, classname=_PACKAGE, time="0.000")
         if regressed:
-            ElementTree.SubElement(case, "skipped", message=_legal("; ".join(warnings)))
-    ElementTree.SubElement(suite, "system-out").text = _legal("\n".join([f"verdict: {report.verdict}", *warnings]))
+            ElementTree.SubElement(case, "skipped", message="; ".join(warnings))
+    ElementTree.SubElement(suite, "system-out").text = "\n".join([f"verdict: {report.verdict}", *warnings])
     ElementTree.SubElement(suite, "system-err")
     return suite
 
@@ -67,7 +79,7 @@ def _suite(report: Report, number: int) -> ElementTree.Element:
 def _case(suite: ElementTree.Element, verdict: BudgetVerdict, metric: str | None) -> None:
     case = ElementTree.SubElement(suite, "testcase", name=verdict.budget, classname=_PACKAGE, time="0.000")
     if not verdict.met:
-        failure = ElementTree.SubElement(case, "failure", type="budget missed", message=_legal(verdict.reason))
+        failure = ElementTree.SubElement(case, "failure", type="budget missed", message=verdict.reason)
         failure.text = f"{limit(verdict, metric)}; measured: {measured(verdict, metric)}"
 
 
@@ -79,12 +91,3 @@ def _properties(report: Report) -> list[tuple[str, str]]:
     if report.metric and report.output.score:
         figures.append((report.metric, f"{report.output.score.value:.6g}"))
     return figures
-
-
-def _legal(text: str) -> str:
-    """Return text without what XML 1.0 cannot hold: control characters, lone surrogates, U+FFFE and U+FFFF."""
-    return "".join(character if _is_legal(ord(character)) else "�" for character in text)
-
-
-def _is_legal(code: int) -> bool:
-    return code in _LEGAL or (code >= 0x20 and not 0xD800 <= code < 0xE000 and code not in (0xFFFE, 0xFFFF))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from compressctl.notes import Note
+from compressctl.plain import plain
 from compressctl.report.budgets import budgets, unsettled
 from compressctl.report.details import details
 from compressctl.report.schema import Report
 from compressctl.report.tables import Table, after_each_pass, executed, grouped, has_steps, summary
 
+MEASURED_ON = "\n\nMeasured on: "  # the last paragraph, by which a report is told from other documents
+# What GitHub's dialect takes for markup, and addresses that it takes for links.
+_SPECIAL = re.compile(r"[\\`*<&$~]|!(?=\[)|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_MENTION = re.compile(r"([@#])(?=\w)")  # of people, teams and issues; a character without width parts them
 _LONG = 20  # rows; a longer table is folded
 
 
@@ -42,7 +48,7 @@ def to_markdown(report: Report) -> str:
     parts.append(_table(executed(report.output)))
     machine = f"{report.machine.cpu}, {report.machine.usable_cores} cores, {report.machine.system}"
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
-    parts.append(f"Measured on: {machine}. With {versions}.")
+    parts.append(MEASURED_ON.strip() + " " + _escaped(f"{machine}. With {versions}."))
     return "\n\n".join(parts) + "\n"
 
 
@@ -52,7 +58,9 @@ def _notes(notes: Sequence[Note]) -> list[str]:
 
 
 def _yaml(lines: Sequence[str]) -> str:
-    return "\n".join(["```yaml", *lines, "```"])
+    content = "\n".join(map(plain, lines))
+    fence = max(["``", *re.findall("`+", content)], key=len) + "`"
+    return f"{fence}yaml\n{content}\n{fence}"
 
 
 def _table(table: Table) -> str:
@@ -68,5 +76,8 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return text in which no name of a node begins a tag or breaks a line."""
-    return " ".join(text.replace("<", "\\<").split())
+    """Return text that means itself: no name begins a tag, a link, an image, code, mathematics, or breaks a line.
+
+    Brackets of intervals stay as they are, since only what follows a bracket makes a link of it.
+    """
+    return _MENTION.sub(r"\1&#8288;", _SPECIAL.sub(r"\\\g<0>", plain(" ".join(text.split()))))

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from compressctl.errors import OutputError
+from compressctl.guard import Write
 from compressctl.report.markdown import to_markdown
 from compressctl.report.schema import Report
 
@@ -19,6 +20,12 @@ def check_step_summary() -> None:
         OutputError: the variable names no file that can be written.
     """
     _append("")
+
+
+def step_summary_writes() -> list[Write]:
+    """Return the summary, for `guard`: it grows, so what is in it stays."""
+    name = os.environ.get(VARIABLE)
+    return [Write(Path(name), VARIABLE, lambda path: True)] if name else []
 
 
 def append_step_summary(report: Report) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
 
-from compressctl.errors import OutputError
+from compressctl.guard import Write, descriptor_of, is_stream
 from compressctl.model.staging import move_into_place, reported, staging, sync
-from compressctl.report.html import to_html
-from compressctl.report.markdown import to_markdown
+from compressctl.report.html import TITLE, to_html
+from compressctl.report.markdown import MEASURED_ON, to_markdown
 from compressctl.report.schema import Report, to_json
 
 _RENDERERS = {".json": lambda report: to_json(report) + "\n", ".md": to_markdown, ".html": to_html}
@@ -29,18 +32,23 @@ def report_files(path: Path) -> tuple[Path, ...]:
     return tuple(path.with_suffix(suffix) for suffix in _RENDERERS)
 
 
-def check_report(path: Path, what: str = "report") -> None:
-    """Refuse, before the work, a report, or `what` else is a text file, that cannot be written.
+def report_writes(path: Path) -> list[Write]:
+    """Return what `write_report` writes for `path`, for `guard`."""
+    return [Write(file, "report", is_report) for file in report_files(path)]
 
-    Raises:
-        OutputError: it is a folder, or its folder does not exist or is not writable.
-    """
-    if not path.parent.is_dir():
-        raise OutputError(f"folder {path.parent} of the {what} does not exist", "create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"folder {path.parent} of the {what} is not writable")
-    if path.is_dir():
-        raise OutputError(f"the {what} {path} is a folder", "give the name of a file")
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a report that compressctl wrote, in the form that its name says."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    if path.suffix == ".md":
+        return text.startswith("# ") and MEASURED_ON in text and "With compressctl " in text
+    if path.suffix == ".html":
+        return TITLE in text
+    return isinstance(content, dict) and {"schema_version", "machine", "versions"} <= content.keys()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,11 +57,20 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OutputError: the file cannot be written; what was there before is intact.
     """
-    if path.exists() and not path.is_file():
-        with reported(path):
-            path.write_text(text, encoding="utf-8")
+    if is_stream(path):
+        with reported(path), _opened(path) as stream:
+            stream.write(text)
     else:
         _write({path: text})
+
+
+def _opened(stream: Path) -> TextIO:
+    """Open a stream; of a file that is open already, where it is: opened anew, it would be written from its start."""
+    descriptor = descriptor_of(stream)
+    if descriptor is None:
+        return stream.open("a", encoding="utf-8")
+    sys.stdout.flush()
+    return os.fdopen(os.dup(descriptor), "w", encoding="utf-8")
 
 
 def _write(texts: Mapping[Path, str]) -> None:

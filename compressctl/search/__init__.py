@@ -14,12 +14,13 @@ from dataclasses import replace
 from compressctl.errors import ModelError
 from compressctl.notes import Note, done, warning
 from compressctl.pipeline import run
+from compressctl.pipeline.paths import guard_runs
 from compressctl.pipeline.setup import open_setup
 from compressctl.progress import Progress, Silent
 from compressctl.recipe import Recipe
 from compressctl.report.schema import Report
 from compressctl.report.write import write_report
-from compressctl.search.begin import check, check_output, own_seed, process, working
+from compressctl.search.begin import check, check_output, own_seed, process, search_writes, working
 from compressctl.search.clock import Clock
 from compressctl.search.front import measure_front, write_front
 from compressctl.search.loop import Search
@@ -39,6 +40,7 @@ def search(recipe: Recipe, progress: Progress | None = None) -> Report | None:
     """
     require_optuna()
     check(recipe)
+    guard_runs([recipe], writes=search_writes(recipe))
     options = recipe.search
     assert options is not None
     clock, asked, recipe = Clock(options.time_limit), recipe, working(recipe)

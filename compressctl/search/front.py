@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from compressctl.pipeline.stages import run_passes
 from compressctl.recipe import Recipe
 from compressctl.report.schema import FrontPoint
 from compressctl.search.attempt import setup_of
-from compressctl.search.best import best_path, write_recipe
+from compressctl.search.best import best_path, front_path, is_front, write_recipe
 from compressctl.search.candidate import label
 from compressctl.search.ranking import dominates, goal
 from compressctl.search.record import Record, recipe_of
@@ -73,11 +72,11 @@ def write_front(output: Path, points: Sequence[Measured]) -> tuple[FrontPoint, .
     Raises:
         OutputError: one cannot be written.
     """
-    folder = output.with_suffix(".front")
+    folder = front_path(output)
     try:
         folder.mkdir(exist_ok=True)
         for file in folder.iterdir():
-            if re.fullmatch(r"\d+\.yaml", file.name):
+            if is_front(file):
                 file.unlink()
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror}") from error

@@ -53,6 +53,12 @@ def begun(storage: str) -> bool:
     return "://" in storage or Path(storage).exists()
 
 
+def is_storage(path: Path) -> bool:
+    """Whether a file is a storage of a search, or empty."""
+    with path.open("rb") as file:
+        return file.read(len(_BEGINNING)) in (_BEGINNING, b"")
+
+
 def identity(setup: Setup) -> dict[str, Any]:
     """Return what makes a search this one: the input, the samples, and all that is asked for, but not the effort."""
     recipe = setup.recipe

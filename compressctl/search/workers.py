@@ -20,6 +20,11 @@ def publishing(output: Path) -> Path:
     return output.with_name(f".{output.name}.best.lock")
 
 
+def locks(output: Path) -> tuple[Path, Path]:
+    """Return the lock files of a search; they are empty."""
+    return publishing(output), output.with_name(f".{output.name}.search.lock")
+
+
 @contextmanager
 def leading(output: Path) -> Iterator[bool]:
     """Say whether this process is the one that writes the output in the end: the first of those that search for it.
@@ -27,7 +32,7 @@ def leading(output: Path) -> Iterator[bool]:
     Raises:
         OutputError: the folder of the output cannot be written.
     """
-    path = output.with_name(f".{output.name}.search.lock")
+    _, path = locks(output)
     lock = FileLock(path)
     with reported(output):
         try:

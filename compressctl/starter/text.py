@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from compressctl.plain import flow, plain
 from compressctl.starter.advice import Advice, Option, Step
 from compressctl.starter.data import Calibration, DataFacts
 from compressctl.starter.model import ModelFacts
@@ -23,11 +24,13 @@ _SURE = 1000  # samples from which a point of accuracy is more than chance
 def comment(text: str, indent: int = 0) -> list[str]:
     """Return a comment, wrapped."""
     lead = f"{' ' * indent}# "
-    return textwrap.wrap(text, _WIDTH, initial_indent=lead, subsequent_indent=lead, break_on_hyphens=False)
+    return textwrap.wrap(plain(text), _WIDTH, initial_indent=lead, subsequent_indent=lead, break_on_hyphens=False)
 
 
 def key(name: str, value: Any) -> str:
     """Return `name: value` as YAML, with quotes where they are needed."""
+    if isinstance(value, str) and not value.isprintable():
+        return f"{name}: {flow(value)}"
     if isinstance(value, str):
         value = value.replace("${", "$${")  # no variable of the recipe
     text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)

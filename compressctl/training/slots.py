@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,9 @@ from compressctl.errors import OutputError
 from compressctl.model.staging import reported
 from compressctl.scratch import discard
 from compressctl.world import world
+
+_OURS = re.compile(r"\d+-\w+\.pt")  # as `slot` names them; what else is there is not ours to delete
+_SCRATCH = ".compressctl-"  # begins the names of folders of `scratch`
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,13 @@ class Checkpoints:
         """
         folder = output.with_suffix(".checkpoints")
         place = world()
-        if place.leads and not resume and any(folder.glob("*.pt")):
+        if place.leads and not resume and _kept(folder):
             if not force:
                 raise OutputError(
                     f"{folder} holds the checkpoints of an interrupted run",
                     "--resume goes on from there, --force deletes them and starts again",
                 )
-            _discard(folder)
+            _clear(folder)
         key = sha256("\n".join((*depends_on, str(place.size))).encode()).hexdigest()
         return cls(folder, key, resume)
 
@@ -73,9 +77,18 @@ class Checkpoints:
     def remove(self) -> None:
         """Delete the checkpoints: the run has ended."""
         if self.folder.exists():
-            _discard(self.folder)
+            _clear(self.folder)
 
 
-def _discard(folder: Path) -> None:
+def _clear(folder: Path) -> None:
+    """Delete the checkpoints in a folder, and the folder where nothing else is in it."""
     with reported(folder):
-        discard(folder)
+        if all(_OURS.fullmatch(file.name) or file.name.startswith(_SCRATCH) for file in folder.iterdir()):
+            discard(folder)
+            return
+        for file in _kept(folder):
+            file.unlink(missing_ok=True)
+
+
+def _kept(folder: Path) -> list[Path]:
+    return [file for file in folder.glob("*.pt") if _OURS.fullmatch(file.name)]

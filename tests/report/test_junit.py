@@ -59,7 +59,7 @@ def test_a_regression_shows_as_skipped(verdict, skipped):
         assert NASTY in case.find("skipped").get("message")
 
 
-def test_runs_are_suites_and_characters_that_xml_lacks_are_replaced():
+def test_runs_are_suites_and_characters_that_xml_lacks_are_spelled_out():
     odd = replace(full_report().output, path="a\x00\x1b\ud800\uffff.onnx")
     first, second = _suites(full_report(), replace(full_report(), output=odd))
-    assert (first.get("name"), second.get("name")) == ("out.onnx", "a\ufffd\ufffd\ufffd\ufffd.onnx")
+    assert (first.get("name"), second.get("name")) == ("out.onnx", "a\\x00\\x1b\\ud800\\uffff.onnx")
