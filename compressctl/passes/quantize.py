@@ -72,7 +72,6 @@ class Config(StaticOptions):
     keep_float: int | None = Field(default=None, ge=0)
     """Keep this many of the most harmful layers in float (ranked by measured harm). Default: as few as
     max_accuracy_drop needs; none where there is no such budget."""
-
     dynamic: tuple[str, ...] = ()
     """Quantize nodes whose name matches one of these globs as their input comes, not statically; only MatMul, Gemm and
     LSTM have such a form."""
