@@ -23,7 +23,16 @@ def test_reference_pages_are_current(page, text):
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == text(), "run `make docs`"
 
 
-@pytest.mark.parametrize("path", [path for path in RECIPES if path.stem != "search"], ids=lambda path: path.stem)
+def unless_quick(text: str, *values: object, **keys: object):
+    """The parameters of a test, which is a long one where `text`, a recipe or a command, trains."""
+    trains = re.search(r"distill|finetune|qat|adaround", text)
+    return pytest.param(*values, marks=pytest.mark.long if trains else (), **keys)
+
+
+@pytest.mark.parametrize(
+    "path", [unless_quick(path.read_text(), path, id=path.stem) for path in RECIPES if path.stem != "search"]
+)
+@pytest.mark.usefixtures("quick")
 def test_recipes_run(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     content = yaml.safe_load(path.read_text())
@@ -58,7 +67,8 @@ def _commands() -> list[str]:
     return [line for line in lines if line.startswith("compressctl ") and "sample_models/" in line]
 
 
-@pytest.mark.parametrize("line", _commands())
+@pytest.mark.parametrize("line", [unless_quick(line, line) for line in _commands()])
+@pytest.mark.usefixtures("quick")
 def test_readme_commands_run(line, tmp_path, monkeypatch, capsys):
     if ".pt" in line:
         pytest.importorskip("torch")
