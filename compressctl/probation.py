@@ -20,9 +20,9 @@ from compressctl.errors import CompressctlError, ModelError, UsageError
 # Memory: what the activations of large images or long texts take in a first run, and onnxruntime's own, stays below
 # 2 GB; weights are held several times over while a model is parsed, checked, laid out for kernels and opened.
 BASE_BYTES, BYTES_A_BYTE = 2 << 30, 8
-# Time: of computing. Converting TorchScript, which imports torch, takes about 10 s on a slow core; a disk gives 50 MB
-# in a second, and onnxruntime lays as much out.
-BASE_SECONDS, BYTES_A_SECOND = 25.0, 50 << 20
+# Time: of computing. Converting TorchScript, which imports torch, takes about 10 s on a slow core; following every axis
+# of a graph takes some milliseconds a node, of a few hundred bytes.
+BASE_SECONDS, BYTES_A_SECOND = 20.0, 1 << 18
 MEMORY, SECONDS = "COMPRESSCTL_LOAD_MEMORY", "COMPRESSCTL_LOAD_SECONDS"
 """Environment variables that replace the bounds: bytes, and seconds."""
 

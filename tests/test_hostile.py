@@ -102,6 +102,13 @@ def test_tensors_that_hold_other_than_they_say_are_named(refused, dims, data):
     assert "m.onnx is not a valid ONNX model: tensor 'w' " in refused(3, "inspect", "m.onnx")
 
 
+def test_data_of_two_kinds_are_refused(refused):
+    tensor = onnx.numpy_helper.from_array(np.ones((32, 32), np.float32), "w")
+    tensor.float_data.append(1.0)
+    _save([helper.make_node("MatMul", ["x", "w"], ["y"])], [tensor], shape=("N", 32))
+    assert "tensor 'w' holds data of 2 kinds" in refused(3, "inspect", "m.onnx")
+
+
 def test_batches_of_no_samples_are_refused(refused):
     _save([helper.make_node("Relu", ["x"], ["y"])], [], shape=(0, 4))
     assert "m.onnx: input 'x' takes batches of 0 samples" in refused(3, "simplify", "m.onnx", "-o", "o.onnx", "-q")

@@ -60,20 +60,24 @@ def check_functions(proto: onnx.ModelProto) -> None:
 
 
 def check_raw(proto: onnx.ModelProto) -> None:
-    """Check that the bytes of every tensor that holds its data as bytes are as many as its type and shape say.
+    """Check that every tensor has a shape and holds its data once; where that is as bytes, as many as they should be.
 
     Raises:
-        ValueError: names the tensor; its shape may be none.
+        ValueError: names the tensor.
     """
     for tensor in tensors(proto):
         if tensor.dims and (min(tensor.dims) < 0 or math.prod(tensor.dims) > _MOST):
             raise ValueError(f"tensor {tensor.name!r} is of the shape {list(tensor.dims)}")
+        held = sum(field.name.endswith("_data") for field, _ in tensor.ListFields()) - bool(tensor.external_data)
+        if held > 1:
+            raise ValueError(f"tensor {tensor.name!r} holds data of {held} kinds")
         if not tensor.HasField("raw_data") or tensor.data_location == onnx.TensorProto.EXTERNAL:
             continue
         needed = -(-ir.DataType(tensor.data_type).bitwidth * math.prod(tensor.dims) // 8)
         if len(tensor.raw_data) != needed:
-            held = len(tensor.raw_data)
-            raise ValueError(f"tensor {tensor.name!r} holds {held} bytes, its type and shape say {needed}")
+            raise ValueError(
+                f"tensor {tensor.name!r} holds {len(tensor.raw_data)} bytes, its type and shape say {needed}"
+            )
 
 
 def tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
