@@ -10,8 +10,9 @@ A floor is a line between compressed and destroyed, the same for every model and
   gone costs nearly one. Networks are too sure rather than too modest (Guo et al. 2017, arXiv:1706.04599), so the fall
   is overestimated rather than missed; it is never more than the share of answers that differ.
 
-An interval guards few samples: a floor is broken where the whole 95 % interval breaks it. Numbers drawn at random
-belong to no class, and all their answers are close calls: of those, no more is asked than that most answers agree.
+A few samples alarm by chance no more than many: the drop has to be expected above the limit, and with its whole 95 %
+interval above half of it. Numbers drawn at random belong to no class, and all their answers are close calls: of those,
+no more is asked than that most answers agree.
 
 Where labels were measured on an output, they outrank the floor for it, if they exclude a large fall: a student, or a
 network trained further, differs from its original and may be better. Outputs that the metric does not read are judged
@@ -111,7 +112,7 @@ def _of(output: OutputFidelity, floor: Floor) -> Iterator[Shortfall]:
     if output.made_up:
         if _interval(output.agreement, output.count)[1] < floor.made_up_agreement:
             yield Shortfall(output.name, "agreement", output.agreement, floor.made_up_agreement)
-    elif _interval(output.expected_drop, output.count)[0] > floor.expected_drop:
+    elif output.expected_drop > floor.expected_drop < 2 * _interval(output.expected_drop, output.count)[0]:
         yield Shortfall(output.name, "expected drop", output.expected_drop, floor.expected_drop)
 
 

@@ -32,6 +32,8 @@ def _output(
         (_output(-math.inf), ["SQNR"]),
         (_output(30.0, 0.8), ["expected drop"]),
         (_output(30.0, 0.8, 0.03), []),  # close calls
+        (_output(30.0, 0.93, 0.06), ["expected drop"]),
+        (_output(30.0, 0.93, 0.06, count=16), []),
         (_output(2.0, 0.11), ["SQNR", "expected drop"]),
         (_output(30.0, 7 / 8, count=8), []),  # one of eight is chance
         (_output(30.0, 1 / 8, count=8), ["expected drop"]),
