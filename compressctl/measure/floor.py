@@ -10,9 +10,10 @@ A floor is a line between compressed and destroyed, the same for every model and
   gone costs nearly one. Networks are too sure rather than too modest (Guo et al. 2017, arXiv:1706.04599), so the fall
   is overestimated rather than missed; it is never more than the share of answers that differ.
 
-A few samples alarm by chance no more than many: the drop has to be expected above the limit, and with its whole 95 %
-interval above half of it. Numbers drawn at random belong to no class, and all their answers are close calls: of those,
-no more is asked than that most answers agree.
+Robust classifiers keep their answers under much noise: where real samples exclude a larger drop, by the whole 95 %
+interval, a low SQNR of scores is no alarm. A few samples alarm by chance no more than many: the drop has to be expected
+above the limit, and with its whole interval above half of it. Numbers drawn at random belong to no class, and all their
+answers are close calls: of those, no more is asked than that most answers agree.
 
 Where labels were measured on an output, they outrank the floor for it, if they exclude a large fall: a student, or a
 network trained further, differs from its original and may be better. Outputs that the metric does not read are judged
@@ -105,7 +106,7 @@ def _of(output: OutputFidelity, floor: Floor) -> Iterator[Shortfall]:
         yield Shortfall(output.name, "non-finite", output.new_non_finite, 0)
         return
     labels = output.equal is not None and _interval(output.equal, output.count)[1] >= floor.agreement
-    if output.sqnr_db < floor.sqnr_db and not labels:
+    if output.sqnr_db < floor.sqnr_db and not labels and not _answers_stay(output, floor):
         yield Shortfall(output.name, "SQNR", output.sqnr_db, floor.sqnr_db)
     if output.agreement is None or output.expected_drop is None or not output.count:
         return
@@ -114,6 +115,13 @@ def _of(output: OutputFidelity, floor: Floor) -> Iterator[Shortfall]:
             yield Shortfall(output.name, "agreement", output.agreement, floor.made_up_agreement)
     elif output.expected_drop > floor.expected_drop < 2 * _interval(output.expected_drop, output.count)[0]:
         yield Shortfall(output.name, "expected drop", output.expected_drop, floor.expected_drop)
+
+
+def _answers_stay(output: OutputFidelity, floor: Floor) -> bool:
+    """Whether real samples exclude that top-1 falls by more than the floor admits."""
+    if output.expected_drop is None or output.made_up or not output.count:
+        return False
+    return _interval(output.expected_drop, output.count)[1] <= floor.expected_drop
 
 
 def _interval(share: float, count: int) -> tuple[float, float]:

@@ -35,6 +35,9 @@ def _output(
         (_output(30.0, 0.93, 0.06), ["expected drop"]),
         (_output(30.0, 0.93, 0.06, count=16), []),
         (_output(2.0, 0.11), ["SQNR", "expected drop"]),
+        (_output(5.0, 0.99), []),  # a robust classifier: noisy scores, the same answers
+        (_output(5.0, 0.99, count=32), ["SQNR"]),  # too few to tell
+        (_output(5.0, 0.99, made_up=True), ["SQNR"]),
         (_output(30.0, 7 / 8, count=8), []),  # one of eight is chance
         (_output(30.0, 1 / 8, count=8), ["expected drop"]),
         (_output(12.0, 0.8, made_up=True, count=32), []),
