@@ -58,7 +58,7 @@ def test_auto_moves_nothing_where_the_floor_holds(outcome):
 
 
 def test_auto_moves_to_dynamic_what_has_such_a_form(outcome):
-    """Most samples are too faint for the range of the loudest, and their classes are lost; not where each has its own."""
+    """The faint samples, most of them, lose their classes to the range of the loudest; not where each has its own."""
     body = "a = Conv(x, w) ar = Relu(a) f = Flatten(ar) g = Gemm(f, k) y = Gemm(g, l)"
     arrays = {"w": weight(16, 16, 1, 1), "k": weight(256, 64), "l": weight(64, 32)}
     model = graphs.model(body, arrays, "float[1,16,4,4] x", "float[1,32] y")
