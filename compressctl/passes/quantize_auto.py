@@ -195,11 +195,13 @@ def _others(trial: Trial, plan: Plan) -> Iterator[Plan]:
         shapes.setdefault(timing, []).append(name)
     loss = {timing: len(names) * (timing.integer_s - timing.float_s) for timing, names in shapes.items()}
     ordered = sorted(shapes, key=lambda timing: -loss[timing])
-    slow = max(1, sum(timing.slower for timing in ordered))
-    for count in range(slow, min(len(ordered), slow + _TRIES - 1) + 1):
-        other = plan.without([name for timing in ordered[:count] for name in shapes[timing]])
-        if other.layers:
-            yield other
+    others = [
+        plan.without([name for timing in ordered[:count] for name in shapes[timing]])
+        for count in range(1, len(ordered) + 1)
+    ]
+    slow = sum(timing.slower for timing in ordered)  # of shapes: these go at once, where that leaves any
+    start = slow - 1 if slow and others[slow - 1].layers else 0
+    yield from (other for other in others[start : start + _TRIES] if other.layers)
 
 
 def _slow(timing: Timing) -> str:
