@@ -153,8 +153,8 @@ def hold_floor(trial: Trial, plan: Plan, dynamic: Sequence[str]) -> Decision:
 def keep_pace(trial: Trial, plan: Plan) -> Decision:
     """Where the result is slower than the model in float, leave the layers in float that are to blame.
 
-    Up to eight other plans are tried: without the layers that lose when each is timed in its surroundings, then shape
-    by shape without those that gain the least. One is taken where it is faster by more than noise.
+    Up to eight other plans are tried: without the layers that lose when each is timed in its surroundings, then
+    without more and more of the shapes that gain the least. One is taken where it is faster by more than noise.
     """
     from compressctl.quantization.timing import MARGIN
 
@@ -201,7 +201,8 @@ def _others(trial: Trial, plan: Plan) -> Iterator[Plan]:
     ]
     slow = sum(timing.slower for timing in ordered)  # of shapes: these go at once, where that leaves any
     start = slow - 1 if slow and others[slow - 1].layers else 0
-    yield from (other for other in others[start : start + _TRIES] if other.layers)
+    left = [other for other in others[start:] if other.layers]
+    yield from left[:: -(-len(left) // _TRIES) or 1]
 
 
 def _slow(timing: Timing) -> str:
