@@ -154,7 +154,8 @@ def keep_pace(trial: Trial, plan: Plan) -> Decision:
     """Where the result is slower than the model in float, leave the layers in float that are to blame.
 
     Up to eight other plans are tried: without the layers that lose when each is timed in its surroundings, then
-    without more and more of the shapes that gain the least. One is taken where it is faster by more than noise.
+    without more and more of the shapes that gain the least. One is taken where it is faster by more than noise,
+    or by twice as much where it is still slower than float.
     """
     from compressctl.quantization.timing import MARGIN
 
@@ -168,7 +169,8 @@ def keep_pace(trial: Trial, plan: Plan) -> Decision:
             best = min(range(len(tried)), key=lambda index: tried[index][0])
             if tried[best][0] <= 1:
                 break
-        if tried[best][0] * (1 + MARGIN) > tried[0][0]:
+        worth = MARGIN if tried[best][0] <= 1 + MARGIN else 2 * MARGIN  # floats cost bytes: they must bring something
+        if tried[best][0] * (1 + worth) > tried[0][0]:
             best = 0
     except CompressctlError as error:
         return Decision(plan, (skipped(f"the result was not timed: {error.message}"),))
