@@ -16,7 +16,7 @@ from compressctl.quantization.plan import Plan
 from compressctl.quantization.sensitivity import Build, Harm, rank, shortest_prefix
 
 _BATCH = 8
-_PARTS = 32  # of the model, ranked before their layers are: the rank of each costs a session
+_PARTS = 48  # of the model, ranked before their layers are: the rank of each costs a session
 _SAMPLES = 32  # SQNR needs fewer; an agreement of 84 % is told from one of 95 %
 
 
