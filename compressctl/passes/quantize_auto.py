@@ -102,10 +102,11 @@ def slow_shapes(trial: Trial, plan: Plan) -> tuple[dict[str, str | None], dict[s
         timed = trial.layers(plan, names)
         timings |= timed
         slow = [name for name, timing in timed.items() if timing.slower]
-        if not slow:
+        if not slow or not plan.without(slow).layers:  # the last ones make the file smaller, at least
             break
         plan = plan.without(slow)
-    reasons = {name: _slow(timing) if timing.slower else None for name, timing in timings.items()}
+    kept = set(plan.layers)
+    reasons = {name: None if name in kept else _slow(timing) for name, timing in timings.items()}
     return reasons, {"timed": _table(timings)} if timings else {}
 
 
