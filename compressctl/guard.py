@@ -44,7 +44,7 @@ def guard(reads: Callable[[], Iterable[Path]], writes: Sequence[Write], *, force
     files = [write for write in writes if not is_stream(write.path)]
     taken: dict[object, Write] = {}
     for write in files:
-        _check_folder(write)
+        check_place(write.path, write.what)
         other = taken.setdefault(_identity(write.path), write)
         if other is not write:
             raise OutputError(f"{write.path} would be both {other.what} and {write.what}", "give them different names")
@@ -59,6 +59,21 @@ def guard(reads: Callable[[], Iterable[Path]], writes: Sequence[Write], *, force
             )
         if not force and not (write.path.exists() and write.ours(write.path)):
             raise OutputError(f"{write.path} exists, and is no {write.what} of compressctl", "--force replaces it")
+
+
+def check_place(path: Path, what: str) -> None:
+    """Refuse a path where no file can be written: a folder, or in none that is there and may be written.
+
+    Raises:
+        OutputError: names the folder, and `what` was to go there.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise OutputError(f"the {what} {path} is a folder", "give the name of a file")
+    if not folder.is_dir():
+        raise OutputError(f"folder {folder} of the {what} does not exist", "create it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"folder {folder} of the {what} cannot be written", "choose another one")
 
 
 def is_stream(path: Path) -> bool:
@@ -89,13 +104,3 @@ def _identity(path: Path) -> object:
     except OSError:
         return os.path.realpath(path)
     return status.st_dev, status.st_ino
-
-
-def _check_folder(write: Write) -> None:
-    folder = write.path.parent
-    if not folder.is_dir():
-        raise OutputError(f"folder {folder} of the {write.what} does not exist", "create it first")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"folder {folder} of the {write.what} is not writable")
-    if write.path.is_dir():
-        raise OutputError(f"the {write.what} {write.path} is a folder", "give the name of a file")

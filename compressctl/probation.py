@@ -146,7 +146,8 @@ def _setting(name: str) -> float | None:
     except ValueError:
         value = -1.0
     if not 0 < value < 1e18:
-        raise UsageError(f"{name}={text}: not a number above 0", "give bytes or seconds, or unset it")
+        example = "bytes, such as 4e9" if name == MEMORY else "seconds, such as 60"
+        raise UsageError(f"{name}={text}: not a number above 0", f"give {example}, or unset it")
     return value
 
 

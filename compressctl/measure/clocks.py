@@ -137,7 +137,8 @@ def remarks(ratio: Interval | None, witnesses: Witnesses | None) -> list[Note]:
     if witnesses.doubt == "contradiction":
         return [warning(f"latency: {UNTOLD}: {wall}, {cpu}")]
     if witnesses.doubt == "wide":
-        return [warning(f"latency: {UNTOLD}: {told(ratio)}; other processes take the cores, or the sessions differ")]
+        why = "other processes take the cores, or the speed differs each time a model is loaded"
+        return [warning(f"latency: {UNTOLD}: {told(ratio)}; {why}")]
     if witnesses.clock == "cpu":
         return [warning(f"other processes take the cores: latencies are {cpu}, with {wall}")]
     return []
@@ -145,7 +146,7 @@ def remarks(ratio: Interval | None, witnesses: Witnesses | None) -> list[Note]:
 
 def told(ratio: Interval) -> str:
     """Return a ratio in words, with its interval."""
-    return f"x {ratio.value:.3g} [{ratio.low:.3g}, {ratio.high:.3g}]"
+    return f"x {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
 
 
 def _ratios(reading: Reading) -> tuple[Interval, ...]:

@@ -25,10 +25,8 @@ from compressctl.measure.clocks import CLOCKS, NO_LIMITS, Clock, Limits, Reading
 from compressctl.measure.interval import Interval
 from compressctl.measure.session import Session
 
-SETS = (
-    5,
-    12,
-)  # fewest sets of sessions that an interval is over, and most in the time given: more where loading is cheap
+# The fewest sets of sessions that an interval is over, and the most in the time given: more where loading is cheap.
+SETS = 5, 12
 MIN_ROUNDS = 5  # in each set
 _DISTURBED = 0.05  # of the time that others may take before a measurement is not cut short
 BURST = 0.005  # seconds that a model keeps the processor's caches before the next one has its turn
@@ -177,7 +175,7 @@ def _interleave(
     rng = np.random.default_rng(seed)
     timings = [_Timings() for _ in paths]
     budget, number, begun = 0.0, 0, perf_counter()
-    with _no_gc():
+    with no_gc():
         while True:
             started = perf_counter()
             sessions = _open(paths, timings, threads, reverse=number % 2 == 1)
@@ -242,7 +240,7 @@ def _rounds(
 
 
 @contextmanager
-def _no_gc() -> Iterator[None]:
+def no_gc() -> Iterator[None]:
     """Keep Python's garbage collector out of the timings."""
     enabled = gc.isenabled()
     gc.collect()

@@ -6,7 +6,6 @@ decision does not depend on who else is at work.
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from compressctl.measure.latency import no_gc
 from compressctl.measure.session import Session
 
 if TYPE_CHECKING:
@@ -43,15 +43,10 @@ def sprint(
     runs = [max(1, math.ceil(_BURST / seconds)) for seconds in once]
     a_round = sum(seconds * (count + 1) for seconds, count in zip(once, runs, strict=True))
     best = [math.inf] * len(sessions)
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
+    with no_gc():
         for _ in range(min(max(int(_SECONDS / a_round), _FEWEST), rounds)):
             for i, session in enumerate(sessions):
                 best[i] = min(best[i], _burst(session, feeds, runs[i]))
-    finally:
-        if enabled:
-            gc.enable()
     return best
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator
@@ -14,6 +13,7 @@ import onnx
 import onnx_ir as ir
 
 from compressctl.errors import OutputError, PassError
+from compressctl.guard import check_place
 from compressctl.model import opset, wire
 from compressctl.model.coo import CooTensor, stored_bytes
 from compressctl.model.provenance import Provenance
@@ -115,12 +115,7 @@ def check_writable(
     """
     if path.suffix not in suffixes:
         raise OutputError(f"output {path} does not end in {' or '.join(suffixes)}")
-    if path.is_dir():
-        raise OutputError(f"output {path} is a directory")
-    if not path.parent.is_dir():
-        raise OutputError(f"folder {path.parent} of the output does not exist", "create it first")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"folder {path.parent} of the output cannot be written")
+    check_place(path, "output")
     if not path.exists():
         return
     if source is not None and source.exists() and path.samefile(source):

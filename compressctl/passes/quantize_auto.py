@@ -129,8 +129,8 @@ def hold_floor(trial: Trial, plan: Plan, dynamic: Sequence[str]) -> Decision:
     except CompressctlError as error:
         return Decision(plan, (skipped(f"fidelity was not measured: {error.message}"),))
     facts: dict[str, Any] = {"before": _closeness(held.before), "holds": held.holds}
+    floor = f"an SQNR of {TARGET.sqnr_db:g} dB and an agreement of {100 * TARGET.agreement:g} %"
     if held.plan == plan:
-        floor = f"an SQNR of {TARGET.sqnr_db:g} dB and an agreement of {TARGET.agreement:.0%}"
         text = f"no choice of layers brings every output to {floor}"
         return Decision(plan, () if held.holds else (warning(text),), {"floor": facts})
     latency = [trial.ratio(one) for one in (plan, held.plan)]
@@ -145,7 +145,7 @@ def hold_floor(trial: Trial, plan: Plan, dynamic: Sequence[str]) -> Decision:
     paid = f"latency x {latency[0]:.2f} -> x {latency[1]:.2f} of float"
     moved = [("quantized as it comes", held.dynamic), ("kept in float", held.float)]
     notes = [
-        done(f"to hold {TARGET.sqnr_db:g} dB, the layers that do the most harm were moved: {change}, {paid}"),
+        done(f"to hold {floor}, the layers that do the most harm were moved: {change}, {paid}"),
         *(skipped(f"{how}: among the layers that do the most harm", name) for how, names in moved for name in names),
     ]
     return Decision(held.plan, tuple(notes), {"floor": facts, "moved": [*held.dynamic, *held.float]})
@@ -182,7 +182,7 @@ def keep_pace(trial: Trial, plan: Plan) -> Decision:
         text = f"left in float, where the model would be slower on integers: latency x {first:.2f} -> x {last:.2f}"
         notes = (done(text), *(skipped("faster in float", name) for name in left))
         return Decision(tried[best][1], notes, {**facts, "moved": left})
-    tries = f"; {len(tried) - 1} plans with fewer integers are no faster" if len(tried) > 1 else ""
+    tries = f"; {len(tried) - 1} plans that leave more layers in float are no faster" if len(tried) > 1 else ""
     notes = (skipped(f"latency x {first:.2f} of float on this machine{tries}"),) if first > 1 else ()
     return Decision(plan, notes, facts)
 
@@ -209,8 +209,8 @@ def _others(trial: Trial, plan: Plan) -> Iterator[Plan]:
 
 
 def _slow(timing: Timing) -> str:
-    times = f"{1e3 * timing.integer_s:.3f} against {1e3 * timing.float_s:.3f} ms"
-    return f"timed on this machine, slower on integers: {times} with what is around it; scheme int8 forces it"
+    times = f"{1e3 * timing.integer_s:.3f} ms on integers against {1e3 * timing.float_s:.3f} ms in float"
+    return f"kept in float: timed on this machine with its neighbours, {times}; scheme int8 forces integers"
 
 
 def _table(timings: Mapping[str, Timing]) -> list[dict[str, Any]]:

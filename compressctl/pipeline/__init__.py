@@ -37,7 +37,7 @@ from compressctl.robustness.schema import Robustness
 from compressctl.versions import versions
 from compressctl.world import world
 
-_NO_GAIN = warning("nothing was gained: the result is what the input is, neither smaller nor faster")
+_NO_GAIN = warning("nothing was gained: the result is neither smaller nor faster than the input")
 _FEWER = 0.05  # a share of multiply-accumulates that latency is expected to follow
 _PROVENANCE = 4096  # bytes that the recipe and its origin take in a file: they do not make a result larger
 _HANDED_ON = "the passes changed nothing: the output is the input as it was"

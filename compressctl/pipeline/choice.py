@@ -37,9 +37,8 @@ def choose(recipe: Recipe, passes: int, measured: Callable[[int], Measurement], 
     """Choose the result.
 
     Passes are taken back, last first, while the result is slower and not smaller than the input, or an output of it is
-    below the fidelity floor. If what remains breaks
-    a budget, the longest run of passes whose result keeps all of them is the result; where there is none, the one that
-    misses the fewest, by the least.
+    below the fidelity floor. If what remains breaks a budget, the longest run of passes whose result keeps all of them
+    is the result; where there is none, the one that misses the fewest, by the least.
 
     Args:
         recipe: with the budgets, and `on_regression: keep`, by which nothing is taken back.

@@ -19,11 +19,11 @@ def told(found: Shortfall) -> str:
         where = found.inputs or "the samples"
         return f"{found.output} has {found.value:g} values NaN or infinite on {where}, where the input's are finite"
     if found.what == "SQNR":
-        return f"{found.output} has an SQNR of {found.value:.1f} dB, at least {found.limit:g} dB are asked for"
+        return f"{found.output} has an SQNR of {found.value:.1f} dB, the floor is {found.limit:g} dB"
+    value, limit = 100 * found.value, 100 * found.limit
     if found.what == "agreement":
-        return f"{found.output} agrees in {100 * found.value:.1f} %, at least {100 * found.limit:g} % are asked for"
-    drop, limit = 100 * found.value, 100 * found.limit
-    return f"{found.output}: top-1 is expected to fall by {drop:.1f} points, at most {limit:g} are admitted"
+        return f"{found.output} has the same class on top in {value:.1f} % of samples, the floor is {limit:g} %"
+    return f"{found.output}: top-1 is expected to fall by {value:.1f} points, the floor admits {limit:g}"
 
 
 def degraded(recipe: Recipe, found: Sequence[Shortfall], *, made_up: bool) -> list[Note]:

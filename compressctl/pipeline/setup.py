@@ -151,7 +151,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         patience=_PATIENCE if limits == NO_LIMITS else _PATIENCE_WITH_BUDGET,
     )
     if recipe.min_agreement is not None:
-        _check_scores(loaded.model, _baseline_file(loaded, workdir), workload)
+        _check_scores(loaded.model, baseline_file, workload)
     return Setup(
         recipe=recipe,
         loaded=loaded,

@@ -171,6 +171,8 @@ def make_plan(
         if reason is not None:
             notes.append(skipped(reason, node.name))
     for node, reason in reasons.items():
+        if reason is not None and selection.as_it_comes(node) and node in static and static[node] is None:
+            notes.append(skipped(f"quantized statically all the same: {reason}", node.name))
         if node in static or not selection.allows(node) or (node.op_type == "Gather" and not embeddings):
             continue
         if scheme == "auto" and node.op_type == "Conv" and node.graph is model.graph:

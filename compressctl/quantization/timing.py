@@ -196,13 +196,15 @@ class _Known:
 
     def __init__(self, how: object) -> None:
         self._how = [_FORMAT, VERSION, processor(), how]
-        self._folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "compressctl" / "timings"
+        self._folder = _cache_folder()
         self._seen: dict[str, Timing] = {}
 
     def get(self, what: object) -> Timing | None:
         """Return the timing of something JSON-able, or None."""
         name = self._name(what)
         if name not in self._seen:
+            if self._folder is None:
+                return None
             try:
                 kept = json.loads((self._folder / name).read_text(encoding="utf-8"))
                 self._seen[name] = Timing(float(kept["float_s"]), float(kept["integer_s"]))
@@ -214,6 +216,8 @@ class _Known:
         """Keep a timing, and return it."""
         name = self._name(what)
         self._seen[name] = timing
+        if self._folder is None:
+            return timing
         kept = {"what": what, "float_s": timing.float_s, "integer_s": timing.integer_s}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -227,3 +231,12 @@ class _Known:
 
     def _name(self, what: object) -> str:
         return hashlib.sha256(json.dumps([self._how, what], sort_keys=True).encode()).hexdigest()[:32] + ".json"
+
+
+def _cache_folder() -> Path | None:
+    """Return where timings are kept; None for a user without a home."""
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return Path(cache) / "compressctl" / "timings"

@@ -26,6 +26,7 @@ from compressctl.report.tables import (
     slowest_nodes,
     summary,
 )
+from compressctl.report.words import PASTE
 
 _STYLE = {"warning": "yellow", "skipped": "dim", "done": ""}
 
@@ -47,7 +48,8 @@ def print_report(report: Report, stream: TextIO, *, verbose: bool = False) -> No
         _print_notes(console, item.notes, verbose, prefix=f"{item.type}: ")
         if item.taken_back:
             console.print(f"[yellow]{item.type}: taken back: {_shown(item.taken_back)}[/]", soft_wrap=True)
-        for line in item.facts.get("recipe_lines", ()):
+        lines = item.facts.get("recipe_lines", ())
+        for line in (f"{PASTE}, in the place of {item.type}:", *lines) if lines else ():
             console.print(f"  {_shown(line)}", soft_wrap=True)
     if report.explanation:
         _print_notes(console, report.explanation.notes, verbose)

@@ -27,7 +27,7 @@ from compressctl.report.tables import (
     slowest_nodes,
     summary,
 )
-from compressctl.report.words import drop, ms, ratio, score, si, times
+from compressctl.report.words import PASTE, drop, ms, ratio, score, si, times
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -180,7 +180,7 @@ def _pass(label: str, item: PassReport) -> list[Part]:
         parts.append(Notes((("taken back", item.taken_back),)))
     parts += _remarks(item.notes) or [Notes((("done", "nothing to do"),))]
     if lines := item.facts.get("recipe_lines"):
-        parts.append(Code("To paste into a recipe", "\n".join(lines), folded=False))
+        parts.append(Code(PASTE, "\n".join(lines), folded=False))
     if table := item.facts.get("sensitivity"):
         parts.append(plots.of_sensitivity(table))
     options = {key: value for key, value in item.options.items() if key != "type"}

@@ -11,6 +11,7 @@ from compressctl.report.budgets import budgets, unsettled
 from compressctl.report.details import details
 from compressctl.report.schema import Report
 from compressctl.report.tables import Table, after_each_pass, executed, grouped, has_steps, summary
+from compressctl.report.words import PASTE
 
 MEASURED_ON = "\n\nMeasured on: "  # the last paragraph, by which a report is told from other documents
 # What GitHub's dialect takes for markup, and addresses that it takes for links.
@@ -42,7 +43,7 @@ def to_markdown(report: Report) -> str:
             parts.append(f"**Taken back**: {_escaped(item.taken_back)}")
         parts += _notes(item.notes) or ["- nothing to do"]
         if lines := item.facts.get("recipe_lines"):
-            parts.append(_yaml(lines))
+            parts.append(f"{PASTE}:\n\n{_yaml(lines)}")
     if report.notes:
         parts += ["## Notes", *_notes(report.notes)]
     parts.append(_table(executed(report.output)))

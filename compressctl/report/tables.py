@@ -130,6 +130,7 @@ def _fidelity(output: OutputFidelity, low: Collection[str]) -> tuple[str, str]:
     words = [] if output.agreement is None else [f"agrees {100 * output.agreement:.2f} %"]
     words += [] if output.equal is None else [f"{100 * output.equal:.2f} % equal"]
     words += [] if math.isnan(output.scale) else [f"scale {output.scale:.4f}"]
+    words += ["on random numbers"] * output.made_up
     return f"SQNR {fidelity(output)}", ", ".join(words + ["BELOW THE FLOOR"] * (output.name in low))
 
 

@@ -10,6 +10,7 @@ from compressctl.measure.interval import Interval
 from compressctl.measure.measurement import Measurement
 
 FRACTIONS = ("top1", "top5", "f1")
+PASTE = "To paste into a recipe"  # above the lines of a pass that repeat what it found out
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 

@@ -228,7 +228,7 @@ def test_a_free_name_can_be_written(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("m.bin", "does not end in .onnx"),
-        ("folder.onnx", "is a directory"),
+        ("folder.onnx", "is a folder"),
         ("none/m.onnx", "does not exist"),
         ("file/m.onnx", "does not exist"),
         ("input.onnx", "is the input model itself"),

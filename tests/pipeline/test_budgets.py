@@ -61,7 +61,7 @@ def test_the_reason_says_how_sure_the_verdict_is():
     unsure = verdict(measurement(), latency_ratio=0.82)
     assert unsure.met and unsure.reason == (
         "latency_ratio: at most 0.82 was asked for, 0.8 measured [0.75, 0.85]:"
-        " cannot tell on this machine now: x 0.8 [0.75, 0.85] against 0.82"
+        " cannot tell on this machine now: x 0.800 [0.750, 0.850] against 0.82"
     )
     assert not verdict(measurement(), latency_ratio=0.82, strict=True).met
     milliseconds = verdict(measurement(), max_latency_ms=1.65)

@@ -85,7 +85,7 @@ def test_a_pass_below_the_fidelity_floor_is_taken_back():
     choice = chosen([{}, {"outputs": (output(15.0),)}, destroyed])
     assert choice.length == 1
     assert choice.taken_back == {
-        1: "its result is below the fidelity floor: y has an SQNR of 2.0 dB, at least 10 dB are asked for"
+        1: "its result is below the fidelity floor: y has an SQNR of 2.0 dB, the floor is 10 dB"
     }
     assert chosen([{}, {}, destroyed], on_regression="keep").length == 2
 

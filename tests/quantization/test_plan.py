@@ -83,6 +83,8 @@ def test_what_is_to_be_dynamic_is_not_static():
     chosen, _ = plan(CNN, CNN_ARRAYS, *CNN_IO, scheme="int8", dynamic=("Gemm_5",))
     assert chosen == Plan(static=("Conv_0", "Gemm_3"), dynamic=("Gemm_5",))
     assert plan(CNN, CNN_ARRAYS, *CNN_IO, dynamic=("Gemm_*",))[0].dynamic == ("Gemm_3", "Gemm_5")
+    chosen, (note,) = plan(CNN, CNN_ARRAYS, *CNN_IO, scheme="int8", dynamic=("Conv_0",))
+    assert "Conv_0" in chosen.static and note.node == "Conv_0" and "statically all the same" in note.text
 
 
 def test_parts_of_a_plan_keep_what_calibration_did_not_see():
