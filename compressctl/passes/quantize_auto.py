@@ -182,7 +182,7 @@ def keep_pace(trial: Trial, plan: Plan) -> Decision:
         text = f"left in float, where the model would be slower on integers: latency x {first:.2f} -> x {last:.2f}"
         notes = (done(text), *(skipped("faster in float", name) for name in left))
         return Decision(tried[best][1], notes, {**facts, "moved": left})
-    tries = f"; {len(tried) - 1} plans that leave more layers in float are no faster" if len(tried) > 1 else ""
+    tries = f"; more layers in float gain too little ({len(tried) - 1} tried)" if len(tried) > 1 else ""
     notes = (skipped(f"latency x {first:.2f} of float on this machine{tries}"),) if first > 1 else ()
     return Decision(plan, notes, facts)
 
