@@ -1,4 +1,8 @@
-"""How close a model's outputs are to the baseline's, on the same samples: no labels needed."""
+"""How close a model's outputs are to the baseline's, on the same samples: no labels needed.
+
+Of texts of different lengths, what a model gives for the padding is read by nobody: where an input `attention_mask` or
+`input_mask` marks it, outputs [N, T, …] are compared at the tokens alone.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +60,7 @@ class OutputFidelity:
     made_up: bool = False
 
 
+_MASKS = ("attention_mask", "input_mask")  # as exports of BERT and its kin call them: 0 at padding
 _SURE = 0.2
 """Scores of classes are surer than chance: the mean of their highest probability is this share of the way from 1/C to 1
 at least. What a network learned by cross-entropy is (a language model's next word, too); an embedding, a regression or
@@ -96,11 +101,11 @@ def fidelity(
     batches = -(-min(len(source), most or len(source)) // size)
     first = itertools.islice(source.batches(batch_size), batches)
     for batch in (progress or Silent()).track(first, "compare outputs", batches):
-        rows = len(next(iter(batch.feeds.values())))
-        expected = baseline.run(batch.feeds)
-        actual = result.run(batch.feeds, list(tallies))
+        mask = _attended(batch.counted(batch.feeds))
+        expected = batch.counted(baseline.run(batch.feeds))
+        actual = batch.counted(result.run(batch.feeds, list(tallies)))
         for name, tally in tallies.items():
-            tally.add(_real(expected[name], rows, batch.count), _real(actual[name], rows, batch.count), batch.count)
+            tally.add(expected[name], actual[name], batch.count, mask)
     return tuple(tally.fidelity(made_up=not source.judgeable) for tally in tallies.values())
 
 
@@ -115,10 +120,12 @@ class _Tally:
         self._non_finite = [0, 0]
         self._equal: int | None = None
 
-    def add(self, baseline: NDArray[Any], result: NDArray[Any], samples: int) -> None:
+    def add(self, baseline: NDArray[Any], result: NDArray[Any], samples: int, mask: NDArray[np.bool_] | None) -> None:
         if baseline.shape != result.shape:
             shapes = f"{list(result.shape)} and {list(baseline.shape)}"
             raise ModelError(f"output {self._name!r} of the result and of the baseline differ in shape: {shapes}")
+        if mask is not None and baseline.ndim > 2 and baseline.shape[:2] == mask.shape:
+            baseline, result = baseline[mask][None], result[mask][None]  # all tokens as one text
         try:
             b, r = baseline.astype(np.float64), result.astype(np.float64)
         except ValueError:
@@ -217,6 +224,9 @@ class _Classes:
         return self._agreeing / self._places, float(self._lost[kind]) / self._places
 
 
-def _real(output: NDArray[Any], rows: int, count: int) -> NDArray[Any]:
-    """Drop the rows that pad a batch."""
-    return output[:count] if output.ndim and len(output) == rows else output
+def _attended(feeds: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_] | None:
+    """Return where texts have tokens, [N, T], of feeds that pad some of them; else None."""
+    for name, array in feeds.items():
+        if array.ndim == 2 and any(known in name.lower() for known in _MASKS) and not array.all():
+            return array != 0
+    return None

@@ -130,3 +130,27 @@ def test_models_that_cannot_be_compared(tmp_path):
     flat = _session("y = Flatten<axis = 0>(x)", outputs="float[a, b] y")
     with pytest.raises(ModelError, match=r"'y' .* differ in shape: \[1, 40\] and \[8, 5\]"):
         _fidelity(tmp_path, before, flat)
+
+
+def test_padding_is_not_compared(tmp_path):
+    """What models give for padding differs; of the two tokens of each text, one does by a tenth."""
+
+    def session(padding: float, last: float) -> Session:
+        return Session(
+            onnx.parser.parse_model(f"""
+            <ir_version: 8, opset_import: ["": 17]>
+            agraph (float[N,4,3] x, int64[N,4] attention_mask) => (float[N,4,3] y, float[N,4] flat)
+            <float[1,4,1] k = {{1.0, {last}, {padding}, {padding}}}, float[1,4] one = {{1.0, {last}, 1.0, 1.0}}> {{
+              y = Mul(x, k)
+              m = Cast <to = 1> (attention_mask)
+              flat = Add(m, one) }}""").SerializeToString(),
+            threads=1,
+        )
+
+    x, mask = np.ones((5, 4, 3), np.float32), np.tile([1, 1, 0, 0], (5, 1))
+    np.savez(tmp_path / "x.npz", x=x, attention_mask=mask)
+    before, after = session(1, 1), session(9, 0.9)
+    source = open_source(f"{tmp_path}/x.npz", before.inputs)
+    tokens, flat = fidelity(before, after, source, 2)
+    assert tokens.values == 5 * 2 * 3 and flat.values == 5 * 4
+    assert tokens.sqnr_db == pytest.approx(10 * np.log10(2 / 0.01), rel=1e-4)
