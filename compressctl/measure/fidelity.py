@@ -228,5 +228,6 @@ def _attended(feeds: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_] | None:
     """Return where texts have tokens, [N, T], of feeds that pad some of them; else None."""
     for name, array in feeds.items():
         if array.ndim == 2 and any(known in name.lower() for known in _MASKS) and not array.all():
-            return np.not_equal(array, 0)
+            marked: NDArray[np.bool_] = array != 0
+            return marked
     return None
