@@ -26,7 +26,7 @@ from compressctl.quantization.static import (
     pad_integers,
     shield_float_nodes,
 )
-from tests.quantization import graphs
+from tests.quantization import graphs, reference
 
 RNG = np.random.default_rng(7)
 _ROWS = ("float[N,32] x", "float[N,16] y")
@@ -119,7 +119,7 @@ def test_convolutions_run_as_integer_kernels(tmp_path):
       p = GlobalAveragePool(s) f = Flatten(p) y = Gemm(f, k)
     """
     m = model(body, arrays, y="float[N,10] y")
-    q = quantized(m, X)
+    q = quantized(m, X, reduced_range=reference.SATURATES)
     ops = executed(q, tmp_path)
     assert ops["QLinearConv"] == 2 and ops["QLinearAdd"] == 1 and ops["QGemm"] == 1
     assert ops["QLinearGlobalAveragePool"] == 1 and not ops["Conv"] and not ops["Relu"]
@@ -137,7 +137,7 @@ def test_relu6_folds_into_the_quantization(tmp_path):
 def test_hard_sigmoid_runs_on_integers(tmp_path):
     arrays = {"w": 3 * weights(8, 4, 3, 3), "v": weights(4, 8, 1, 1)}
     m = model("c = Conv(x, w) h = HardSigmoid<alpha=0.16666667, beta=0.5>(c) a = Mul(c, h) y = Conv(a, v)", arrays)
-    q = quantized(m, X)
+    q = quantized(m, X, reduced_range=reference.SATURATES)
     ops = executed(q, tmp_path)
     assert ops["QLinearConv"] == 2 and ops["QLinearAdd"] == 1 and ops["QLinearMul"] == 1 and not ops["HardSigmoid"]
     read = {v.name: v for n in q.graph for v in n.outputs}
@@ -154,7 +154,7 @@ def test_hard_sigmoid_runs_on_integers(tmp_path):
 def test_pad_between_convolutions_stays_among_integers(tmp_path):
     arrays = {"w": weights(8, 4, 3, 3), "v": weights(4, 8, 1, 1), "p": np.array([0, 0, 1, 1, 0, 0, 1, 1])}
     m = model("c = Conv(x, w) d = Pad(c, p) y = Conv(d, v)", arrays)
-    q = quantized(m, X)
+    q = quantized(m, X, reduced_range=reference.SATURATES)
     ops = executed(q, tmp_path)
     assert ops["QLinearConv"] == 2 and ops["DequantizeLinear"] == 1 and ops["Pad"] == 1
     border = run(q, X, optimize=False)[:, :, 0, 0]
@@ -199,9 +199,9 @@ def test_channels_that_batchnorm_silenced_keep_their_bias():
     w, b = weights(8, 4, 3, 3), RNG.normal(size=8).astype(np.float32)
     w[:3] *= 1e-9
     m = model("c = Conv(x, w, b) y = Relu(c)", {"w": w, "b": b})
-    y = run(quantized(m, X), X, optimize=True)
+    y = run(quantized(m, X, reduced_range=reference.SATURATES), X, optimize=True)
     expected = run(m, X, optimize=False)
-    assert np.abs(y - expected).max() < 0.03 * expected.max()
+    assert np.abs(y - expected).max() < 0.03 * reference.STEP * expected.max()
 
 
 def test_bias_correction_takes_back_the_mean_error():
@@ -271,6 +271,7 @@ def test_a_kernel_forms_before_an_activation_that_float_nodes_read(op, kernel, a
 def test_every_form_of_a_gemm_bias_becomes_integer(shape) -> None:
     x = RNG.normal(size=(4, 32)).astype(np.float32)
     arrays = {"w": weights(32, 16), "b": np.full(shape, 0.7, np.float32)}
-    q = quantized(model("y = Gemm(x, w, b)", arrays, *_ROWS), x)
+    q = quantized(model("y = Gemm(x, w, b)", arrays, *_ROWS), x, reduced_range=reference.SATURATES)
     exact = x @ arrays["w"] + np.float32(0.7)
-    assert np.abs(Session(q).run({"x": x})["y"] - exact).max() < 0.02 * np.abs(exact).max()
+    error = np.abs(Session(q).run({"x": x})["y"] - exact).max()
+    assert error < 0.02 * reference.STEP * np.abs(exact).max()
