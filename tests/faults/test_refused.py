@@ -19,7 +19,7 @@ COMMANDS = {
     "pack": ["pack", "b.onnx", "-o", "out.ccz", "--force"],
     "unpack": ["unpack", "b.ccz", "-o", "out.onnx", "--force"],
     "init": ["init", "b.onnx", "-o", "out.yaml", "--force"],
-    "bench": ["bench", "b.onnx", "--report", "out.json", "--seconds", "0.1", *QUIET],
+    "bench": ["bench", "b.onnx", "--report", "out.json", "--force", "--seconds", "0.1", *QUIET],
     "pipeline": ["pipeline", "b.yaml", "--force", "--junit", "out.xml", *QUIET],
 }
 QUICK = ["simplify", "unpack", "init"]
