@@ -103,6 +103,20 @@ def test_devices_are_written_to(folder, capfd):
     assert Path(os.devnull).is_char_device()
 
 
+@pytest.mark.parametrize("path", ["", ".", "/"])
+@pytest.mark.parametrize("option", ["-o", "--report"])
+def test_a_path_without_a_name_is_no_file(folder, capfd, option, path):
+    assert run([*PIPELINE, option, path]) == 2
+    assert "is a folder; give the name of a file" in capfd.readouterr().err
+
+
+def test_a_cache_among_files_of_others_hides_them_from_nobody(folder):
+    assert run(["pipeline", "r.yaml", "-q", "--cache", "."]) == 0
+    assert not any(Path(name).exists() for name in (".gitignore", "CACHEDIR.TAG"))
+    assert run(["pipeline", "r.yaml", "-q", "--force", "--cache", "own"]) == 0
+    assert Path("own/.gitignore").exists() and Path("own/CACHEDIR.TAG").exists()
+
+
 def test_other_folders_in_a_cache_and_among_checkpoints_stay(folder):
     from compressctl.pipeline.cache import Cache
     from compressctl.training.slots import Checkpoints

@@ -42,6 +42,9 @@ class OutputFidelity:
             class more than the result's. At most 1 - agreement; None as `agreement`.
         equal: share of values that are equal, of integers, whose differences may mean nothing (labels); else None.
         made_up: whether the samples were numbers drawn at random, which belong to no class.
+        varying_db: as `sqnr_db`, where only what varies from sample to sample counts as signal: how far each value of
+            the baseline is from its mean over the samples. 0 where that mean, for every sample the same, would come
+            as close. None where samples are too few, have no rows of their own, or do not differ.
     """
 
     name: str
@@ -58,9 +61,12 @@ class OutputFidelity:
     expected_drop: float | None = None
     equal: float | None = None
     made_up: bool = False
+    varying_db: float | None = None
 
 
 _MASKS = ("attention_mask", "input_mask")  # as exports of BERT and its kin call them: 0 at padding
+_FEW = 8  # samples, below which a mean over them is no more than what they are
+_ROUNDING = 1e-10  # of the energy: what varies less is rounding, of float32 and of the sums
 _SURE = 0.2
 """Scores of classes are surer than chance: the mean of their highest probability is this share of the way from 1/C to 1
 at least. What a network learned by cross-entropy is (a language model's next word, too); an embedding, a regression or
@@ -116,6 +122,7 @@ class _Tally:
         self._name = name
         self._samples = self._values = self._strange = 0
         self._classes = None if axis is None else _Classes(axis)
+        self._mean = _Mean()
         self._bb = self._rr = self._br = self._noise = self._worst = 0.0
         self._non_finite = [0, 0]
         self._equal: int | None = None
@@ -136,6 +143,7 @@ class _Tally:
             self._equal = (self._equal or 0) + int(np.count_nonzero(b == r))
         elif self._classes is not None:
             self._classes.add(b, r)
+        self._mean.add(b, samples)
         for index, values in enumerate((b, r)):
             self._non_finite[index] += int(np.count_nonzero(~np.isfinite(values)))
         if any(self._non_finite):
@@ -168,7 +176,15 @@ class _Tally:
             expected_drop=expected_drop,
             equal=self._equal / self._values if self._equal is not None and self._values else None,
             made_up=made_up,
+            varying_db=self._varying(),
         )
+
+    def _varying(self) -> float | None:
+        constant = self._mean.energy()
+        if constant is None or not self._noise or not math.isfinite(self._bb + self._noise):
+            return None
+        varies = self._bb - constant
+        return 10 * math.log10(varies / self._noise) if varies > _ROUNDING * self._bb else None
 
     def _figures(self) -> tuple[float, float, float]:
         """Return SQNR, cosine and scale; a signal of zeros has neither direction nor scale."""
@@ -180,6 +196,35 @@ class _Tally:
             return -math.inf, math.nan, math.nan
         cosine = self._br / math.sqrt(self._bb * self._rr) if self._rr else math.nan
         return 10 * math.log10(self._bb / self._noise), cosine, self._br / self._bb
+
+
+class _Mean:
+    """Sums over samples of an output that has one row a sample, all of one shape."""
+
+    def __init__(self) -> None:
+        self._sum: NDArray[np.float64] | None = None
+        self._samples = 0
+
+    def add(self, baseline: NDArray[np.float64], samples: int) -> None:
+        if not baseline.ndim or len(baseline) != samples or (self._sum is None and self._samples):
+            self._sum, self._samples = None, self._samples + samples
+            return
+        with np.errstate(invalid="ignore", over="ignore"):
+            rows = baseline.sum(axis=0)
+            if self._sum is not None and self._sum.shape != rows.shape:
+                self._sum = None
+            elif self._sum is None:
+                self._sum = rows
+            else:
+                self._sum += rows
+        self._samples += samples
+
+    def energy(self) -> float | None:
+        """Return the energy of an output that is the mean for every sample; None where there are too few to tell."""
+        if self._sum is None or self._samples < _FEW:
+            return None
+        with np.errstate(invalid="ignore", over="ignore"):
+            return float(np.vdot(self._sum, self._sum)) / self._samples
 
 
 class _Classes:

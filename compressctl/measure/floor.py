@@ -4,6 +4,10 @@ A floor is a line between compressed and destroyed, the same for every model and
 
 - SQNR of 10 dB: the error has a tenth of the signal's energy. Below, an output no longer tells what it did.
   Of integers, which may be labels, nine in ten may stay the same instead.
+- What varies from sample to sample has at least the energy of the error. Prices around 200,000 keep 20 dB when all of
+  them become their mean; an error that is larger than what varies says that the mean, the same for all samples, would
+  come closer. Numbers drawn at random may differ less than data do: of those, no more is asked than that an output is
+  nearer to its original than to that of another sample, which is twice the variance away (-3 dB).
 - Agreement of 90 %, of outputs that are scores of classes, where one in two of the answers that change was right: top-1
   falls by 5 points. How many were right, the input model's own probabilities say: what falls short is the *expected
   drop* of top-1. Of close calls as many become right as wrong, and they cost next to nothing; a sure answer that is
@@ -30,7 +34,7 @@ from compressctl.measure.fidelity import OutputFidelity
 from compressctl.measure.measurement import Measurement
 from compressctl.numerics.statistics import wilson_interval
 
-What = Literal["SQNR", "agreement", "expected drop", "non-finite"]
+What = Literal["SQNR", "varying", "agreement", "expected drop", "non-finite"]
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,16 @@ class Floor:
         agreement: the share of samples with the same class on top, at least, of outputs that are scores of classes;
             `expected_drop` stands in for it, where half of what is lost was right.
         made_up_agreement: the same on numbers drawn at random.
+        varying_db: what varies from sample to sample against the error, at least; of outputs that are no scores of
+            classes, which the agreement judges.
+        made_up_varying_db: the same on numbers drawn at random.
     """
 
     sqnr_db: float
     agreement: float
     made_up_agreement: float = 0.5
+    varying_db: float = 0.0
+    made_up_varying_db: float = -3.0
 
     @property
     def expected_drop(self) -> float:
@@ -76,7 +85,7 @@ class Shortfall:
 VERDICT = Floor(sqnr_db=10.0, agreement=0.90)
 """Below this no result is `ok`."""
 
-TARGET = Floor(sqnr_db=15.0, agreement=0.95)
+TARGET = Floor(sqnr_db=15.0, agreement=0.95, varying_db=5.0, made_up_varying_db=2.0)
 """What the scheme `auto` holds by itself: a third of the error, half the expected drop. It sees a few of the samples
 that ranges were fitted to, and on others errors are larger."""
 
@@ -109,6 +118,10 @@ def _of(output: OutputFidelity, floor: Floor) -> Iterator[Shortfall]:
     labels = output.equal is not None and _interval(output.equal, output.count)[1] >= floor.agreement
     if output.sqnr_db < floor.sqnr_db and not labels and not _answers_stay(output, floor):
         yield Shortfall(output.name, "SQNR", output.sqnr_db, floor.sqnr_db)
+    elif output.varying_db is not None and output.agreement is None and not labels:
+        limit = floor.made_up_varying_db if output.made_up else floor.varying_db
+        if output.varying_db < limit:
+            yield Shortfall(output.name, "varying", output.varying_db, limit)
     if output.agreement is None or output.expected_drop is None or not output.count:
         return
     if output.made_up:

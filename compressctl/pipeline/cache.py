@@ -28,6 +28,7 @@ _EMBEDDED = 2**20  # bytes of weights above which they stay on disk, mapped
 _MOST = 10 * 2**30  # bytes that a cache holds after a run
 _KEY = re.compile("[0-9a-f]{64}")
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# The results of passes of compressctl; may be deleted.\n"
+_MARKS = {".gitignore": "*\n", "CACHEDIR.TAG": _TAG}  # by which git and backups leave the folder out
 
 
 def key_of(*parts: Any) -> str:
@@ -117,7 +118,9 @@ class Cache:
 
     def _make(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, text in ((".gitignore", "*\n"), ("CACHEDIR.TAG", _TAG)):
+        if not all(entry.name in _MARKS or _KEY.fullmatch(entry.name) for entry in self.folder.iterdir()):
+            return  # others' files lie there, too: git and backups are to see them
+        for name, text in _MARKS.items():
             if not (self.folder / name).exists():
                 write_text(self.folder / name, text)
 

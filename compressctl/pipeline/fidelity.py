@@ -20,6 +20,9 @@ def told(found: Shortfall) -> str:
         return f"{found.output} has {found.value:g} values NaN or infinite on {where}, where the input's are finite"
     if found.what == "SQNR":
         return f"{found.output} has an SQNR of {found.value:.1f} dB, the floor is {found.limit:g} dB"
+    if found.what == "varying":
+        against = f"what varies from sample to sample is {found.value:.1f} dB above the error"
+        return f"{found.output}: {against}, the floor is {found.limit:g} dB"
     value, limit = 100 * found.value, 100 * found.limit
     if found.what == "agreement":
         return f"{found.output} has the same class on top in {value:.1f} % of samples, the floor is {limit:g} %"

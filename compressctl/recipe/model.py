@@ -131,6 +131,13 @@ class Recipe(BaseModel):
                 raise ValueError(str(error).removeprefix("--input ")) from error
         return texts
 
+    @field_validator("output", "report")
+    @classmethod
+    def _names_a_file(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.name:
+            raise ValueError(f"{path} is a folder; give the name of a file")
+        return path
+
     def canonical(self) -> str:
         """Return what decides the output's bytes, as JSON with sorted keys: no defaults, paths of outputs, force."""
         content = self.model_dump(mode="json", exclude={*_BESIDES, "passes"}, exclude_defaults=True)

@@ -50,6 +50,21 @@ def test_a_wrong_scale_is_visible(tmp_path):
     assert found.sqnr_db == pytest.approx(20, abs=1e-4)
 
 
+@pytest.mark.parametrize(("batch", "batch_size"), [("N", 1), ("N", 16), ("8", 1)])
+def test_an_offset_is_no_signal(tmp_path, batch, batch_size):
+    before, after = _session("y = Add(x, k)", batch), _session("a = MatMul(x, w) y = Add(a, k)", batch)
+    (found,) = _fidelity(tmp_path, before, after, batch_size, X + 100)
+    b, error = X.astype(np.float64) + 100, (X + 100) @ W - (X + 100)
+    expected = 10 * np.log10(((b - b.mean(0)) ** 2).sum() / (error**2).sum())
+    assert found.varying_db == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("body", "samples"), [("y = Flatten<axis = 0>(a)", 37), ("y = Identity(a)", 7)])
+def test_nothing_varies_without_rows_or_with_few_samples(tmp_path, body, samples):
+    before, after = (_session(f"a = {a} {body}", outputs="float[a, b] y") for a in ("Identity(x)", "Mul(x, k)"))
+    assert _fidelity(tmp_path, before, after, x=X[:samples])[0].varying_db is None
+
+
 def test_equal_models(tmp_path):
     model = _session("y = MatMul(x, w)")
     (found,) = _fidelity(tmp_path, model, model)

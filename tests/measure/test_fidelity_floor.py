@@ -46,6 +46,13 @@ def _output(
         (_output(math.nan, baseline_non_finite=3, result_non_finite=3), []),
         (_output(5.0, equal=0.97), []),  # labels
         (_output(5.0, equal=0.4), ["SQNR"]),
+        (_output(20.0, varying_db=-1.0), ["varying"]),  # its mean would come closer
+        (_output(20.0, varying_db=0.5), []),
+        (_output(20.0, varying_db=-1.0, made_up=True), []),
+        (_output(20.0, varying_db=-4.0, made_up=True), ["varying"]),
+        (_output(20.0, 0.99, varying_db=-4.0), []),  # the answers stay
+        (_output(20.0, varying_db=-4.0, equal=0.97), []),
+        (_output(5.0, varying_db=-4.0), ["SQNR"]),  # once is enough
     ],
 )
 def test_what_falls_short(output, expected):
