@@ -10,6 +10,7 @@ import onnx_ir as ir
 from compressctl.model.coo import CooTensor
 from compressctl.model.provenance import unstamp
 from compressctl.model.tensors import stored_bytes
+from compressctl.model.wire import encoded
 
 
 def same_model(a: ir.Model, b: ir.Model) -> bool:
@@ -40,8 +41,7 @@ def _frame(model: ir.Model) -> bytes:
         del copy.graph.initializers[name]
     for value in (output for node in copy.graph for output in node.outputs if not output.is_graph_output()):
         value.type = value.shape = None
-    frame: bytes = ir.to_proto(copy).SerializeToString(deterministic=True)
-    return frame
+    return encoded(ir.to_proto(copy))
 
 
 def _same(a: ir.TensorProtocol, b: ir.TensorProtocol) -> bool:

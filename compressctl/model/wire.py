@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import onnx_ir as ir
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import TensorProto
 
 from compressctl.model.coo import CooTensor
@@ -20,6 +21,19 @@ _GRAPH = 7  # ModelProto.graph
 _INITIALIZER = 5  # GraphProto.initializer
 _SPARSE = 15  # GraphProto.sparse_initializer
 _RAW_DATA = 9  # TensorProto.raw_data
+
+
+def encoded(message: Any) -> bytes:
+    """Return the bytes of a protobuf message, the same for the same message.
+
+    Raises:
+        MemoryError: there is not enough memory, which protobuf calls an error of encoding.
+    """
+    try:
+        data: bytes = message.SerializeToString(deterministic=True)
+    except EncodeError as error:
+        raise MemoryError from error
+    return data
 
 
 class Field(NamedTuple):
@@ -60,12 +74,12 @@ def pieces(model: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
             del model.graph.initializers[name]
             continue
         header = TensorProto(name=name, data_type=tensor.dtype.value, dims=tensor.shape.numpy())
-        weights.append((header.SerializeToString(deterministic=True) + _field(_RAW_DATA, tensor.nbytes), tensor))
+        weights.append((encoded(header) + _field(_RAW_DATA, tensor.nbytes), tensor))
         del model.graph.initializers[name]
     proto = ir.to_proto(model)
-    graph = proto.graph.SerializeToString(deterministic=True)
+    graph = encoded(proto.graph)
     proto.ClearField("graph")
-    yield proto.SerializeToString(deterministic=True)
+    yield encoded(proto)
     prefixes = [_field(_INITIALIZER, len(header) + tensor.nbytes) + header for header, tensor in weights]
     sizes = [sparse_bytes(name, tensor.dtype, tensor.shape.numpy(), tensor.values.size) for name, tensor in sparse]
     total = len(graph) + sum(map(len, prefixes)) + sum(tensor.nbytes for _, tensor in weights)
@@ -73,7 +87,7 @@ def pieces(model: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
     yield graph
     for (name, tensor), size in zip(sparse, sizes, strict=True):
         yield _field(_SPARSE, size)
-        yield tensor.proto(name).SerializeToString(deterministic=True)
+        yield encoded(tensor.proto(name))
     for prefix, (_, tensor) in zip(prefixes, weights, strict=True):
         yield prefix
         held = 0
