@@ -23,7 +23,7 @@ def test_junit_summary_html_and_json_of_one_run(call, tmp_path, monkeypatch):
     summary.write_text("# before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     junit = tmp_path / "junit.xml"
-    code, stdout, stderr = call(MLP, "--json", "--junit", junit, "--max-size", "1kB", "--size-ratio", 0.9)
+    code, stdout, stderr = call(MLP, "--json", "--junit", junit, "--max-size", "1kB", "--size-ratio", 2)
     assert code == 4, stderr
     report = json.loads(stdout)
     suite = ElementTree.parse(junit).getroot()[0]
