@@ -5,6 +5,8 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 BUILD := build
+# Two tests at a time, with a thread of torch each: more would wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --hypothesis-profile=ci
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint docs bench fuzz sample-models clean
@@ -30,10 +32,10 @@ demo: $(INSTALLED)  ## Quantize the digits CNN, from ONNX and from TorchScript, 
 	    --batch-size 64 --force
 
 test: lint  ## Lint, then run the tests
-	$(BIN)/python -m pytest -n 2 --hypothesis-profile=ci -m "not long"
+	$(PYTEST) -m "not long"
 
 test-all: test  ## Lint, then run the tests, and those that take long and seldom find anything
-	$(BIN)/python -m pytest -n 2 --hypothesis-profile=ci -m long
+	$(PYTEST) -m long
 
 lint: $(INSTALLED)  ## Check style, format, types and layers
 	$(BIN)/ruff check .

@@ -180,7 +180,7 @@ def test_smooth_quant_needs_calibration(call, tmp_path):
     assert call(*arguments, *CALIBRATE, *TOP1)[0] == 0
 
 
-@pytest.mark.parametrize("name", ["cnn_scripted.pt", "cnn_traced.pt"])
+@pytest.mark.parametrize("name", ["cnn_scripted.pt", pytest.param("cnn_traced.pt", marks=pytest.mark.long)])
 def test_torchscript(call, tmp_path, name):
     pytest.importorskip("torch")
     out = tmp_path / "o.onnx"

@@ -25,8 +25,12 @@ def options(found: dict, index: int = 1) -> dict:
 
 @pytest.mark.parametrize(
     ("model", "size"),
-    [(CNN, 0.25), (MLP, 0.3), (LSTM, 0.25), (TRANSFORMER, 0.25)],
-    ids=["cnn", "mlp", "lstm", "transformer"],
+    [
+        pytest.param(CNN, 0.25, id="cnn", marks=pytest.mark.long),
+        pytest.param(MLP, 0.3, id="mlp"),
+        pytest.param(LSTM, 0.25, id="lstm"),
+        pytest.param(TRANSFORMER, 0.25, id="transformer", marks=pytest.mark.long),
+    ],
 )
 def test_sixteen_values_are_four_bits_at_no_loss(report, tmp_path, model, size):
     found = report(model, *SAMPLES, *DIGITS)

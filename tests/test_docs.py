@@ -23,10 +23,10 @@ def test_reference_pages_are_current(page, text):
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == text(), "run `make docs`"
 
 
-def unless_quick(text: str, *values: object, **keys: object):
-    """The parameters of a test, which is a long one where `text`, a recipe or a command, trains."""
+def unless_quick(text: str, *values: object, quick: bool = True, **keys: object):
+    """The parameters of a test, which is a long one where `text`, a recipe or a command, trains, or is not `quick`."""
     trains = re.search(r"distill|finetune|qat|adaround", text)
-    return pytest.param(*values, marks=pytest.mark.long if trains else (), **keys)
+    return pytest.param(*values, marks=pytest.mark.long if trains or not quick else (), **keys)
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,23 @@ def test_readme_names_every_command_and_recipe():
         assert path.name in README
 
 
-def _commands() -> list[str]:
-    """The one-liners of the README and of pages of docs/ that run on what the repository holds."""
-    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("pruning.md", "storage.md", "ccz.md")]
-    blocks = re.findall(r"```sh\n(.*?)```", "\n".join([README, *pages]), re.DOTALL)
+PAGES = "\n".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("pruning.md", "storage.md", "ccz.md"))
+
+
+def _commands(text: str) -> list[str]:
+    """The one-liners of a text that run on what the repository holds."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     return [line for line in lines if line.startswith("compressctl ") and "sample_models/" in line]
 
 
-@pytest.mark.parametrize("line", [unless_quick(line, line) for line in _commands()])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(unless_quick(line, line) for line in _commands(README)),
+        *(unless_quick(line, line, quick=False) for line in _commands(PAGES)),
+    ],
+)
 @pytest.mark.usefixtures("quick")
 def test_readme_commands_run(line, tmp_path, monkeypatch, capsys):
     if ".pt" in line:

@@ -44,6 +44,7 @@ def compressed(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line.split()[2] for line in done.stdout.splitlines() if line.startswith("compressctl pipeline ")]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_builds_what_changed_and_check_fails_on_a_broken_budget(checkout):
     build = checkout / "examples" / "build"

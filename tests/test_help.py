@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "sample_models"
 COMMANDS = typer.main.get_command(app).commands
 EXAMPLES = [
-    pytest.param(line, id=f"{name}-{index}")
+    pytest.param(line, id=f"{name}-{index}", marks=pytest.mark.long if index else ())
     for name, command in COMMANDS.items()
     for index, example in enumerate(command.examples)
     for line in example.replace("\\\n", " ").splitlines()

@@ -73,8 +73,16 @@ def test_the_kind_decides_the_scheme(init, name, kind, scheme):
 @pytest.mark.parametrize(
     ("name", "goal"),
     [
-        *((name, goal) for name in ("cnn", "mlp", "transformer", "lstm") for goal in ("fast", "small")),
-        *(("cnn", "both"), ("transformer", "both"), ("lstm", "both")),
+        *(("mlp", "fast"), ("cnn", "small"), ("lstm", "both")),
+        *(
+            pytest.param(name, goal, marks=pytest.mark.long)
+            for goal, names in {
+                "fast": ("cnn", "transformer", "lstm"),
+                "small": ("mlp", "transformer", "lstm"),
+                "both": ("cnn", "transformer"),
+            }.items()
+            for name in names
+        ),
     ],
 )
 @pytest.mark.usefixtures("quick")
@@ -189,7 +197,7 @@ def test_packed_models_are_looked_into(init):
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("scheme", ["int8", "int4", "fp16"])
+@pytest.mark.parametrize("scheme", ["int8", *(pytest.param(name, marks=pytest.mark.long) for name in ("int4", "fp16"))])
 def test_a_compressed_model_is_told_and_only_stored(init, capsys, scheme):
     arguments = ["--scheme", scheme, "--calibrate", "digits:train[:64]", "-q"]
     assert run(["quantize", str(MODELS / "cnn.onnx"), "-o", "done.onnx", *arguments]) == 0

@@ -91,12 +91,14 @@ def test_what_is_allowed_works(first, last, tmp_path):
     assert outcome(built(first, last).passes, tmp_path)[1]
 
 
+@pytest.mark.long
 def test_passes_without_integers_go_in_any_order(tmp_path):
     passes = [*EDITS[1:5], {**PRUNE, "importance": "l2", "reconstruct": False}]
     for shift in range(len(passes)):
         assert outcome(built(*passes[shift:], *passes[:shift]).passes, tmp_path)[1]
 
 
+@pytest.mark.long
 def test_weights_that_are_unpacked_are_plain_again(tmp_path):
     packed, dense = {"type": "quantize_weights", "scheme": "int4"}, {"type": "store", "format": "dense"}
     assert "store with format: dense" in refused(packed, PRUNE)

@@ -97,6 +97,7 @@ def test_the_same_command_twice_on_one_storage_shares_the_work(tmp_path):
     assert (tmp_path / "out.onnx").stat().st_size == reports[-1]["output"]["bytes"]
 
 
+@pytest.mark.long
 def test_a_worker_is_a_process_of_its_own_that_tries_and_writes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = {"model": MLP, "output": "out.onnx", "data": "digits:test", "metric": "top1", "max_accuracy_drop": 0.01}

@@ -51,7 +51,11 @@ def exported(name, dynamo, path):
 
 
 @pytest.mark.parametrize(
-    "name, dynamo", [*((n, False) for n in NETWORKS if n != "decoder"), *((n, True) for n in BOTH_EXPORTERS)]
+    "name, dynamo",
+    [
+        *((n, False) for n in NETWORKS if n != "decoder"),
+        *(pytest.param(n, True, marks=pytest.mark.long) for n in BOTH_EXPORTERS),
+    ],
 )
 def test_cuts_of_exported_networks(name, dynamo, tmp_path):
     path = tmp_path / "model.onnx"
