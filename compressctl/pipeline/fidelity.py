@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from compressctl.measure.floor import Shortfall
+from compressctl.measure.floor import VERDICT, Shortfall
 from compressctl.notes import Note, warning
 from compressctl.recipe import Recipe
 from compressctl.training.options import TrainingOptions
@@ -40,7 +40,9 @@ def degraded(recipe: Recipe, found: Sequence[Shortfall], *, made_up: bool) -> li
     if not found:
         return []
     lines = [warning(f"below the fidelity floor: {told(one)}") for one in found]
-    return [*lines, warning(f"what may help: {', or '.join(_advice(recipe, made_up=made_up))}")]
+    advice = f"what may help: {', or '.join(_advice(recipe, made_up=made_up))}"
+    budget = recipe.min_sqnr is None and recipe.min_agreement is None
+    return [*lines, warning(f"{advice}; --min-sqnr {VERDICT.sqnr_db:g} makes it exit code 4" if budget else advice)]
 
 
 def _advice(recipe: Recipe, *, made_up: bool) -> Iterator[str]:
