@@ -81,6 +81,16 @@ def held(path: Path) -> Iterator[None]:
     _held.discard(path)
 
 
+def user_cache(name: str) -> Path | None:
+    """Return the folder `name` in the user's cache, which need not be there; None for a user without a home."""
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:  # the XDG specification has relative paths ignored
+        cache = given if given.is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return cache / "compressctl" / name
+
+
 def discard(folder: Path) -> None:
     """Delete a folder at once: what is left of it where the process is killed is no half of it under its name."""
     with temporary_folder(folder.parent) as trash, suppress(FileNotFoundError):

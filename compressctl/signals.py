@@ -48,7 +48,8 @@ def handle(*, silent: bool = False) -> None:
     numbers = [signal.Signals[name] for name in _NAMES if signal.getsignal(signal.Signals[name]) is not signal.SIG_IGN]
     for number in numbers:
         signal.signal(number, _interrupt)
-    threading.Thread(target=_watch, args=(reading, numbers), name="signals", daemon=True).start()
+    with suppress(RuntimeError):  # no thread is to be had: native code ends a little later
+        threading.Thread(target=_watch, args=(reading, numbers), name="signals", daemon=True).start()
 
 
 def tell() -> int:

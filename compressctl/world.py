@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from compressctl.errors import UsageError
+
 _VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 
 
@@ -37,5 +39,18 @@ class World:
 
 
 def world() -> World:
-    """Return this process's place, from the environment; alone where torchrun did not start it."""
-    return World(*(int(os.environ.get(name, default)) for name, default in _VARIABLES))
+    """Return this process's place, from the environment; alone where torchrun did not start it.
+
+    Raises:
+        UsageError: a variable is no number, or the rank is none of the processes.
+    """
+    given = {name: os.environ.get(name, default) for name, default in _VARIABLES}
+    for name, text in given.items():
+        if not (text.isascii() and text.isdecimal()):
+            raise UsageError(f"{name}={text}: not a number", "torchrun sets it; unset it otherwise")
+    place = World(*map(int, given.values()))
+    if place.rank >= place.size:
+        raise UsageError(
+            f"RANK={place.rank} of WORLD_SIZE={place.size}: no such process", "torchrun sets them; unset them otherwise"
+        )
+    return place

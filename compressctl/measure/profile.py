@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.errors import ModelError, OutputError
 from compressctl.measure.session import Session
 from compressctl.scratch import temporary_folder
 
@@ -139,11 +140,17 @@ def optimized_nodes(path: Path) -> list[tuple[str, str, tuple[str, ...]]]:
 
 def _optimized(path: Path) -> GraphProto:
     import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     with temporary_folder() as folder:
         optimized = folder / "optimized.onnx"
-        Session(path, threads=1, optimized_path=optimized)
-        return onnx.load(optimized, load_external_data=False).graph
+        try:
+            Session(path, threads=1, optimized_path=optimized)
+            return onnx.load(optimized, load_external_data=False).graph
+        except (ModelError, DecodeError, OSError) as error:
+            Session(path, threads=1)  # says what is wrong with the model, where it is that
+            hint = "TMPDIR needs room for a copy of the model's weights"
+            raise OutputError(f"the graph that onnxruntime runs cannot be written to {folder.parent}", hint) from error
 
 
 def _ops(graph: GraphProto) -> Iterator[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from compressctl.quantization.placement import place
 from compressctl.quantization.plan import Plan, named
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.surroundings import LAYER, Surroundings, joined, read_by, surroundings, timeable
-from compressctl.scratch import temporary_folder
+from compressctl.scratch import temporary_folder, user_cache
 
 _WIDE, _SMALL_KERNEL = 16, 5
 MARGIN = 0.05  # integers may take so much longer: less is noise, and they are smaller
@@ -196,7 +195,7 @@ class _Known:
 
     def __init__(self, how: object) -> None:
         self._how = [_FORMAT, VERSION, processor(), how]
-        self._folder = _cache_folder()
+        self._folder = user_cache("timings")
         self._seen: dict[str, Timing] = {}
 
     def get(self, what: object) -> Timing | None:
@@ -231,12 +230,3 @@ class _Known:
 
     def _name(self, what: object) -> str:
         return hashlib.sha256(json.dumps([self._how, what], sort_keys=True).encode()).hexdigest()[:32] + ".json"
-
-
-def _cache_folder() -> Path | None:
-    """Return where timings are kept; None for a user without a home."""
-    try:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return Path(cache) / "compressctl" / "timings"

@@ -1,10 +1,12 @@
 """Profiles and the operators that onnxruntime really runs."""
 
+import resource
+
 import numpy as np
 import onnx
 import pytest
 
-from compressctl.errors import ModelError
+from compressctl.errors import ModelError, OutputError
 from compressctl.measure.profile import _own_times, executed_ops, profile
 
 HEADER = '<ir_version: 10, opset_import: ["" : 20]>\n'
@@ -94,3 +96,16 @@ def test_executed_ops_of_what_is_no_model(tmp_path) -> None:
     path.write_bytes(b"\x08")
     with pytest.raises(ModelError, match=r"broken\.onnx"):
         executed_ops(path)
+
+
+def test_a_full_disk_is_no_fault_of_the_model(tmp_path) -> None:
+    weights = {"w": RNG.normal(size=(64, 64)).astype(np.float32)}
+    path = saved(tmp_path / "m.onnx", "g (float[N,64] x) => (float[N,64] y) { y = MatMul(x, w) }", **weights)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot be written to"):
+            executed_ops(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert executed_ops(path) == {"MatMul": 1}
