@@ -23,6 +23,8 @@ from compressctl.errors import (
 from compressctl.plain import plain
 from compressctl.supervisor import supervise
 
+_LONGEST = 2000  # characters of a line on stderr: half a page
+
 
 def main() -> None:
     """Run the command line; exit with the code that `errors` documents, never with a traceback (but for --debug)."""
@@ -90,10 +92,17 @@ def run(arguments: list[str]) -> int:
 
 
 def _say(message: str, code: int, hint: str | None = None) -> int:
-    line = plain(" ".join(f"error: {message}".split()))
+    line = _brief(plain(" ".join(f"error: {message}".split())))
     with suppress(OSError):  # where stderr is closed or full, the exit code says it alone
-        print(f"{line}\n  hint: {plain(hint)}" if hint else line, file=sys.stderr, flush=True)
+        print(f"{line}\n  hint: {_brief(plain(hint))}" if hint else line, file=sys.stderr, flush=True)
     return code
+
+
+def _brief(line: str) -> str:
+    """Leave out the middle of a line that lists thousands of names."""
+    left_out = len(line) - _LONGEST
+    half = _LONGEST // 2
+    return line if left_out <= 0 else f"{line[:half]} … {left_out:,} characters more … {line[-half:]}"
 
 
 def _hold_streams() -> None:

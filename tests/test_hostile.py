@@ -179,3 +179,11 @@ def test_a_stream_that_is_closed_or_full_is_no_fault(redirected, code):
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.returncode == code
     assert len(done.stderr.splitlines()) == (code != 0)
+
+
+def test_a_line_of_thousands_of_names_is_brief(capsys):
+    _save([helper.make_node("Relu", ["x"], ["y"])], [])
+    np.savez("many.npz", **{f"array_{i:05}": np.zeros(1) for i in range(3000)})
+    assert run(["simplify", "m.onnx", "-o", "o.onnx", "--data", "many.npz", "--metric", "mse", "-q"]) == 3
+    stderr = capsys.readouterr().err
+    assert "characters more" in stderr and all(len(line) < 2100 for line in stderr.splitlines())

@@ -104,7 +104,7 @@ def test_a_packed_output(search):
         ((), "--max-accuracy-drop"),
         ((*BUDGET, "--objective", "speed"), "--objective"),
         ((*BUDGET, "--time-limit", "soon"), "20m"),
-        ((*BUDGET, "--storage", MLP), "is no storage"),
+        ((*BUDGET, "--storage", MLP), "is a file that this command reads"),
         ((*BUDGET, "--data", "random"), "random"),
     ],
 )
@@ -116,10 +116,11 @@ def test_bad_input_is_refused_and_nothing_is_written(search, tmp_path, arguments
 
 
 def test_a_stranger_in_the_place_of_the_output_is_left_alone(search, tmp_path):
-    (tmp_path / "out.onnx").write_bytes(MLP.read_bytes())
+    stranger = MLP.with_name("lstm.onnx")
+    (tmp_path / "out.onnx").write_bytes(stranger.read_bytes())
     code, _, stderr = search(*BUDGET, "--trials", 1)
-    assert code == 2 and "--force" in stderr and hashed("out.onnx") == hashed(MLP)
-    assert search(*BUDGET, "--trials", 1, "--force")[0] == 0 and hashed("out.onnx") != hashed(MLP)
+    assert code == 2 and "--force" in stderr and hashed("out.onnx") == hashed(stranger)
+    assert search(*BUDGET, "--trials", 1, "--force")[0] == 0 and hashed("out.onnx") != hashed(stranger)
 
 
 def test_without_a_recipe_auto_is_needed_and_a_model(capsys):
