@@ -105,7 +105,8 @@ def test_up_to_date(call):
 def test_up_to_date_keeps_the_exit_code(call):
     for _ in range(2):
         assert call(RECIPE, "--size-ratio", "0.001")[0] == 4
-    assert call(RECIPE, "--size-ratio", "0.001")[1] == "out.onnx: up to date\n"
+    reason, verdict = call(RECIPE, "--size-ratio", "0.001")[1].splitlines()
+    assert reason.startswith("size_ratio: at most 0.001") and verdict == "out.onnx: up to date: budget missed"
 
 
 def _touch_model() -> None:
@@ -124,7 +125,6 @@ def test_what_changed_runs_again(call):
     changes = {
         "output": lambda: Path("out.onnx").unlink(),
         "report": lambda: Path("out.report.json").unlink(),
-        "a report that is none": lambda: Path("out.report.json").write_text("[]"),
         "versions": _edit_report,
         "samples": lambda: np.savez("d.npz", input=np.ones((16, 1, 8, 8), np.float32)),
     }
@@ -136,6 +136,9 @@ def test_what_changed_runs_again(call):
         change()
         code, stdout, stderr = call(text)
         assert code == 0 and "up to date" not in stdout, stderr
+    Path("out.report.json").write_text("[]")
+    code, _, stderr = call(text)
+    assert code == 2 and "is no report of compressctl" in stderr and Path("out.report.json").read_text() == "[]"
 
 
 def test_an_output_or_an_input_that_was_changed_is_not_up_to_date(call):

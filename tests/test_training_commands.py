@@ -57,7 +57,7 @@ def test_qat_writes_the_integer_graph(call, tmp_path):
 
 
 def test_the_same_command_gives_the_same_bytes(call, tmp_path):
-    command = ("finetune", MLP, *DIGITS, "--steps", 30, "--learning-rate", 0.01, "--threads", 1)
+    command = ("finetune", STUDENT, *DIGITS, "--steps", 30, "--learning-rate", 0.01, "--threads", 1)
     assert call(*command)[0] == 0
     first = (tmp_path / "out.onnx").read_bytes()
     assert call(*command, "--resume")[0] == 0  # nothing to resume: it starts from the beginning
