@@ -15,6 +15,8 @@ import pytest
 
 from compressctl.__main__ import run
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 ROOT = Path(__file__).parents[1]
 CNN = ROOT / "sample_models" / "cnn.onnx"
 MLP = ROOT / "sample_models" / "mlp.onnx"

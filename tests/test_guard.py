@@ -9,6 +9,8 @@ import pytest
 
 from compressctl.__main__ import run
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 SAMPLES = Path(__file__).parents[1] / "sample_models"
 
 

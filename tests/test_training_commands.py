@@ -11,6 +11,8 @@ import torch
 from compressctl.__main__ import run
 from tests.quantization.reference import weight_integers
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "sample_models"
 CNN, MLP, STUDENT = (MODELS / f"{name}.onnx" for name in ("cnn", "mlp", "cnn_student"))

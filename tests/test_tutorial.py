@@ -13,7 +13,10 @@ SCRIPTS = Path(sys.executable).parent
 TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 INSTALL, *SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
 
-pytestmark = pytest.mark.skipif(not (SCRIPTS / "compressctl").exists(), reason="the script is not installed")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not (SCRIPTS / "compressctl").exists(), reason="the script is not installed"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -89,6 +89,7 @@ def test_two_runs_on_one_output(pipeline, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.long
 def test_a_run_that_is_killed_in_its_last_pass_resumes_to_the_same_bytes(pipeline, tmp_path):
     passes = [*PASSES, {"type": "qat", "steps": 60, "checkpoint_every": 5}]
     code, _, _ = pipeline(passes)

@@ -229,7 +229,8 @@ def test_deformable_convolution_equals_onnxruntime():
 
 
 def test_integer_convolution_with_asymmetric_padding_equals_onnxruntime():
-    x, w = RNG.integers(0, 255, (1, 4, 7, 6), dtype=np.uint8), RNG.integers(-127, 127, (6, 2, 3, 2), dtype=np.int8)
+    x = RNG.integers(0, 255, (1, 4, 7, 6), dtype=np.uint8)
+    w = RNG.integers(-64, 65, (6, 2, 3, 2), dtype=np.int8)  # 7 bits: more saturate on x86 without VNNI
     scales = np.float32(0.02), np.full(6, 0.01, dtype=np.float32), np.float32(0.1)
     points = np.uint8(120), np.zeros(6, dtype=np.int8), np.uint8(100)
     bias = RNG.integers(-500, 500, 6, dtype=np.int32)
