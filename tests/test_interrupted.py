@@ -54,6 +54,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
     assert not checkpoints.exists()
 
 
+@pytest.mark.long
 def test_two_processes_train_one_model(tmp_path):
     out = tmp_path / "out.onnx"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]

@@ -1,5 +1,6 @@
 """The executor against onnxruntime on whole models: the samples, and those that come with the onnx package."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,15 @@ def test_sample_models(file):
 
 
 @pytest.mark.skipif(not LIGHT, reason="this build of onnx has no light_* models")
-@pytest.mark.parametrize("file", LIGHT, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(
+            file, id=file.stem, marks=pytest.mark.long if re.search("vgg|zfnet|densenet|alex", file.stem) else ()
+        )
+        for file in LIGHT
+    ],
+)
 def test_light_models(file):
     model = load_model(file).model
     randomize(model)

@@ -147,6 +147,7 @@ def test_finetune_keeps_them(tmp_path):
     assert _values(tuned, "W1")[1] == 0
 
 
+@pytest.mark.long
 def test_two_processes_keep_them_as_one_does(tmp_path):
     script = tmp_path / "shared.py"
     script.write_text(
