@@ -10,6 +10,7 @@ from pathlib import Path
 from compressctl.errors import OutputError
 
 _STREAMS = ("/dev", "/dev/fd", "/proc/self/fd")  # folders whose entries are no files to be replaced: /dev/stdout
+_LONGEST_NAME = 255 - 40  # bytes: a lock, a report or data named by their content add up to that to a name
 _NAMED = {"stdout": 1, "stderr": 2}
 
 
@@ -62,12 +63,15 @@ def guard(reads: Callable[[], Iterable[Path]], writes: Sequence[Write], *, force
 
 
 def check_place(path: Path, what: str) -> None:
-    """Refuse a path where no file can be written: a folder, or in none that is there and may be written.
+    """Refuse a path where no file can be written: a folder, in none that is there and may be written, a name too long.
 
     Raises:
         OutputError: names the folder, and `what` was to go there.
     """
     folder = path.parent
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        hint = f"give it at most {_LONGEST_NAME} bytes: files beside it have longer names"
+        raise OutputError(f"the name of the {what} {path} is too long", hint)
     if path.is_dir():
         raise OutputError(f"the {what} {path} is a folder", "give the name of a file")
     if not folder.is_dir():

@@ -131,3 +131,23 @@ def test_other_folders_in_a_cache_and_among_checkpoints_stay(folder):
     Path("o.checkpoints/0-qat.pt").write_text("state")
     Checkpoints.beside(Path("o.onnx"), (), resume=False, force=True).remove()
     assert all(path.exists() for path in kept) and not Path("o.checkpoints/0-qat.pt").exists()
+
+
+@pytest.mark.parametrize("command", [("simplify",), ("pack",), ("quantize", "--scheme", "int4")])
+def test_names_too_long_for_the_files_beside_them_are_refused(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    suffix = "ccz" if command[0] == "pack" else "onnx"
+    assert (
+        run(
+            [
+                command[0],
+                str(SAMPLES / "mlp.onnx"),
+                "-o",
+                f"{'a' * 230}.{suffix}",
+                *command[1:],
+            ]
+        )
+        == 2
+    )
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("error: the name of the ") and "error: ." not in stderr and not list(tmp_path.iterdir())
