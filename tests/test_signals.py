@@ -42,11 +42,17 @@ except KeyboardInterrupt:
 """
 
 
+def heed() -> None:
+    """Let signals do what they do by default: tests may run in the background, or under nohup, which ignore some."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(tmp_path: Path, *command: str, **options: object) -> subprocess.Popen[str]:
     (tmp_path / "tmp").mkdir()
     environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, *command], env=environment, **pipes, **options)
+    return subprocess.Popen([sys.executable, *command], env=environment, **{"preexec_fn": heed, **pipes, **options})
 
 
 def wait_for(condition, process: subprocess.Popen[str] | None = None):
