@@ -15,6 +15,7 @@ INSTALL, *SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.xdist_group("tutorial"),  # sections build on one another: all in one process
     pytest.mark.skipif(not (SCRIPTS / "compressctl").exists(), reason="the script is not installed"),
 ]
 
