@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 BUILD := build
 # Two tests at a time, with a thread of torch each: more would wait for one another.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --hypothesis-profile=ci
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile=ci
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint docs bench fuzz sample-models clean

@@ -15,14 +15,14 @@ INSTALL, *SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.xdist_group("tutorial"),  # sections build on one another: all in one process
     pytest.mark.skipif(not (SCRIPTS / "compressctl").exists(), reason="the script is not installed"),
 ]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    checkout = tmp_path_factory.mktemp("checkout")
+@pytest.fixture
+def folder(tmp_path):
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
     for name in ("sample_models", "recipes"):
         (checkout / name).symlink_to(ROOT / name)
     (checkout / "examples").mkdir()
@@ -43,24 +43,25 @@ def run(section: str, folder: Path) -> str:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, f"{section.splitlines()[0]}: {done.stderr}"
     return done.stdout
 
 
-@pytest.mark.parametrize("section", SECTIONS, ids=[section.split("\n")[0] for section in SECTIONS])
-def test_sections_run_one_after_the_other(section, folder):
+def test_sections_run_one_after_the_other(folder):
+    # One test, since sections build on one another and tests may be spread over processes.
     pytest.importorskip("torch")
-    title = section.split("\n")[0]
-    if not blocks(section, "sh"):
-        return
-    output = run(section, folder)
-    if "Set a budget" in title:
-        assert "exit code 4" in output and "MISSED" in output and (folder / "tight.onnx").exists()
-    if "Several passes" in title:  # as the text tells: INT8 misses the budget, weights of 4 bits keep it
-        assert output.count("exit code 4") == 1 and (folder / "smaller.onnx").exists()
-        assert output.rpartition("After each pass")[2].count("cached") >= 4
-    if "Let it search" in title:
-        assert (folder / "found.onnx").exists() and (folder / "found.best.yaml").exists()
+    for section in SECTIONS:
+        title = section.split("\n")[0]
+        if not blocks(section, "sh"):
+            continue
+        output = run(section, folder)
+        if "Set a budget" in title:
+            assert "exit code 4" in output and "MISSED" in output and (folder / "tight.onnx").exists()
+        if "Several passes" in title:  # as the text tells: INT8 misses the budget, weights of 4 bits keep it
+            assert output.count("exit code 4") == 1 and (folder / "smaller.onnx").exists()
+            assert output.rpartition("After each pass")[2].count("cached") >= 4
+        if "Let it search" in title:
+            assert (folder / "found.onnx").exists() and (folder / "found.best.yaml").exists()
 
 
 def test_rows_that_are_shown_are_rows_of_reports():
