@@ -5,11 +5,11 @@ channel, zero point 0) behind a DequantizeLinear: convolutions, Gemm and weight 
 Add, Concat, pooling, reshapes), so that onnxruntime runs integer kernels from end to end.
 `int8-dynamic`: no data needed. Weight MatMul and Gemm become DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul,
 LSTM becomes DynamicQuantizeLSTM, embedding tables become int8 rows with a scale each.
-`auto`: per node the faster of the two: static for convolutions and what hangs on them, dynamic for the other weight
-MatMuls, LSTM and embeddings. Without calibration data only the dynamic part. Convolutions whose better form depends on
-shape and processor are timed on this machine; where samples show an output below 20 dB, or an agreement below 95 %, the
-layers that do the most harm become dynamic or stay in float; and where the result is slower than the input, layers that
-lose stay in float.
+`auto`: per node the fastest: static for convolutions and what hangs on them, dynamic for the other weight MatMuls, LSTM
+and embeddings, and for the rest 8-bit weights under floats. Without calibration data nothing is static. Convolutions
+whose better form depends on shape and processor are timed on this machine; where samples show an output below 15 dB, or
+an agreement below 95 %, the layers that do the most harm become dynamic or compute in float; and where the result is
+slower than the input, layers that lose compute in float.
 `w4a8`, `w3a8`, `w2a8`, `ternary-a8`, `w1a8`: as `int8`, but weights take few integers: 4, 3 or 2 bits, {-1, 0, 1} or
 {-1, 1}, times a scale per channel of least squared error. They are packed in the file, and onnxruntime unpacks them to
 int8 when it loads it, so that the same integer kernels run. `rounding` chooses the integers on calibration samples,
@@ -61,8 +61,8 @@ class Config(StaticOptions):
 
     type: Literal["quantize"] = "quantize"
     scheme: Scheme = "auto"
-    """int8 (static, needs calibration data), int8-dynamic (no data), auto: per node the faster of the two, or int8 with
-    weights of fewer bits: w4a8, w3a8, w2a8, ternary-a8, w1a8."""
+    """int8 (static, needs calibration data), int8-dynamic (no data), auto: per node the faster of the two or floats on
+    8-bit weights, or int8 with weights of fewer bits: w4a8, w3a8, w2a8, ternary-a8, w1a8."""
     bias_correction: bool = True
     """Correct biases for the mean error that rounding the weights brings (static only)."""
     rounding: Literal["nearest", "gptq", "adaround"] = "nearest"
@@ -115,7 +115,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     calibration = context.calibration
     target, reduced = config.range_for_target()
     plan, notes, measured = _plan(model, config, context, reduced)
-    if not plan.layers:
+    if not plan.layers and not plan.weights:
         return Outcome(model, (*notes, warning("nothing was quantized")), measured)
     grids = weight_grids(model, plan, config.scheme, config.edges)
     settings = Settings(config.per_channel, config.bias_correction, reduced, grids)
@@ -148,7 +148,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     facts: dict[str, Any] = {
         "target": target,
         "reduced_range": reduced,
-        "quantized": {"static": len(plan.static), "dynamic": len(plan.dynamic)},
+        "quantized": {"static": len(plan.static), "dynamic": len(plan.dynamic), "weights": len(plan.weights)},
         "saturation": {name: {"share": one.share, "noise": one.noise} for name, one in saturated.items()},
         "harm": [{"layer": harm.layer, "sqnr_db": harm.sqnr_db} for harm in harms],
         **measured,
@@ -323,7 +323,12 @@ def _pinning_lines(model: ir.Model, plan: Plan, config: Config, context: Context
         "dynamic": [*config.dynamic, *map(glob_escape, dynamic)],
     }
     content = {"scheme": scheme, **others, **{key: names for key, names in globs.items() if names}}
+    passes: list[dict[str, Any]] = [{"type": "quantize", **content}] if possible.layers != tuple(left) else []
+    if plan.weights:
+        alone = {"scheme": "int8-weights", "include": [*map(glob_escape, plan.weights)]}
+        passes.append({"type": "quantize_weights", **alone})
     return [
-        "- type: quantize",
-        *(f"  {key}: {flow(value)}" for key, value in content.items()),
+        f"{'  ' if number else '- '}{key}: {flow(value)}"
+        for one in passes
+        for number, (key, value) in enumerate(one.items())
     ]

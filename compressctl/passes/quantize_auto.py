@@ -1,8 +1,9 @@
 """What scheme `auto` of `quantize` finds out by measuring: slow shapes, the fidelity floor, and its own pace.
 
 Three questions, each answered on this machine and these samples, each with a note and with facts for the report:
-which doubtful convolutions run slower on integers; which layers must be moved to dynamic quantization or left in float
-for the outputs to stay close; and, where the whole result is slower than the model in float, which layers are to blame.
+which doubtful convolutions run slower on integers; which layers must be moved to dynamic quantization, or compute in
+float, for the outputs to stay close; and, where the whole result is slower than the model in float, which layers are to
+blame. Layers that compute in float keep weights of 8 bits where they can, so that speed costs no bytes.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def slow_shapes(trial: Trial, plan: Plan) -> tuple[dict[str, str | None], dict[s
         timed = trial.layers(plan, names)
         timings |= timed
         slow = [name for name, timing in timed.items() if timing.slower]
-        if not slow or not plan.without(slow).layers:  # the last ones make the file smaller, at least
+        if not slow:
             break
         plan = plan.without(slow)
     kept = set(plan.layers)
@@ -137,58 +138,59 @@ def hold_floor(trial: Trial, plan: Plan, dynamic: Sequence[str]) -> Decision:
     facts |= {
         "after": _closeness(held.after),
         "dynamic": list(held.dynamic),
+        "weights": list(held.weights),
         "float": list(held.float),
         "latency_ratio": {"before": latency[0], "after": latency[1]},
         "harm": [{"layer": harm.layer, "sqnr_db": harm.sqnr_db} for harm in held.ranking],
     }
     change = f"SQNR {_lowest(held.before):.1f} -> {_lowest(held.after):.1f} dB"
     paid = f"latency x {latency[0]:.2f} -> x {latency[1]:.2f} of float"
-    moved = [("quantized as it comes", held.dynamic), ("kept in float", held.float)]
+    moved = [
+        ("quantized as it comes", held.dynamic),
+        ("8-bit weights, computed in float", held.weights),
+        ("kept in float", held.float),
+    ]
     notes = [
         done(f"to hold {floor}, the layers that do the most harm were moved: {change}, {paid}"),
         *(skipped(f"{how}: among the layers that do the most harm", name) for how, names in moved for name in names),
     ]
-    return Decision(held.plan, tuple(notes), {"floor": facts, "moved": [*held.dynamic, *held.float]})
+    return Decision(held.plan, tuple(notes), {"floor": facts, "moved": [*held.dynamic, *held.weights, *held.float]})
 
 
 def keep_pace(trial: Trial, plan: Plan) -> Decision:
-    """Where the result is slower than the model in float, leave the layers in float that are to blame.
+    """Where the result is slower than the model in float, let the layers compute in float that are to blame.
 
     Up to eight other plans are tried: without the layers that lose when each is timed in its surroundings, then
-    without more and more of the shapes that gain the least. One is taken where it is faster by more than noise,
-    or by twice as much where it is still slower than float.
+    without more and more of the shapes that gain the least. Where none is as fast as float, all layers compute in
+    float, which takes the time of the input.
     """
-    from compressctl.quantization.timing import MARGIN
-
-    if _weight_bytes(trial.model) > _LARGEST:
+    if not plan.layers or _weight_bytes(trial.model) > _LARGEST:
         return Decision(plan)
     try:
         tried = [(trial.ratio(plan), plan)]
-        best = 0
         for other in _others(trial, plan) if tried[0][0] > 1 else ():
             tried.append((trial.ratio(other), other))
-            best = min(range(len(tried)), key=lambda index: tried[index][0])
-            if tried[best][0] <= 1:
+            if tried[-1][0] <= 1:
                 break
-        worth = MARGIN if tried[best][0] <= 1 + MARGIN else 2 * MARGIN  # floats cost bytes: they must bring something
-        if tried[best][0] * (1 + worth) > tried[0][0]:
-            best = 0
     except CompressctlError as error:
         return Decision(plan, (skipped(f"the result was not timed: {error.message}"),))
-    first, last = tried[0][0], tried[best][0]
-    facts = {"pace": {"before": first, "after": last, "tries": len(tried) - 1}}
-    if best:
-        left = [name for name in plan.layers if name not in tried[best][1].layers]
-        text = f"left in float, where the model would be slower on integers: latency x {first:.2f} -> x {last:.2f}"
-        notes = (done(text), *(skipped("faster in float", name) for name in left))
-        return Decision(tried[best][1], notes, {**facts, "moved": left})
-    tries = f"; more layers in float gain too little ({len(tried) - 1} tried)" if len(tried) > 1 else ""
-    notes = (skipped(f"latency x {first:.2f} of float on this machine{tries}"),) if first > 1 else ()
-    return Decision(plan, notes, facts)
+    first, last = tried[0][0], tried[-1][0]
+    facts = {"pace": {"before": first, "after": min(last, 1), "tries": len(tried) - 1}}
+    if first <= 1:
+        return Decision(plan, (), facts)
+    if last <= 1:
+        best = tried[-1][1]
+        text = f"computed in float where the model would be slower on integers: latency x {first:.2f} -> x {last:.2f}"
+    else:
+        best = plan.weights_alone(plan.layers)
+        text = f"computed in float throughout: latency x {first:.2f} on integers ({len(tried) - 1} mixtures tried)"
+    left = [name for name in plan.layers if name not in best.layers]
+    notes = (done(text), *(done("8-bit weights, computed in float: faster", name) for name in left))
+    return Decision(best, notes, {**facts, "moved": left})
 
 
 def _others(trial: Trial, plan: Plan) -> Iterator[Plan]:
-    """Plans with fewer layers, but not without any.
+    """Plans with fewer layers on integers, but not without any.
 
     Layers that take the same time are of one shape. They go shape by shape, those first that lose the most together.
     """
@@ -199,7 +201,7 @@ def _others(trial: Trial, plan: Plan) -> Iterator[Plan]:
     loss = {timing: len(names) * (timing.integer_s - timing.float_s) for timing, names in shapes.items()}
     ordered = sorted(shapes, key=lambda timing: -loss[timing])
     others = [
-        plan.without([name for timing in ordered[:count] for name in shapes[timing]])
+        plan.weights_alone([name for timing in ordered[:count] for name in shapes[timing]])
         for count in range(1, len(ordered) + 1)
     ]
     slow = sum(timing.slower for timing in ordered)  # of shapes: these go at once, where that leaves any
@@ -210,7 +212,7 @@ def _others(trial: Trial, plan: Plan) -> Iterator[Plan]:
 
 def _slow(timing: Timing) -> str:
     times = f"{1e3 * timing.integer_s:.3f} ms on integers against {1e3 * timing.float_s:.3f} ms in float"
-    return f"kept in float: timed on this machine with its neighbours, {times}; scheme int8 forces integers"
+    return f"timed on this machine with its neighbours, {times}; scheme int8 forces integers"
 
 
 def _table(timings: Mapping[str, Timing]) -> list[dict[str, Any]]:

@@ -1,8 +1,9 @@
 """Store weights in few bits; the model goes on computing in float, as fast as before.
 
-`fp16`, `bf16`: every large float32 constant in 16 bits. `int4`, `int3`, `int2`: convolutions, Gemm, MatMul, recurrent
-layers and embeddings on 16, 8 or 4 values a group of weights: integers times a scale, plus an offset. `ternary`:
-{-1, 0, 1} times a scale, five to a byte. `int1`: signs times the mean magnitude of the channel (XNOR-Net).
+`fp16`, `bf16`: every large float32 constant in 16 bits. `int8-weights`: 8 bits a weight, times a scale per channel.
+`int4`, `int3`, `int2`: convolutions, Gemm, MatMul, recurrent layers and embeddings on 16, 8 or 4 values a group of
+weights: integers times a scale, plus an offset. `ternary`: {-1, 0, 1} times a scale, five to a byte. `int1`: signs
+times the mean magnitude of the channel (XNOR-Net).
 
 onnxruntime decodes the weights once, as it loads the file, so only the file gets smaller. Embeddings are the exception:
 their tables stay packed in memory, and the rows that are looked up are decoded. With `target_rows` of 1 to 8, products
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 _SAMPLES = 1024  # that GPTQ and AWQ look at
 
-Scheme = Literal["fp16", "bf16", "int4", "int3", "int2", "ternary", "int1"]
+Scheme = Literal["fp16", "bf16", "int8-weights", "int4", "int3", "int2", "ternary", "int1"]
 Rounding = Literal["nearest", "hqq", "gptq", "awq"]
 
 
@@ -47,11 +48,11 @@ class Config(PassConfig):
 
     type: Literal["quantize_weights"] = "quantize_weights"
     scheme: Scheme
-    """How weights are stored: fp16, bf16, int4, int3, int2, ternary or int1 (signs)."""
+    """How weights are stored: fp16, bf16, int8-weights, int4, int3, int2, ternary or int1 (signs)."""
     rounding: Rounding | None = None
     """nearest: with scales of least squared error; hqq: with offsets that leave outliers out of account; gptq: so that
     layers keep their outputs on samples; awq: nearest, after weights of large inputs were scaled up. Default: gptq
-    where there are calibration samples, else nearest."""
+    where there are calibration samples and fewer than 8 bits, else nearest."""
     group_size: int | Literal["channel", "tensor"] | None = None
     """Weights of an output that share a scale, or channel: all of them, or tensor: all weights of a layer. Default: 64
     of int4, int3 and int2 in products of matrices and embeddings, else channel."""
@@ -136,7 +137,8 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         raise UsageError(f"rounding {config.rounding} needs calibration samples", "add --calibrate DATA")
     rounding = config.rounding
     if rounding is None:
-        rounding = "gptq" if context.calibration is not None and config.group_size != "tensor" else "nearest"
+        fits = config.scheme != "int8-weights" and config.group_size != "tensor"
+        rounding = "gptq" if context.calibration is not None and fits else "nearest"
     notes: list[Note] = []
     if rounding == "awq":
         styles, _ = _styles(model, config, allowed)
@@ -164,6 +166,7 @@ def _styles(
 ) -> tuple[list[tuple[Target, Style]], list[Note]]:
     """Return the weights to round, each with how, and notes on those that stay and on groups that do not divide."""
     from compressctl.notes import done, skipped
+    from compressctl.quantization.eight_bits import STYLE
     from compressctl.quantization.plan import edge_layers
     from compressctl.quantization.weight_rounding import GRIDS, Style
     from compressctl.quantization.weight_targets import targets
@@ -176,7 +179,7 @@ def _styles(
     for target in found:
         if not all(map(allowed, target.nodes)):
             continue
-        style = usual.eight_bits if any(node.name in edges for node in target.nodes) else usual
+        style = STYLE if any(node.name in edges for node in target.nodes) else usual
         _, told = style.size(target)
         if style.bytes(target) >= target.tensor.nbytes:
             notes.append(skipped("its weight is too small for that to save anything", target.name))

@@ -9,6 +9,7 @@ from compressctl.notes import Note, done
 from compressctl.numerics.bias import bias_shift
 from compressctl.quantization.calibration import Observations
 from compressctl.quantization.dynamic import quantize
+from compressctl.quantization.eight_bits import pack_weights
 from compressctl.quantization.plan import Plan, named
 from compressctl.quantization.quantizers import Settings, fold_weights
 from compressctl.quantization.static import add_to_bias, output_axis
@@ -30,6 +31,8 @@ def apply(model: ir.Model, plan: Plan, observations: Observations | None, settin
         notes += _static(model, plan, observations, settings)
     if plan.dynamic:
         notes += quantize(model, named(model.graph, plan.dynamic), reduced_range=settings.reduced_range)
+    if plan.weights:
+        notes += pack_weights(model.graph, plan.weights)
     remove_dead(model)
     return notes
 

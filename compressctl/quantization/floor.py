@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compressctl.data.source import Source
@@ -28,6 +28,7 @@ class Held:
         plan: the plan.
         before, after: the outputs' fidelity under the plan that was given, and under this one.
         dynamic: layers that became dynamic, worst first.
+        weights: layers that compute in float on 8-bit weights, worst first.
         float: layers that stay in float, worst first.
         holds: whether the floor holds.
         ranking: what was measured on the way; empty where the given plan holds.
@@ -37,6 +38,7 @@ class Held:
     before: tuple[OutputFidelity, ...]
     after: tuple[OutputFidelity, ...]
     dynamic: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
     float: tuple[str, ...] = ()
     holds: bool = True
     ranking: tuple[Harm, ...] = ()
@@ -96,8 +98,8 @@ class Judge:
 def hold(judge: Judge, plan: Plan, dynamic: Collection[str]) -> Held:
     """Move the layers that do most harm until the floor holds.
 
-    First to dynamic quantization, where they are static and have such a form, else to float; where that is not enough,
-    all of them to float. Within each, the fewest of the ranking.
+    First to dynamic quantization, where they are static and have such a form, else to 8-bit weights under floats; where
+    that is not enough, all of them to the latter, and then to float. Within each, the fewest of the ranking.
 
     Args:
         judge: measures.
@@ -114,15 +116,17 @@ def hold(judge: Judge, plan: Plan, dynamic: Collection[str]) -> Held:
 
     def softened(names: Sequence[str]) -> Plan:
         come = [name for name in names if name in dynamic and name in plan.static]
-        return plan.as_they_come(come).without([name for name in names if name not in come])
+        return plan.as_they_come(come).weights_alone([name for name in names if name not in come])
 
-    for move in (softened, plan.without):
+    for move in (softened, plan.weights_alone, replace(plan, weights=()).without):
         moved = _fewest(judge, layers, move)
         if moved is not None:
             held = move(moved)
-            to_dynamic = tuple(name for name in moved if name in held.layers)
-            in_float = tuple(name for name in moved if name not in held.layers)
-            return Held(held, before, judge.measure(held), to_dynamic, in_float, True, tuple(ranking))
+            dynamic_, weights, rest = (
+                tuple(name for name in moved if name in part)
+                for part in (held.layers, held.weights, {*moved} - {*held.layers, *held.weights})
+            )
+            return Held(held, before, judge.measure(held), dynamic_, weights, rest, True, tuple(ranking))
     return Held(plan, before, before, holds=False, ranking=tuple(ranking))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
@@ -11,9 +11,10 @@ import onnx_ir as ir
 
 from compressctl.errors import UsageError
 from compressctl.model.graph import constant
-from compressctl.notes import Note, skipped, warning
+from compressctl.notes import Note, done, skipped, warning
 from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, TERNARY, Grid
 from compressctl.quantization.dynamic import candidates
+from compressctl.quantization.eight_bits import packable
 from compressctl.quantization.placement import CARRIERS, JOINS
 from compressctl.quantization.static import obstacle as static_obstacle
 
@@ -87,30 +88,39 @@ class Plan:
         static: Conv, Gemm and MatMul that get Q/DQ pairs.
         dynamic: MatMul, Gemm and LSTM whose activations are quantized as they come, Gather that looks up int8 rows.
         unseen: the tensors that stay in float because calibration saw no value of them but zero.
+        weights: those that compute in float on weights stored in 8 bits, as far as these have such a form.
     """
 
     static: tuple[str, ...] = ()
     dynamic: tuple[str, ...] = ()
     unseen: frozenset[str] = frozenset()
+    weights: tuple[str, ...] = ()
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """All names."""
+        """The names of those that compute on integers."""
         return self.static + self.dynamic
 
     def without(self, names: Collection[str]) -> Plan:
         """The plan with some nodes left in float."""
-        static, dynamic = (tuple(name for name in part if name not in names) for part in (self.static, self.dynamic))
-        return Plan(static, dynamic, self.unseen)
+        parts = (self.static, self.dynamic, self.weights)
+        static, dynamic, weights = (tuple(name for name in part if name not in names) for part in parts)
+        return Plan(static, dynamic, self.unseen, weights)
 
     def as_they_come(self, names: Collection[str]) -> Plan:
         """The plan with some static nodes quantized dynamically."""
-        static = tuple(name for name in self.static if name not in names)
-        return Plan(static, self.dynamic + tuple(name for name in self.static if name in names), self.unseen)
+        moved = tuple(name for name in self.static if name in names)
+        left = self.without(moved)
+        return replace(left, dynamic=left.dynamic + moved)
+
+    def weights_alone(self, names: Collection[str]) -> Plan:
+        """The plan with the weights of some nodes in 8 bits, and their computation in float."""
+        left = self.without(names)
+        return replace(left, weights=(*left.weights, *names))
 
     def only(self, names: Collection[str]) -> Plan:
         """The plan of some of its nodes."""
-        return self.without([other for other in self.layers if other not in names])
+        return self.without([other for other in (*self.layers, *self.weights) if other not in names])
 
 
 def rule_of_thumb(node: ir.Node) -> str | None:
@@ -143,7 +153,8 @@ def make_plan(
     Args:
         model: not edited.
         scheme: "int8" and those of fewer bits: static, and int8 rows for embeddings; "int8-dynamic"; or "auto": static
-            for convolutions and what hangs on them, dynamic for the other MatMul and Gemm, for LSTM and embeddings.
+            for convolutions and what hangs on them, dynamic for the other MatMul and Gemm, for LSTM and embeddings,
+            8-bit weights for the rest.
         selection: what the user lets us touch.
         calibrated: whether there are samples to observe activations on; without, auto plans nothing static.
         embeddings: whether to store embedding tables as int8.
@@ -167,9 +178,15 @@ def make_plan(
             static[node] = static_obstacle(node) or (slow(node) if scheme == "auto" else None)
     dynamic: list[str] = []
     notes: list[Note] = []
+    alone = _weights_alone(model, selection, embeddings=embeddings) if scheme == "auto" else []
+
+    def left(node: ir.Node, reason: str) -> Note:
+        name = node.name or ""
+        return done(f"8-bit weights, computed in float: {reason}", name) if name in alone else skipped(reason, name)
+
     for node, reason in static.items():
         if reason is not None:
-            notes.append(skipped(reason, node.name))
+            notes.append(left(node, reason))
     for node, reason in reasons.items():
         if reason is not None and selection.as_it_comes(node) and node in static and static[node] is None:
             notes.append(skipped(f"quantized statically all the same: {reason}", node.name))
@@ -182,12 +199,19 @@ def make_plan(
         if reason is None:
             dynamic.append(node.name or "")
         else:
-            notes.append(skipped(reason, node.name))
+            notes.append(left(node, reason))
     convolutions = sum(node.op_type == "Conv" and selection.allows(node) for node in model.graph)
     if scheme == "auto" and not calibrated and convolutions:
-        notes.append(warning(f"{convolutions} convolutions stay float; {_HINT}"))
+        notes.append(warning(f"{convolutions} convolutions compute in float; {_HINT}"))
     chosen = tuple(node.name or "" for node, reason in static.items() if reason is None)
-    return Plan(chosen, tuple(dynamic)), tuple(notes)
+    plan = Plan(chosen, tuple(dynamic))
+    return plan.weights_alone([name for name in alone if name not in plan.layers]), tuple(notes)
+
+
+def _weights_alone(model: ir.Model, selection: Selection, *, embeddings: bool) -> list[str]:
+    """The names of the nodes that the user lets us touch whose weights can take 8 bits, in graph order."""
+    found = packable(model.graph, embeddings=embeddings)
+    return [name for node in model.graph if (name := node.name or "") in found and selection.allows(node)]
 
 
 def weight_grids(model: ir.Model, plan: Plan, scheme: Scheme, edges: Edges) -> dict[str, Grid]:

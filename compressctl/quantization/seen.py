@@ -27,7 +27,7 @@ def seen_part(
         model: not edited.
         plan: made for it.
         observations: ranges of the tensors of `placement_of(model, plan)`.
-        dynamic: quantize such layers as their inputs come, where they have that form.
+        dynamic: quantize such layers as their inputs come, where they have that form, else their weights alone.
     """
     blank = {name for name, (low, high) in observations.ranges.items() if low == high}
     if not blank:
@@ -39,7 +39,9 @@ def seen_part(
     ]
     fitting = {node.name for node, reason in candidates(model) if reason is None} if dynamic else set()
     moved = [name for name in left if name in fitting]
-    kept = replace(plan.without(left), unseen=frozenset(blank))
+    lost = [name for name in left if name not in moved]
+    kept = plan.without(moved)
+    kept = replace(kept.weights_alone(lost) if dynamic else kept.without(lost), unseen=frozenset(blank))
     kept = replace(kept, dynamic=tuple(n.name or "" for n in named(model.graph, (*kept.dynamic, *moved))))
     notes = [unseen(name, "quantized as its input comes" if name in moved else "kept in float") for name in left]
     return kept, tuple(notes)

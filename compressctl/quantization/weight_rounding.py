@@ -16,10 +16,17 @@ from compressctl.numerics.packing import packed_bytes
 from compressctl.quantization.weight_targets import Layout, Target
 from compressctl.storage.affine import Affine
 
-LowBits = Literal["int4", "int3", "int2", "ternary", "int1"]
+LowBits = Literal["int8-weights", "int4", "int3", "int2", "ternary", "int1"]
 Granularity = int | Literal["channel", "tensor"]
 
-GRIDS: dict[LowBits, Grid] = {"int4": INT4, "int3": INT3, "int2": INT2, "ternary": TERNARY, "int1": BINARY}
+GRIDS: dict[LowBits, Grid] = {
+    "int8-weights": INT8,
+    "int4": INT4,
+    "int3": INT3,
+    "int2": INT2,
+    "ternary": TERNARY,
+    "int1": BINARY,
+}
 _LEAST_GROUP = 16
 _NODES = 600  # bytes that the nodes of a stored weight take, about
 
@@ -76,11 +83,6 @@ class Style:
     granularity: Granularity | None
     offsets: bool
     hqq: bool = False
-
-    @property
-    def eight_bits(self) -> Style:
-        """The style of layers that keep eight bits."""
-        return Style(INT8, "channel", offsets=False)
 
     def layout(self, target: Target) -> Layout:
         """Return the layout in which the groups of `target` are cut: of all in one where the tensor shares a scale."""

@@ -42,7 +42,7 @@ def place(model: ir.Model, target: Target, rounded: Rounded, rows: int | None, s
     return told
 
 
-def store(graph: ir.Graph, target: Target, rounded: Rounded, spool: Spool) -> None:
+def store(graph: ir.Graph, target: Target, rounded: Rounded, spool: Spool | None) -> None:
     """Put nodes that make the constant of `target`, which onnxruntime folds as it loads the model, in its place."""
     decoder = Decoder(graph, target.value.name or target.name, spool)
     value = _typed(decoder, emit_affine(decoder, rounded.affine(target)), target)

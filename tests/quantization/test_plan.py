@@ -32,7 +32,7 @@ def test_auto_is_static_for_convolutions_and_what_hangs_on_them():
 def test_auto_without_samples_is_dynamic_and_says_what_it_leaves():
     chosen, notes = plan(CNN, CNN_ARRAYS, *CNN_IO, calibrated=False)
     assert chosen == Plan(dynamic=("Gemm_3", "Gemm_5"))
-    assert any(note.kind == "warning" and "1 convolutions stay float" in note.text for note in notes)
+    assert any(note.kind == "warning" and "1 convolutions compute in float" in note.text for note in notes)
 
 
 def test_auto_is_dynamic_behind_what_carries_no_integers():
@@ -50,6 +50,7 @@ def test_auto_leaves_narrow_groups_in_float(channels, group, taken):
     chosen, notes = plan(body, arrays, f"float[N,{channels},8,8] x", "float[N,C,H,W] y")
     assert bool(chosen.static) == taken
     assert taken or any("channels a group" in note.text and note.node == "Conv_0" for note in notes)
+    assert chosen.weights == (() if taken else ("Conv_0",))
     forced, _ = plan(body, arrays, f"float[N,{channels},8,8] x", "float[N,C,H,W] y", scheme="int8")
     assert forced.static == ("Conv_0",)
 

@@ -14,7 +14,7 @@ from compressctl.quantization.weight_rounding import GRIDS
 from tests.quantization import graphs, reference
 from tests.quantization.weight_only import SCHEMES, compress, symmetric, texts, weights
 
-LEVELS = {"int4": 16, "int3": 8, "int2": 4, "ternary": 3, "int1": 2}
+LEVELS = {"int8-weights": 256, "int4": 16, "int3": 8, "int2": 4, "ternary": 3, "int1": 2}
 
 # body, shape of the weight, of x, output; and which view of the weight has an output a row
 CASES = {

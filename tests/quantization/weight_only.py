@@ -11,7 +11,7 @@ from compressctl.passes import quantize_weights
 from compressctl.passes.base import Context
 from compressctl.quantization.weight_rounding import GRIDS
 
-SCHEMES = ("int4", "int3", "int2", "ternary", "int1")
+SCHEMES = ("int8-weights", "int4", "int3", "int2", "ternary", "int1")
 
 
 def weights(*shape: int, seed: int = 0) -> np.ndarray:
@@ -31,7 +31,9 @@ def symmetric(rows: np.ndarray, scheme: str) -> np.ndarray:
     scale = weight_qparams(rows, 0, GRIDS[scheme]).scale.astype(np.float16).astype(np.float32)[:, None]
     if scheme == "int1":
         return np.where(rows >= 0, scale, -scale)
-    low, high = {"int4": (-8, 7), "int3": (-4, 3), "int2": (-2, 1), "ternary": (-1, 1)}[scheme]
+    low, high = {"int8-weights": (-128, 127), "int4": (-8, 7), "int3": (-4, 3), "int2": (-2, 1), "ternary": (-1, 1)}[
+        scheme
+    ]
     return np.clip(np.rint(rows / scale), low, high).astype(np.float32) * scale
 
 
