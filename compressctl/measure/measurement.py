@@ -121,9 +121,9 @@ def measure_files(
     progress = progress or Silent()
     session = Session(baseline, threads=workload.threads)
     feeds = workload.feeds or random_feeds(session.inputs, workload.batch_size, workload.seed)
+    scores = _scores(session, workload, progress)  # first: data that do not fit need not wait for the clock
     progress.step("measure latency")
     timed = _latencies(baseline, results, feeds, workload)
-    scores: list[Score] = []
     probes = Probes(session, feeds, workload.seed)
     classes: dict[str, int] = {}
     measurements = []
@@ -132,9 +132,9 @@ def measure_files(
         model = load_model(path).model
         classes = classes if index else score_axes(model)
         drop = None
-        if workload.evaluation is not None and workload.metric is not None:
-            scores.append(evaluate(opened, workload.evaluation, workload.metric, _EVALUATION_BATCH, progress))
-            drop = compare(scores[0], scores[-1], workload.metric) if index else None
+        if index and workload.metric is not None and scores:
+            scores += _scores(opened, workload, progress)
+            drop = compare(scores[0], scores[-1], workload.metric)
         measurements.append(
             Measurement(
                 path=str(path),
@@ -155,6 +155,13 @@ def measure_files(
             )
         )
     return measurements
+
+
+def _scores(session: Session, workload: Workload, progress: Progress) -> list[Score]:
+    """The score of one model; none without labels or a metric."""
+    if workload.evaluation is None or workload.metric is None:
+        return []
+    return [evaluate(session, workload.evaluation, workload.metric, _EVALUATION_BATCH, progress)]
 
 
 def _latencies(baseline: Path, results: Sequence[Path], feeds: Feeds, workload: Workload) -> list[dict[str, Any]]:

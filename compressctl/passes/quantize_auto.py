@@ -185,7 +185,7 @@ def keep_pace(trial: Trial, plan: Plan) -> Decision:
         best = plan.weights_alone(plan.layers)
         text = f"computed in float throughout: latency x {first:.2f} on integers ({len(tried) - 1} mixtures tried)"
     left = [name for name in plan.layers if name not in best.layers]
-    notes = (done(text), *(done("8-bit weights, computed in float: faster", name) for name in left))
+    notes = (skipped(text), *(done("8-bit weights, computed in float: faster", name) for name in left))
     return Decision(best, notes, {**facts, "moved": left})
 
 

@@ -84,7 +84,7 @@ def test_recurrent_layers_that_quantize_on_the_fly(tmp_path):
         assert np.abs(array - before[key]).max() <= scales.max() * 0.51
 
 
-@pytest.mark.parametrize("config", [quantize.Config(), quantize_weights.Config(scheme="int4")])
+@pytest.mark.parametrize("config", [quantize.Config(scheme="int8-dynamic"), quantize_weights.Config(scheme="int4")])
 def test_embeddings_are_looked_up_row_by_row(config, tmp_path):
     table = RNG.normal(size=(50, 32)).astype(np.float32)
     proto = onnx.parser.parse_model(WORDS)
