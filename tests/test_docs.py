@@ -24,9 +24,9 @@ def test_reference_pages_are_current(page, text):
 
 
 def unless_quick(text: str, *values: object, quick: bool = True, **keys: object):
-    """The parameters of a test, which is a long one where `text`, a recipe or a command, trains, or is not `quick`."""
-    trains = re.search(r"distill|finetune|qat|adaround", text)
-    return pytest.param(*values, marks=pytest.mark.long if trains or not quick else (), **keys)
+    """The parameters of a test: a long one where `text`, a recipe or command, trains, times layers or is not `quick`."""
+    slow = re.search(r"distill|finetune|qat|adaround|compressctl quantize (?!.*--scheme).*--calibrate", text)
+    return pytest.param(*values, marks=pytest.mark.long if slow or not quick else (), **keys)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ def run_steps(checkout: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.long
 def test_the_workflow_compresses_and_leaves_its_evidence(checkout):
     done = run_steps(checkout)
     assert done.returncode == 0, done.stderr

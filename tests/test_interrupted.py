@@ -25,6 +25,7 @@ def finish(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is of POSIX systems")
 def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
     options = ["--steps", "1200", "--checkpoint-every", "50", "--evaluate-every", "100"]

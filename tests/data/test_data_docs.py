@@ -27,6 +27,7 @@ def test_the_python_runs():
     assert len(blocks) == 5
 
 
+@pytest.mark.long
 def test_the_command_runs(monkeypatch):
     (command,) = re.findall(r"^\$ compressctl (.*)$", TEXT, re.MULTILINE)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -65,7 +65,11 @@ def test_a_layer_broken_by_hand_is_named_with_its_harm(name, layer, weight, outp
 @pytest.mark.parametrize(("name", "layer", "weight", "output"), BROKEN)
 def test_it_is_named_after_int8_as_well(name, layer, weight, output, tmp_path):
     model = SAMPLES / f"{name}.onnx"
-    result = after(changed(model, weight, two_bits, tmp_path), [{"type": "simplify"}, {"type": "quantize"}], tmp_path)
+    result = after(
+        changed(model, weight, two_bits, tmp_path),
+        [{"type": "simplify"}, {"type": "quantize", "scheme": "int8"}],
+        tmp_path,
+    )
     found = explained(model, [("quantize", result)], tmp_path, DATA)
     assert [worst.name for worst in found.worst] == [layer]
     assert all(row.harm.sqnr_db > 40 for row in found.layers if row.name != layer)
@@ -82,11 +86,11 @@ def test_what_computes_the_same_has_no_noise(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "quantize"), [("cnn", {"scheme": "w2a8"}), ("mlp", {"scheme": "int8"}), ("transformer", {}), ("lstm", {})]
+    ("name", "scheme"), [("cnn", "w2a8"), ("mlp", "int8"), ("transformer", "int8-dynamic"), ("lstm", "int8-dynamic")]
 )
-def test_costs_add_up_to_the_whole_model(name, quantize, tmp_path):
+def test_costs_add_up_to_the_whole_model(name, scheme, tmp_path):
     model = SAMPLES / f"{name}.onnx"
-    result = after(model, [{"type": "simplify"}, {"type": "quantize", **quantize}], tmp_path)
+    result = after(model, [{"type": "simplify"}, {"type": "quantize", "scheme": scheme}], tmp_path)
     found = explained(model, [("quantize", result)], tmp_path, "digits:test[:16]", metric=None)
     for path, costs in (
         (model, [row.before for row in found.layers] + [found.other_before]),

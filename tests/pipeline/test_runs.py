@@ -38,6 +38,7 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.long
 def test_only_what_changed_runs_again_and_gives_the_same_bytes(pipeline, tmp_path):
     digests = set()
     for keys in ({}, {"cache": "c"}, {"cache": "c"}):

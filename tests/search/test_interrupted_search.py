@@ -43,6 +43,7 @@ def tried(storage):
     return [record for record in map(read, trials(storage)) if record is not None and record.seconds > 0]
 
 
+@pytest.mark.long
 def test_kill_9_leaves_the_best_so_far_and_resume_goes_on(tmp_path, monkeypatch, capsys, quick):
     monkeypatch.chdir(tmp_path)
     journal = tmp_path / "out.search.journal"

@@ -20,6 +20,7 @@ SCRIPT = Path(__file__).with_name("torchrun.py")
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_two_processes_train_as_one_and_agree(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(SCRIPT)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
