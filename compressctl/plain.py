@@ -44,3 +44,8 @@ def _shows(char: str) -> bool:
 
 def _spelled(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
+
+
+def problem_text(message: str) -> str:
+    """What pydantic says of a value, in the words of all other errors."""
+    return message.removeprefix("Value error, ").replace("Input should be", "must be")

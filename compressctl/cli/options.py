@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from compressctl.errors import RecipeError, UsageError
 from compressctl.passes import store
+from compressctl.plain import problem_text
 from compressctl.recipe import Recipe
 from compressctl.recipe.search import SearchOptions
 from compressctl.training.options import TrainingOptions
@@ -136,7 +137,7 @@ def checked(**options: Any) -> dict[str, Any]:
         except ValidationError as error:
             problem = error.errors()[0]
             flag = f"--{name.replace('_', '-')}"
-            raise RecipeError(f"{flag}: {problem['msg'].removeprefix('Value error, ')}, not {value!r}") from error
+            raise RecipeError(f"{flag}: {problem_text(problem['msg'])}, not {value!r}") from error
     return taken
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from compressctl.errors import RecipeError
 from compressctl.passes import PASSES, name_of
+from compressctl.plain import problem_text
 from compressctl.recipe.model import Recipe
 from compressctl.recipe.nearest import nearest
 from compressctl.recipe.search import SearchOptions
@@ -40,7 +41,7 @@ def refusal(error: ValidationError, origin: str) -> RecipeError:
         return RecipeError(f"{origin}: {path}: missing", f"add {path} to the recipe")
     value = problem.get("input")
     shown = f", not {reprlib.repr(value)}" if isinstance(value, str | int | float | bool) else ""
-    return RecipeError(f"{origin}: {path}: {problem['msg'].removeprefix('Value error, ')}{shown}")
+    return RecipeError(f"{origin}: {path}: {problem_text(problem['msg'])}{shown}")
 
 
 def unknown_key(key: str, path: str, known: Sequence[str], origin: str) -> RecipeError:

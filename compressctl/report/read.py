@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from compressctl.errors import DataError
+from compressctl.plain import problem_text
 from compressctl.report.schema import SCHEMA_VERSION, Report
 
 
@@ -53,4 +54,4 @@ def _validated(content: dict[str, Any], path: Path) -> Report:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"]))
-        raise DataError(f"{path} is not a report: {where}: {fault['msg']}") from error
+        raise DataError(f"{path} is not a report: {where}: {problem_text(fault['msg'])}") from error

@@ -39,7 +39,7 @@ def test_keys_of_a_newer_minor_version_are_passed_over(tmp_path):
     ("change", "words"),
     [
         (lambda content: content | {"schema_version": "2.0"}, "schema version 2.0"),
-        (lambda content: content | {"seconds": "long"}, "seconds: Input should be a valid number"),
+        (lambda content: content | {"seconds": "long"}, "seconds: must be a valid number"),
         (lambda content: {key: value for key, value in content.items() if key != "passes"}, "passes: Field required"),
         (lambda content: {"baseline": "a", "models": [], "schema_version": "1.0"}, "not the report of a run"),
         (lambda content: [content], "not the report of a run"),
