@@ -59,7 +59,7 @@ def test_options_are_completed():
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("quantize", "--scheme", "int8"), ["int8", "int8-dynamic"]),
+        (("quantize", "--scheme", "int8"), ["int8", "int8-dynamic", "int8-weights"]),
         (("quantize", "--scheme", "t"), ["ternary-a8", "ternary"]),
         (("quantize", "--calibration-method", "m"), ["minmax", "mse"]),
         (("prune", "--scope", ""), ["layer", "global"]),
