@@ -63,6 +63,7 @@ def test_dense_storage_shows_the_values(report, tmp_path):
     assert [len(np.unique(w)) for w in weights if w.ndim == 2] == [4, 4]
 
 
+@pytest.mark.long
 def test_finetune_trains_the_values(report, tmp_path):
     found = report(MLP, "--clusters", 4, *TRAINED, "--distil", 0.25, *DIGITS, "--format", "dense")
     assert types(found) == ["simplify", "cluster", "finetune", "store"]

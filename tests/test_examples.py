@@ -108,6 +108,7 @@ def test_the_workflow_compresses_and_leaves_its_evidence(checkout):
     assert any((checkout / cache).iterdir())
 
 
+@pytest.mark.long
 def test_the_workflow_fails_on_a_broken_budget(checkout):
     recipe = checkout / "recipes" / "int8.yaml"
     recipe.write_text(recipe.read_text().replace("size_ratio: 0.5", "size_ratio: 0.05"))

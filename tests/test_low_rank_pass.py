@@ -88,6 +88,7 @@ def test_calibration_samples_decide_what_is_kept(tmp_path):
     assert errors[1] < errors[0] / 2
 
 
+@pytest.mark.long
 def test_latency_decides_by_a_margin_and_can_be_pinned(tmp_path):
     arrays = {"w": _thin(768, 768, 16), "tiny": _thin(768, 32, 8)}
     body = "h = MatMul(x, w) y = MatMul(h, tiny)"

@@ -150,6 +150,7 @@ def test_an_output_or_an_input_that_was_changed_is_not_up_to_date(call):
     assert "up to date" not in call(RECIPE)[1]
 
 
+@pytest.mark.long
 def test_a_student_that_was_changed_is_not_up_to_date(call):
     pytest.importorskip("torch")
     shutil.copy(MLP, "student.onnx")
@@ -210,6 +211,7 @@ def test_dry_run_of_a_sweep_and_of_what_cannot_run(call):
     assert code == 3 and stdout == "" and "no.npz" in stderr
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_runs_only_what_changed(call, tmp_path):
     Path("my data").mkdir()

@@ -88,7 +88,7 @@ def test_markdown_holds_no_markup_of_names(name):
     assert not {"link_open", "image", "html_inline", "em_open", "s_open"} & {kind for kind, _ in seen}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text())
 def test_recipes_hold_any_name(name):
     plain_yaml = name.replace("${", "$${")

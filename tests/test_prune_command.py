@@ -100,6 +100,7 @@ def test_auto_keeps_the_budget(report):
     assert found["verdict"] != "budget missed" and units(found)[HIDDEN] < 128
 
 
+@pytest.mark.long
 def test_finetune_trains_after_the_cut(report):
     found = report(MLP, "--ratio", 0.75, *TRAINED, "--distil", 0.25, "--data", "digits:test", "--metric", "top1")
     assert [one["type"] for one in found["passes"]] == ["simplify", "prune", "finetune", "simplify"]
@@ -109,12 +110,14 @@ def test_finetune_trains_after_the_cut(report):
     assert options(found, 1)["reconstruct"] is False
 
 
+@pytest.mark.long
 def test_blocks_go_and_training_follows(report):
     found = report(TRANSFORMER, "--structure", "block", "--ratio", 0.5, *TRAINED)
     assert [one["type"] for one in found["passes"]] == ["simplify", "prune", "finetune", "simplify"]
     assert found["output"]["macs"] < 0.6 * found["input"]["macs"]
 
 
+@pytest.mark.long
 def test_rounds_cut_and_train_in_turn(report):
     found = report(MLP, "--ratio", 0.5, "--rounds", 2, *TRAINED)
     assert [one["type"] for one in found["passes"]] == [
@@ -153,6 +156,7 @@ def test_zeros_of_single_weights_save_bytes(report):
     assert found["output"]["bytes"] <= forced["output"]["bytes"]
 
 
+@pytest.mark.long
 def test_rounds_of_single_weights_end_at_the_ratio(report):
     found = report(MLP, "--structure", "none", "--ratio", 0.8, "--rounds", 2, "--importance", "magnitude", *TRAINED)
     assert [options(found, index)["ratio"] for index in (1, 3)] == [0.7, 0.8]

@@ -24,6 +24,7 @@ def test_files_get_smaller_and_answers_stay(report, tmp_path, model, scheme, rat
     assert opset == {entry.domain: entry.version for entry in onnx.load(model).opset_import}
 
 
+@pytest.mark.long
 def test_samples_make_signs_usable(report):
     plain = report(CNN, "--scheme", "int1", *MEASURED, "--calibrate", "digits:train[:8]", "--rounding", "nearest")
     fitted = report(CNN, "--scheme", "int1", *MEASURED, "--calibrate", "digits:train[:256]", "--force")

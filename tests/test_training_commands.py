@@ -58,6 +58,7 @@ def test_qat_writes_the_integer_graph(call, tmp_path):
     assert len(narrow) >= 6
 
 
+@pytest.mark.long
 def test_the_same_command_gives_the_same_bytes(call, tmp_path):
     command = ("finetune", STUDENT, *DIGITS, "--steps", 30, "--learning-rate", 0.01, "--threads", 1)
     assert call(*command)[0] == 0
@@ -99,6 +100,7 @@ def test_a_loss_that_is_not_finite_keeps_the_best_and_says_where(call):
     assert "nan" in stopped and "Gemm" in stopped
 
 
+@pytest.mark.long
 def test_adaround_takes_a_device(call):
     command = ("quantize", CNN, "--scheme", "w4a8", "--rounding", "adaround", "--adaround-steps", 2)
     samples = ("--calibrate", "digits:train[:32]")

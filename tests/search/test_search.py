@@ -85,6 +85,7 @@ def test_a_recipe_says_how_candidates_begin_and_flags_join_its_search(search, tm
     assert yaml.safe_load(Path("out.best.yaml").read_text())["passes"][0] == {"type": "clip", "percentile": 99.0}
 
 
+@pytest.mark.long
 def test_the_recipe_of_the_repository(search, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     code, report, stderr = search("--trials", 1, auto=("recipes/search.yaml",), output=tmp_path / "out.onnx")

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cache", ["cache", "read-only"])
 def test_torch_leaves_nothing_in_tmpdir(tmp_path, cache):
     temporary = tmp_path / "tmp"
