@@ -93,9 +93,9 @@ def _make(task: Task, scheme: quantize.Scheme, folder: Path) -> tuple[Path, floa
     model = load_model(task.model).model
     source = open_source(task.calibration, interface(model)[0])
     context = Context(baseline=model, workdir=folder, calibration=source, threads=THREADS)
-    simplified = simplify.run(model.clone(), simplify.Config(), context).model
+    simplified = simplify.Config().run(model.clone(), context).model
     started = time.perf_counter()
-    outcome = quantize.run(simplified, quantize.Config(scheme=scheme), context)
+    outcome = quantize.Config(scheme=scheme).run(simplified, context)
     seconds = time.perf_counter() - started
     path = folder / f"{scheme}.onnx"
     save_model(outcome.model, path, overwrite=True)

@@ -52,8 +52,8 @@ def inspect_loaded(loaded: Loaded, sized: Mapping[str, TensorSpec]) -> Inspectio
     unpacking = {node.name for node in making_nodes(model.graph)}  # what they make is part of the layers that read it
     with temporary_folder() as folder:
         context = Context(baseline=model, workdir=folder)
-        simplified = simplify.run(model.clone(), simplify.Config(), context)
-        equalized = equalize.run(simplified.model.clone(), equalize.Config(), context)
+        simplified = simplify.Config().run(model.clone(), context)
+        equalized = equalize.Config().run(simplified.model.clone(), context)
     plan, notes = make_plan(simplified.model, "auto", Selection(), calibrated=True, embeddings=True)
     kinds = {**dict.fromkeys(plan.static, "static"), **dict.fromkeys(plan.dynamic, "dynamic")}
     return Inspection(

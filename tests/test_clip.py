@@ -28,7 +28,7 @@ TIED = "e = Gather(table, x) t = Transpose<perm = [0, 2, 1]>(e) s = MatMul(table
 def _run(body: str, x: str = "float[N, 3, 8, 8] x", **options: object) -> tuple[ir.Model, Outcome]:
     model = graphs.model(body, WEIGHTS, x, "float y")
     original = model.clone()
-    outcome = clip.run(model, clip.Config(**options), Context(baseline=original, workdir=Path()))
+    outcome = clip.Config(**options).run(model, Context(baseline=original, workdir=Path()))
     for name, array in WEIGHTS.items():  # shared with the baseline, so never written into
         if name in original.graph.initializers:
             np.testing.assert_array_equal(constant(original.graph.initializers[name]), array)

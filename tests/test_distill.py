@@ -55,7 +55,7 @@ def test_one_step_follows_the_formula(tmp_path, alpha, temperature, further, lab
     )
     data = alike(tmp_path, X, np.int64(LABEL) if labelled else None)
     before = weights(student)
-    out = distill.run(teachers[0], config, context(teachers[0], tmp_path, data, "top1"))
+    out = config.run(teachers[0], context(teachers[0], tmp_path, data, "top1"))
     after = weights(out.model)
     np.testing.assert_allclose(after["b"], before["b"] - 0.05 * gradient, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(after["w"], before["w"] - 0.05 * np.outer(X, gradient), rtol=1e-5, atol=1e-6)
@@ -65,7 +65,7 @@ def test_one_step_follows_the_formula(tmp_path, alpha, temperature, further, lab
 def test_without_labels_or_a_metric_of_classes_outputs_are_matched_by_their_squared_error(tmp_path):
     student = linear(9)
     config = distill.Config(student=_save(student, tmp_path / "s.onnx"), **ONE_STEP)
-    out = distill.run(linear(0), config, context(linear(0), tmp_path, alike(tmp_path, X)))
+    out = config.run(linear(0), context(linear(0), tmp_path, alike(tmp_path, X)))
     gradient = 2 * (_answer(student) - _answer(linear(0))) / 4
     np.testing.assert_allclose(weights(out.model)["b"], weights(student)["b"] - 0.05 * gradient, rtol=1e-5, atol=1e-6)
     assert out.facts["losses"] == ["mse"]
@@ -74,7 +74,7 @@ def test_without_labels_or_a_metric_of_classes_outputs_are_matched_by_their_squa
 def test_a_small_student_of_the_digits_learns_from_the_cnn(tmp_path, teacher):
     path = SAMPLES / "cnn_student.onnx"
     config = distill.Config(student=str(path), epochs=6, learning_rate=0.02)
-    out = distill.run(teacher, config, context(teacher, tmp_path, "digits:train", "top1"))
+    out = config.run(teacher, context(teacher, tmp_path, "digits:train", "top1"))
     verify_graph(out.model, where="distill")
     assert right(load_model(path).model) < 0.2
     assert right(out.model) > 0.9  # seeds give 0.97 to 0.98
@@ -88,7 +88,7 @@ def test_a_cut_teacher_recovers(tmp_path, teacher):
     cut = distill.Config(student="from-teacher:depth=0.5", steps=1, learning_rate=1e-9)
     config = distill.Config(student="from-teacher:depth=0.5", epochs=2, learning_rate=2e-3)
     before, after = (
-        distill.run(teacher, one, context(teacher, tmp_path, "digits:train", "top1")).model for one in (cut, config)
+        one.run(teacher, context(teacher, tmp_path, "digits:train", "top1")).model for one in (cut, config)
     )
     assert len(after.graph) < len(teacher.graph)
     assert right(before) < 0.6 and right(after) > 0.95 < right(teacher)  # seeds give 0.37, and 0.98 to 0.99
@@ -97,9 +97,7 @@ def test_a_cut_teacher_recovers(tmp_path, teacher):
 def test_a_narrowed_teacher_recovers(tmp_path, teacher):
     cut = distill.Config(student="from-teacher:width=0.5", steps=1, learning_rate=1e-9)
     config = distill.Config(student="from-teacher:width=0.5", epochs=2, learning_rate=5e-3)
-    before, after = (
-        distill.run(teacher, one, context(teacher, tmp_path, "digits:train", "top1")) for one in (cut, config)
-    )
+    before, after = (one.run(teacher, context(teacher, tmp_path, "digits:train", "top1")) for one in (cut, config))
     assert after.facts["student"] == {"from_teacher": {"width": 0.5}}
     shapes, halved = ({name: array.shape for name, array in weights(model).items()} for model in (teacher, after.model))
     assert halved["block1.conv1.weight"] == (8, 8, 3, 3) and shapes["block1.conv1.weight"] == (16, 16, 3, 3)
@@ -110,7 +108,7 @@ def test_a_narrowed_teacher_recovers(tmp_path, teacher):
 def test_depth_and_width_are_cut_together(tmp_path):
     model = load_model(SAMPLES / "transformer.onnx").model
     config = distill.Config(student="from-teacher:width=0.5,depth=0.5", steps=1)
-    out = distill.run(model, config, context(model, tmp_path, "digits:train[:80]", "top1"))
+    out = config.run(model, context(model, tmp_path, "digits:train[:80]", "top1"))
     assert out.facts["student"] == {"from_teacher": {"width": 0.5, "depth": 0.5}}
     halved = weights(out.model)
     assert halved["embed.B"].shape == (8, 32)  # of 64: the stream between norms
@@ -126,7 +124,7 @@ def test_features_and_attention_are_matched_beside_the_answers(tmp_path, teacher
         features=("/block2/bn2/BatchNormalization=/block2/Add", "/Flatten"),
         attention=("/block1/relu2/Relu=/block2/Relu_1",),
     )
-    out = distill.run(teacher, config, context(teacher, tmp_path, "digits:train[:200]", "top1"))
+    out = config.run(teacher, context(teacher, tmp_path, "digits:train[:200]", "top1"))
     assert out.facts["losses"][2:] == [
         "features:student=/block2/bn2/BatchNormalization,teacher=/block2/Add",
         "features:student=/Flatten,teacher=/Flatten",
@@ -138,7 +136,7 @@ def test_losses_replace_the_default(tmp_path):
     config = distill.Config(
         student=_save(linear(9), tmp_path / "s.onnx"), losses=("mse", "cross-entropy:weight=0.5"), **ONE_STEP
     )
-    out = distill.run(linear(0), config, context(linear(0), tmp_path, alike(tmp_path, X, np.int64(LABEL))))
+    out = config.run(linear(0), context(linear(0), tmp_path, alike(tmp_path, X, np.int64(LABEL))))
     s, t = _answer(linear(9)), _answer(linear(0))
     gradient = 2 * (s - t) / 4 + 0.5 * (softmax(s) - np.eye(4)[LABEL])
     np.testing.assert_allclose(weights(out.model)["b"], weights(linear(9))["b"] - 0.05 * gradient, rtol=1e-5, atol=1e-6)
@@ -149,7 +147,7 @@ def test_a_torchscript_student_takes_the_inputs_of_its_teacher(tmp_path):
     module = torch.nn.Linear(3, 4).eval()
     torch.jit.script(module).save(str(tmp_path / "s.pt"))
     config = distill.Config(student=str(tmp_path / "s.pt"), losses=("mse",), **ONE_STEP)
-    out = distill.run(linear(0), config, context(linear(0), tmp_path, alike(tmp_path, X)))
+    out = config.run(linear(0), context(linear(0), tmp_path, alike(tmp_path, X)))
     verify_graph(out.model, where="distill")
     assert interface(out.model)[0][0].name == "x" and interface(out.model)[1][0].name == "y"
     s, t = module(torch.tensor(X)).detach().numpy(), _answer(linear(0))
@@ -159,7 +157,7 @@ def test_a_torchscript_student_takes_the_inputs_of_its_teacher(tmp_path):
 
 def test_a_student_with_other_names_gets_those_of_its_teacher(tmp_path):
     config = distill.Config(student=_save(linear(9, x="in", y="out"), tmp_path / "s.onnx"), **ONE_STEP)
-    out = distill.run(linear(0), config, context(linear(0), tmp_path, alike(tmp_path, X)))
+    out = config.run(linear(0), context(linear(0), tmp_path, alike(tmp_path, X)))
     assert interface(out.model) == interface(linear(0))
     assert {(note.node, note.text) for note in out.notes} >= {("in", "renamed to x"), ("out", "renamed to y")}
 
@@ -169,15 +167,15 @@ def test_a_student_that_cannot_take_the_place_is_refused(tmp_path):
     with pytest.raises(
         ModelError, match=r"s\.onnx cannot take .* outputs are y:nx5:float32, the model's y:nx4:float32"
     ):
-        distill.run(linear(0), config, context(linear(0), tmp_path, alike(tmp_path, X)))
+        config.run(linear(0), context(linear(0), tmp_path, alike(tmp_path, X)))
     further = distill.Config(student=str(tmp_path / "s.onnx"), teachers=(tmp_path / "s.onnx",))
     with pytest.raises(ModelError, match="cannot take"):
-        distill.run(linear(0), further, context(linear(0), tmp_path, alike(tmp_path, X)))
+        further.run(linear(0), context(linear(0), tmp_path, alike(tmp_path, X)))
 
 
 def test_without_samples_there_is_nothing_to_train_on(tmp_path):
     with pytest.raises(UsageError, match=r"needs samples to train on.*--train.*--data"):
-        distill.run(linear(0), distill.Config(student="s.onnx"), context(linear(0), tmp_path, None))
+        distill.Config(student="s.onnx").run(linear(0), context(linear(0), tmp_path, None))
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,8 @@ def test_one_step_follows_the_formula(tmp_path, distil, kind):
         names = ["mse", "mse"]
     gradient = (1 - distil) * hard + distil * soft
     before = weights(model)
-    out = finetune.run(
-        model,
-        finetune.Config(distil=distil, **ONE_STEP),
-        context(model, tmp_path, alike(tmp_path, X, label), metric, baseline=original),
+    out = finetune.Config(distil=distil, **ONE_STEP).run(
+        model, context(model, tmp_path, alike(tmp_path, X, label), metric, baseline=original)
     )
     assert out.model is model
     after = weights(model)
@@ -61,10 +59,8 @@ def test_without_labels_the_original_brings_back_what_was_lost(tmp_path):
         [batch.feeds["input"] for batch in context(model, tmp_path, "digits:train").training.batches(64)]
     )
     np.savez(tmp_path / "images.npz", input=images)
-    out = finetune.run(
-        model,
-        finetune.Config(epochs=3, learning_rate=2e-3),
-        context(model, tmp_path, f"{tmp_path}/images.npz", baseline=original),
+    out = finetune.Config(epochs=3, learning_rate=2e-3).run(
+        model, context(model, tmp_path, f"{tmp_path}/images.npz", baseline=original)
     )
     verify_graph(out.model, where="finetune")
     assert out.facts["losses"] == ["mse"]
@@ -75,7 +71,7 @@ def test_without_labels_the_original_brings_back_what_was_lost(tmp_path):
 def test_labels_teach_a_model_with_random_weights(tmp_path):
     model = load_model(SAMPLES / "cnn_student.onnx").model
     config = finetune.Config(distil=0, epochs=6, learning_rate=0.02)
-    out = finetune.run(model, config, context(model, tmp_path, "digits:train", "top1"))
+    out = config.run(model, context(model, tmp_path, "digits:train", "top1"))
     assert out.facts["losses"] == ["cross-entropy"]
     assert right(out.model) > 0.9  # seeds give 0.97
 
@@ -85,12 +81,12 @@ def test_losses_replace_the_default(tmp_path):
     config = finetune.Config(losses=("mse:weight=2",), **ONE_STEP)
     gradient = 2 * 2 * (_answer(model) - _answer(linear(0))) / 4
     before = weights(model)
-    finetune.run(model, config, context(model, tmp_path, alike(tmp_path, X), baseline=linear(0)))
+    config.run(model, context(model, tmp_path, alike(tmp_path, X), baseline=linear(0)))
     np.testing.assert_allclose(weights(model)["b"], before["b"] - 0.05 * gradient, rtol=1e-5, atol=1e-6)
 
 
 def test_nothing_to_learn_from(tmp_path):
     with pytest.raises(UsageError, match=r"needs samples to train on.*--train.*--data"):
-        finetune.run(linear(0), finetune.Config(), context(linear(0), tmp_path, None))
+        finetune.Config().run(linear(0), context(linear(0), tmp_path, None))
     with pytest.raises(DataError, match="no labels"):
-        finetune.run(linear(0), finetune.Config(distil=0), context(linear(0), tmp_path, alike(tmp_path, X)))
+        finetune.Config(distil=0).run(linear(0), context(linear(0), tmp_path, alike(tmp_path, X)))

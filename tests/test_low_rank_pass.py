@@ -32,7 +32,7 @@ def _thin(outputs: int, inputs: int, rank: int, noise: float = 1e-3) -> np.ndarr
 def _run(model: ir.Model, tmp_path: Path, **options: object) -> Outcome:
     context = {name: options.pop(name) for name in list(options) if name in Context.__dataclass_fields__}
     context = Context(baseline=model.clone(), workdir=tmp_path, threads=1, **context)
-    return low_rank.run(model, low_rank.Config(**options), context)
+    return low_rank.Config(**options).run(model, context)
 
 
 def _reasons(notes: tuple[Note, ...]) -> dict[str | None, str]:

@@ -33,7 +33,7 @@ def context(graph: ir.Model, folder, **given) -> Context:
 
 
 def cut(graph, folder, *, given=None, **options):
-    outcome = prune.run(graph.clone(), prune.Config(**options), context(graph, folder, **(given or {})))
+    outcome = prune.Config(**options).run(graph.clone(), context(graph, folder, **(given or {})))
     verify_graph(outcome.model, where="prune")
     return outcome
 
@@ -223,7 +223,7 @@ def test_what_froze_is_told(tmp_path):
 
 def test_quantized_models_are_refused(tmp_path):
     graph = load_model(SAMPLES / "mlp.onnx").model
-    small = quantize.run(graph.clone(), quantize.Config(scheme="int8-dynamic"), context(graph, tmp_path)).model
+    small = quantize.Config(scheme="int8-dynamic").run(graph.clone(), context(graph, tmp_path)).model
     with pytest.raises(ModelError, match=r"quantized already.*prune before quantizing"):
         cut(small, tmp_path, ratio=0.5)
 

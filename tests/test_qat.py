@@ -37,12 +37,12 @@ def _context(m: ir.Model, folder: Path, **given) -> Context:
 def _model(name: str, folder: Path) -> tuple[ir.Model, Context]:
     m = load_model(ROOT / "sample_models" / f"{name}.onnx", {}).model
     context = _context(m, folder)
-    return simplify.run(m.clone(), simplify.Config(), context).model, context
+    return simplify.Config().run(m.clone(), context).model, context
 
 
 def _train(m: ir.Model, context: Context, **options) -> Outcome:
     config = qat.Config(**{"target": "vnni", "train_batch": 32, **options})
-    outcome = qat.run(m.clone(), config, context)
+    outcome = config.run(m.clone(), context)
     verify_graph(outcome.model, where="test")
     return outcome
 
@@ -55,7 +55,7 @@ def _accuracy(m: ir.Model) -> float:
 def test_training_brings_back_what_one_bit_weights_lost(tmp_path):
     m, context = _model("cnn", tmp_path)
     static = quantize.Config(scheme="w1a8", target="vnni", bias_correction=False)
-    before = quantize.run(m.clone(), static, _context(m, tmp_path, calibration=context.training)).model
+    before = static.run(m.clone(), _context(m, tmp_path, calibration=context.training)).model
     outcome = _train(m, context, scheme="w1a8", steps=20)
     assert _accuracy(outcome.model) > _accuracy(before) + 0.3
     narrow = [array for array in weight_integers(outcome.model).values() if np.abs(array).max() == 1]
@@ -70,7 +70,7 @@ def test_the_graph_is_the_one_that_static_quantization_writes(tmp_path):
     m, context = _model("cnn", tmp_path)
     outcome = _train(m, context, scheme="w4a8", steps=3)
     static = quantize.Config(scheme="w4a8", target="vnni", bias_correction=False)
-    untrained = quantize.run(m.clone(), static, _context(m, tmp_path, calibration=context.training)).model
+    untrained = static.run(m.clone(), _context(m, tmp_path, calibration=context.training)).model
     assert [node.op_type for node in outcome.model.graph] == [node.op_type for node in untrained.graph]
     trained, rounded = weight_integers(outcome.model), weight_integers(untrained)
     assert trained.keys() == rounded.keys() and len(trained) == 10
@@ -134,7 +134,7 @@ def test_without_torch_the_extra_is_named(tmp_path, monkeypatch):
         _train(m, context)
     calibrated = _context(m, tmp_path, calibration=context.training)
     with pytest.raises(MissingExtraError, match="rounding adaround needs an optional dependency"):
-        quantize.run(m, quantize.Config(scheme="w4a8", rounding="adaround"), calibrated)
+        quantize.Config(scheme="w4a8", rounding="adaround").run(m, calibrated)
 
 
 def test_nothing_to_quantize_is_said(tmp_path):

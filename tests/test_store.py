@@ -27,7 +27,7 @@ X = RNG.standard_normal((5, 40)).astype(np.float32)
 
 
 def _run(model: ir.Model, workdir: Path, **options: object) -> Outcome:
-    outcome = store.run(model.clone(), store.Config(**options), Context(baseline=model, workdir=workdir, threads=1))
+    outcome = store.Config(**options).run(model.clone(), Context(baseline=model, workdir=workdir, threads=1))
     verify_graph(outcome.model, where="store")
     return outcome
 
@@ -132,7 +132,7 @@ def test_storing_twice_changes_nothing(tmp_path):
 def test_simplify_leaves_stored_weights_small(tmp_path, format_):
     stored = _run(_mlp(), tmp_path, format=format_).model
     context = Context(baseline=stored, workdir=tmp_path, threads=1)
-    simple = simplify.run(stored.clone(), simplify.Config(), context).model
+    simple = simplify.Config().run(stored.clone(), context).model
     assert len(serialize(simple, tmp_path)) <= len(serialize(stored, tmp_path))
     np.testing.assert_array_equal(_output(simple), _output(_mlp()))
 
@@ -163,8 +163,8 @@ def test_who_quantizes_packed_weights_is_told_how_to_unpack_them(tmp_path):
     w = np.repeat(np.arange(4, dtype=np.float32) - 1.5, 256).reshape(32, 32)
     m = graphs.model("y = MatMul(x, w)", {"w": w}, "float[N,32] x", "float[N,32] y")
     context = Context(baseline=m, workdir=tmp_path)
-    stored = store.run(m.clone(), store.Config(), context).model
-    notes = quantize.run(stored, quantize.Config(scheme="int8-dynamic"), context).notes
+    stored = store.Config().run(m.clone(), context).model
+    notes = quantize.Config(scheme="int8-dynamic").run(stored, context).notes
     reason = "its weight is stored packed, which `compressctl store --format dense` undoes"
     assert reason in [note.text for note in notes]
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from compressctl import passes
 from compressctl.model.load import load_model
 from compressctl.model.save import save_model
 from compressctl.model.verify import verify_graph
+from compressctl.passes import PASSES
 from compressctl.passes.base import Context
 
 LAYERS, WIDTH, HIDDEN = 24, 4096, 5120
@@ -45,7 +45,7 @@ def make(path: Path) -> None:
     ir.save(ir.Model(graph, ir_version=8), path)
 
 
-PASSES: dict[str, tuple[dict[str, Any], ...]] = {
+RUNS: dict[str, tuple[dict[str, Any], ...]] = {
     "copy": (),
     "int4": ({"type": "quantize_weights", "scheme": "int4"},),
     "cluster": ({"type": "cluster", "clusters": 16}, {"type": "store"}),
@@ -57,10 +57,10 @@ def compress(path: Path, output: Path, name: str) -> None:
     model = load_model(path).model
     baseline = model.clone()
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
-        for options in PASSES[name]:
-            module = next(module for module in passes.PASSES if passes.name_of(module) == options["type"])
+        for options in RUNS[name]:
+            config = next(config for config in PASSES if config.name() == options["type"])
             context = Context(baseline=baseline, workdir=Path(folder))
-            model = module.run(model.clone(), module.Config(**options), context).model
+            model = config(**options).run(model.clone(), context).model
             verify_graph(model, where=options["type"])
         save_model(model, output, overwrite=True)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Any
-
 from compressctl.passes import (
     clip,
     cluster,
@@ -21,30 +18,21 @@ from compressctl.passes import (
     sparsify,
     store,
 )
+from compressctl.passes.base import PassConfig
 
-PASSES: tuple[ModuleType, ...] = (
-    simplify,
-    equalize,
-    smooth_quant,
-    prune,
-    sparsify,
-    low_rank,
-    clip,
-    cluster,
-    quantize,
-    quantize_weights,
-    qat,
-    distill,
-    finetune,
-    store,
+PASSES: tuple[type[PassConfig], ...] = (
+    simplify.Config,
+    equalize.Config,
+    smooth_quant.Config,
+    prune.Config,
+    sparsify.Config,
+    low_rank.Config,
+    clip.Config,
+    cluster.Config,
+    quantize.Config,
+    quantize_weights.Config,
+    qat.Config,
+    distill.Config,
+    finetune.Config,
+    store.Config,
 )
-
-
-def name_of(module: ModuleType) -> str:
-    """Return the `type` by which recipes name a pass."""
-    return str(module.Config.model_fields["type"].default)
-
-
-def pass_of(config: Any) -> ModuleType:
-    """Return the pass module that a config belongs to."""
-    return next(module for module in PASSES if isinstance(config, module.Config))

@@ -1,14 +1,15 @@
-"""What every pass is: a frozen Config (the one place where its options are defined) and a `run` function.
+"""What every pass is: a frozen Config, the one place where its options are defined, that runs on a model.
 
-A pass module must stay cheap to import (the command line reads its Config for `--help`): it imports numpy, onnx_ir and
-the layers that need them inside `run`.
+The package of a pass must stay cheap to import, as the command line reads its Config for `--help`: what it does, and
+all that this needs, is in the module `run` of the package, which `Config.run` imports.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -47,6 +48,21 @@ class PassConfig(BaseModel):
     stopped_by: ClassVar[tuple[WeightForm, ...]] = ()
 
     type: str
+
+    @abstractmethod
+    def run(self, model: ir.Model, context: Context) -> Outcome:
+        """Rewrite `model`, in place or not.
+
+        Its tensors are shared with others, so replace `const_value`, and never write into arrays.
+
+        Raises:
+            CompressctlError: the pass cannot do what it was asked for.
+        """
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the `type` by which recipes name the pass."""
+        return str(cls.model_fields["type"].default)
 
     @property
     def form(self) -> WeightForm | None:
@@ -142,13 +158,3 @@ class Outcome:
     notes: tuple[Note, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     targets: tuple[Target, ...] = ()
-
-
-class Pass(Protocol):
-    """A module of `compressctl.passes`: `Config`, and `run`, which may edit the model it is given in place."""
-
-    Config: type[PassConfig]
-
-    def run(self, model: ir.Model, config: Any, context: Context) -> Outcome:
-        """Rewrite `model`; tensors are shared with the baseline, so replace `const_value`, never write into arrays."""
-        ...

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import onnx_ir as ir
 
+from compressctl.data.random import random_feeds
+from compressctl.data.source import Feeds
+from compressctl.measure.trial import fit_random
+from compressctl.model.load import interface
 from compressctl.passes.base import Context
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-    from compressctl.data.source import Feeds
 
 
 def usual_feeds(model: ir.Model, context: Context, rows: int) -> Feeds:
     """Return `rows` samples to run `model` on: those that accuracy is measured on, to calibrate on, or random ones."""
-    from compressctl.data.random import random_feeds
-    from compressctl.measure.trial import fit_random
-    from compressctl.model.load import interface
-
     source = context.evaluation or context.calibration
     if source is not None:
         return source.first(rows)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+import onnx_ir as ir
 
 from compressctl.errors import UsageError
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 
 class Choice(Protocol):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import onnx_ir as ir
+
+from compressctl.data.source import Source
 from compressctl.errors import UsageError
 from compressctl.passes.base import Context
 from compressctl.passes.training import require_torch
+from compressctl.pruning.scores import Evidence
+from compressctl.world import world
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
-    from compressctl.data.source import Source
-    from compressctl.pruning.scores import Evidence
     from compressctl.torchexec.gradients import Loss
 
 
@@ -23,8 +24,6 @@ def evidence(model: ir.Model, context: Context, importance: str) -> Evidence:
         UsageError: there are no samples, or no such device.
         MissingExtraError: gradients without torch.
     """
-    from compressctl.pruning.scores import Evidence
-
     what = f"importance {importance}"
     loss, source, device = None, context.calibration or context.training, "cpu"
     if importance != "activation":
@@ -67,7 +66,6 @@ def gradient_samples(model: ir.Model, context: Context, what: str) -> tuple[Sour
 def _device(context: Context) -> str:
     """Return torch's name of the device that the user wants."""
     from compressctl.training.distributed import torch_device
-    from compressctl.world import world
 
     return torch_device(context.device, world())
 

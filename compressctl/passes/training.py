@@ -1,4 +1,7 @@
-"""What the passes that train share: their samples, their teachers, and what they report."""
+"""What the passes that train share: their samples, their teachers, and what they report.
+
+Without the extra `torch` only the checks for it can be called: what needs torch is imported after them.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import onnx_ir as ir
+
+from compressctl.data.source import Source
 from compressctl.errors import MissingExtraError, UsageError
+from compressctl.notes import Note, done
 from compressctl.passes.base import Context
 from compressctl.training.options import LossTerm, TrainingOptions
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
     from torch import Tensor
-
-    from compressctl.data.source import Source
-    from compressctl.notes import Note
 
 
 def require_torch(what: str) -> None:
@@ -66,7 +69,6 @@ def fit(
     constraint: Callable[[Mapping[str, Tensor]], None] | None = None,
 ) -> tuple[tuple[Note, ...], dict[str, Any]]:
     """Train `model` in place, under a constraint as `Job` takes it; return notes and facts for the report."""
-    from compressctl.notes import done
     from compressctl.training.loop import Job, train
 
     job = Job(

@@ -17,7 +17,6 @@ from compressctl.measure.measurement import Measurement
 from compressctl.model.read import sha256
 from compressctl.model.same import same_model
 from compressctl.notes import Note, done, warning
-from compressctl.passes import name_of, pass_of
 from compressctl.passes.base import PassConfig
 from compressctl.pipeline.budgets import judge, judge_targets
 from compressctl.pipeline.candidates import Candidate, measure_candidates, save_candidate, write_candidate
@@ -256,7 +255,7 @@ def _verdict(
 
 def _pass_report(stage: Stage, taken_back: str | None, measured: Measurement | None) -> PassReport:
     return PassReport(
-        type=name_of(pass_of(stage.config)),
+        type=stage.config.type,
         options=stage.config.model_dump(mode="json"),
         seconds=stage.seconds,
         notes=stage.outcome.notes,

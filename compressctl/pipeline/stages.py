@@ -11,7 +11,6 @@ from compressctl.errors import OutputError
 from compressctl.measure.machine import processor
 from compressctl.model.verify import verify_graph
 from compressctl.notes import warning
-from compressctl.passes import pass_of
 from compressctl.passes.base import Context, Outcome, PassConfig
 from compressctl.pipeline.cache import key_of
 from compressctl.pipeline.inputs import model_hashes
@@ -54,7 +53,7 @@ def run_passes(setup: Setup, passes: Sequence[PassConfig]) -> list[Stage]:
         current = stages[-1].outcome.model if stages else setup.loaded.model
         slot = setup.checkpoints.slot(index, config.type) if setup.checkpoints is not None else None
         context = replace(_read(setup.context, config), checkpoint=slot)
-        outcome = pass_of(config).run(current.clone(), config, context)
+        outcome = config.run(current.clone(), context)
         verify_graph(outcome.model, where=config.type)
         seconds = time.perf_counter() - begun
         if setup.cache is not None:

@@ -24,7 +24,7 @@ _BESIDES = {"model", "output", "report", "cache", "explain", "robustness", "forc
 if TYPE_CHECKING:
     AnyPass = PassConfig
 else:
-    AnyPass = Annotated[Union[tuple(module.Config for module in PASSES)], Field(discriminator="type")]  # noqa: UP007
+    AnyPass = Annotated[Union[PASSES], Field(discriminator="type")]  # noqa: UP007
 
 
 def _passes_or_search(schema: dict[str, Any]) -> None:

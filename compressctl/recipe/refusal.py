@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from compressctl.errors import RecipeError
-from compressctl.passes import PASSES, name_of
+from compressctl.passes import PASSES
 from compressctl.plain import problem_text
 from compressctl.recipe.model import Recipe
 from compressctl.recipe.nearest import nearest
@@ -52,17 +52,17 @@ def unknown_key(key: str, path: str, known: Sequence[str], origin: str) -> Recip
 
 def _is_key(part: int | str) -> bool:
     """Whether a part of a location is an index, or the name of a field anywhere in a recipe."""
-    models = (Recipe, SearchOptions, LossTerm, *(module.Config for module in PASSES))
+    models = (Recipe, SearchOptions, LossTerm, *PASSES)
     return isinstance(part, int) or any(part in model.model_fields for model in models)
 
 
 def _pass_names() -> list[str]:
-    return [name_of(module) for module in PASSES]
+    return [config.name() for config in PASSES]
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     if location[0] == "passes" and len(location) > 2:
-        config = next(module.Config for module in PASSES if name_of(module) == location[2])
+        config = next(config for config in PASSES if config.name() == location[2])
         return list(config.model_fields)
     if location[0] == "search" and len(location) > 1:
         return list(SearchOptions.model_fields)

@@ -8,7 +8,7 @@ search that was killed goes on, and that several processes may share. The best c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from compressctl.errors import ModelError
@@ -23,11 +23,12 @@ from compressctl.report.write import write_report
 from compressctl.search.begin import check, check_output, own_seed, process, search_writes, working
 from compressctl.search.clock import Clock
 from compressctl.search.front import measure_front, write_front
+from compressctl.search.locks import leading
 from compressctl.search.loop import Search
 from compressctl.search.ranking import front
 from compressctl.search.record import Record
 from compressctl.search.study import require_optuna, storage_of
-from compressctl.search.workers import helpers, leading
+from compressctl.search.workers import helpers
 
 _FRONT = 6  # points at most
 
@@ -62,21 +63,6 @@ def search(recipe: Recipe, progress: Progress | None = None) -> Report | None:
         report = replace(report, front=told, notes=(*report.notes, *_notes(own.records(), own)))
         write_report(report, setup.report)
         return report
-
-
-def take_part(recipe: Recipe, index: int, seconds: float, deserted: Callable[[], bool]) -> None:
-    """Help a search that another process leads.
-
-    Args:
-        recipe: as that process works with it.
-        index: which helper this is, from 1.
-        seconds: until no more trials begin.
-        deserted: says whether that process is gone.
-    """
-    require_optuna()
-    with open_setup(recipe, Silent()) as setup:
-        own = process(setup, Clock(seconds), f"trial-{index}", recipe.seed + index)
-        replace(own, reserve=0.0).run(deserted)
 
 
 def _front(recipe: Recipe, own: Search) -> list[Record]:

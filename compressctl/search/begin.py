@@ -14,12 +14,12 @@ from compressctl.pipeline.setup import Setup
 from compressctl.recipe import Recipe
 from compressctl.search.best import best_path, front_path, is_found, is_front
 from compressctl.search.clock import Clock
+from compressctl.search.locks import locks
 from compressctl.search.loop import Search
 from compressctl.search.race import Race
 from compressctl.search.record import read
 from compressctl.search.space import survey
 from compressctl.search.study import begun, identity, is_storage, keep_space, open_study, space_of, storage_of, worker
-from compressctl.search.workers import locks
 from compressctl.world import world
 
 _MEASURED = 8  # models that are measured in full at the end: the front, and the stages of the final run

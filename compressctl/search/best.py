@@ -16,9 +16,9 @@ from compressctl.pipeline.candidates import Candidate, write_candidate
 from compressctl.plain import plain
 from compressctl.recipe import Recipe
 from compressctl.report.write import write_text
+from compressctl.search.locks import publishing
 from compressctl.search.ranking import rank
 from compressctl.search.record import Record, dumped, recipe_of
-from compressctl.search.workers import publishing
 
 _HEAD = "# Found by a search of compressctl"
 _NO_PART = {"force", "resume", "cache", "report", "search", "explain", "robustness", "passes"}

@@ -17,7 +17,7 @@ from compressctl.model.load import interface
 from compressctl.model.save import save_model
 from compressctl.model.size import ModelSize, count
 from compressctl.passes.quantize import Config
-from compressctl.passes.static_options import observe_static
+from compressctl.passes.static import observe_static, range_for_target
 from compressctl.pipeline.setup import Setup
 from compressctl.quantization.apply import apply
 from compressctl.quantization.plan import Plan, weight_grids
@@ -54,7 +54,7 @@ def _harms(setup: Setup, model: ir.Model, layers: Sequence[str]) -> dict[str, fl
     static = context.calibration is not None
     plan = Plan(static=tuple(layers)) if static else Plan(dynamic=tuple(layers))
     options = Config(scheme="w4a8" if static else "int8-dynamic")
-    settings = Settings(True, False, options.range_for_target()[1], weight_grids(model, plan, options.scheme, "same"))
+    settings = Settings(True, False, range_for_target(options)[1], weight_grids(model, plan, options.scheme, "same"))
     observations = None
     if static:
         plan, observations = observe_static(model, plan, options, source, context, means=False)

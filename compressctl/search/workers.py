@@ -1,52 +1,19 @@
-"""Several processes on one search: those that `workers` asks for, and those that others start on the same storage."""
+"""Processes that help the one that leads a search, as many as `workers` asks for."""
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-
-from filelock import FileLock, Timeout
+from dataclasses import replace
 
 from compressctl import signals
-from compressctl.model.staging import reported
+from compressctl.pipeline.setup import open_setup
+from compressctl.progress import Silent
 from compressctl.recipe import Recipe
-from compressctl.scratch import held
-
-
-def publishing(output: Path) -> Path:
-    """Return the file that processes lock in turn while they write the best candidate so far."""
-    return output.with_name(f".{output.name}.best.lock")
-
-
-def locks(output: Path) -> tuple[Path, Path]:
-    """Return the lock files of a search; they are empty."""
-    return publishing(output), output.with_name(f".{output.name}.search.lock")
-
-
-@contextmanager
-def leading(output: Path) -> Iterator[bool]:
-    """Say whether this process is the one that writes the output in the end: the first of those that search for it.
-
-    Raises:
-        OutputError: the folder of the output cannot be written.
-    """
-    _, path = locks(output)
-    lock = FileLock(path)
-    with reported(output):
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            yield False
-            return
-    with held(path), held(publishing(output)):
-        try:
-            yield True
-        finally:
-            publishing(output).unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-            lock.release()
+from compressctl.search.begin import process
+from compressctl.search.clock import Clock
+from compressctl.search.study import require_optuna
 
 
 @contextmanager
@@ -76,11 +43,24 @@ def helpers(recipe: Recipe, count: int, seconds: float) -> Iterator[None]:
 
 
 def _help(recipe: Recipe, index: int, seconds: float) -> None:
-    from compressctl.search import take_part
-
     signals.handle(silent=True)
     parent = multiprocessing.parent_process()
     assert parent is not None
     with suppress(KeyboardInterrupt):  # the process that started this one says so
-        take_part(recipe, index, seconds, deserted=lambda: not parent.is_alive())
+        _take_part(recipe, index, seconds, deserted=lambda: not parent.is_alive())
     signals.end(0)
+
+
+def _take_part(recipe: Recipe, index: int, seconds: float, deserted: Callable[[], bool]) -> None:
+    """Help a search that another process leads.
+
+    Args:
+        recipe: as that process works with it.
+        index: which helper this is, from 1.
+        seconds: until no more trials begin.
+        deserted: says whether that process is gone.
+    """
+    require_optuna()
+    with open_setup(recipe, Silent()) as setup:
+        own = process(setup, Clock(seconds), f"trial-{index}", recipe.seed + index)
+        replace(own, reserve=0.0).run(deserted)

@@ -40,7 +40,7 @@ def cnn() -> ir.Model:
 
 def run(model: ir.Model, folder: Path, calibration: Source | None = None, **options: Any) -> Outcome:
     context = Context(baseline=model, workdir=folder, calibration=calibration, threads=1)
-    return cluster.run(model.clone(), cluster.Config(**options), context)
+    return cluster.Config(**options).run(model.clone(), context)
 
 
 def texts(outcome: Outcome) -> dict[str | None, str]:

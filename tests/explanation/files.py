@@ -19,7 +19,6 @@ from compressctl.measure.metrics import parse_metric
 from compressctl.measure.session import Session
 from compressctl.model.load import load_model
 from compressctl.model.save import save_model
-from compressctl.passes import pass_of
 from compressctl.passes.base import Context
 from compressctl.recipe import Recipe
 
@@ -40,7 +39,7 @@ def after(
     context = Context(baseline=loaded.clone(), workdir=folder, calibration=calibration, threads=1)
     recipe = Recipe.model_validate({"model": "a", "output": "b", "passes": passes})
     for config in recipe.passes:
-        loaded = pass_of(config).run(loaded, config, context).model
+        loaded = config.run(loaded, context).model
     save_model(loaded, folder / name, overwrite=True)
     return folder / name
 

@@ -92,8 +92,7 @@ def test_embeddings_are_looked_up_row_by_row(config, tmp_path):
     proto.graph.initializer.extend([numpy_helper.from_array(table, "table"), numpy_helper.from_array(weight, "weight")])
     onnx.save(proto, tmp_path / "words.onnx")
     model = load_model(tmp_path / "words.onnx").model
-    module = quantize if isinstance(config, quantize.Config) else quantize_weights
-    outcome = module.run(model, config, Context(baseline=model.clone(), workdir=tmp_path, threads=1))
+    outcome = config.run(model, Context(baseline=model.clone(), workdir=tmp_path, threads=1))
     save_model(outcome.model, tmp_path / "q.onnx", overwrite=True)
     found = read(tmp_path / "words.onnx", tmp_path / "q.onnx")["embed"].arrays[0]
     assert found.shape == table.shape and 1e-4 < np.abs(found - table).max() < 0.3

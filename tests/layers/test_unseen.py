@@ -49,7 +49,7 @@ OPEN = {"x": _random(4, 16, 64), "gate": np.ones((4, 1, 1), np.float32)}
 def apply(model: ir.Model, which, options: dict, workdir: Path, feeds: dict | None) -> Outcome:
     source = None if feeds is None else Arrays(feeds)
     context = Context(baseline=model, workdir=workdir, calibration=source, threads=1, seed=0)
-    return which.run(model.clone(), which.Config(**options), context)
+    return which.Config(**options).run(model.clone(), context)
 
 
 def decibels(model: ir.Model, result: ir.Model, feeds: dict) -> dict[str, float]:

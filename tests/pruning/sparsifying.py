@@ -15,7 +15,7 @@ from tests.training.tiny import Arrays
 def run(model: ir.Model, workdir: Path, calibration: Source | None = None, seed: int = 0, **options: Any) -> Outcome:
     """Sparsify a clone of `model`."""
     context = Context(baseline=model, workdir=workdir, calibration=calibration, threads=1, seed=seed)
-    return sparsify.run(model.clone(), sparsify.Config(**options), context)
+    return sparsify.Config(**options).run(model.clone(), context)
 
 
 def source(**arrays: np.ndarray) -> Arrays:

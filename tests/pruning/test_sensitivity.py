@@ -111,10 +111,10 @@ def test_automatic_ratios_keep_the_budget(tmp_path, calibrated):
     def right(m):
         return evaluate(Session(m, threads=1), data, metric, 64).value
 
-    out = sparsify.run(model.clone(), sparsify.Config(ratio="auto"), context)
+    out = sparsify.Config(ratio="auto").run(model.clone(), context)
     zeros, total = (sum(row[key] for row in out.facts["layers"]) for key in ("zeros", "weights"))
     assert right(out.model) >= 0.95
-    evenly = sparsify.run(model.clone(), sparsify.Config(ratio=zeros / total + 0.15, scope="layer"), context)
+    evenly = sparsify.Config(ratio=zeros / total + 0.15, scope="layer").run(model.clone(), context)
     assert zeros / total > (0.3 if calibrated else 0.15)
     assert right(evenly.model) < 0.95  # not by far could more be zero
     table = out.facts["sensitivity"]

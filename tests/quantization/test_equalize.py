@@ -40,7 +40,7 @@ def _run(body: str, iterations: int = 40) -> tuple[ir.Model, ir.Model, list[Note
     model = graphs.model(body, WEIGHTS, "float[N, 4, H, W] x", "float[N, C, I, J] y")
     clone = model.clone()
     context = Context(baseline=model, workdir=Path())
-    outcome = equalize.run(clone, equalize.Config(iterations=iterations), context)
+    outcome = equalize.Config(iterations=iterations).run(clone, context)
     return model, outcome.model, list(outcome.notes)
 
 

@@ -38,7 +38,7 @@ def outcome(tmp_path):
         np.savez(tmp_path / "x.npz", x=x.astype(np.float32))
         source = open_source(str(tmp_path / "x.npz"), interface(model)[0])
         context = Context(baseline=model, workdir=tmp_path, calibration=source, threads=1)
-        return quantize.run(model.clone(), quantize.Config(scheme=scheme), context)
+        return quantize.Config(scheme=scheme).run(model.clone(), context)
 
     return _outcome
 

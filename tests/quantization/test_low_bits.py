@@ -140,7 +140,7 @@ def _context(m: ir.Model, folder: Path) -> Context:
 def test_integer_kernels_form_on_narrow_weights(scheme, tmp_path):
     m = _conv_net()
     config = quantize.Config(scheme=scheme, target="vnni")
-    outcome = quantize.run(m.clone(), config, _context(m, tmp_path))
+    outcome = config.run(m.clone(), _context(m, tmp_path))
     low, high = {"w4a8": (-8, 7), "w3a8": (-4, 3), "w2a8": (-2, 1)}.get(scheme, (-1, 1))
     stored = weight_integers(outcome.model)
     assert set(stored) == {"w_int8", "v_int8", "u_int8", "k_int8"}
@@ -160,7 +160,7 @@ def test_integer_kernels_form_on_narrow_weights(scheme, tmp_path):
 
 def test_packed_weights_are_the_integers_that_were_rounded(tmp_path):
     m = _conv_net()
-    model = quantize.run(m.clone(), quantize.Config(scheme="w3a8", target="vnni"), _context(m, tmp_path)).model
+    model = quantize.Config(scheme="w3a8", target="vnni").run(m.clone(), _context(m, tmp_path)).model
     for name, axis in (("v", 0), ("u", 0)):
         real = m.graph.initializers[name].const_value.numpy()
         qparams = weight_qparams(real, axis, INT3)
@@ -175,7 +175,7 @@ def test_fewer_bits_do_more_harm_and_all_layers_more_than_the_inner_ones(tmp_pat
     exact = Session(m).run({"x": x})["y"]
 
     def noise(**options) -> float:
-        model = quantize.run(m.clone(), quantize.Config(target="vnni", **options), _context(m, tmp_path)).model
+        model = quantize.Config(target="vnni", **options).run(m.clone(), _context(m, tmp_path)).model
         return float(np.square(Session(model, optimize=False).run({"x": x})["y"] - exact).mean())
 
     steps = [noise(scheme=scheme) for scheme in ("int8", "w4a8", "w2a8")]
@@ -201,9 +201,9 @@ def test_edges_are_the_layers_that_no_layer_precedes_or_follows():
 def test_the_choice_of_float_layers_can_be_repeated_with_every_option(tmp_path):
     m = _conv_net()
     config = quantize.Config(scheme="w4a8", target="vnni", keep_float=1, exclude_op=("Gemm",))
-    outcome = quantize.run(m.clone(), config, _context(m, tmp_path))
+    outcome = config.run(m.clone(), _context(m, tmp_path))
     (pinned,) = yaml.safe_load("\n".join(outcome.facts["recipe_lines"]))
-    again = quantize.run(m.clone(), quantize.Config(**pinned), _context(m, tmp_path))
+    again = quantize.Config(**pinned).run(m.clone(), _context(m, tmp_path))
     assert pinned["scheme"] == "w4a8" and "keep_float" not in pinned
     assert again.model.graph.initializers.keys() == outcome.model.graph.initializers.keys()
 

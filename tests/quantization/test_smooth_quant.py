@@ -41,7 +41,7 @@ def _context(model: ir.Model, folder: Path) -> Context:
 
 def _run(body: str, folder: Path, alpha: float = 0.5) -> tuple[ir.Model, ir.Model, list[Note]]:
     model = _model(body)
-    outcome = smooth_quant.run(model.clone(), smooth_quant.Config(alpha=alpha), _context(model, folder))
+    outcome = smooth_quant.Config(alpha=alpha).run(model.clone(), _context(model, folder))
     return model, outcome.model, list(outcome.notes)
 
 
@@ -131,7 +131,7 @@ def test_what_is_left_alone_says_why(body, tensor, reason, tmp_path):
 
 def test_graph_outputs_are_left_alone(tmp_path):
     model = graphs.model(f"{NORM} y = MatMul(n, q)", WEIGHTS, "float[N, 5, 8] x", "float y, float[N, 5, 8] n")
-    outcome = smooth_quant.run(model, smooth_quant.Config(), _context(model, tmp_path))
+    outcome = smooth_quant.Config().run(model, _context(model, tmp_path))
     assert [(note.kind, note.text) for note in outcome.notes] == [
         ("skipped", "not smoothed: it is an output of the model")
     ]
@@ -140,4 +140,4 @@ def test_graph_outputs_are_left_alone(tmp_path):
 def test_needs_calibration_data(tmp_path):
     model = _model(f"{NORM} y = MatMul(n, q)")
     with pytest.raises(UsageError, match="--calibrate"):
-        smooth_quant.run(model, smooth_quant.Config(), Context(model, tmp_path))
+        smooth_quant.Config().run(model, Context(model, tmp_path))

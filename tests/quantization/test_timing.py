@@ -12,8 +12,8 @@ from compressctl.model.load import interface
 from compressctl.model.save import serialize
 from compressctl.passes import quantize, quantize_weights
 from compressctl.passes.base import Context
-from compressctl.passes.quantize_auto import Trial, keep_pace
-from compressctl.passes.static_options import observe_static
+from compressctl.passes.quantize.auto import Trial, keep_pace
+from compressctl.passes.static import observe_static
 from compressctl.quantization.apply import apply
 from compressctl.quantization.placement import place
 from compressctl.quantization.plan import Plan, named
@@ -91,16 +91,16 @@ def test_timings_are_kept_and_come_from_there(multiplier, tmp_path, monkeypatch)
 
 
 def test_auto_computes_the_slow_shape_in_float_and_int8_does_not(multiplier, context):
-    outcome = quantize.run(multiplier.clone(), quantize.Config(), context)
+    outcome = quantize.Config().run(multiplier.clone(), context)
     assert outcome.facts["quantized"]["static"] < len(NAMES)
     assert any(note.node == MULTIPLIER and "timed on this machine" in note.text for note in outcome.notes)
     assert MULTIPLIER in [row["layer"] for row in outcome.facts["timed"]]
     pinned, alone = yaml.safe_load("\n".join(outcome.facts["recipe_lines"]))
-    integers = quantize.run(multiplier.clone(), quantize.Config(**pinned), context)
-    repeated = quantize_weights.run(integers.model, quantize_weights.Config(**alone), context)
+    integers = quantize.Config(**pinned).run(multiplier.clone(), context)
+    repeated = quantize_weights.Config(**alone).run(integers.model, context)
     assert serialize(repeated.model, context.workdir) == serialize(outcome.model, context.workdir)
     assert "timed" not in integers.facts
-    forced = quantize.run(multiplier.clone(), quantize.Config(scheme="int8"), context)
+    forced = quantize.Config(scheme="int8").run(multiplier.clone(), context)
     assert forced.facts["quantized"]["static"] == len(NAMES)
 
 

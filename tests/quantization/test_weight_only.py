@@ -208,6 +208,6 @@ def test_simplify_leaves_the_stored_form(tmp_path):
     model = build_square(weights(64, 64))
     compress(model, "int4", tmp_path)
     before = sum(v.const_value.nbytes for v in model.graph.initializers.values())
-    simplify.run(model, simplify.Config(), Context(baseline=model, workdir=tmp_path))
+    simplify.Config().run(model, Context(baseline=model, workdir=tmp_path))
     after = sum(v.const_value.nbytes for v in model.graph.initializers.values() if constant(v) is not None)
     assert after <= before

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from compressctl.model.verify import verify_graph
 from compressctl.numerics.grids import weight_qparams
 from compressctl.passes import quantize_weights
-from compressctl.passes.base import Context
+from compressctl.passes.base import Context, Outcome
 from compressctl.quantization.weight_rounding import GRIDS
 
 SCHEMES = ("int8-weights", "int4", "int3", "int2", "ternary", "int1")
@@ -18,10 +18,10 @@ def weights(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def compress(model: ir.Model, scheme: str, folder: Path, calibration=None, **options) -> quantize_weights.Outcome:
+def compress(model: ir.Model, scheme: str, folder: Path, calibration=None, **options) -> Outcome:
     config = quantize_weights.Config(scheme=scheme, **options)
     context = Context(baseline=model, workdir=folder, calibration=calibration)
-    outcome = quantize_weights.run(model, config, context)
+    outcome = config.run(model, context)
     verify_graph(outcome.model, where="test")
     return outcome
 
@@ -37,5 +37,5 @@ def symmetric(rows: np.ndarray, scheme: str) -> np.ndarray:
     return np.clip(np.rint(rows / scale), low, high).astype(np.float32) * scale
 
 
-def texts(outcome: quantize_weights.Outcome) -> str:
+def texts(outcome: Outcome) -> str:
     return " | ".join(f"{note.kind} {note.node}: {note.text}" for note in outcome.notes)

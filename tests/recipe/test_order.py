@@ -9,7 +9,7 @@ import pytest
 from compressctl.data.notation import open_source
 from compressctl.errors import CompressctlError, RecipeError
 from compressctl.model.load import interface, load_model
-from compressctl.passes import PASSES, pass_of
+from compressctl.passes import PASSES
 from compressctl.passes.base import Context
 from compressctl.recipe import COMMAND_LINE, build_recipe
 
@@ -52,7 +52,7 @@ def outcome(passes, workdir):
     context = Context(baseline=model.clone(), workdir=workdir, calibration=source, threads=1)
     states = [{}]
     for config in passes:
-        model = pass_of(config).run(model.clone(), config, context).model
+        model = config.run(model.clone(), context).model
         states.append({name: value.const_value.numpy() for name, value in model.graph.initializers.items()})
     return states[-2], states[-1]
 
@@ -142,9 +142,9 @@ def test_training_goes_on_beside_static_integers():
 
 
 def test_every_pass_that_edits_weights_says_so():
-    forms = {module: module.Config.model_construct().form for module in PASSES if module.__name__[-5:] != "store"}
-    for module, form in forms.items():
-        assert form is None or module.Config.edits_weights
+    for config in PASSES:
+        if config.name() != "store":
+            assert config.model_construct().form is None or config.edits_weights
 
 
 ACCURACY = {"max_accuracy_drop": 0.01}

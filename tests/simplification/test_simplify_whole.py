@@ -19,7 +19,7 @@ from compressctl.data.notation import open_source
 from compressctl.errors import CompressctlError
 from compressctl.model.load import interface, load_model
 from compressctl.passes.base import Context
-from compressctl.passes.simplify import Config, RuleName, run
+from compressctl.passes.simplify import Config, RuleName
 from compressctl.simplification import rules
 from compressctl.simplification.equivalence import Runner, difference
 from compressctl.simplification.rules import RULES, apply_rules
@@ -221,7 +221,7 @@ def test_big_weights_are_fed_to_the_comparison_not_serialized() -> None:
 
 def test_the_pass(tmp_path: Path) -> None:
     model = cnn()
-    outcome = run(model.clone(), Config(), Context(baseline=model, workdir=tmp_path))
+    outcome = Config().run(model.clone(), Context(baseline=model, workdir=tmp_path))
     assert Counter(node.op_type for node in outcome.model.graph) == {
         "Conv": 1,
         "Relu": 1,
@@ -237,7 +237,7 @@ def test_the_pass_skips_rules_and_reads_calibration_data(tmp_path: Path) -> None
     model = cnn()
     source = open_source("random:8", interface(model)[0])
     context = Context(baseline=model, workdir=tmp_path, calibration=source)
-    outcome = run(model.clone(), Config(skip=("batchnorm", "pooling")), context)
+    outcome = Config(skip=("batchnorm", "pooling")).run(model.clone(), context)
     assert Counter(node.op_type for node in outcome.model.graph) == {
         "Conv": 1,
         "BatchNormalization": 1,

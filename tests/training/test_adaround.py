@@ -88,7 +88,7 @@ def test_integers_stay_on_the_grid_next_to_the_weights(grid, tmp_path):
 def _quantized(m: ir.Model, folder: Path, **options) -> ir.Model:
     context = Context(baseline=m, workdir=folder, calibration=Arrays({"x": images()}))
     config = quantize.Config(**{"scheme": "w3a8", "edges": "same", "target": "vnni", "adaround_steps": 80, **options})
-    outcome = quantize.run(m.clone(), config, context)
+    outcome = config.run(m.clone(), context)
     verify_graph(outcome.model, where="test")
     return outcome.model
 
@@ -129,7 +129,7 @@ def test_a_full_disk_is_said_in_a_line(tmp_path):
 def test_dynamic_quantization_has_nothing_to_learn(tmp_path):
     m = graphs.model("y = MatMul(x, w)", {"w": np.eye(64, dtype="f")}, "float[N,64] x", "float[N,64] y")
     config = quantize.Config(scheme="int8-dynamic", rounding="adaround")
-    notes = quantize.run(m, config, Context(baseline=m, workdir=tmp_path)).notes
+    notes = config.run(m, Context(baseline=m, workdir=tmp_path)).notes
     assert "adaround rounds static weights, and there are none" in [note.text for note in notes]
 
 

@@ -143,7 +143,7 @@ def test_a_resumed_training_keeps_them_to_the_byte(tmp_path):
 
 def test_finetune_keeps_them(tmp_path):
     tuned = shared()
-    finetune.run(tuned, finetune.Config(steps=20, train_batch=16), context(mlp(), tmp_path, blobs(), "top1"))
+    finetune.Config(steps=20, train_batch=16).run(tuned, context(mlp(), tmp_path, blobs(), "top1"))
     assert _values(tuned, "W1")[1] == 0
 
 

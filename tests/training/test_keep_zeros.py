@@ -90,11 +90,11 @@ def test_a_resumed_training_keeps_them_to_the_byte(tmp_path):
 def test_finetune_and_distill_keep_them(tmp_path):
     data = context(mlp(), tmp_path, blobs(), "top1")
     tuned = pruned()
-    finetune.run(tuned, finetune.Config(steps=20, train_batch=16), data)
+    finetune.Config(steps=20, train_batch=16).run(tuned, data)
     np.testing.assert_array_equal(_zeros(tuned)["W1"], _zeros(pruned())["W1"])
     save_model(pruned(), tmp_path / "student.onnx", overwrite=False)
     config = distill.Config(student=str(tmp_path / "student.onnx"), steps=20, train_batch=16)
-    student = distill.run(mlp(5), config, data).model
+    student = config.run(mlp(5), data).model
     np.testing.assert_array_equal(_zeros(student)["W1"], _zeros(pruned())["W1"])
 
 
@@ -102,7 +102,7 @@ def test_finetune_and_distill_keep_them(tmp_path):
 def test_integers_of_zeros_stay_zero(tmp_path, keep):
     model = pruned()
     config = qat.Config(steps=30, train_batch=16, learning_rate=0.02, target="vnni", keep_zeros=keep)
-    out = qat.run(model, config, context(mlp(), tmp_path, blobs(), "top1"))
+    out = config.run(model, context(mlp(), tmp_path, blobs(), "top1"))
     integers = [a for a in weights(out.model).values() if a.dtype == np.int8 and a.shape == (16, 8)]
     assert len(integers) == 1
     assert bool((integers[0][_zeros(pruned())["W1"]] == 0).all()) == keep

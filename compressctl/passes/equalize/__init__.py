@@ -30,9 +30,8 @@ class Config(PassConfig):
     iterations: int = Field(default=40, ge=1)
     """Most sweeps over all pairs of layers; fewer where the scales settle before."""
 
+    def run(self, model: ir.Model, context: Context) -> Outcome:
+        """See `run.py`."""
+        from compressctl.passes.equalize.run import run
 
-def run(model: ir.Model, config: Config, context: Context) -> Outcome:
-    """Equalize the pairs of convolutions of `model` in place."""
-    from compressctl.quantization.equalization import equalize
-
-    return Outcome(model, tuple(equalize(model, config.iterations)))
+        return run(model, self, context)

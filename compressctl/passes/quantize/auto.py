@@ -10,19 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import onnx_ir as ir
+
+from compressctl.data.random import random_feeds
+from compressctl.data.source import Feeds
 from compressctl.errors import CompressctlError
+from compressctl.measure.fidelity import OutputFidelity
+from compressctl.measure.floor import TARGET
+from compressctl.measure.trial import fit_random
+from compressctl.model.load import interface
+from compressctl.model.tensors import stored_tensors
 from compressctl.notes import Note, done, skipped, warning
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-    from compressctl.data.source import Feeds
-    from compressctl.measure.fidelity import OutputFidelity
-    from compressctl.passes.base import Context
-    from compressctl.quantization.plan import Plan
-    from compressctl.quantization.timing import Timing
+from compressctl.passes.base import Context
+from compressctl.quantization.floor import Judge, hold
+from compressctl.quantization.plan import Plan
+from compressctl.quantization.timing import Timing, doubtful, time_layers, time_models
 
 _TRIES = 8  # a session and a third of a second each, where the result is slower than the input
 _LARGEST = 2**29  # bytes of weights: above, both forms would crowd memory, and reading weights is what takes the time
@@ -55,8 +59,6 @@ class Trial:
 
     def layers(self, plan: Plan, names: Sequence[str]) -> dict[str, Timing]:
         """Time layers of a plan; see `time_layers`."""
-        from compressctl.quantization.timing import time_layers
-
         return time_layers(
             self.model,
             plan,
@@ -70,16 +72,10 @@ class Trial:
 
     def ratio(self, plan: Plan) -> float:
         """Return the latency of the model under a plan over that in float."""
-        from compressctl.quantization.timing import time_models
-
         return time_models(self.model, self.build(plan), self._one_inference(), self.context.workdir).ratio
 
     def _one_inference(self) -> Feeds:
         """Feeds of one sample: of the calibration samples, else of those to judge by, else random."""
-        from compressctl.data.random import random_feeds
-        from compressctl.measure.trial import fit_random
-        from compressctl.model.load import interface
-
         source = self.context.calibration or self.context.evaluation
         if source is not None:
             return source.first(1)
@@ -96,8 +92,6 @@ def slow_shapes(trial: Trial, plan: Plan) -> tuple[dict[str, str | None], dict[s
     Returns:
         by name, the reason to leave a layer in float, or None; layers that are missing were not timed. And facts.
     """
-    from compressctl.quantization.timing import doubtful
-
     timings: dict[str, Timing] = {}
     while names := doubtful(trial.model, plan):
         timed = trial.layers(plan, names)
@@ -119,9 +113,6 @@ def hold_floor(trial: Trial, plan: Plan, dynamic: Sequence[str]) -> Decision:
         plan: what to quantize.
         dynamic: the layers that have a dynamic form.
     """
-    from compressctl.measure.floor import TARGET
-    from compressctl.quantization.floor import Judge, hold
-
     context = trial.context
     assert context.calibration is not None
     where: dict[str, Any] = {"threads": context.threads, "workdir": context.workdir, "progress": context.progress}
@@ -231,6 +222,4 @@ def _lowest(outputs: Sequence[OutputFidelity]) -> float:
 
 
 def _weight_bytes(model: ir.Model) -> int:
-    from compressctl.model.tensors import stored_tensors
-
     return sum(tensor.nbytes for _, tensor in stored_tensors(model.graph))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import onnx_ir as ir
+
+from compressctl.layers.weights import Weight
+from compressctl.numerics.sparsity import Mask
 from compressctl.passes.base import Context
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-    from compressctl.layers.weights import Weight
-    from compressctl.numerics.sparsity import Mask
-    from compressctl.pruning.sensitivity import Curve
-    from compressctl.pruning.sparse import Scores
-    from compressctl.pruning.zeroing import Zeroing
+from compressctl.passes.sensitivity import budget_keeper, sensitivity_curves
+from compressctl.pruning.search import Steps
+from compressctl.pruning.sensitivity import Curve
+from compressctl.pruning.sparse import Scores, smallest, sparse_weights
+from compressctl.pruning.zeroing import Zeroing
 
 _RATIOS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
@@ -27,8 +27,6 @@ def measure(
     Raises:
         UsageError: there are no samples.
     """
-    from compressctl.passes.search import sensitivity_curves
-    from compressctl.pruning.sparse import sparse_weights
 
     def build(ratios: Mapping[str, float]) -> ir.Model:
         clone = model.clone()
@@ -54,10 +52,6 @@ def automatic(
     Raises:
         UsageError: there is no budget.
     """
-    from compressctl.passes.search import budget_keeper
-    from compressctl.pruning.search import Steps
-    from compressctl.pruning.sparse import sparse_weights
-
     keeps = budget_keeper(context)
     names = {weight.name for weight in weights}
 
@@ -73,7 +67,5 @@ def automatic(
 
 def _masks(weights: Sequence[Weight], scores: Scores, ratios: Mapping[str, float]) -> dict[str, Mask]:
     """Return the masks at each layer's own ratio, 0 where none is given."""
-    from compressctl.pruning.sparse import smallest
-
     each = (smallest([weight], scores, ratios.get(weight.nodes[0], 0.0), each=True) for weight in weights)
     return {name: mask for one in each for name, mask in one.items()}

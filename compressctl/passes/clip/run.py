@@ -1,68 +1,23 @@
-"""Weight clipping: weights w with |w| > threshold become sign(w) * threshold, or sign(w) * value.
-
-The threshold is a number, a percentile of each weight's magnitudes, or a multiple of its standard deviation. A few
-large weights widen the range that quantization must cover; clipping trades their error for finer steps. The weights of
-Conv, ConvTranspose, Gemm and MatMul are clipped; those of LSTM, GRU, RNN and the tables of Gather only where `include`
-names them. A weight that several nodes share is clipped once, for all of them. Biases stay as they are.
-
-Source: Banner et al. 2019, "Post training 4-bit quantization of convolutional networks for rapid-deployment"
-(arXiv:1810.05723), on the trade.
-"""
+"""The work of the pass `clip`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any
 
-from pydantic import Field, model_validator
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
 
-from compressctl.passes.base import Context, Outcome, PassConfig
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-    from numpy.typing import NDArray
-
-    from compressctl.notes import Note
-    from compressctl.quantization.plan import Selection
+from compressctl.layers.linear import linear_layers, other_layers
+from compressctl.model.graph import constant, set_constant
+from compressctl.notes import Note, done, skipped, warning
+from compressctl.numerics.clipping import clip, percentile_threshold, sigma_threshold
+from compressctl.passes.base import Context, Outcome
+from compressctl.passes.clip import Config
+from compressctl.quantization.plan import Selection
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
-
-
-class Config(PassConfig):
-    """Options of `clip`."""
-
-    edits_weights: ClassVar[bool] = True
-
-    type: Literal["clip"] = "clip"
-    threshold: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Clip weights beyond this magnitude."""
-    percentile: float | None = Field(default=None, gt=0, le=100)
-    """Clip weights beyond this percentile of the magnitudes of their tensor."""
-    sigma: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Clip weights beyond so many standard deviations of their tensor."""
-    value: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    """The magnitude that clipped weights get; default: the threshold."""
-    include: tuple[str, ...] = ()
-    """Clip only the weights of nodes whose name matches one of these globs, recurrent layers and tables as well."""
-    exclude: tuple[str, ...] = ()
-    """Never clip the weights of nodes whose name matches one of these globs."""
-
-    @model_validator(mode="after")
-    def _one_threshold(self) -> Config:
-        if sum(given is not None for given in (self.threshold, self.percentile, self.sigma)) != 1:
-            raise ValueError("give one of threshold, percentile and sigma")
-        return self
-
-    def threshold_of(self, array: NDArray[Any]) -> float:
-        """Return the threshold of a weight."""
-        from compressctl.numerics.clipping import percentile_threshold, sigma_threshold
-
-        if self.percentile is not None:
-            return percentile_threshold(array, self.percentile)
-        if self.sigma is not None:
-            return sigma_threshold(array, self.sigma)
-        assert self.threshold is not None
-        return self.threshold
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
@@ -71,12 +26,6 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     Raises:
         UsageError: a glob matches nothing.
     """
-    from compressctl.layers.linear import other_layers
-    from compressctl.model.graph import set_constant
-    from compressctl.notes import done, skipped, warning
-    from compressctl.numerics.clipping import clip
-    from compressctl.quantization.plan import Selection
-
     selection = Selection(config.include, config.exclude)
     selection.check(model.graph)
     notes: list[Note] = []
@@ -86,7 +35,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         if reason := _obstacle(weight, array, selection):
             notes.append(skipped(f"not clipped: {reason}", node.name))
             continue
-        threshold = config.threshold_of(array)
+        threshold = _threshold(config, array)
         if threshold == 0:
             notes.append(skipped("not clipped: its threshold is 0, nothing would be left", node.name))
             continue
@@ -106,13 +55,19 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     return Outcome(model, tuple(notes), {"layers": rows})
 
 
+def _threshold(config: Config, array: NDArray[Any]) -> float:
+    if config.percentile is not None:
+        return percentile_threshold(array, config.percentile)
+    if config.sigma is not None:
+        return sigma_threshold(array, config.sigma)
+    assert config.threshold is not None
+    return config.threshold
+
+
 def _weights(
     graph: ir.Graph, selection: Selection, *, everything: bool
 ) -> dict[ir.Value, tuple[ir.Node, NDArray[Any]]]:
     """Return the weights to clip, each with the first node that uses it."""
-    from compressctl.layers.linear import linear_layers
-    from compressctl.model.graph import constant
-
     linear = {layer.node: layer.weight for layer in linear_layers(graph)}
     found: dict[ir.Value, tuple[ir.Node, NDArray[Any]]] = {}
     for node in graph:
@@ -131,8 +86,6 @@ def _others(node: ir.Node) -> Iterator[ir.Value]:
 
 
 def _obstacle(weight: ir.Value, array: NDArray[Any], selection: Selection) -> str | None:
-    import numpy as np
-
     excluded = next((user for user in weight.consumers() if not selection.allows(user)), None)
     if excluded is not None:
         return f"{excluded.op_type} {excluded.name}, which is left, shares its weight"

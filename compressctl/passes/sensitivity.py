@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import onnx_ir as ir
 
 from compressctl.errors import UsageError
+from compressctl.measure.accuracy import compare, evaluate
+from compressctl.measure.metric import Score
+from compressctl.measure.session import Session
 from compressctl.passes.base import Context
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-    from compressctl.measure.metric import Score
-    from compressctl.pruning.sensitivity import Build, Curve
+from compressctl.pruning.judge import Judge
+from compressctl.pruning.sensitivity import Build, Curve, sensitivity, table
 
 _EVALUATION_BATCH = 16
 
@@ -33,9 +34,6 @@ def sensitivity_curves(
     Raises:
         UsageError: there are no samples.
     """
-    from compressctl.pruning.judge import Judge
-    from compressctl.pruning.sensitivity import sensitivity, table
-
     source = context.evaluation or context.calibration
     if source is None:
         raise UsageError("sensitivity is measured on samples, and there are none", "add --data D or --calibrate D")
@@ -52,9 +50,6 @@ def budget_keeper(context: Context) -> Callable[[ir.Model], bool]:
     Raises:
         UsageError: there is no budget.
     """
-    from compressctl.measure.accuracy import compare, evaluate
-    from compressctl.measure.session import Session
-
     budget, metric, evaluation = context.max_accuracy_drop, context.metric, context.evaluation
     if budget is None or metric is None or evaluation is None:
         raise UsageError("ratio auto needs a budget", "add --data D, --metric M and --max-accuracy-drop B")

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import onnx_ir as ir
+
+from compressctl.measure.measurement import sizes_of
+from compressctl.model.load import interface
+from compressctl.model.save import save_model
+from compressctl.model.size import count
+from compressctl.numerics.importance import Floats
 from compressctl.passes.base import Context, Target
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-    from compressctl.numerics.importance import Floats
-    from compressctl.passes.prune import Config
-    from compressctl.pruning.selection import Removed
-    from compressctl.pruning.sensitivity import Curve
-    from compressctl.structure.groups import Group
+from compressctl.passes.feeds import usual_feeds
+from compressctl.passes.prune import Config
+from compressctl.passes.sensitivity import budget_keeper, sensitivity_curves
+from compressctl.pruning import costs, targets
+from compressctl.pruning.costs import macs_saved
+from compressctl.pruning.cutting import original_sizes, without
+from compressctl.pruning.search import Steps
+from compressctl.pruning.selection import Even, Ranking, Removed, by_layer
+from compressctl.pruning.sensitivity import Curve
+from compressctl.structure.groups import Group
 
 _SENSITIVITY_RATIOS = (0.25, 0.5, 0.75)
 _LATENCY_LEVELS = 20  # cuts to choose from: few, so that noise seldom decides
@@ -23,9 +31,6 @@ _LATENCY_LEVELS = 20  # cuts to choose from: few, so that noise seldom decides
 
 def by_ratio(model: ir.Model, groups: Sequence[Group], scores: Mapping[str, Floats], config: Config) -> Removed:
     """Return the units to remove so that the ratio is gone, of what there was before the first cut of this run."""
-    from compressctl.pruning.cutting import original_sizes
-    from compressctl.pruning.selection import Ranking, by_layer
-
     assert isinstance(config.ratio, float)
     originals = original_sizes(model, groups)
     if config.scope != "global":
@@ -39,15 +44,6 @@ def to_target(
     model: ir.Model, groups: Sequence[Group], scores: Mapping[str, Floats], key: str, config: Config, context: Context
 ) -> tuple[Removed, Target]:
     """Return the smallest cut that meets the target of this name, or the largest there is, and what it reaches."""
-    from compressctl.measure.measurement import sizes_of
-    from compressctl.model.load import interface
-    from compressctl.model.save import save_model
-    from compressctl.model.size import count
-    from compressctl.passes.feeds import usual_feeds
-    from compressctl.pruning import costs, targets
-    from compressctl.pruning.cutting import without
-    from compressctl.pruning.selection import Even, Ranking
-
     original, folder, threads = context.baseline, context.workdir, context.threads
     feeds, limit = usual_feeds(original, context, 1), getattr(config, key)
     sizes = sizes_of(interface(original)[0], feeds)
@@ -75,9 +71,6 @@ def sensitivities(
     Raises:
         UsageError: there are no samples.
     """
-    from compressctl.passes.search import sensitivity_curves
-    from compressctl.pruning.cutting import without
-    from compressctl.pruning.selection import by_layer
 
     def build(ratios: Mapping[str, float]) -> ir.Model:
         return without(model, groups, by_layer(groups, scores, ratios, config.round_to))
@@ -109,15 +102,6 @@ def automatic(
     Raises:
         UsageError: there is no budget.
     """
-    from compressctl.measure.measurement import sizes_of
-    from compressctl.model.load import interface
-    from compressctl.model.size import count
-    from compressctl.passes.feeds import usual_feeds
-    from compressctl.passes.search import budget_keeper
-    from compressctl.pruning.costs import macs_saved
-    from compressctl.pruning.search import Steps
-    from compressctl.pruning.selection import by_layer
-
     keeps = budget_keeper(context)
     sizes = sizes_of(interface(model)[0], usual_feeds(model, context, 1))
     saved = macs_saved(model, groups, count(model, sizes))

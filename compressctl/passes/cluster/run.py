@@ -1,72 +1,28 @@
-"""Share weights: the weights of each layer take one of few values, found by k-means, or vectors of them by product
-quantization.
-
-Convolutions, Gemm, MatMul, the matrices of recurrent layers and tables of embeddings take part; biases and norms do
-not. The graph keeps its shapes and its speed. Weights stay floats of few distinct values: it is the pass `store` that
-writes them as codes and a codebook. `finetune` keeps clusters together. Zeros stay zero: 0 is then one of the values,
-and no other weight joins it. One value for each weight is found exactly where points times clusters are up to 2^21, and
-to a few parts in ten thousand of the least error beyond that.
-
-Where there are calibration samples, layer after layer keeps its output: weights start from where least squares puts
-them, are rounded to the values one input after the other while those to come make up for it, and the values move to
-where the output is closest. That needs no labels, and takes the first 1,024 samples at most. Layers that cannot be
-observed (recurrent ones, shared weights, more than 8,192 inputs) get the nearest values.
-
-Sources: Deep Compression, Han et al. 2016 (arXiv:1510.00149); exact k-means on the line, Wang and Song 2011; product
-quantization, Jégou et al. 2011, of layers: Stock et al. 2020 (arXiv:1907.05686); GPTQ, Frantar et al. 2022
-(arXiv:2210.17323).
-"""
+"""The work of the pass `cluster`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any
 
-from pydantic import Field, model_validator
+import onnx_ir as ir
+from numpy.typing import NDArray
 
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-    from numpy.typing import NDArray
-
-    from compressctl.clustering.apply import Shared, Sharing
-    from compressctl.clustering.reconstruct import Samples
-    from compressctl.layers.weights import Weight
-    from compressctl.notes import Note
+from compressctl.clustering.apply import Shared, Sharing, obstacle, share, shareable
+from compressctl.clustering.importance import by_activation, by_hessian
+from compressctl.clustering.reconstruct import Samples
+from compressctl.errors import ModelError, UsageError
+from compressctl.layers.linear import other_layers
+from compressctl.layers.unseen import unseen
+from compressctl.layers.weights import Weight
+from compressctl.model.spool import Spool
+from compressctl.notes import Note, done, skipped, warning
+from compressctl.passes.base import Context, Outcome
+from compressctl.passes.cluster import Config
+from compressctl.passes.globs import check_globs, chosen
+from compressctl.passes.gradients import evidence
 
 _SAMPLES = 1024  # to reconstruct on, or to observe inputs
-
-
-class Config(PassConfig):
-    """Options of `cluster`."""
-
-    reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training")
-    edits_weights: ClassVar[bool] = True
-
-    type: Literal["cluster"] = "cluster"
-    clusters: int = Field(default=16, ge=2, le=256)
-    """Values, or vectors, that the weights of a layer share; 16 make codes of 4 bits."""
-    vector: Literal[1, 2, 4, 8] = 1
-    """Weights side by side in storage that share a code: with vectors of 4 and 256 clusters, 2 bits a weight."""
-    scope: Literal["layer", "group"] = "layer"
-    """A codebook for each layer, or one for all layers that include and exclude choose."""
-    importance: Literal["none", "activation", "hessian"] = "none"
-    """What a weight counts when values are placed: all the same; activation: the mean square of its input; hessian:
-    the mean of g² with the gradients g of the loss. Weighs where nothing is reconstructed."""
-    reconstruct: bool | None = None
-    """Move weights and values so that layers keep their outputs; default: where there are calibration samples and
-    importance is none."""
-    include: tuple[str, ...] = ()
-    """Only nodes whose name matches one of these globs."""
-    exclude: tuple[str, ...] = ()
-    """Never nodes whose name matches one of these globs."""
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.reconstruct and self.importance != "none":
-            raise ValueError(f"reconstruct weighs by what layers read, so importance cannot be {self.importance}")
-        return self
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
@@ -77,10 +33,6 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         ModelError: no weight can be clustered, or one holds NaN or infinity, or layers cannot be observed.
         MissingExtraError: importance by gradients without torch.
     """
-    from compressctl.clustering.apply import Sharing, share
-    from compressctl.errors import UsageError
-    from compressctl.model.spool import Spool
-
     weights, notes = _selected(model, config)
     reconstructs = config.reconstruct
     if reconstructs is None:
@@ -107,12 +59,6 @@ def _selected(model: ir.Model, config: Config) -> tuple[list[Weight], list[Note]
         UsageError: a glob matches no node.
         ModelError: nothing is left, or a weight is not finite.
     """
-    from compressctl.clustering.apply import obstacle, shareable
-    from compressctl.errors import ModelError
-    from compressctl.layers.linear import other_layers
-    from compressctl.notes import skipped
-    from compressctl.passes.globs import check_globs, chosen
-
     check_globs(model.graph, config)
     found = [weight for weight in shareable(model.graph) if chosen(config, weight.nodes)]
     users = {name for weight in found for name in weight.nodes}
@@ -135,8 +81,6 @@ def _selected(model: ir.Model, config: Config) -> tuple[list[Weight], list[Note]
 
 
 def _samples(context: Context) -> Samples | None:
-    from compressctl.clustering.reconstruct import Samples
-
     if context.calibration is None:
         return None
     return Samples(context.calibration, _SAMPLES, context.threads, context.workdir, context.progress)
@@ -145,10 +89,6 @@ def _samples(context: Context) -> Samples | None:
 def _importance(
     model: ir.Model, weights: Sequence[Weight], config: Config, context: Context
 ) -> dict[str, NDArray[Any]]:
-    from compressctl.clustering.importance import by_activation, by_hessian
-    from compressctl.clustering.reconstruct import Samples
-    from compressctl.passes.gradients import evidence
-
     if config.importance == "none":
         return {}
     on = evidence(model, context, config.importance)
@@ -161,9 +101,6 @@ def _importance(
 
 
 def _notes(told: Sequence[Shared], sharing: Sharing, config: Config) -> list[Note]:
-    from compressctl.layers.unseen import unseen
-    from compressctl.notes import done, skipped, warning
-
     total = sum(one.weight.tensor.size for one in told)
     what = "values" if sharing.vector == 1 else f"vectors of {sharing.vector} weights"
     whose = "share" if sharing.together else "each share"

@@ -1,95 +1,38 @@
-"""Cut channels, neurons and attention heads out of the graph, so that it gets smaller and faster on any hardware.
-
-What computes a unit (a channel of a convolution, a neuron of Gemm, MatMul or a recurrent layer, a head of attention)
-goes together with everything that reads it: units that a residual connection ties are one. `width` also cuts the
-stream that a normalisation takes statistics across, such as a transformer's hidden size: that changes the others a
-little. `block` takes out whole residual blocks. Shares are those of the model before the first prune pass (ratio) or of
-the model as it was loaded (targets), so rounds of prune and finetune say how far they have come.
-
-A target is met by the smallest cut that does: multiply-accumulates and size are counted on the cut model, latency is
-measured beside the model as it was loaded, so that the result of target_latency depends on the machine.
-
-Sources: structural dependencies, Fang et al. 2023 (arXiv:2301.12900); importances, see `importance`.
-"""
+"""The work of the pass `prune`."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from fnmatch import fnmatchcase
+from typing import Any
 
-from pydantic import Field, model_validator
+import onnx_ir as ir
 
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads, Target, WeightForm
-from compressctl.pruning.options import MEASURED, Importance
+from compressctl.errors import ModelError, PassError, UsageError
+from compressctl.layers.unseen import unseen
+from compressctl.measure.measurement import sizes_of
+from compressctl.model.depth import cut_depth
+from compressctl.model.load import interface
+from compressctl.model.qops import is_quantized
+from compressctl.model.size import count
+from compressctl.notes import Note, done, skipped, warning
+from compressctl.numerics.importance import Floats
+from compressctl.passes.base import Context, Outcome, Target
+from compressctl.passes.feeds import usual_feeds
+from compressctl.passes.gradients import evidence
+from compressctl.passes.prune import AMOUNTS, Config
+from compressctl.passes.prune.amount import automatic, by_ratio, sensitivities, to_target
+from compressctl.pruning.cutting import deviation, original_sizes, without
+from compressctl.pruning.options import MEASURED
+from compressctl.pruning.reconstruct import reconstruct
+from compressctl.pruning.scores import score
+from compressctl.pruning.selection import Removed
+from compressctl.pruning.sensitivity import Curve
+from compressctl.structure.groups import Group, find_groups
 
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-    from compressctl.notes import Note
-    from compressctl.numerics.importance import Floats
-    from compressctl.pruning.selection import Removed
-    from compressctl.pruning.sensitivity import Curve
-    from compressctl.structure.groups import Group
-
-Structure = Literal["channel", "neuron", "head", "width", "block"]
-_AMOUNTS = ("ratio", "target_macs", "target_size", "target_latency")
 _CHECKED_ROWS = 2
 _RECONSTRUCTED_ON = 1024  # samples at most
-
-
-class Config(PassConfig):
-    """Options of `prune`."""
-
-    reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training", "evaluation")
-    stopped_by: ClassVar[tuple[WeightForm, ...]] = ("packed", "static", "dynamic")
-
-    type: Literal["prune"] = "prune"
-    structure: tuple[Structure, ...] = Field(default=("channel", "neuron", "head"), min_length=1)
-    """What to cut: channel, neuron, head, width (across normalisations); or block alone: whole residual blocks."""
-    ratio: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] | None = None
-    """Share of the units to remove, of what the model had before the first prune pass. auto: as much as
-    max_accuracy_drop admits, first of the layers where it costs least."""
-    target_macs: float | None = Field(default=None, gt=0, lt=1)
-    """Cut until this share of the input's multiply-accumulates is left."""
-    target_size: float | None = Field(default=None, gt=0, lt=1)
-    """Cut until this share of the input's bytes is left."""
-    target_latency: float | None = Field(default=None, gt=0, lt=1)
-    """Cut until this share of the input's latency is left, measured on this machine."""
-    scope: Literal["layer", "global"] | None = None
-    """layer: the same share of every layer; global: the units of all layers that matter least, for what they cost
-    where there is a target. Default: layer for a ratio, global for a target."""
-    importance: Importance | None = None
-    """By what units are ranked: l1, l2 or geometric-median of their weights, activation on samples, taylor or hessian
-    of the loss by gradients (with torch), or random. Default: activation with samples to calibrate on, else l2."""
-    round_to: int = Field(default=16, ge=1)
-    """Leave multiples of this many units, of 4 in small layers: kernels are slow at odd numbers. Heads are not
-    rounded."""
-    reconstruct: bool | None = None
-    """Fit the layers that are left to what they gave before, by least squares on samples; default: where there are
-    calibration samples. Leave it out where the model is trained afterwards: it ends higher without."""
-    sensitivity: bool = False
-    """Measure what cutting each group of units alone costs, for the report; auto does so anyway."""
-    sensitivity_samples: int = Field(default=128, ge=1)
-    """Samples on which that is measured."""
-    include: tuple[str, ...] = ()
-    """Cut only units that nodes with these names make (globs)."""
-    exclude: tuple[str, ...] = ()
-    """Leave all units that nodes with these names make (globs)."""
-
-    @model_validator(mode="after")
-    def _says_how_much(self) -> Self:
-        given = [name for name in _AMOUNTS if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give one of {', '.join(_AMOUNTS)}" + (f", not {' and '.join(given)}" if given else ""))
-        if "block" in self.structure:
-            if self.structure != ("block",):
-                raise ValueError("block goes alone: cut blocks and other structures in two passes")
-            fields = type(self).model_fields
-            others = [name for name in fields if name not in ("type", "structure", "ratio")]
-            changed = [name for name in others if getattr(self, name) != fields[name].default]
-            if changed or self.ratio == "auto":
-                raise ValueError(f"block takes a ratio alone, not {changed[0] if changed else 'auto'}")
-        return self
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
@@ -100,14 +43,6 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         ModelError: the model is quantized, or nothing can be cut; says why.
         PassError: the cut model does not compute what the model with the same units switched off does.
     """
-    from compressctl.errors import ModelError, PassError
-    from compressctl.model.depth import cut_depth
-    from compressctl.model.qops import is_quantized
-    from compressctl.passes.feeds import usual_feeds
-    from compressctl.passes.prune_amount import automatic, by_ratio, sensitivities, to_target
-    from compressctl.pruning.cutting import deviation, original_sizes
-    from compressctl.structure.groups import find_groups
-
     if any(is_quantized(node) for node in model.graph.all_nodes()):
         raise ModelError("the model is quantized already, and integers are not cut", "prune before quantizing")
     if config.structure == ("block",):
@@ -131,7 +66,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     elif config.ratio is not None:
         removed = by_ratio(model, chosen, scores, config)
     else:
-        key = next(name for name in _AMOUNTS if getattr(config, name) is not None)
+        key = next(name for name in AMOUNTS if getattr(config, name) is not None)
         removed, target = to_target(model, chosen, scores, key, config, context)
         targets = (target,)
     fault = deviation(model, chosen, removed, usual_feeds(model, context, _CHECKED_ROWS), threads=context.threads)
@@ -150,10 +85,6 @@ def _chosen(groups: Sequence[Group], config: Config) -> list[Group]:
         UsageError: a glob matches no group.
         ModelError: there are none; says why.
     """
-    from collections import Counter
-    from fnmatch import fnmatchcase
-
-    from compressctl.errors import ModelError, UsageError
 
     def matches(group: Group, glob: str) -> bool:
         return any(fnmatchcase(name, glob) for name in (group.name, *group.makers))
@@ -185,10 +116,6 @@ def _scores(
     model: ir.Model, groups: Sequence[Group], config: Config, context: Context
 ) -> tuple[dict[str, Floats], list[Note]]:
     """Return what each unit counts, and warnings of groups that the samples tell nothing of, which go by norm."""
-    from compressctl.layers.unseen import unseen
-    from compressctl.passes.gradients import evidence
-    from compressctl.pruning.scores import score
-
     importance = config.importance or ("activation" if context.calibration is not None else "l2")
     on = evidence(model, context, importance) if importance in MEASURED else None
     scores = score(model, groups, importance, seed=context.seed, evidence=on)
@@ -201,10 +128,6 @@ def _cut(
     model: ir.Model, groups: Sequence[Group], removed: Removed, config: Config, context: Context
 ) -> tuple[ir.Model, dict[str, float], tuple[Note, ...]]:
     """Return the cut model, reconstructed where it is to be, with the error of each layer's output and notes."""
-    from compressctl.errors import UsageError
-    from compressctl.pruning.cutting import without
-    from compressctl.pruning.reconstruct import reconstruct
-
     result, source = without(model, groups, removed), context.calibration
     wanted = source is not None if config.reconstruct is None else config.reconstruct
     if not removed or not wanted:
@@ -227,8 +150,6 @@ def _cut(
 
 def _notes(model: ir.Model, groups: Sequence[Group], config: Config, removed: Removed) -> tuple[Note, ...]:
     """Say what was cut, and what had to stay of the kinds asked for; that outputs keep their sizes needs no saying."""
-    from compressctl.notes import done, skipped, warning
-
     outputs = {value.name for value in model.graph.outputs}
     notes = []
     for group in groups:
@@ -265,11 +186,6 @@ def _rows(
 
 
 def _totals(before: ir.Model, after: ir.Model, context: Context) -> dict[str, Any]:
-    from compressctl.measure.measurement import sizes_of
-    from compressctl.model.load import interface
-    from compressctl.model.size import count
-    from compressctl.passes.feeds import usual_feeds
-
     sizes = sizes_of(interface(before)[0], usual_feeds(before, context, 1))
     old, new = count(before, sizes), count(after, sizes)
     return {

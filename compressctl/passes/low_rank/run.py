@@ -1,83 +1,32 @@
-"""Low-rank factorisation: write the weights of Gemm, MatMul and Conv as products of smaller ones.
-
-A Gemm or MatMul becomes two, through fewer channels (svd). A convolution becomes one with fewer outputs and a 1x1 one
-(svd), a column of its kernel and a row (spatial), or its kernel between two 1x1 ones (tucker). Biases stay with the
-last node. Ranks are multiples of 16, which float kernels compute in. With calibration samples the decompositions
-minimise the error of each layer's outputs on up to 128 of them, not that of its weights, and kernels are refitted.
-
-How high the ranks are is said by `energy` or by `ratio`; where neither is given, the lowest energy, one for all layers,
-whose measured drop in accuracy is within `max_accuracy_drop` is searched by bisection.
-
-A weight is factored only where that pays, else a note says why not. By default (`where: size`) it pays where the
-factors have fewer elements and fewer multiply-accumulates; the same input and recipe give the same bytes, and the
-measured latency of each layer is told only. `where: latency` decides by that measurement, on this machine: the whole
-interval of the ratio must lie below 0.95. Where a layer is close to that, two runs may decide differently; the report
-has the lines of a recipe that repeat the choice without measuring.
-
-Left alone: grouped and transposed convolutions, recurrent layers, weights that other nodes use too (tied embeddings),
-quantized weights (factor first, then quantize), bodies of If, Loop and Scan. Weights in float16 get factors in float16.
-
-Sources: svd with whitening: DRONE, Chen et al. 2021 (NeurIPS); SVD-LLM, Wang et al. 2024 (arXiv:2403.07378); of
-convolutions: Zhang et al. 2016 (arXiv:1505.06798); spatial: Jaderberg et al. 2014 (arXiv:1405.3866); tucker: Kim et al.
-2016 (arXiv:1511.06530).
-"""
+"""The work of the pass `low_rank`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from glob import escape as glob_escape
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any
 
-from pydantic import Field, model_validator
+import onnx_ir as ir
 
 from compressctl.errors import UsageError
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads
+from compressctl.factorization.choice import Aim, Choice, ranks_text
+from compressctl.factorization.search import Prepared, Reasons, Stopwatch, apply, input_shapes, observe, plan, prepare
+from compressctl.factorization.units import units
+from compressctl.layers.moments import observable
+from compressctl.layers.unseen import unseen
+from compressctl.measure.accuracy import compare, evaluate
+from compressctl.measure.metric import Score
+from compressctl.measure.session import Session
+from compressctl.notes import Note, done, skipped, warning
+from compressctl.passes.base import Context, Outcome
+from compressctl.passes.feeds import usual_feeds
+from compressctl.passes.low_rank import Config
 from compressctl.plain import flow
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-    from compressctl.factorization.choice import Aim, Choice
-    from compressctl.factorization.search import Prepared, Reasons, Stopwatch
-    from compressctl.measure.metric import Score
-    from compressctl.notes import Note
+from compressctl.quantization.plan import Selection
 
 _SAMPLES = 128  # of calibration
 _ENERGIES = tuple(1 - 0.5 * 2 ** (-step / 2) for step in range(19))  # 0.5 to 0.999, tried for a budget
 _EVALUATION_BATCH = 16
-
-
-class Config(PassConfig):
-    """Options of `low_rank`."""
-
-    reads: ClassVar[tuple[Reads, ...]] = ("calibration", "evaluation")
-    edits_weights: ClassVar[bool] = True
-
-    type: Literal["low_rank"] = "low_rank"
-    energy: float | None = Field(default=None, gt=0, le=1)
-    """Keep this share of each weight's energy: squared singular values, or mean squared outputs on calibration
-    samples."""
-    ratio: float | None = Field(default=None, gt=0, lt=1)
-    """Keep at most this share of each weight's elements."""
-    method: Literal["auto", "svd", "spatial", "tucker"] = "auto"
-    """The form of convolutions, svd where a kernel has not this one; auto: of those that pay the one with the fewest
-    multiply-accumulates (energy), or with the least error (ratio)."""
-    where: Literal["size", "latency", "always"] = "size"
-    """Factor where elements and multiply-accumulates fall, where measured latency falls as well, or always."""
-    include: tuple[str, ...] = ()
-    """Factor only nodes whose name matches one of these globs."""
-    exclude: tuple[str, ...] = ()
-    """Never factor nodes whose name matches one of these globs."""
-
-    @model_validator(mode="after")
-    def _one_measure(self) -> Config:
-        if self.energy is not None and self.ratio is not None:
-            raise ValueError("energy and ratio exclude each other")
-        return self
-
-    def given(self) -> bool:
-        """Say whether ranks are given, and not to be searched by a budget."""
-        return self.energy is not None or self.ratio is not None
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
@@ -86,15 +35,6 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     Raises:
         UsageError: neither energy, ratio nor a budget to find an energy by; a glob matches nothing.
     """
-    from compressctl.factorization.choice import Aim
-    from compressctl.factorization.search import Stopwatch, apply, input_shapes, observe, plan, prepare
-    from compressctl.factorization.units import units
-    from compressctl.layers.moments import observable
-    from compressctl.layers.unseen import unseen
-    from compressctl.notes import skipped, warning
-    from compressctl.passes.feeds import usual_feeds
-    from compressctl.quantization.plan import Selection
-
     selection = Selection(config.include, config.exclude)
     selection.check(model.graph)
     _check_budget(config, context)
@@ -142,11 +82,6 @@ def _within_budget(
     model: ir.Model, prepared: Sequence[Prepared], config: Config, context: Context, stopwatch: Stopwatch
 ) -> tuple[Aim, list[Choice], Reasons]:
     """Return the lowest energy that keeps the budget, with what it chooses."""
-    from compressctl.factorization.choice import Aim
-    from compressctl.factorization.search import apply, plan
-    from compressctl.measure.accuracy import compare, evaluate
-    from compressctl.measure.session import Session
-
     budget, metric, evaluation = context.max_accuracy_drop, context.metric, context.evaluation
     assert budget is not None and metric is not None and evaluation is not None
 
@@ -186,9 +121,6 @@ def _row(choice: Choice, stopwatch: Stopwatch) -> dict[str, Any]:
 
 
 def _told(row: dict[str, Any], config: Config) -> Note:
-    from compressctl.factorization.choice import ranks_text
-    from compressctl.notes import done, warning
-
     shared = f", shared with {', '.join(row['shared_by'])}" if row["shared_by"] else ""
     latency = row["latency_ratio"]
     text = (

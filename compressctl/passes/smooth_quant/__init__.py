@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from compressctl.errors import UsageError
 from compressctl.passes.base import Context, Outcome, PassConfig, Reads
 
 if TYPE_CHECKING:
@@ -31,28 +30,8 @@ class Config(PassConfig):
     alpha: float = Field(default=0.5, ge=0, le=1)
     """Share of the difficulty that moves from activations into weights: 0.5 splits it evenly, 1 moves all of it."""
 
+    def run(self, model: ir.Model, context: Context) -> Outcome:
+        """See `run.py`."""
+        from compressctl.passes.smooth_quant.run import run
 
-def run(model: ir.Model, config: Config, context: Context) -> Outcome:
-    """Smooth the activations of `model` in place.
-
-    Raises:
-        UsageError: there are no calibration samples.
-    """
-    from compressctl.quantization.calibration import observe
-    from compressctl.quantization.smoothing import places, smooth
-
-    if context.calibration is None:
-        raise UsageError("smooth_quant needs calibration data", "add --calibrate DATA")
-    found, notes = places(model.graph)
-    if not found:
-        return Outcome(model, notes)
-    observations = observe(
-        model,
-        (),
-        context.calibration,
-        threads=context.threads,
-        workdir=context.workdir,
-        progress=context.progress,
-        channel_absmax=[place.tensor for place in found],
-    )
-    return Outcome(model, (*notes, *smooth(model, found, observations.channel_absmax, config.alpha)))
+        return run(model, self, context)

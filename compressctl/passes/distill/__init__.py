@@ -13,19 +13,16 @@ Zagoruyko and Komodakis 2017 (arXiv:1612.03928) and Jiao et al. 2020 (arXiv:1909
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
-from compressctl.training.options import LossTerm, TrainingOptions
+from compressctl.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from compressctl.data.source import Source
-    from compressctl.model.load import Loaded
-    from compressctl.notes import Note
 
 _SHORT_FORMS = ("alpha", "temperature", "features", "attention")
 
@@ -66,7 +63,7 @@ class Config(TrainingOptions, PassConfig):
     @classmethod
     def _nodes_have_names(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
         for text in texts:
-            if not all(_nodes(text)):
+            if not all(sides(text)):
                 raise ValueError(f"{text!r} is not STUDENT_NODE=TEACHER_NODE")
         return texts
 
@@ -78,27 +75,11 @@ class Config(TrainingOptions, PassConfig):
             raise ValueError(f"losses spells out the whole loss, so {given[0]} cannot be given beside it")
         return self
 
+    def run(self, model: ir.Model, context: Context) -> Outcome:
+        """See `run.py`."""
+        from compressctl.passes.distill.run import run
 
-def run(model: ir.Model, config: Config, context: Context) -> Outcome:
-    """Train the student on `context.training`, with `model` as its teacher; `model` is not changed.
-
-    Raises:
-        UsageError: there is nothing to train on.
-        ModelError: a file cannot be used, student and teacher differ in inputs or outputs, or nothing can be cut.
-    """
-    from compressctl.passes.training import fit, training_samples
-
-    source = training_samples(context, "distill")
-    student, notes, origin = _student(model, config, context)
-    teachers = [model]
-    for path in config.teachers:
-        loaded = _load(path, model, context)
-        teachers.append(loaded.model)
-        notes = (*notes, *loaded.notes)
-    losses = config.losses or _losses(student, config, context, source)
-    told, trained = fit(student, config, losses, context, source, teachers)
-    facts = {"student": origin, "parameters": _parameters(model, student), **trained}
-    return Outcome(student, (*notes, *told), facts)
+        return run(model, self, context)
 
 
 def kept(student: str) -> dict[str, float] | None:
@@ -126,65 +107,7 @@ def kept(student: str) -> dict[str, float] | None:
     return shares
 
 
-def _student(teacher: ir.Model, config: Config, context: Context) -> tuple[ir.Model, tuple[Note, ...], dict[str, Any]]:
-    """Return the student, notes, and where it comes from."""
-    from compressctl.model.depth import cut_depth
-    from compressctl.pruning.width import cut_width
-
-    shares = kept(config.student)
-    if shares is None:
-        loaded = _load(Path(config.student), teacher, context)
-        return loaded.model, loaded.notes, {"path": config.student, "sha256": loaded.sha256}
-    student: ir.Model = teacher
-    notes: tuple[Note, ...] = ()
-    for key, share in sorted(shares.items()):
-        student, told = (cut_depth if key == "depth" else cut_width)(student, share)
-        notes = (*notes, *told)
-    return student, notes, {"from_teacher": shares}
-
-
-def _load(path: Path, teacher: ir.Model, context: Context) -> Loaded:
-    """Load a model that speaks the teacher's interface; TorchScript takes the teacher's inputs."""
-    from dataclasses import replace
-
-    from compressctl.measure.session import Session
-    from compressctl.model.interface import match_interface
-    from compressctl.model.load import interface, load_model
-    from compressctl.model.torchscript import verify_checks
-
-    loaded = load_model(path, {spec.name: spec for spec in interface(teacher)[0]})
-    if loaded.checks:
-        session = Session(loaded.model, threads=context.threads, workdir=context.workdir)
-        verify_checks(loaded.checks, session.run, path)
-    return replace(loaded, notes=(*loaded.notes, *match_interface(loaded.model, teacher, about=str(path))))
-
-
-def _losses(student: ir.Model, config: Config, context: Context, source: Source) -> tuple[LossTerm, ...]:
-    """Return the loss of every output, balanced by alpha where there are labels, and those between nodes."""
-    from compressctl.passes.training import terms, weighted
-
-    found = terms(student, source, context, teacher=True)
-    labelled = {term.output for term in found if term.aim == "labels"}
-    losses: list[LossTerm] = []
-    for term in found:
-        if term.aim == "labels":
-            losses += weighted(term, 1 - config.alpha)
-            continue
-        if term.loss == "kl":
-            term = term.model_copy(update={"temperature": config.temperature})
-        losses += weighted(term, config.alpha if term.output in labelled else 1.0)
-    losses += [LossTerm(loss="features", student=own, teacher=other) for own, other in map(_nodes, config.features)]
-    losses += [LossTerm(loss="attention", student=own, teacher=other) for own, other in map(_nodes, config.attention)]
-    return tuple(losses)
-
-
-def _nodes(text: str) -> tuple[str, str]:
+def sides(text: str) -> tuple[str, str]:
     """Return the names on both sides of `STUDENT_NODE=TEACHER_NODE`."""
     student, equals, teacher = (part.strip() for part in text.partition("="))
     return student, teacher if equals else student
-
-
-def _parameters(teacher: ir.Model, student: ir.Model) -> dict[str, int]:
-    from compressctl.model.size import count
-
-    return {"teacher": count(teacher).parameters, "student": count(student).parameters}

@@ -1,0 +1,38 @@
+"""Train the model further: on labels, and towards the answers of the original, the model as it was loaded.
+
+Where there are labels their loss (cross-entropy of classes, else the mean squared error) weighs 1 - distil, and the
+original's answers weigh distil: kl of class scores, else the mean squared error. Without labels only the original
+teaches, which recovers what earlier passes lost.
+
+Source: Hinton, Vinyals and Dean 2015 (arXiv:1503.02531) for the term towards the original.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
+from compressctl.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+class Config(TrainingOptions, PassConfig):
+    """Options of `finetune`."""
+
+    reads: ClassVar[tuple[Reads, ...]] = ("training",)
+    stopped_by: ClassVar[tuple[WeightForm, ...]] = ("dynamic",)  # scales and biases are trained beside static integers
+
+    type: Literal["finetune"] = "finetune"
+    distil: float = Field(default=0.5, ge=0, le=1)
+    """Weight of the original's answers in the loss; the labels, where there are any, weigh 1 - distil. 0: labels
+    alone."""
+
+    def run(self, model: ir.Model, context: Context) -> Outcome:
+        """See `run.py`."""
+        from compressctl.passes.finetune.run import run
+
+        return run(model, self, context)

@@ -1,0 +1,38 @@
+"""The work of the pass `finetune`."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from compressctl.data.source import Source
+from compressctl.passes.base import Context, Outcome
+from compressctl.passes.finetune import Config
+from compressctl.passes.training import fit, terms, training_samples, weighted
+from compressctl.training.options import LossTerm
+
+
+def run(model: ir.Model, config: Config, context: Context) -> Outcome:
+    """Train `model` in place on `context.training`.
+
+    Raises:
+        UsageError: there is nothing to train on.
+        DataError: distil is 0 and there are no labels, or labels fit no output.
+        ModelError: the graph cannot be trained.
+    """
+    source = training_samples(context, "finetune")
+    losses = config.losses or _losses(model, config.distil, context, source)
+    needs_original = any(term.aim == "teacher" for term in losses)
+    notes, facts = fit(model, config, losses, context, source, (context.baseline,) if needs_original else ())
+    return Outcome(model, notes, facts)
+
+
+def _losses(model: ir.Model, distil: float, context: Context, source: Source) -> tuple[LossTerm, ...]:
+    labelled = source.has_labels and not source.pairs  # the label of a pair belongs to no row
+    on_labels = terms(model, source, context, teacher=False) if (labelled and distil < 1) or distil == 0 else ()
+    towards = terms(model, source, context, teacher=True) if distil else ()
+    soft = [term for term in towards if term.aim == "teacher"]
+    share = distil if on_labels else 1.0
+    return (
+        *(part for term in on_labels for part in weighted(term, 1 - distil)),
+        *(part for term in soft for part in weighted(term, share)),
+    )

@@ -1,0 +1,72 @@
+"""The work of the pass `qat`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compressctl.data.first import First
+from compressctl.notes import warning
+from compressctl.passes.base import Context, Outcome
+from compressctl.passes.qat import Config
+from compressctl.passes.static import observe_static, range_for_target, selection
+from compressctl.passes.training import fit, terms, training_samples
+from compressctl.quantization.apply import apply
+from compressctl.quantization.plan import Plan, make_plan, weight_grids
+from compressctl.quantization.quantizers import Settings
+from compressctl.quantization.trainable import fold, make_trainable
+
+_CALIBRATION_SAMPLES = 256  # of the training samples, where there are none for calibration
+
+
+def run(model: ir.Model, config: Config, context: Context) -> Outcome:
+    """Quantize `model` in place, trained on `context.training`.
+
+    Raises:
+        UsageError: there is nothing to train on, or a glob matches nothing.
+        ModelError: the graph cannot be trained.
+    """
+    from compressctl.training.scales import keep_scales
+
+    source = training_samples(context, "qat")
+    plan, notes = make_plan(model, config.scheme, selection(config), calibrated=True, embeddings=config.embeddings)
+    if not plan.static:
+        return Outcome(model, (*notes, warning("nothing was quantized, so nothing was trained")))
+    target, reduced = range_for_target(config)
+    settings = Settings(
+        per_channel=config.per_channel,
+        bias_correction=False,
+        reduced_range=reduced,
+        grids=weight_grids(model, plan, config.scheme, config.edges),
+    )
+    samples = context.calibration or First(source, _CALIBRATION_SAMPLES)
+    plan, observations = observe_static(model, plan, config, samples, context, means=False)
+    if not plan.static:
+        return Outcome(model, (*notes, *observations.notes, warning("nothing was quantized, so nothing was trained")))
+    losses = config.losses or terms(model, source, context, teacher=True)
+    trainable = make_trainable(model, plan, observations, settings)
+    before = {value.name or "": _array(value) for value in trainable.scales}
+    told, trained = fit(model, config, losses, context, source, (context.baseline,), keep_scales(trainable))
+    change = {value.name or "": _ratio(_array(value), before[value.name or ""]) for value in trainable.scales}
+    notes = (*notes, *observations.notes, *told, *fold(model, trainable))
+    notes += tuple(apply(model, Plan(dynamic=plan.dynamic), None, settings))
+    facts: dict[str, Any] = {
+        "target": target,
+        "reduced_range": reduced,
+        "quantized": {"static": len(plan.static), "dynamic": len(plan.dynamic)},
+        "scales": change,
+    }
+    return Outcome(model, notes, {**facts, **trained})
+
+
+def _array(value: ir.Value) -> NDArray[Any]:
+    assert value.const_value is not None
+    return value.const_value.numpy()
+
+
+def _ratio(after: NDArray[Any], before: NDArray[Any]) -> float:
+    """Return by what factor scales changed, in the geometric mean."""
+    return float(np.exp(np.mean(np.log(after / before))))

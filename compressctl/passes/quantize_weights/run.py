@@ -1,0 +1,161 @@
+"""The work of the pass `quantize_weights`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import log2
+from typing import Any
+
+import onnx_ir as ir
+
+from compressctl.errors import UsageError
+from compressctl.layers.unseen import unseen
+from compressctl.model.spool import Spool
+from compressctl.notes import Note, done, skipped, warning
+from compressctl.passes.base import Context, Outcome
+from compressctl.passes.quantize_weights import Config, Rounding
+from compressctl.quantization.eight_bits import STYLE
+from compressctl.quantization.halves import store_halves
+from compressctl.quantization.plan import Selection, edge_layers
+from compressctl.quantization.weight_awq import scale_inputs
+from compressctl.quantization.weight_gptq import gptq_layers
+from compressctl.quantization.weight_rounding import GRIDS, Rounded, Style
+from compressctl.quantization.weight_storage import place
+from compressctl.quantization.weight_targets import Target, targets
+
+_SAMPLES = 1024  # that GPTQ and AWQ look at
+
+
+def run(model: ir.Model, config: Config, context: Context) -> Outcome:
+    """Store the weights of `model` in few bits, in place.
+
+    Raises:
+        UsageError: the rounding needs samples and there are none, or a glob matches no node.
+        ModelError: a weight holds NaN or infinity.
+    """
+    allowed = _selection(model, config)
+    spool = Spool(context.workdir)
+    if config.scheme == "fp16" or config.scheme == "bf16":
+        rows, told = store_halves(model, config.scheme, allowed, spool)
+        return Outcome(model, (*_summary(rows), *told), {"weights": rows})
+    if config.rounding in ("gptq", "awq") and context.calibration is None:
+        raise UsageError(f"rounding {config.rounding} needs calibration samples", "add --calibrate DATA")
+    rounding = config.rounding
+    if rounding is None:
+        fits = config.scheme != "int8-weights" and config.group_size != "tensor"
+        rounding = "gptq" if context.calibration is not None and fits else "nearest"
+    notes: list[Note] = []
+    if rounding == "awq":
+        styles, _ = _styles(model, config, allowed)
+        notes += _scale_inputs(model, styles, context)
+    styles, told = _styles(model, config, allowed)
+    rows, more = _carry_out(model, styles, rounding, config, context, spool)
+    return Outcome(model, (*_summary(rows), *notes, *told, *more), {"rounding": rounding, "weights": rows})
+
+
+def _selection(model: ir.Model, config: Config) -> Callable[[ir.Node], bool]:
+    """Return which nodes the user lets us touch.
+
+    Raises:
+        UsageError: a glob matches no node.
+    """
+    selection = Selection(config.include, config.exclude)
+    selection.check(model.graph)
+    return selection.allows
+
+
+def _styles(
+    model: ir.Model, config: Config, allowed: Callable[[ir.Node], bool]
+) -> tuple[list[tuple[Target, Style]], list[Note]]:
+    """Return the weights to round, each with how, and notes on those that stay and on groups that do not divide."""
+    assert config.scheme != "fp16" and config.scheme != "bf16"
+    usual = Style(GRIDS[config.scheme], config.group_size, config.offsets, config.rounding == "hqq")
+    edges = edge_layers(model.graph) if config.edges == "int8" else set()
+    found, notes = targets(model.graph, embeddings=config.embeddings)
+    styles = []
+    for target in found:
+        if not all(map(allowed, target.nodes)):
+            continue
+        style = STYLE if any(node.name in edges for node in target.nodes) else usual
+        _, told = style.size(target)
+        if style.bytes(target) >= target.tensor.nbytes:
+            notes.append(skipped("its weight is too small for that to save anything", target.name))
+            continue
+        if told is not None:
+            notes.append(done(told, target.name))
+        styles.append((target, style))
+    return styles, notes
+
+
+def _scale_inputs(model: ir.Model, styles: Sequence[tuple[Target, Style]], context: Context) -> Sequence[Note]:
+    assert context.calibration is not None
+    return scale_inputs(
+        model,
+        {layer.name: style.rounding(target) for target, style in styles for layer in target.layers},
+        context.calibration,
+        samples=_SAMPLES,
+        threads=context.threads,
+        workdir=context.workdir,
+        progress=context.progress,
+    )
+
+
+def _carry_out(
+    model: ir.Model,
+    styles: Sequence[tuple[Target, Style]],
+    rounding: Rounding,
+    config: Config,
+    context: Context,
+    spool: Spool,
+) -> tuple[list[dict[str, Any]], list[Note]]:
+    """Round the weights and store them; return a row for the report a weight, and notes."""
+    notes: list[Note] = []
+    rows: list[dict[str, Any]] = []
+    fitted = [pair for pair in styles if rounding == "gptq" and pair[0].obstacle is None]
+    original = model.clone() if fitted else model
+    for pair in context.progress.track([pair for pair in styles if pair not in fitted], "round weights"):
+        target, style = pair
+        if rounding == "gptq":
+            notes.append(skipped(f"rounded to nearest, not by gptq: {target.obstacle}", target.name))
+        rounded = style.round(target)
+        rows.append(_row(target, rounded))
+        notes += place(model, target, rounded, config.target_rows, spool)
+    if fitted:
+        assert context.calibration is not None
+        results, errors = gptq_layers(
+            original,
+            model,
+            fitted,
+            context.calibration,
+            damping=config.damping,
+            order=config.act_order,
+            samples=_SAMPLES,
+            threads=context.threads,
+            workdir=context.workdir,
+            progress=context.progress,
+        )
+        for (target, _), rounded in zip(fitted, results, strict=True):
+            known = target.name in errors
+            rows.append(_row(target, rounded) | ({"output_error": errors[target.name]} if known else {}))
+            notes += [] if known else [unseen(target.name, "rounded to the nearest")]
+            notes += place(model, target, rounded, config.target_rows, spool)
+    return rows, notes
+
+
+def _row(target: Target, rounded: Rounded) -> dict[str, Any]:
+    return {
+        "layer": target.name,
+        "weight": target.value.name,
+        "weights": rounded.codes.size,
+        "bits": log2(rounded.levels.count),
+        "group": rounded.size,
+        "bytes": rounded.bytes,
+    }
+
+
+def _summary(rows: Sequence[dict[str, Any]]) -> tuple[Note, ...]:
+    if not rows:
+        return (warning("nothing was stored in fewer bits"),)
+    weights, held = sum(row["weights"] for row in rows), sum(row["bytes"] for row in rows)
+    text = f"{weights:,} weights in {len(rows)} tensors take {held:,} bytes now, {8 * held / weights:.2f} bits each"
+    return (done(text),)

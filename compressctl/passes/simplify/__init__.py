@@ -1,0 +1,60 @@
+"""Simplify the graph without changing what it computes, so that it runs faster and quantizes well.
+
+Constants are folded, shape arithmetic that exporters leave behind becomes constant, nodes without effect, duplicates
+and dead ends go; pairs of Transposes and Reshapes cancel, also through the element-wise nodes between them; Pad,
+BatchNormalization and per-channel arithmetic become part of the convolution or Gemm beside them; spatial means become
+GlobalAveragePool; activations written out become Relu and Clip. Names of inputs, outputs and of what remains are kept.
+The result is run against the original on calibration samples, or else on random numbers; a rewrite that deviates is
+taken back. Bodies of If, Loop and Scan stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from compressctl.passes.base import Context, Outcome, PassConfig, Reads
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+RuleName = Literal[
+    "identity",
+    "duplicates",
+    "constants",
+    "shape_arithmetic",
+    "resizes",
+    "sequences",
+    "transposes",
+    "reshapes",
+    "slices",
+    "pads",
+    "batchnorm",
+    "channel_arithmetic",
+    "pooling",
+    "sums",
+    "gemm",
+    "activations",
+]
+BATCH = 3
+
+
+class Config(PassConfig):
+    """Options of `simplify`."""
+
+    reads: ClassVar[tuple[Reads, ...]] = ("calibration",)
+    prepares: ClassVar[bool] = True
+
+    type: Literal["simplify"] = "simplify"
+    skip: tuple[RuleName, ...] = ()
+    """Rules that are not applied."""
+
+    def inferences(self, calibration: int, training: int) -> int:
+        """A few samples, through the model before and after."""
+        return 2 * BATCH
+
+    def run(self, model: ir.Model, context: Context) -> Outcome:
+        """See `run.py`."""
+        from compressctl.passes.simplify.run import run
+
+        return run(model, self, context)

@@ -1,0 +1,60 @@
+"""The work of the pass `simplify`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import onnx_ir as ir
+
+from compressctl.data.random import random_feeds
+from compressctl.model.load import interface
+from compressctl.model.lookups import lookup_limits
+from compressctl.notes import Note, NoteKind
+from compressctl.passes.base import Context, Outcome
+from compressctl.passes.simplify import BATCH, Config
+from compressctl.simplification.equivalence import Arrays
+from compressctl.simplification.rules import RULES
+from compressctl.simplification.verified import simplify
+
+_SMALL = {"sequence": 7, "side": 64, "other": 5}
+_NAMES_IN_NOTE = 3
+
+
+def run(model: ir.Model, config: Config, context: Context) -> Outcome:
+    """Simplify a copy of `model`."""
+    names = [name for name in RULES if name not in config.skip]
+    result, notes = simplify(model, _feeds(model, context), names, context.threads)
+    by_text = _by_text(notes)
+    summary = tuple(Note(kind, _summary(text, names)) for (kind, text), names in by_text.items())
+    kinds: tuple[NoteKind, ...] = ("done", "skipped")
+    facts: dict[str, Any] = {
+        key: {text: names for (kind, text), names in by_text.items() if kind == key} for key in kinds
+    }
+    return Outcome(result, summary, facts)
+
+
+def _feeds(model: ir.Model, context: Context) -> Iterator[Arrays]:
+    """Yield inputs to compare the models on: calibration samples, or random numbers in small, then in usual sizes."""
+    if context.calibration is not None:
+        yield context.calibration.first(BATCH)
+        return
+    inputs, _ = interface(model)
+    limits = lookup_limits(model)
+    for sizes in (_SMALL, None):
+        yield random_feeds(inputs, BATCH, context.seed, sizes, limits)
+
+
+def _by_text(notes: Iterable[Note]) -> dict[tuple[NoteKind, str], list[str]]:
+    """Return the names of nodes and initializers by kind of remark."""
+    names: dict[tuple[NoteKind, str], list[str]] = {}
+    for note in notes:
+        names.setdefault((note.kind, note.text), []).extend([note.node] if note.node else [])
+    return names
+
+
+def _summary(text: str, names: list[str]) -> str:
+    if not names:
+        return text
+    more = f" and {len(names) - _NAMES_IN_NOTE} more" if len(names) > _NAMES_IN_NOTE else ""
+    return f"{text}: {len(names)} ({', '.join(names[:_NAMES_IN_NOTE])}{more})"

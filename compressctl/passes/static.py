@@ -1,0 +1,68 @@
+"""What the passes that quantize statically share: what their options select, and the observation of activations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from compressctl.data.source import Source
+from compressctl.measure.machine import int8_target
+from compressctl.passes.base import Context
+from compressctl.passes.static_options import StaticOptions
+from compressctl.quantization.calibration import Observations, observe
+from compressctl.quantization.plan import Plan, Selection
+from compressctl.quantization.seen import seen_part
+from compressctl.quantization.trainable import placement_of
+
+
+def selection(options: StaticOptions, dynamic: tuple[str, ...] = ()) -> Selection:
+    """Return which nodes may be quantized, and which dynamically."""
+    return Selection(options.include, options.exclude, options.include_op, options.exclude_op, dynamic)
+
+
+def range_for_target(options: StaticOptions) -> tuple[str, bool]:
+    """Return the processor that the model will run on, and whether its weights must keep to 7 bits."""
+    target = int8_target() if options.target == "auto" else options.target
+    return target, target == "avx2" if options.reduced_range is None else options.reduced_range
+
+
+def observe_static(
+    model: ir.Model,
+    plan: Plan,
+    options: StaticOptions,
+    source: Source,
+    context: Context,
+    *,
+    means: bool,
+    dynamic: bool = False,
+) -> tuple[Plan, Observations]:
+    """Observe, in one pass over `source`, what the static part of the plan needs; return what it can be for, too.
+
+    Args:
+        model: left as it is.
+        plan: made for it.
+        options: how ranges are chosen.
+        source: the samples.
+        context: threads, work folder and progress.
+        means: whether bias correction will need the means of the layers' inputs.
+        dynamic: what becomes of layers that no sample reaches: see `seen_part`.
+    """
+    placement = placement_of(model, plan)
+    inputs = {node.inputs[0].name or "" for node in placement.weighted if node.inputs[0] is not None}
+    observations = observe(
+        model,
+        [value.name or "" for value in placement.observed],
+        source,
+        method=options.calibration_method,
+        percentile=options.percentile,
+        channel_means=sorted(inputs) if means else (),
+        threads=context.threads,
+        workdir=context.workdir,
+        progress=context.progress,
+    )
+    # Where only a part of the plan is carried out, a tensor may stand on its own that carries another's values here.
+    carried = {value.name or "": observations.ranges[root.name or ""] for value, root in placement.scale_of.items()}
+    observations = replace(observations, ranges={**observations.ranges, **carried})
+    plan, notes = seen_part(model, plan, observations, dynamic=dynamic)
+    return plan, replace(observations, notes=(*observations.notes, *notes))

@@ -1,0 +1,56 @@
+"""Store constants in fewer bytes without loss: few different values as a codebook, zeros left out, floats of 16 bits.
+
+Each weight or table of 1 kB or more gets the form of fewest bytes, nodes and headers counted. onnxruntime evaluates
+these forms once, as it loads the model: it then runs as before, on the same bits. The forms:
+
+- codebook: up to 256 different values, or vectors of 2, 4 or 8 elements, and a packed code for each.
+- bitmask: a bit an element, which says whether it is zero, and the values other than zero.
+- gaps: these values, and 2 to 8 bits for the distance from each to the next, as in Deep Compression.
+- coo: ONNX's own sparse initializers, whose places take 64 bits.
+- csr: columns of 8 or 16 bits, and where rows begin.
+- floats of 16 bits, where those hold each element exactly.
+
+bitmask, gaps and csr hold their values in a codebook where few differ. Operators are those of opset 13. Passes that
+edit weights see coo as a plain weight, and the other forms not at all: store last, or undo it by `format: dense`.
+
+Left alone: constants with NaN; types of fewer than 8 bits; what nodes unpack already; inputs and outputs of the model;
+bodies of If, Loop and Scan.
+
+Sources: Deep Compression, Han et al. 2016 (arXiv:1510.00149); the sparse tensors of onnx.proto; rows without elements
+left out of csr: Buluç and Gilbert 2008.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from compressctl.passes.base import Context, Outcome, PassConfig, WeightForm
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+Format = Literal["auto", "dense", "codebook", "bitmask", "gaps", "coo", "csr"]
+
+
+class Config(PassConfig):
+    """Options of `store`."""
+
+    type: Literal["store"] = "store"
+    format: Format = "auto"
+    """auto: the form of fewest bytes for each constant; dense: undo every form; or one form for all that it fits."""
+    include: tuple[str, ...] = ()
+    """Only constants that nodes read whose name matches one of these globs."""
+    exclude: tuple[str, ...] = ()
+    """Never constants that nodes read whose name matches one of these globs."""
+
+    @property
+    def form(self) -> WeightForm:
+        """Plain where it undoes every form."""
+        return "plain" if self.format == "dense" else "packed"
+
+    def run(self, model: ir.Model, context: Context) -> Outcome:
+        """See `run.py`."""
+        from compressctl.passes.store.run import run
+
+        return run(model, self, context)
