@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Sequence
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from compressctl.errors import RecipeError
 from compressctl.passes import PASSES
@@ -52,7 +52,7 @@ def unknown_key(key: str, path: str, known: Sequence[str], origin: str) -> Recip
 
 def _is_key(part: int | str) -> bool:
     """Whether a part of a location is an index, or the name of a field anywhere in a recipe."""
-    models = (Recipe, SearchOptions, LossTerm, *PASSES)
+    models: tuple[type[BaseModel], ...] = (Recipe, SearchOptions, LossTerm, *PASSES)
     return isinstance(part, int) or any(part in model.model_fields for model in models)
 
 
