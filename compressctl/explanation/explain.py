@@ -23,6 +23,7 @@ from compressctl.measure.measurement import sizes_of
 from compressctl.measure.metric import Metric
 from compressctl.measure.session import Session
 from compressctl.model.load import load_model
+from compressctl.model.ops import CONTROL_FLOW
 from compressctl.notes import Note, done, skipped
 from compressctl.progress import Progress, Silent
 
@@ -169,7 +170,7 @@ def _affordable(costs: Mapping[str | None, Cost], layers: int) -> int:
 
 def _notes(model: ir.Model, layers: Sequence[WeightedNode], judged: int, run: int) -> tuple[Note, ...]:
     """Say where layers may be that no row is about, and what was measured on fewer samples."""
-    held = [node.name or "" for node in model.graph if node.op_type in ("If", "Loop", "Scan")]
+    held = [node.name or "" for node in model.graph if node.op_type in CONTROL_FLOW]
     notes = [skipped("layers in the bodies of control flow are not looked into", name) for name in held]
     if not layers:
         notes.append(skipped("the model has no layers with weights of its own"))

@@ -15,16 +15,16 @@ from compressctl.explanation.noise import Noise, decibels
 from compressctl.explanation.schema import Harm
 from compressctl.explanation.sqnr import LayerNoise
 from compressctl.explanation.streams import Kept, batch_size
-from compressctl.explanation.weights import ResultWeights, Weights
+from compressctl.explanation.weights import ResultWeights, Weights, weight_indices
 from compressctl.measure.accuracy import Comparison, compare
 from compressctl.measure.metric import Metric, Score
 from compressctl.measure.session import Session
 from compressctl.model.graph import constant, initializer, remove_dead, replace_node
+from compressctl.model.ops import RECURRENT
 
 _RESCALED = "channels of it, or of what it reads, carry factors of their own (equalized), which weights alone do not"
 _CUT = "the result's weights have another shape"
 _NONE = "the result has no such weights"
-_RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 class HarmMeter:
@@ -71,7 +71,7 @@ class HarmMeter:
             return None, f"the result's weights cannot be read: {error.message}"
         if weights is None:
             return None, _NONE
-        held = [constant(original.inputs[i]) for i in ((1, 2) if original.op_type in _RECURRENT else (layer.weight,))]
+        held = [constant(original.inputs[i]) for i in weight_indices(layer)]
         plain = [one for one in held if one is not None and one.dtype.kind == "f"]
         if len(plain) != len(weights.arrays):
             return None, "the original's weights are no plain floats"
@@ -90,7 +90,7 @@ class HarmMeter:
 
     def _same_bias(self, layer: WeightedNode, weights: Weights) -> bool:
         node = self._nodes[layer.name]
-        held = constant(node.inputs[2]) if len(node.inputs) > 2 and node.op_type not in _RECURRENT else None
+        held = constant(node.inputs[2]) if len(node.inputs) > 2 and node.op_type not in RECURRENT else None
         if held is None or weights.bias is None:
             return weights.bias is None
         return np.array_equal(held, weights.bias)
@@ -100,8 +100,8 @@ class HarmMeter:
         model = self._baseline.clone()
         graph = model.graph
         node = next(node for node in graph if node.name == layer.name)
-        if node.op_type in _RECURRENT:
-            for index, array in zip((1, 2), weights.arrays, strict=True):
+        if node.op_type in RECURRENT:
+            for index, array in zip(weight_indices(layer), weights.arrays, strict=True):
                 old = node.inputs[index]
                 assert old is not None
                 node.replace_input_with(index, initializer(graph, f"{old.name}_result", array.astype(_dtype(old))))

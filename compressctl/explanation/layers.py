@@ -6,17 +6,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from compressctl.model import ops
 from compressctl.model.graph import constant
-
-_WEIGHTS = {  # where the weight may stand; embeddings are looked up in it
-    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "ConvInteger", "DynamicQuantizeMatMul", "MatMulNBits"), (1,)),
-    **dict.fromkeys(("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"), (1,)),
-    **dict.fromkeys(("MatMul", "MatMulInteger", "MatMulIntegerToFloat"), (1, 0)),
-    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QGemm"), (3,)),
-    **dict.fromkeys(("Gather", "GatherBlockQuantized"), (0,)),
-}
-LOOK_UPS = ("Gather", "GatherBlockQuantized")
-_FOLDABLE = ("Add", "Sub", "Mul", "Div")
 
 
 @dataclass(frozen=True)
@@ -63,13 +54,13 @@ def constant_values(graph: ir.Graph) -> set[ir.Value]:
 
 
 def _weight_index(node: ir.Node, fixed: set[ir.Value]) -> int | None:
-    for index in _WEIGHTS.get(node.op_type, ()):
+    for index in ops.operands(node.op_type).matrices:
         if index >= len(node.inputs) or node.outputs[0] in fixed:
             return None
         weight = node.inputs[index]
         if weight is None or weight not in fixed:
             continue
-        if node.op_type not in LOOK_UPS:
+        if node.op_type not in ops.LOOK_UPS:
             return index
         shape, dtype = weight.shape, weight.dtype
         floats = dtype is None or dtype.is_floating_point() or dtype.bitwidth <= 8
@@ -82,7 +73,7 @@ def _foldable(node: ir.Node, fixed: set[ir.Value]) -> list[ir.Value]:
     while len(users := values[-1].consumers()) == 1 and not values[-1].is_graph_output():
         user = users[0]
         others = [value for value in user.inputs if value is not None and value is not values[-1]]
-        folds = user.op_type == "BatchNormalization" or (user.op_type in _FOLDABLE and len(others) == 1)
+        folds = user.op_type == "BatchNormalization" or (user.op_type in ops.ARITHMETIC and len(others) == 1)
         if user.graph is not node.graph or user.domain or not folds or not all(value in fixed for value in others):
             break
         values.append(user.outputs[0])

@@ -11,11 +11,12 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.data.source import Source
-from compressctl.explanation.layers import LOOK_UPS, WeightedNode
+from compressctl.explanation.layers import WeightedNode
 from compressctl.explanation.noise import Noise, decibels
 from compressctl.explanation.schema import LayerSqnr
 from compressctl.explanation.streams import Values, batch_size, exposed, side_by_side
 from compressctl.measure.session import Session
+from compressctl.model import ops
 from compressctl.progress import Progress
 
 _GONE = "no value of that name is left: the layer was removed or replaced"
@@ -110,7 +111,7 @@ class _Sums:
             pairs: dict[int | None, tuple[str, str]] = {
                 i: (layer.values[i], layer.values[candidates[0]]) for i in candidates
             }
-            if layer.input in present and layer.op not in LOOK_UPS:
+            if layer.input in present and layer.op not in ops.LOOK_UPS:
                 pairs[None] = layer.input, layer.input
             for index, pair in pairs.items():
                 self._pairs[layer.name, index] = pair
@@ -144,9 +145,9 @@ class _Sums:
 
 def _channel_axis(layer: WeightedNode) -> int | None:
     """Return where channels lie; those of an embedding, which may look the same row up always, carry no factors."""
-    if layer.op in LOOK_UPS:
+    if layer.op in ops.LOOK_UPS:
         return None
-    return 1 if "Conv" in layer.op else -1
+    return 1 if layer.op in ops.CONVOLUTIONAL else -1
 
 
 def _candidates(layer: WeightedNode, present: set[str | None]) -> range:

@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from compressctl.explanation.layers import WeightedNode, constant_values
 from compressctl.measure.captures import section
 from compressctl.measure.session import Session
+from compressctl.model import ops
 from compressctl.model.graph import constant
 from compressctl.model.qops import quantized_inputs
 
 Array = NDArray[Any]
-_RECURRENT = ("LSTM", "GRU", "RNN")
-_PRODUCTS = ("Gemm", "MatMul")
-_BIASED = ("Conv", "ConvTranspose", "Gemm")
 _MOST_ROWS = 1 << 14  # that a product of matrices is probed with at once
 
 
@@ -34,6 +32,11 @@ class Weights:
 
     arrays: tuple[Array, ...]
     bias: Array | None = None
+
+
+def weight_indices(layer: WeightedNode) -> tuple[int, ...]:
+    """Return which inputs of a layer its weights are."""
+    return ops.OPERANDS[layer.op].weights if layer.op in ops.RECURRENT else (layer.weight,)
 
 
 class ResultWeights:
@@ -66,7 +69,7 @@ class ResultWeights:
             return self._dynamic_lstm(giver)
         if original.op_type == "Gather":
             return self._looked_up(layer, given, original)
-        if original.op_type in _PRODUCTS and layer.weight == 1:
+        if original.op_type in ops.PRODUCTS and layer.weight == 1:
             return self._product(layer, given, original)
         return None
 
@@ -74,9 +77,8 @@ class ResultWeights:
         return index < len(node.inputs) and node.inputs[index] in self._fixed
 
     def _stored(self, node: ir.Node, layer: WeightedNode) -> Weights:
-        indices = (1, 2) if node.op_type in _RECURRENT else (layer.weight,)
-        arrays = tuple(self._evaluate(node.inputs[index]) for index in indices)
-        bias = node.inputs[2] if node.op_type in _BIASED and len(node.inputs) > 2 else None
+        arrays = tuple(self._evaluate(node.inputs[index]) for index in weight_indices(layer))
+        bias = node.inputs[2] if node.op_type in ops.BIASED and len(node.inputs) > 2 else None
         return Weights(arrays, None if bias is None else self._evaluate(bias))
 
     def _evaluate(self, value: ir.Value | None) -> Array:

@@ -8,6 +8,7 @@ from glob import escape
 from typing import Any
 
 from compressctl.explanation.schema import LayerRow, RecipePatch, WorstLayer
+from compressctl.model.ops import LOOK_UPS, RECURRENT
 from compressctl.plain import flow
 
 MOST = 5  # layers to name
@@ -122,7 +123,7 @@ def _noise(decibels: float) -> float:
 
 def _edges(type_: str, entry: Mapping[str, Any], rows: Sequence[LayerRow]) -> set[str]:
     """Return the first and the last layers, where the pass gives them fewer than 8 bits and can give them 8."""
-    products = [row.name for row in rows if row.op not in ("Gather", "LSTM", "GRU", "RNN")]
+    products = [row.name for row in rows if row.op not in RECURRENT | LOOK_UPS]
     default = "same" if type_ == "quantize_weights" else "int8"
     scheme = str(entry.get("scheme", "int8"))
     few = scheme.startswith(("w", "int", "ternary")) and not scheme.startswith("int8")

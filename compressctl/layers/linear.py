@@ -17,17 +17,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.model import ops
 from compressctl.model.graph import bodies, constant
 from compressctl.model.stored import PACKED, is_packed
 
 Matrix = NDArray[np.float32]
 
-_OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_RECURRENT = ("LSTM", "GRU", "RNN")
-_QUANTIZED = (
-    *("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"),
-    *("QGemm", "DynamicQuantizeLSTM", "QAttention", "MatMulNBits"),
-)
 _FLOATS = ("float16", "bfloat16", "float32", "float64")  # smaller ones are storage forms
 
 
@@ -124,13 +119,13 @@ def other_layers(graph: ir.Graph) -> Iterator[tuple[ir.Node, str]]:
     """Yield (node, why it is no linear layer) for the nodes of `graph` that multiply by weights all the same."""
     made: set[ir.Value] = set()  # what nodes make of constants alone
     for node in graph:
-        if node.op_type in _RECURRENT and not node.domain:
+        if node.op_type in ops.RECURRENT and not node.domain:
             yield node, "it is recurrent"
-        elif node.op_type in _QUANTIZED:
+        elif node.op_type in ops.QUANTIZED_LAYERS:
             yield node, "its weight is quantized already"
         elif any(_linear(inner) is not None for body in bodies(node) for inner in body):
             yield node, "its layers are in the body of a control flow node"
-        elif node.op_type in _OPERATORS and not node.domain and _linear(node) is None:
+        elif node.op_type in ops.LINEAR and not node.domain and _linear(node) is None:
             if reason := _reason(node, made):
                 yield node, reason
         elif node.inputs and all(value is None or value in made or _is_constant(value) for value in node.inputs):
@@ -138,13 +133,13 @@ def other_layers(graph: ir.Graph) -> Iterator[tuple[ir.Node, str]]:
 
 
 def _linear(node: ir.Node) -> LinearLayer | None:
-    if node.domain or node.op_type not in _OPERATORS:
+    if node.domain or node.op_type not in ops.LINEAR:
         return None
-    for index in (1, 0) if node.op_type == "MatMul" else (1,):
+    for index in ops.OPERANDS[node.op_type].matrices:
         weight, activation = node.inputs[index], node.inputs[1 - index]
         if weight is None or activation is None or _is_constant(activation) or not _is_matrix(node, weight):
             continue
-        groups = node.attributes.get_int("group", 1) if node.op_type in ("Conv", "ConvTranspose") else 1
+        groups = node.attributes.get_int("group", 1) if node.op_type in ops.CONVOLUTIONS else 1
         return LinearLayer(node, index, groups)
     return None
 
@@ -159,7 +154,7 @@ def _is_matrix(node: ir.Node, weight: ir.Value) -> bool:
     array = constant(weight) if is_stored(weight) else None
     if array is None or array.size == 0 or array.dtype.name not in _FLOATS:
         return False
-    return array.ndim == 2 if node.op_type in ("Gemm", "MatMul") else array.ndim >= 3
+    return array.ndim >= 3 if node.op_type in ops.CONVOLUTIONS else array.ndim == 2
 
 
 def _reason(node: ir.Node, made: set[ir.Value]) -> str | None:

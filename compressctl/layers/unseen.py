@@ -9,10 +9,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from compressctl.model.graph import constant, reads
+from compressctl.model.ops import PICKING, SCATTERS
 from compressctl.notes import Note, warning
 
-_PICKING = {"ArgMax", "ArgMin", "Compress", "NonMaxSuppression", "NonZero", "TopK", "Unique"}
-_PLACING = {"ScatterElements", "ScatterND", "Scatter"}  # what they return has the rows of their first input
 REASON = "no calibration sample reaches it, unless with zeros"
 
 
@@ -31,8 +30,8 @@ def picked(graph: ir.Graph) -> set[ir.Value]:
         sources = set(reads(node))
         if sources & weighed or any(_is_matrix(value) for value in sources):
             weighed.update(node.outputs)
-        moved = {node.inputs[0]} & found if node.op_type in _PLACING else sources & found
-        if moved or (node.op_type in _PICKING and sources & weighed):
+        moved = {node.inputs[0]} & found if node.op_type in SCATTERS else sources & found
+        if moved or (node.op_type in PICKING and sources & weighed):
             found.update(node.outputs)
     return found
 

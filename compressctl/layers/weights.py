@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from compressctl.layers.linear import LinearLayer, is_stored, linear_layers
 from compressctl.layers.moments import observable
+from compressctl.model import ops
 from compressctl.model.graph import constant, is_only_use, set_constant
 from compressctl.numerics.sparsity import Mask
 
-_RECURRENT = ("LSTM", "GRU", "RNN")
 _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 
 
@@ -125,8 +125,8 @@ def tables(graph: ir.Graph) -> list[Weight]:
 
 def recurrent_weights(node: ir.Node) -> Iterator[ir.Value]:
     """Yield W and R of a recurrent node, where they are constant floats."""
-    if node.op_type in _RECURRENT and not node.domain:
-        for value in node.inputs[1:3]:
+    if node.op_type in ops.RECURRENT and not node.domain:
+        for value in (node.inputs[index] for index in ops.OPERANDS[node.op_type].weights):
             array = constant(value)
             if value is not None and is_stored(value) and array is not None and array.dtype.kind == "f":
                 yield value

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from compressctl.errors import ModelError, OutputError
 from compressctl.measure.session import Session
+from compressctl.model.ops import CONTROL_FLOW
 from compressctl.scratch import temporary_folder
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 WARM_UP = 2  # runs that are not counted
 SLOWEST = 15  # nodes to list
-_CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
 _SUFFIX = "_kernel_time"
 
 
@@ -99,7 +99,7 @@ def _own_times(events: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], f
             parents.pop()
         if parents:
             own[parents[-1]] -= event["dur"]
-        if event["args"]["op_name"] in _CONTROL_FLOW:
+        if event["args"]["op_name"] in CONTROL_FLOW:
             parents.append(i)
     return zip(kernels, own, strict=True)
 

@@ -18,9 +18,8 @@ import onnx_ir as ir
 
 from compressctl.errors import ModelError, UsageError
 from compressctl.model.graph import constant, remove_dead, replace_node
+from compressctl.model.ops import LAYERS
 from compressctl.notes import Note, done
-
-_LAYERS = frozenset({"Conv", "ConvTranspose", "Einsum", "GRU", "Gemm", "LSTM", "MatMul", "RNN"})
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def _block(add: ir.Node, shortcut: ir.Value, end: ir.Value, order: dict[ir.Node,
 
 def _fault(block: Block) -> str | None:
     """Return why the block cannot be removed, or None."""
-    if not any(node.op_type in _LAYERS for node in block.branch):
+    if not any(node.op_type in LAYERS for node in block.branch):
         return "a branch without a layer"  # the tanh form of Gelu is x + 0.044715 * x**3 somewhere
     if not _same_shape(block.shortcut, block.end):
         return "a branch of another shape than its shortcut"

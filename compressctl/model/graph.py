@@ -17,8 +17,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.model.ops import CONTROL_FLOW
+
 Array = NDArray[Any]
-_HOLDERS = frozenset({"If", "Loop", "Scan", "SequenceMap"})  # the standard operators that hold bodies
 
 
 def constant(value: ir.Value | None) -> Array | None:
@@ -178,7 +179,7 @@ def ensure_opset(model: ir.Model, domain: str, version: int) -> None:
 
 
 def _named_bodies(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
-    if not node.domain and node.op_type not in _HOLDERS:  # most nodes; their attributes are slow to go through
+    if not node.domain and node.op_type not in CONTROL_FLOW:  # most nodes; their attributes are slow to go through
         return
     for name, attribute in node.attributes.items():
         if attribute.type == ir.AttributeType.GRAPH:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from compressctl.model.graph import constant
+from compressctl.model.ops import MOVEMENT
 
-_PASS_ON = frozenset({"Cast", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+_PASS_ON = MOVEMENT | {"Cast", "Identity"}
 
 
 def lookup_limits(model: ir.Model) -> dict[str, int]:

@@ -11,29 +11,18 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from compressctl.model import ops
 from compressctl.model.graph import bodies
 
 Shape = tuple[int, ...]
 ShapeOf = Callable[[ir.Value | None], Shape | None]
 
-_CONV = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "FusedConv": 1, "NhwcFusedConv": 1}  # index of the weight
-_MATMUL = {  # indices of the two factors
-    "MatMul": (0, 1),
-    "FusedMatMul": (0, 1),
-    "MatMulInteger": (0, 1),
-    "MatMulIntegerToFloat": (0, 1),
-    "DynamicQuantizeMatMul": (0, 1),
-    "QLinearMatMul": (0, 3),
-}
-_GEMM = {"Gemm": (0, 1), "FusedGemm": (0, 1), "QGemm": (0, 3)}
-_RECURRENT = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM")
-_OPAQUE = ("Attention", "MultiHeadAttention", "GroupQueryAttention", "QAttention", "DeformConv")
-
 
 def macs(node: ir.Node, shape_of: ShapeOf) -> int | None:
     """Return the multiply-accumulates of one run of `node`; None where that cannot be told.
 
-    It cannot where a shape is unknown, for fused attention, and for If, Loop and Scan with such work in their bodies.
+    It cannot where a shape is unknown, for fused attention and layers without a formula here, and for If, Loop and Scan
+    with such work in their bodies.
 
     Args:
         node: any node.
@@ -41,20 +30,18 @@ def macs(node: ir.Node, shape_of: ShapeOf) -> int | None:
     """
     op = node.op_type
     try:
-        if op in _CONV:
-            return _product(shape_of(node.outputs[0])) * _product(shape_of(node.inputs[_CONV[op]]), start=1)
+        if op in ops.CONV_FORMS:
+            return _product(shape_of(node.outputs[0])) * _product(shape_of(_weight(node)), start=1)
         if op == "ConvTranspose":
             return _product(shape_of(node.inputs[0])) * _product(shape_of(node.inputs[1]), start=1)
-        if op in _MATMUL:
-            left, right = (shape_of(node.inputs[i]) for i in _MATMUL[op])
-            return _matmul(node, left, right)
-        if op in _GEMM:
-            left, right = (shape_of(node.inputs[i]) for i in _GEMM[op])
-            columns = _size(right, 0 if node.attributes.get_int("transB", 0) else 1)
-            return _product(left) * columns
         if op == "MatMulNBits":
             return _product(shape_of(node.inputs[0])) * node.attributes["N"].as_int()
-        if op in _RECURRENT:
+        if op in ops.MATMUL_FORMS:
+            return _matmul(node, shape_of(node.inputs[0]), shape_of(_weight(node)))
+        if op in ops.GEMM_FORMS:
+            columns = _size(shape_of(_weight(node)), 0 if node.attributes.get_int("transB", 0) else 1)
+            return _product(shape_of(node.inputs[0])) * columns
+        if op in ops.RECURRENT_FORMS:
             sequence, weights, recurrence = (shape_of(value) for value in node.inputs[:3])
             steps = _size(sequence, 0) * _size(sequence, 1)
             return steps * (_product(weights) + _product(recurrence))
@@ -63,7 +50,11 @@ def macs(node: ir.Node, shape_of: ShapeOf) -> int | None:
     except (_UnknownShapeError, LookupError, ValueError):  # the latter: shapes that do not fit the operator
         return None
     inner = (macs(inner, shape_of) for body in bodies(node) for inner in body)
-    return None if op in _OPAQUE or any(count != 0 for count in inner) else 0
+    return None if op in ops.ATTENTION | ops.LAYERS or any(count != 0 for count in inner) else 0
+
+
+def _weight(node: ir.Node) -> ir.Value | None:
+    return node.inputs[ops.OPERANDS[node.op_type].weights[0]]
 
 
 class _UnknownShapeError(Exception):

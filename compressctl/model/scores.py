@@ -17,12 +17,11 @@ import re
 
 import onnx_ir as ir
 
-_SHAPES = frozenset(("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"))
-_SHIFTS = frozenset(("Add", "Sub", "Mul", "Div"))
-_MOVES = _SHAPES | _SHIFTS | {"Identity", "Cast", "CastLike", "Dropout", "QuantizeLinear", "DequantizeLinear"}
-_POOLS = frozenset(("GlobalAveragePool", "AveragePool", "ReduceMean"))
-_LAYERS = frozenset(("Gemm", "MatMul", "Conv", "MatMulNBits", "QLinearMatMul", "QLinearConv", "Resize", "Sigmoid"))
-_CLASSIFIERS = frozenset(("TreeEnsembleClassifier", "LinearClassifier", "SVMClassifier"))
+from compressctl.model import ops
+
+_MOVES = ops.VIEWS | ops.ARITHMETIC | ops.CASTS | ops.QDQ | {"Identity", "Dropout"}
+_POOLS = ops.AVERAGES | {"ReduceMean"}
+_LAYERS = ops.CONV_FORMS | ops.GEMM_FORMS | ops.MATMUL_FORMS | {"Resize", "Sigmoid"}
 _SCORES = re.compile(r"logit|score|class|cls|seg|prob|vocab")
 _OTHERS = re.compile(
     r"embed|pool|feat|hidden|state|represent|vector|box|coord|landmark|keypoint|kpt|pose|offset|delta|regress|attn|attention"
@@ -48,10 +47,10 @@ def _axis(output: ir.Value) -> int | None:
     node, moved = _origin(output)
     if node is None:
         return None
-    if node.op_type in ("Softmax", "LogSoftmax"):
+    if node.op_type in ops.SOFTMAX:
         attribute = node.attributes.get("axis")
         return _usual(rank) if moved or attribute is None else attribute.as_int()
-    if node.op_type in _CLASSIFIERS:
+    if node.op_type in ops.CLASSIFIERS:
         return 1
     flat = rank == 2 or (rank == 4 and output.shape is not None and tuple(output.shape[2:]) == (1, 1))
     if node.op_type in _LAYERS and (flat or (_SCORES.search(name) and node.op_type != "Sigmoid")):
@@ -75,11 +74,11 @@ def _origin(value: ir.Value) -> tuple[ir.Node | None, bool]:
         elif node.op_type not in _MOVES:
             return node, moved
         computed = [one for one in node.inputs if one is not None and not _is_constant(one)]
-        if len(computed) != 1 and node.op_type in _SHIFTS:
+        if len(computed) != 1 and node.op_type in ops.ARITHMETIC:
             return None, moved
         if not computed:
             return None, moved
-        moved = moved or node.op_type in _SHAPES
+        moved = moved or node.op_type in ops.VIEWS
         value = computed[0]
     return None, moved
 

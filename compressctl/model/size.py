@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model import protos, read
+from compressctl.model import ops, protos, read
 from compressctl.model.coo import stored_bytes
 from compressctl.model.external import external_files
 from compressctl.model.graph import constant, walk_subgraphs
@@ -31,7 +31,7 @@ from compressctl.tensorspec import Dim
 _Stored = tuple[ir.Value, ir.TensorProtocol | None]  # a tensor that is stored; None for one that is made of constants
 
 # A weight's row is that of the first node behind these, which only bring it into another form.
-_FORMS = ("DequantizeLinear", "QuantizeLinear", "Cast", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze")
+_FORMS = ops.FORMS | {"QuantizeLinear"}
 
 
 @dataclass(frozen=True)
@@ -221,6 +221,6 @@ def _zero_point(value: ir.Value) -> tuple[np.ndarray | None, int]:
     for user in value.consumers():
         for tensor, _, zero in quantized_inputs(user):
             if tensor is value and (array := constant(zero)) is not None and array.size:
-                last = 0 if user.op_type in ("QLinearConv", "ConvInteger") else -1
+                last = 0 if user.op_type in ops.CONV_FORMS else -1
                 return array, user.attributes.get_int("axis", 1) if user.op_type == "DequantizeLinear" else last
     return None, 0

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from compressctl.errors import ModelError
 from compressctl.model.graph import Array, constant
+from compressctl.model.ops import VIEWS
 from compressctl.model.tensors import read_array
 
 PACKED = "its weight is stored packed, which `compressctl store --format dense` undoes"
 """Why who edits weights leaves a packed one alone."""
-REARRANGING = ("Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+REARRANGING = VIEWS | {"Identity"}
 _UNPACKING = ("Cast", "Expand", "Gather", "ScatterElements")
 
 

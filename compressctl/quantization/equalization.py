@@ -5,22 +5,11 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from compressctl.model.graph import constant, is_only_use
+from compressctl.model.ops import HOMOGENEOUS
 from compressctl.notes import Note, done, skipped
 from compressctl.numerics import equalization
 from compressctl.numerics.equalization import Layer
 from compressctl.quantization.constants import floats, replace_constant
-
-# f(s * x) = s * f(x) for s > 0, channel by channel
-_HOMOGENEOUS = {
-    "AveragePool",
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-    "Identity",
-    "LeakyRelu",
-    "MaxPool",
-    "PRelu",
-    "Relu",
-}
 
 
 def equalize(model: ir.Model, sweeps: int) -> list[Note]:
@@ -73,7 +62,7 @@ def _next_convolution(node: ir.Node) -> ir.Node | str:
         reader = consumers[0]
         if reader.graph is not node.graph:
             return "a body of If, Loop or Scan reads its output"
-        if reader.domain != "" or reader.op_type not in {"Conv", *_HOMOGENEOUS}:
+        if reader.domain != "" or reader.op_type not in {"Conv", *HOMOGENEOUS}:
             return f"{reader.op_type} reads its output, which does not pass a scale on unchanged"
         if [index for index, source in enumerate(reader.inputs) if source is value] != [0]:
             return f"its output is no plain input of {reader.name}"

@@ -12,6 +12,7 @@ import numpy as np
 
 from compressctl.layers.layerwise import Fit, Floats, Pair
 from compressctl.layers.linear import LinearLayer
+from compressctl.model.ops import CONVOLUTIONS
 from compressctl.numerics.obs import refit
 
 
@@ -27,4 +28,4 @@ def start(layer: LinearLayer, fit: Fit, damping: float) -> Floats:
 
 def _fits(layer: LinearLayer) -> bool:
     shape = layer.input.shape
-    return layer.node.op_type in ("Conv", "ConvTranspose") or (shape is not None and len(shape) <= 2)
+    return layer.node.op_type in CONVOLUTIONS or (shape is not None and len(shape) <= 2)

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.graph import ensure_opset, initializer, replace_node
+from compressctl.model.ops import PRODUCTS
 from compressctl.model.spool import Spool
 from compressctl.numerics.packing import pack
 from compressctl.quantization.weight_rounding import Rounded
@@ -30,7 +31,7 @@ def obstacle(target: Target, size: int) -> str | None:
         attributes = layer.node.attributes
         plain = not attributes.get_int("transA", 0) and attributes.get_float("alpha", 1.0) == 1
         plain = plain and attributes.get_float("beta", 1.0) == 1 and layer.weight_index == 1
-        if layer.node.op_type not in ("MatMul", "Gemm") or not plain:
+        if layer.node.op_type not in PRODUCTS or not plain:
             return f"it is a {layer.node.op_type} of another form"
     if target.tensor.dtype != ir.DataType.FLOAT:
         return f"its weight is {target.tensor.dtype.name.lower()}"

@@ -21,25 +21,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.model import ops
 from compressctl.model.graph import constant
 
 COMPUTE = {"Conv": (0,), "Gemm": (0,), "MatMul": (0,)}
-JOINS = {"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "LeakyRelu", "Sigmoid", "HardSigmoid"}
-CARRIERS = {
-    "Expand",
-    "Flatten",
-    "Gather",
-    "MaxPool",
-    "Pad",
-    "Reshape",
-    "Resize",
-    "Slice",
-    "Split",
-    "Squeeze",
-    "Tile",
-    "Transpose",
-    "Unsqueeze",
-}
+_SEVERAL = {"Add", "Mul", "Concat"}  # joins of several tensors
+JOINS = _SEVERAL | ops.AVERAGES | {"LeakyRelu", "Sigmoid", "HardSigmoid"}
+CARRIERS = ops.MOVEMENT | {"MaxPool", "Resize"}
 
 
 @dataclass
@@ -82,7 +70,7 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node], unseen: Collection[str] 
                 _quantize_output(placement, node)
         elif _joins(node):
             inputs = [value for value in node.inputs if value is not None]
-            joined = _after_activation(node) if node.op_type in ("Add", "Mul", "Concat") else node.outputs[0]
+            joined = _after_activation(node) if node.op_type in _SEVERAL else node.outputs[0]
             if (
                 any(value in placement.everywhere for value in inputs)
                 and joined in wanted
@@ -149,7 +137,7 @@ def _quantize_input(placement: Placement, node: ir.Node) -> None:
 
 
 def _quantize_output(placement: Placement, node: ir.Node) -> None:
-    value = _after_activation(node) if node.op_type in (*COMPUTE, "Add", "Mul", "Concat") else node.outputs[0]
+    value = _after_activation(node) if node.op_type in COMPUTE.keys() | _SEVERAL else node.outputs[0]
     placement.scale_of.setdefault(value, value)
     placement.everywhere.add(value)
 

@@ -15,7 +15,7 @@ from compressctl.notes import Note, done, skipped, warning
 from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, TERNARY, Grid
 from compressctl.quantization.dynamic import candidates
 from compressctl.quantization.eight_bits import packable
-from compressctl.quantization.placement import CARRIERS, JOINS
+from compressctl.quantization.placement import CARRIERS, COMPUTE, JOINS
 from compressctl.quantization.static import obstacle as static_obstacle
 
 StaticScheme = Literal["int8", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"]
@@ -25,7 +25,6 @@ Edges = Literal["int8", "same"]
 _GRIDS = {"w4a8": INT4, "w3a8": INT3, "w2a8": INT2, "ternary-a8": TERNARY, "w1a8": BINARY}
 _ALL_STATIC = get_args(StaticScheme)
 
-_STATIC = ("Conv", "Gemm", "MatMul")
 _PAYING_GROUP = 32  # channels; narrower groups win on some processors and lose on others, by the factor of 2
 _HINT = "add --calibrate DATA: static quantization observes activations on samples"
 
@@ -173,7 +172,7 @@ def make_plan(
     come = {node for node, reason in reasons.items() if reason is None and selection.as_it_comes(node)}
     static: dict[ir.Node, str | None] = {}
     for node in model.graph:
-        eligible = node.op_type in _STATIC and node.domain == "" and selection.allows(node) and node not in come
+        eligible = node.op_type in COMPUTE and node.domain == "" and selection.allows(node) and node not in come
         if calibrated and eligible and (scheme in _ALL_STATIC or (scheme == "auto" and _hangs_on(node, static))):
             static[node] = static_obstacle(node) or (slow(node) if scheme == "auto" else None)
     dynamic: list[str] = []
@@ -231,7 +230,7 @@ def weight_grids(model: ir.Model, plan: Plan, scheme: Scheme, edges: Edges) -> d
 
 def edge_layers(graph: ir.Graph) -> set[str]:
     """The names of the layers with weights that read no other such layer's results, or whose results none reads."""
-    layers = {node for node in graph if node.op_type in _STATIC and not node.domain and static_obstacle(node) is None}
+    layers = {node for node in graph if node.op_type in COMPUTE and not node.domain and static_obstacle(node) is None}
     edges: set[str] = set()
     for nodes, sources in ((list(graph), ir.Node.predecessors), (list(reversed(graph)), ir.Node.successors)):
         beyond: set[ir.Node] = set()  # layers, and what lies beyond one in this direction

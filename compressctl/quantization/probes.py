@@ -14,8 +14,9 @@ import onnx_ir as ir
 
 from compressctl.errors import ModelError
 from compressctl.model.graph import initializer, unique_name
+from compressctl.model.ops import CHANNEL_NORMS, CONVOLUTIONS
 
-_CHANNELS_SECOND = {"Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization"}
+_CHANNELS_SECOND = CONVOLUTIONS | CHANNEL_NORMS
 
 
 @dataclass

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from compressctl.layers.unseen import unseen
 from compressctl.model.graph import constant, is_only_use
+from compressctl.model.ops import LAST_AXIS_NORMS, PRODUCTS
 from compressctl.notes import Note, done, skipped
 from compressctl.numerics.smoothing import smoothing_scales
 from compressctl.quantization.constants import floats, replace_constant
-
-_NORMALIZATIONS = {"LayerNormalization", "RMSNormalization"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def move_scales(graph: ir.Graph, place: Place, scales: NDArray[np.float64]) -> N
 
 def _weight_axis(node: ir.Node) -> int | None:
     """The axis of a MatMul's or Gemm's constant weight along which its input channels lie; None for other nodes."""
-    if node.domain != "" or node.op_type not in ("MatMul", "Gemm"):
+    if node.domain != "" or node.op_type not in PRODUCTS:
         return None
     weight = constant(node.inputs[1])
     if weight is None or weight.ndim != 2 or weight.dtype.kind != "f" or constant(node.inputs[0]) is not None:
@@ -121,7 +120,7 @@ def _absorbers(value: ir.Value) -> tuple[tuple[ir.Node, int], ...]:
     node = value.producer()
     if node is None or node.domain != "" or value is not node.outputs[0]:
         return ()
-    if node.op_type in _NORMALIZATIONS:
+    if node.op_type in LAST_AXIS_NORMS:
         vectors = tuple((node, index) for index in range(1, len(node.inputs)) if node.inputs[index] is not None)
         rank = value.shape.rank() if value.shape is not None else 0
         last = node.attributes.get_int("axis", -1) in (-1, rank - 1)

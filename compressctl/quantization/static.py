@@ -13,6 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.model.graph import constant, initializer, insert_after, insert_before, replace_node, unique_name
+from compressctl.model.ops import BIASED
 from compressctl.model.stored import PACKED, is_stored_packed
 from compressctl.numerics.qparams import affine
 from compressctl.quantization.placement import Placement, hard_sigmoid
@@ -171,7 +172,7 @@ def shield_float_nodes(model: ir.Model, weighted: Collection[ir.Node]) -> None:
     """
     graph = model.graph
     for node in list(graph):
-        if node.op_type not in ("Conv", "ConvTranspose", "Gemm") or node.domain != "" or node in weighted:
+        if node.op_type not in BIASED or node.domain != "" or node in weighted:
             continue
         source = node.inputs[0]
         pair = source.producer() if source is not None else None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.model import ops
 from compressctl.model.graph import constant, is_only_use
 from compressctl.quantization.calibration import Observations
 from compressctl.quantization.placement import CARRIERS, COMPUTE, JOINS, Placement
@@ -22,8 +23,8 @@ from compressctl.quantization.static import output_axis
 
 _FEW = 16  # channels of a stand-in: a whole block of onnxruntime's layouts, which hold 8 or 16 channels
 LAYER, _BEFORE, _AFTER = "layer", "before", "after"
-_POOLING = {"AveragePool", "GlobalAveragePool", "MaxPool"}
-_ACTIVATIONS = {"Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Tanh"}
+_POOLING = ops.POOLS & (JOINS | CARRIERS)
+_ACTIVATIONS = ops.ACTIVATIONS | {"Mul", "Tanh"}
 
 
 @dataclass(frozen=True)

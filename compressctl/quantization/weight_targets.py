@@ -17,6 +17,7 @@ from compressctl.layers.linear import LinearLayer, linear_layers, other_layers
 from compressctl.layers.moments import observable
 from compressctl.layers.weights import recurrent_weights
 from compressctl.model.graph import is_only_use
+from compressctl.model.ops import CONVOLUTIONS
 from compressctl.model.tensors import read_array
 from compressctl.notes import Note, skipped
 from compressctl.quantization.embedding import is_embedding
@@ -85,7 +86,7 @@ class Target:
     @property
     def convolution(self) -> bool:
         """Whether its inputs are the channels and the kernel of a convolution."""
-        return bool(self.layers) and self.layers[0].node.op_type in ("Conv", "ConvTranspose")
+        return bool(self.layers) and self.layers[0].node.op_type in CONVOLUTIONS
 
     @property
     def obstacle(self) -> str | None:

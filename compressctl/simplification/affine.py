@@ -9,9 +9,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.model.graph import constant
+from compressctl.model.ops import ARITHMETIC
 from compressctl.simplification.edit import Array, is_op, other_outputs_unused
-
-_ARITHMETIC = ("Add", "Sub", "Mul", "Div")
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def batch_norm(node: ir.Node) -> Affine | str:
 
 def arithmetic(node: ir.Node, rank: int) -> Affine | None:
     """Read Add, Sub, Mul or Div with a constant that has one number, or one a channel, beside a tensor of `rank`."""
-    if not is_op(node, *_ARITHMETIC):
+    if not is_op(node, *ARITHMETIC):
         return None
     for position in (1, 0):
         source, array = node.inputs[1 - position], constant(node.inputs[position])

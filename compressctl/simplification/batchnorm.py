@@ -15,11 +15,12 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.graph import initializer, is_only_use
+from compressctl.model.ops import BIASED
 from compressctl.notes import Note, done, skipped
 from compressctl.simplification.affine import Affine, arithmetic, batch_norm
 from compressctl.simplification.edit import become, bypass, is_op, producer
 from compressctl.simplification.facts import Facts
-from compressctl.simplification.layers import BIASED, scale_inputs, scale_outputs
+from compressctl.simplification.layers import scale_inputs, scale_outputs
 
 
 def apply(model: ir.Model, facts: Facts) -> list[Note]:

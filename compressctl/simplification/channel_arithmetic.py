@@ -10,11 +10,12 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from compressctl.model.graph import is_only_use
+from compressctl.model.ops import BIASED
 from compressctl.notes import Note, done, skipped
 from compressctl.simplification.affine import arithmetic
 from compressctl.simplification.edit import bypass, is_op, producer
 from compressctl.simplification.facts import Facts
-from compressctl.simplification.layers import BIASED, scale_batch_norm, scale_outputs
+from compressctl.simplification.layers import scale_batch_norm, scale_outputs
 
 _LAYERS = (*BIASED, "BatchNormalization")
 

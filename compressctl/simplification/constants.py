@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from compressctl.errors import CompressctlError
 from compressctl.measure.session import Session
 from compressctl.model.graph import bodies, constant, is_only_use
+from compressctl.model.ops import RANDOM
 from compressctl.notes import Note, done, skipped
 from compressctl.simplification.facts import Facts
 
 _GROWTH = 1024  # bytes
-_RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-_NEVER = _RANDOM | {"DequantizeLinear", "Dropout", "Identity"}
+_NEVER = RANDOM | {"DequantizeLinear", "Dropout", "Identity"}
 _DECOMPRESSING = ("ConstantOfShape", "Expand", "ScatterElements")
 _DECOMPRESSED_ELEMENTS = 16
 

@@ -12,14 +12,12 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.graph import constant
+from compressctl.model.ops import QDQ, RANDOM
 from compressctl.notes import Note, done
 from compressctl.simplification.edit import Array, bypass
 from compressctl.simplification.facts import Facts
 
-_DISTINCT = {  # random, or wanted once for each consumer
-    "Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
-    "DequantizeLinear", "QuantizeLinear",
-}  # fmt: skip
+_DISTINCT = RANDOM | QDQ | {"Dropout"}  # random, or wanted once for each consumer
 _SMALL = 64  # elements
 _SAMPLE = 64  # bytes
 _FINGERPRINT = "compressctl.fingerprint"

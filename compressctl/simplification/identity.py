@@ -12,6 +12,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from compressctl.model.graph import constant
+from compressctl.model.ops import RESHAPES
 from compressctl.notes import Note, done
 from compressctl.simplification.edit import Array, become, bypass, given, is_op
 from compressctl.simplification.facts import Facts
@@ -108,7 +109,7 @@ _FINDERS: dict[str, Callable[[ir.Node, Facts], ir.Value | None]] = {
     "Identity": _always,
     "Dropout": _dropout,
     "Cast": _cast,
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand"), _same_shape),
+    **dict.fromkeys(RESHAPES | {"Expand"}, _same_shape),
     **dict.fromkeys(("Concat", "Sum", "Max", "Min", "Mean"), _only_input),
     "Transpose": _transpose,
     "Tile": _tile,

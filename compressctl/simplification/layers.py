@@ -10,9 +10,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.model.graph import constant
+from compressctl.model.ops import BIASED
 from compressctl.simplification.edit import Array, given, is_op, set_constant
 
-BIASED = ("Conv", "ConvTranspose", "Gemm")
 Vector = NDArray[np.float64]
 
 

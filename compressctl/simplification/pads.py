@@ -10,13 +10,13 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.graph import constant
+from compressctl.model.ops import AVERAGES, NON_NEGATIVE
 from compressctl.notes import Note, done, skipped
 from compressctl.simplification.edit import given, is_op, other_outputs_unused, producer
 from compressctl.simplification.facts import Facts
 
 _LAYERS = ("Conv", "AveragePool", "MaxPool")
-_NON_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Exp", "Abs", "Softplus")
-_KEEPS_SIGN = ("MaxPool", "AveragePool", "GlobalAveragePool", "Transpose", "Concat", "Add", "Mul")
+_KEEPS_SIGN = AVERAGES | {"MaxPool", "Transpose", "Concat", "Add", "Mul"}
 _DEPTH = 8
 
 
@@ -113,7 +113,7 @@ def _never_negative(value: ir.Value | None, depth: int) -> bool:
     if node is None or depth == 0:
         array = constant(value) if depth else None
         return array is not None and array.size > 0 and bool((array >= 0).all())
-    if is_op(node, *_NON_NEGATIVE):
+    if is_op(node, *NON_NEGATIVE):
         return True
     if is_op(node, "Clip"):
         low = constant(given(node, 1))

@@ -11,13 +11,13 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.graph import initializer, is_only_use
+from compressctl.model.ops import VIEWS
 from compressctl.notes import Note, done
 from compressctl.simplification.edit import become, bypass, is_op
 from compressctl.simplification.facts import Facts
 from compressctl.simplification.shape_arithmetic import reshape_target
 
 _RESHAPES = ("Reshape", "Flatten")
-_VIEWS = (*_RESHAPES, "Squeeze", "Unsqueeze", "Transpose")
 
 
 def apply(model: ir.Model, facts: Facts) -> list[Note]:
@@ -35,7 +35,7 @@ def apply(model: ir.Model, facts: Facts) -> list[Note]:
 
 
 def _is_view(node: ir.Node, facts: Facts) -> bool:
-    if not is_op(node, *_VIEWS):
+    if not is_op(node, *VIEWS):
         return False
     if node.op_type != "Transpose":
         return True

@@ -11,19 +11,15 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.graph import constant, initializer, is_only_use
+from compressctl.model.ops import BROADCAST, UNARY
 from compressctl.notes import Note, done
 from compressctl.simplification.edit import add_after, bypass, given, is_op, producer
 from compressctl.simplification.facts import Facts
 
 Perm = tuple[int, ...]
 
-_UNARY = {
-    "Abs", "Cast", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Mish",
-    "Neg", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu",
-}  # fmt: skip
-_BROADCAST = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu"}
 _DEPTH = 4  # nodes between a Transpose and the place where several meet
-_PERMUTABLE = _UNARY | _BROADCAST | {"Pad", "Concat"}
+_PERMUTABLE = UNARY | BROADCAST | {"Pad", "Concat"}
 
 
 def apply(model: ir.Model, facts: Facts) -> list[Note]:
@@ -77,7 +73,7 @@ def _sink(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
             if node.op_type == "Pad" and index == 1:
                 pads = np.array([side[axis] for side in array.reshape(2, rank) for axis in inverse], array.dtype)
                 node.replace_input_with(index, initializer(graph, f"{node.name}_pads", pads))
-            elif node.op_type in _BROADCAST and array.ndim:
+            elif node.op_type in BROADCAST and array.ndim:
                 full = array.reshape((1,) * (rank - array.ndim) + array.shape).transpose(inverse)
                 node.replace_input_with(index, initializer(graph, value.name or "constant", full))
     add_after(node, "Transpose", f"{node.name}_transpose", perm=perm)
@@ -86,7 +82,7 @@ def _sink(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
 
 
 def _data_input(node: ir.Node, index: int) -> bool:
-    return index == 0 or node.op_type in _BROADCAST or node.op_type == "Concat"
+    return index == 0 or node.op_type in BROADCAST or node.op_type == "Concat"
 
 
 def _moved_perm(node: ir.Node, facts: Facts) -> Perm | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from compressctl.container.signature import is_packed
+from compressctl.model import ops
 from compressctl.model.load import Loaded
 from compressctl.model.qops import is_quantized
 from compressctl.model.size import file_bytes
@@ -18,9 +19,6 @@ from compressctl.tensorspec import TensorSpec
 
 Kind = Literal["convolutional network", "transformer", "recurrent network", "feed-forward network"]
 
-_RECURRENT = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM")
-_CONVOLUTIONS = ("Conv", "ConvTranspose", "FusedConv", "QLinearConv", "ConvInteger")
-_ATTENTION = ("Attention", "MultiHeadAttention", "GroupQueryAttention", "QAttention")
 _LAYER = 700  # bytes of names, scales and nodes that a quantized layer adds, as measured on the sample models
 _PROVENANCE = 4096  # bytes that the recipe and its origin may take in the output
 
@@ -107,7 +105,7 @@ def model_facts(path: Path, loaded: Loaded, inspection: Inspection) -> ModelFact
         quantizable=sum(layer.size.parameters for layer in chosen),
         quantizable_bytes=sum(layer.size.bytes for layer in chosen),
         norms=any(layer.size.op == "BatchNormalization" for layer in layers),
-        recurrent=sum(share for op, share in work if op in _RECURRENT),
+        recurrent=sum(share for op, share in work if op in ops.RECURRENT_FORMS),
         quantized=sum(is_quantized(node) for node in loaded.model.graph.all_nodes()),
         packed=len(making_nodes(loaded.model.graph)),
     )
@@ -116,15 +114,15 @@ def model_facts(path: Path, loaded: Loaded, inspection: Inspection) -> ModelFact
 def _kind(layers: Iterable[Layer], work: dict[str, float]) -> Kind:
     """Name the architecture by its operators; products of two activations beside a Softmax are attention."""
     layers = tuple(layers)
-    ops = {layer.size.op for layer in layers}
+    found = {layer.size.op for layer in layers}
     products = any(layer.size.op == "MatMul" and not layer.size.parameters and layer.size.macs for layer in layers)
-    if ops & set(_ATTENTION) or ("Softmax" in ops and products):
+    if found & ops.ATTENTION or ("Softmax" in found and products):
         return "transformer"
-    if sum(work.get(op, 0) for op in _CONVOLUTIONS) >= 0.5:
+    if sum(work.get(op, 0) for op in ops.CONVOLUTIONAL) >= 0.5:
         return "convolutional network"
-    if ops & set(_RECURRENT):
+    if found & ops.RECURRENT_FORMS:
         return "recurrent network"
-    return "convolutional network" if ops & set(_CONVOLUTIONS) else "feed-forward network"
+    return "convolutional network" if found & ops.CONVOLUTIONAL else "feed-forward network"
 
 
 def _shares(amounts: Iterable[tuple[str, int]]) -> tuple[tuple[str, float], ...]:

@@ -17,6 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.model.graph import bodies
+from compressctl.model.ops import CONVOLUTIONS
 from compressctl.structure.axes import Axes, Axis, Positions, Role, UnknownShapeError
 from compressctl.structure.closure import NONE, Closure
 from compressctl.structure.rules import RULES
@@ -24,7 +25,6 @@ from compressctl.structure.rules.common import is_constant
 from compressctl.structure.shapes import Shapes
 
 Kind = Literal["channel", "neuron", "head", "width"]
-_CONVOLUTIONS = ("Conv", "ConvTranspose")
 _REASONS = 3  # to tell of a group
 _TOGETHER = "its units hang together with units of several other axes"
 
@@ -100,7 +100,7 @@ def find_groups(model: ir.Model, shapes: Shapes | None = None) -> tuple[Group, .
     """
     axes = relate(model, shapes or Shapes(model))
     order = {node.name or "": index for index, node in enumerate(model.graph)}
-    convolutions = {node.name or "" for node in model.graph if node.op_type in _CONVOLUTIONS}
+    convolutions = {node.name or "" for node in model.graph if node.op_type in CONVOLUTIONS}
     uses: dict[int, list[tuple[str, Role]]] = {}
     for use in dict.fromkeys(axes.uses):
         uses.setdefault(use.axis, []).append((use.node, use.role))

@@ -8,14 +8,13 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.graph import Array, initializer, insert_after
+from compressctl.model.ops import RECURRENT
 from compressctl.structure.axes import Positions
 from compressctl.structure.cut import Removed, kept_positions
 from compressctl.structure.groups import Group
 from compressctl.structure.rewrites import Kept
 from compressctl.structure.rules.common import FLOATS
 from compressctl.structure.shapes import Shapes, is_fixed
-
-_RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 def masked(model: ir.Model, groups: Sequence[Group], removed: Removed, shapes: Shapes | None = None) -> ir.Model:
@@ -36,7 +35,7 @@ def masked(model: ir.Model, groups: Sequence[Group], removed: Removed, shapes: S
     kept = Kept(kept_positions(groups, removed), shapes or Shapes(copy))
     zeros: dict[ir.DataType, ir.Value] = {}
     for node in list(copy.graph):
-        if node.op_type in _RECURRENT and not node.domain:
+        if node.op_type in RECURRENT and not node.domain:
             _stop_recurrence(copy.graph, node, kept)
         for value in node.outputs:
             axes, shape = kept.axes(value), kept.before(value)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.model import ops
 from compressctl.model.graph import Array, constant, initializer, insert_before
 from compressctl.structure.axes import Axis, Positions
 from compressctl.structure.rules.common import operand
@@ -270,12 +271,9 @@ REWRITES: dict[tuple[str, str], Rewrite] = {
     ("", "Slice"): _slice,
     ("", "Gather"): _gather,
     ("", "Pad"): _pad,
-    ("", "Conv"): _counted("group", "group"),
-    ("", "ConvTranspose"): _counted("group", "group"),
+    **{("", op): _counted("group", "group") for op in ops.CONVOLUTIONS},
     ("", "GroupNormalization"): _counted("num_groups", "group"),
-    ("", "LSTM"): _recurrent,
-    ("", "GRU"): _recurrent,
-    ("", "RNN"): _recurrent,
+    **{("", op): _recurrent for op in ops.RECURRENT},
     ("", "Attention"): _attention,
     ("", "RotaryEmbedding"): _counted("num_heads", "heads"),
     ("com.microsoft", "MultiHeadAttention"): _counted("num_heads", "heads"),

@@ -9,6 +9,7 @@ from itertools import product as product_of
 
 import onnx_ir as ir
 
+from compressctl.model import ops
 from compressctl.model.shapes import concrete_shapes
 
 Size = tuple[int, int]
@@ -16,8 +17,6 @@ Size = tuple[int, int]
 
 _PROBES = ((7, 1), (67, 1), (3, 32))  # the least sizes and their unit: short for tables, longer or even for images
 _APART = 4  # the second sizes are so much larger that no cascade of strides brings both to the same size
-_BROADCAST = ("Add", "Sub", "Mul", "Div", "Where")
-_SAME_ELEMENTS = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 
 
 def is_fixed(size: Size) -> bool:
@@ -91,12 +90,12 @@ def _doubts(model: ir.Model, sizes: dict[str, tuple[Size, ...]]) -> int:
             return True
         read = [sizes.get(value.name or "") for value in node.inputs if value is not None]
         known = [shape for shape in read if shape is not None]
-        if node.op_type in _SAME_ELEMENTS:
+        if node.op_type in ops.VIEWS:
             return bool(known) and read[0] is not None and product(read[0]) != product(output)
         if node.op_type == "Concat":
             along = node.attributes["axis"].as_int() % len(output)
             return any(shape[:along] + shape[along + 1 :] != output[:along] + output[along + 1 :] for shape in known)
-        if node.op_type in _BROADCAST:
+        if node.op_type in ops.BROADCAST:
             pairs = (pair for shape in known for pair in zip(reversed(shape), reversed(output), strict=False))
             return any(one not in ((1, 1), other) for one, other in pairs)
         return False

@@ -13,23 +13,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.model import ops
 from compressctl.model.graph import initializer, unique_name
 from compressctl.torchexec.parameters import FLOATS
-
-_OPERANDS = {
-    "BatchNormalization": (1, 2, 3, 4),
-    "LayerNormalization": (1, 2),
-    "InstanceNormalization": (1, 2),
-    "GroupNormalization": (1, 2),
-    "RMSNormalization": (1,),
-    "PRelu": (1,),
-    "Conv": (2,),
-    "ConvTranspose": (2,),
-    "Gemm": (2,),
-    "Add": (0, 1),
-    "Mul": (0, 1),
-}
-_STATISTICS = (3, 4)
 
 
 def separate_merged(model: ir.Model) -> int:
@@ -83,11 +69,13 @@ def _all_equal(vector: NDArray[np.generic]) -> bool:
 
 
 def _is_statistic(node: ir.Node, index: int) -> bool:
-    return node.op_type == "BatchNormalization" and index in _STATISTICS
+    return index in ops.operands(node.op_type).statistics
 
 
 def _operands(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
     """Yield the operands that read `value` as a scale, bias or statistic."""
     for use in value.uses():
-        if use.idx in _OPERANDS.get(use.node.op_type, ()) and use.node.domain == "":
+        op, known = use.node.op_type, ops.operands(use.node.op_type)
+        vectors = (0, 1) if op in ("Add", "Mul") else (*known.scales, *known.biases, *known.statistics)
+        if use.idx in vectors and use.node.domain == "":
             yield use.node, use.idx

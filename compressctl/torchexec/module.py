@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from compressctl.errors import ModelError, UsageError
 from compressctl.model.graph import set_constant
+from compressctl.model.ops import QDQ, QUANTIZED
 from compressctl.torchexec.interpreter import run
 from compressctl.torchexec.parameters import running_statistics, tensor_of, trainable
 from compressctl.torchexec.plan import Plan, Step, make_plan
@@ -21,9 +22,7 @@ from compressctl.torchexec.tensors import to_numpy, to_torch
 Mode = Literal["specialize", "interpret", "compile"]
 BatchNorm = Literal["train", "freeze"]
 _SIGNATURES = 32  # kept at once: a sequence model that is fed every length must not fill the memory
-_INTEGER_ONLY = frozenset(
-    ("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "DynamicQuantizeLinear", "DynamicQuantizeLSTM")
-)
+_INTEGER_ONLY = QUANTIZED.keys() - QDQ
 
 
 class GraphModule(nn.Module):

@@ -11,25 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-_OPERANDS: dict[str, tuple[int, ...]] = {
-    "Conv": (1, 2),
-    "ConvTranspose": (1, 2),
-    "DeformConv": (1, 3),
-    "Gemm": (0, 1, 2),
-    "MatMul": (0, 1),
-    "Einsum": (0, 1),
-    "LSTM": (1, 2, 3, 7),
-    "GRU": (1, 2, 3),
-    "RNN": (1, 2, 3),
-    "BatchNormalization": (1, 2),
-    "LayerNormalization": (1, 2),
-    "InstanceNormalization": (1, 2),
-    "GroupNormalization": (1, 2),
-    "RMSNormalization": (1,),
-    "PRelu": (1,),
-    "Gather": (0,),
-}
-_REARRANGE = {"Identity", "Transpose", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Slice", "Expand", "Split"}
+from compressctl.model import ops
+
+_REARRANGE = ops.VIEWS | {"Identity", "Cast", "Slice", "Expand", "Split"}
 FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 _MASK = 1e4  # an added constant of this size switches positions off, it is no bias
 
@@ -80,8 +64,8 @@ def _is_weight(constant: ir.Value, node: ir.Node, index: int) -> bool:
         return False
     if node.op_type in ("MatMul", "Gemm") and index == 0 and not tensor_of(constant).numpy().any():
         return False  # an initial state
-    if node.op_type in _OPERANDS:
-        return index in _OPERANDS[node.op_type]
+    if node.op_type in ops.OPERANDS:
+        return index in ops.OPERANDS[node.op_type].parameters or (node.op_type == "Gemm" and index == 0)
     if node.op_type == "QuantizeLinear":
         return _is_pair(node) and index < 2
     if node.op_type == "DequantizeLinear":
@@ -101,7 +85,7 @@ def _is_weight(constant: ir.Value, node: ir.Node, index: int) -> bool:
 def _is_bias(node: ir.Node, tensor: ir.TensorProtocol, index: int) -> bool:
     other = node.inputs[1 - index]
     producer = other.producer() if other is not None else None
-    after_product = producer is not None and producer.op_type in ("MatMul", "Einsum", "Conv", "ConvTranspose")
+    after_product = producer is not None and producer.op_type in ops.CONVOLUTIONS | {"MatMul", "Einsum"}
     if (tensor.size == 1 and not after_product) or _meets_input(node, index):
         return False
     return bool(np.abs(tensor.numpy().astype(np.float64)).max() < _MASK)

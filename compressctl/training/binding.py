@@ -9,12 +9,13 @@ import onnx_ir as ir
 from torch import Tensor
 
 from compressctl.errors import DataError, ModelError, UsageError
+from compressctl.model.ops import SOFTMAX
 from compressctl.training import losses
-from compressctl.training.features import SIGMOID, SOFTMAX, Scores, is_softmax, node_named, node_value, scores
+from compressctl.training.features import Scores, is_softmax, node_named, node_value, scores
 from compressctl.training.options import LossTerm
 from compressctl.training.teacher import Names
 
-_ACTIVATIONS = {"cross-entropy": SOFTMAX, "kl": SOFTMAX, "bce": SIGMOID}
+_ACTIVATIONS = {"cross-entropy": SOFTMAX, "kl": SOFTMAX, "bce": frozenset({"Sigmoid"})}
 _Shape = Sequence[int]
 
 

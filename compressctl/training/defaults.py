@@ -13,7 +13,7 @@ from compressctl.errors import DataError, UsageError
 from compressctl.measure.metric import Metric
 from compressctl.measure.metrics import ClassMetric
 from compressctl.measure.session import Session
-from compressctl.training.features import SOFTMAX
+from compressctl.model.ops import SOFTMAX
 from compressctl.training.losses import class_axis, squeezed
 from compressctl.training.options import LossTerm
 

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from compressctl.errors import ModelError
-
-SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
-SIGMOID = frozenset({"Sigmoid"})
+from compressctl.model.ops import SOFTMAX
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
+from compressctl.model.ops import QDQ
 from compressctl.training.options import TrainingOptions
 
 
 def scale_names(graph: ir.Graph) -> set[str]:
     """Return the names of the values that are scales of a QuantizeLinear or DequantizeLinear."""
-    nodes = (node for node in graph if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.domain == "")
+    nodes = (node for node in graph if node.op_type in QDQ and node.domain == "")
     return {value.name or "" for node in nodes if (value := node.inputs[1]) is not None}
 
 

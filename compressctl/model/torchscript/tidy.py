@@ -8,8 +8,9 @@ from itertools import count
 import onnx_ir as ir
 
 from compressctl.model.graph import constant, initializer
+from compressctl.model.ops import VIEWS
 
-_LAYOUT = {"Transpose", "Reshape", "Slice", "Concat", "Squeeze", "Unsqueeze"}
+_LAYOUT = VIEWS | {"Slice", "Concat"}
 
 
 def strip_metadata(model: ir.Model) -> None:

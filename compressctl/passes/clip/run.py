@@ -81,8 +81,11 @@ def _weights(
 
 def _others(node: ir.Node) -> Iterator[ir.Value]:
     """Yield the weights of a recurrent layer, or the table of a Gather."""
-    indices = {"LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2), "Gather": (0,)}.get(node.op_type, ())
-    yield from (value for index in indices if not node.domain and (value := node.inputs[index]) is not None)
+    from compressctl.model.ops import OPERANDS, RECURRENT
+
+    if node.op_type in RECURRENT | {"Gather"} and not node.domain:
+        indices = OPERANDS[node.op_type].weights + OPERANDS[node.op_type].tables
+        yield from (value for index in indices if (value := node.inputs[index]) is not None)
 
 
 def _obstacle(weight: ir.Value, array: NDArray[Any], selection: Selection) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compressctl.model import ops
 from compressctl.structure.rules import (
     attention,
     elementwise,
@@ -15,27 +16,10 @@ from compressctl.structure.rules import (
 )
 from compressctl.structure.rules.common import Rule
 
-# fmt: off
-_UNARY = (
-    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "CastLike", "Ceil", "Celu", "Clip",
-    "Cos", "Cosh", "Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "IsInf",
-    "IsNaN", "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid",
-    "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu",
-)
-_BROADCAST = (
-    "Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual",
-    "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Or", "Pow", "PRelu", "Sub", "Sum", "Where", "Xor",
-)
-_POOLS = ("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool")
-_REDUCTIONS = (
-    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
-    "ReduceSum", "ReduceSumSquare",
-)
-# fmt: on
 RULES: dict[tuple[str, str], Rule] = {
-    **{("", op): elementwise.unary for op in _UNARY},
-    **{("", op): elementwise.elementwise for op in _BROADCAST},
-    **{("", op): elementwise.softmax for op in ("Softmax", "LogSoftmax", "Hardmax")},
+    **{("", op): elementwise.unary for op in ops.UNARY | {"Dropout"}},
+    **{("", op): elementwise.elementwise for op in ops.BROADCAST},
+    **{("", op): elementwise.softmax for op in ops.SOFTMAX | {"Hardmax"}},
     **{("", op): elementwise.unrelated for op in ("Constant", "ConstantOfShape")},
     ("", "Shape"): elementwise.shape,
     ("", "Size"): elementwise.counted,
@@ -55,7 +39,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("", "GroupNormalization"): normalization.group_normalization,
     ("", "LpNormalization"): normalization.lp_normalization,
     ("", "LRN"): normalization.lrn,
-    **{("", op): shaping.reshape for op in ("Reshape", "Flatten", "Squeeze", "Unsqueeze")},
+    **{("", op): shaping.reshape for op in ops.RESHAPES},
     ("", "Transpose"): shaping.transpose,
     ("", "Expand"): shaping.expand,
     ("", "DepthToSpace"): shaping.depth_to_space,
@@ -66,15 +50,15 @@ RULES: dict[tuple[str, str], Rule] = {
     ("", "Gather"): indexing.gather,
     ("", "Pad"): indexing.pad,
     ("", "Tile"): indexing.tile,
-    **{("", op): spatial.pool for op in _POOLS},
+    **{("", op): spatial.pool for op in ops.POOLS},
     ("", "Resize"): spatial.resize,
     ("", "Upsample"): spatial.resize,
     ("", "GridSample"): spatial.grid_sample,
-    **{("", op): reductions.reduce for op in _REDUCTIONS},
+    **{("", op): reductions.reduce for op in ops.REDUCTIONS},
     ("", "ArgMax"): reductions.arg_reduce,
     ("", "ArgMin"): reductions.arg_reduce,
     ("", "TopK"): reductions.top_k,
-    **{("", op): recurrent.recurrent for op in ("LSTM", "GRU", "RNN")},
+    **{("", op): recurrent.recurrent for op in ops.RECURRENT},
     ("", "Attention"): attention.attention,
     ("", "RotaryEmbedding"): attention.rotary_embedding,
     ("com.microsoft", "MultiHeadAttention"): attention.multi_head_attention,

@@ -6,14 +6,10 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
+from compressctl.model.ops import FORMS
 from compressctl.structure.axes import Axes, Role
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
-# fmt: off
-_FORMS = frozenset({
-    "Cast", "DequantizeLinear", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze",
-})
-# fmt: on
 
 Rule = Callable[[ir.Node, Axes], None]
 """Relates the axes of a node's inputs and outputs. Raises UnknownShapeError where a shape it needs is not known."""
@@ -26,7 +22,7 @@ def is_constant(value: ir.Value | None) -> bool:
 
 def origin(value: ir.Value) -> ir.Value | None:
     """Return the constant that `value` holds, behind nodes that bring it into another form; None where it is none."""
-    while (node := value.producer()) is not None and node.op_type in _FORMS and not node.domain:
+    while (node := value.producer()) is not None and node.op_type in FORMS and not node.domain:
         source = node.inputs[0]
         if source is None:
             return None
@@ -87,7 +83,7 @@ def follow(axes: Axes, node: ir.Node, value: ir.Value | None) -> None:
 def _at_origin(axes: Axes, value: ir.Value, axis: int) -> list[int]:
     """Return the axes of the stored constant that an axis of one of its forms comes from."""
     found = {axis}
-    while (node := value.producer()) is not None and node.op_type in _FORMS:
+    while (node := value.producer()) is not None and node.op_type in FORMS:
         assert node.inputs[0] is not None
         value = node.inputs[0]
         reached = {tie.other for each in found for tie in axes.ties[each]}
