@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressctl.torchexec.ops.common import number
+from compressctl.torchexec.ops.common import constant, number, wide
 
 
 def Relu(X: Tensor) -> Tensor:
@@ -20,11 +20,11 @@ def LeakyRelu(X: Tensor, *, alpha: float = 0.01) -> Tensor:
     return F.leaky_relu(X, alpha)
 
 
-def PRelu(X: Tensor, slope: Tensor) -> Tensor:
-    channels = X.shape[1] if X.ndim > 1 else 1
-    if X.is_floating_point() and slope.shape == (channels, *[1] * (X.ndim - 2)):
-        return F.prelu(X, slope.flatten())
-    return torch.where(X < 0, slope * X, X)
+@wide
+def Clip(input: Tensor, min: Tensor | None = None, max: Tensor | None = None) -> Tensor:
+    if min is None and max is None:
+        return input
+    return torch.clamp(input, constant(min), constant(max))
 
 
 def Elu(X: Tensor, *, alpha: float = 1.0) -> Tensor:

@@ -26,3 +26,7 @@ def converted(x: Tensor, target: torch.dtype, saturate: bool) -> Tensor:
     if x.dtype.is_floating_point and target in (torch.uint16, torch.uint32, torch.uint64):
         return x.to(torch.int64).to(target)
     return x.to(target)
+
+
+def BitCast(input: Tensor, *, to: int) -> Tensor:
+    return input.view(dtype_of(to))

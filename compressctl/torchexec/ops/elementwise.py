@@ -1,13 +1,26 @@
-"""Arithmetic, rounding and trigonometry, element by element with broadcasting."""
+"""Arithmetic, comparisons, logic and functions of mathematics, element by element with broadcasting."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from compressctl.torchexec.ops.common import constant, wide
+
+
+def mathematical(op_type: str) -> Callable[[Tensor], Tensor]:
+    """Return the function that torch has under the operator's name, in lower case."""
+    function: Callable[[Tensor], Tensor] = getattr(torch, op_type.lower())
+
+    @wide
+    def apply(X: Tensor) -> Tensor:
+        return function(X)
+
+    return apply
 
 
 @wide
@@ -48,60 +61,6 @@ def Pow(X: Tensor, Y: Tensor) -> Tensor:
 
 
 @wide
-def Neg(X: Tensor) -> Tensor:
-    return -X
-
-
-@wide
-def Abs(X: Tensor) -> Tensor:
-    return torch.abs(X)
-
-
-@wide
-def Sign(input: Tensor) -> Tensor:
-    return torch.sign(input)
-
-
-def Reciprocal(X: Tensor) -> Tensor:
-    return torch.reciprocal(X)
-
-
-def Sqrt(X: Tensor) -> Tensor:
-    return torch.sqrt(X)
-
-
-def Exp(input: Tensor) -> Tensor:
-    return torch.exp(input)
-
-
-def Log(input: Tensor) -> Tensor:
-    return torch.log(input)
-
-
-def Erf(input: Tensor) -> Tensor:
-    return torch.erf(input)
-
-
-def Ceil(X: Tensor) -> Tensor:
-    return torch.ceil(X)
-
-
-def Floor(X: Tensor) -> Tensor:
-    return torch.floor(X)
-
-
-def Round(X: Tensor) -> Tensor:
-    return torch.round(X)
-
-
-@wide
-def Clip(input: Tensor, min: Tensor | None = None, max: Tensor | None = None) -> Tensor:
-    if min is None and max is None:
-        return input
-    return torch.clamp(input, constant(min), constant(max))
-
-
-@wide
 def Max(*data_0: Tensor) -> Tensor:
     return reduce(torch.maximum, data_0)
 
@@ -124,49 +83,86 @@ def Where(condition: Tensor, X: Tensor, Y: Tensor) -> Tensor:
     return torch.where(condition, X, Y)
 
 
-def Sin(input: Tensor) -> Tensor:
-    return torch.sin(input)
+def PRelu(X: Tensor, slope: Tensor) -> Tensor:
+    channels = X.shape[1] if X.ndim > 1 else 1
+    if X.is_floating_point() and slope.shape == (channels, *[1] * (X.ndim - 2)):
+        return F.prelu(X, slope.flatten())
+    return torch.where(X < 0, slope * X, X)
 
 
-def Cos(input: Tensor) -> Tensor:
-    return torch.cos(input)
+@wide
+def Equal(A: Tensor, B: Tensor) -> Tensor:
+    return A == B
 
 
-def Tan(input: Tensor) -> Tensor:
-    return torch.tan(input)
+@wide
+def Greater(A: Tensor, B: Tensor) -> Tensor:
+    return A > B
 
 
-def Asin(input: Tensor) -> Tensor:
-    return torch.asin(input)
+@wide
+def GreaterOrEqual(A: Tensor, B: Tensor) -> Tensor:
+    return A >= B
 
 
-def Acos(input: Tensor) -> Tensor:
-    return torch.acos(input)
+@wide
+def Less(A: Tensor, B: Tensor) -> Tensor:
+    return A < B
 
 
-def Atan(input: Tensor) -> Tensor:
-    return torch.atan(input)
+@wide
+def LessOrEqual(A: Tensor, B: Tensor) -> Tensor:
+    return A <= B
 
 
-def Sinh(input: Tensor) -> Tensor:
-    return torch.sinh(input)
+def And(A: Tensor, B: Tensor) -> Tensor:
+    return A & B
 
 
-def Cosh(input: Tensor) -> Tensor:
-    return torch.cosh(input)
+def Or(A: Tensor, B: Tensor) -> Tensor:
+    return A | B
 
 
-def Tanh(input: Tensor) -> Tensor:
-    return torch.tanh(input)
+def Xor(A: Tensor, B: Tensor) -> Tensor:
+    return A ^ B
 
 
-def Asinh(input: Tensor) -> Tensor:
-    return torch.asinh(input)
+def Not(X: Tensor) -> Tensor:
+    return ~X
 
 
-def Acosh(input: Tensor) -> Tensor:
-    return torch.acosh(input)
+def IsNaN(X: Tensor) -> Tensor:
+    return torch.isnan(X)
 
 
-def Atanh(input: Tensor) -> Tensor:
-    return torch.atanh(input)
+def IsInf(X: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> Tensor:
+    if detect_negative and detect_positive:
+        return torch.isinf(X)
+    if detect_positive:
+        return torch.isposinf(X)
+    return torch.isneginf(X) if detect_negative else torch.zeros_like(X, dtype=torch.bool)
+
+
+@wide
+def BitwiseAnd(A: Tensor, B: Tensor) -> Tensor:
+    return A & B
+
+
+@wide
+def BitwiseOr(A: Tensor, B: Tensor) -> Tensor:
+    return A | B
+
+
+@wide
+def BitwiseXor(A: Tensor, B: Tensor) -> Tensor:
+    return A ^ B
+
+
+@wide
+def BitwiseNot(X: Tensor) -> Tensor:
+    return ~X
+
+
+@wide
+def BitShift(X: Tensor, Y: Tensor, *, direction: str) -> Tensor:
+    return X << Y if direction == "LEFT" else X >> Y
