@@ -7,28 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from compressctl.errors import RecipeError, UsageError
+from compressctl.fields import Options
 from compressctl.passes import store
 from compressctl.plain import problem_text
 from compressctl.recipe import Recipe
-from compressctl.recipe.search import SearchOptions
-from compressctl.training.options import TrainingOptions
-
-_GROUPS = {
-    "Samples": ("input", "calibrate", "train", "data", "metric", "allow_python"),
-    "Budgets": (
-        *("max_accuracy_drop", "min_accuracy", "size_ratio", "max_size", "latency_ratio", "max_latency_ms"),
-        *("max_memory", "min_sqnr", "min_agreement", "strict", "on_regression"),
-    ),
-    "Run": ("batch_size", "threads", "seed", "device", "cache", "force", "resume"),
-    "Report": ("explain", "robustness", "report"),
-}
-_GROUPS_OF_MODELS: dict[type[BaseModel], str] = {TrainingOptions: "Training", SearchOptions: "Search"}
 
 
-def describe(model: type[BaseModel], field: str) -> str:
+def describe(model: type[Options], field: str) -> str:
     """Return the help text of a field: its description, and its default where it has one that says something."""
     info = model.model_fields[field]
     text = " ".join((info.description or "").split())
@@ -38,7 +26,7 @@ def describe(model: type[BaseModel], field: str) -> str:
     return text
 
 
-def option(model: type[BaseModel], field: str, *names: str, **extra: Any) -> Any:
+def option(model: type[Options], field: str, *names: str, **extra: Any) -> Any:
     """Return a typer option for a field; the default None means: not given, so the field's own default holds.
 
     In the help it stands in the group of its field, and the shell completes its words where it takes some of a list.
@@ -48,7 +36,7 @@ def option(model: type[BaseModel], field: str, *names: str, **extra: Any) -> Any
     return typer.Option(*names, help=describe(model, field), show_default=False, **usual | extra)
 
 
-def words(model: type[BaseModel], field: str) -> tuple[str, ...]:
+def words(model: type[Options], field: str) -> tuple[str, ...]:
     """Return the words of which the field takes one, or some; empty where it takes anything else."""
     return tuple(word for word in _literals(model.model_fields[field].annotation) if isinstance(word, str))
 
@@ -66,10 +54,10 @@ def _literals(annotation: Any) -> tuple[Any, ...]:
     return tuple(value for part in inner for value in _literals(part))
 
 
-def _group(model: type[BaseModel], field: str) -> str | None:
-    if model is Recipe:
-        return next((title for title, fields in _GROUPS.items() if field in fields), None)
-    return _GROUPS_OF_MODELS.get(model)
+def _group(model: type[Options], field: str) -> str | None:
+    """Return the title of the class that states the field first."""
+    first = [each for each in model.__mro__ if field in vars(each).get("__annotations__", {})][-1]
+    return vars(first).get("group")
 
 
 Model = Annotated[Path, typer.Argument(help=describe(Recipe, "model"), show_default=False)]

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from compressctl.fields import Options
 from compressctl.notes import Note
 from compressctl.progress import Progress, Silent
 
@@ -28,7 +27,7 @@ Reads = Literal["calibration", "training", "evaluation"]
 WeightForm = Literal["plain", "packed", "static", "dynamic"]
 
 
-class PassConfig(BaseModel):
+class PassConfig(Options):
     """Options of a pass. Subclasses add `type: Literal["name"]` and their fields, each with a description.
 
     Attributes:
@@ -39,8 +38,6 @@ class PassConfig(BaseModel):
             of them another form, it finds nothing to do.
         stopped_by: forms of weights that the pass cannot work beside, be they of one layer alone.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     reads: ClassVar[tuple[Reads, ...]] = ()
     prepares: ClassVar[bool] = False

@@ -17,13 +17,6 @@ from compressctl.progress import Progress, Silent
 from compressctl.recipe import Recipe
 from compressctl.report.tables import Table
 
-_BUDGETS = (
-    *("max_accuracy_drop", "min_accuracy", "size_ratio", "max_size", "latency_ratio", "max_latency_ms"),
-    "max_memory",
-    "min_sqnr",
-    "min_agreement",
-)
-
 
 @dataclass(frozen=True)
 class PlannedPass:
@@ -95,7 +88,7 @@ def plan(recipe: Recipe, progress: Progress | None = None) -> Plan:
             passes=passes,
             measuring_seconds=measuring,
             seconds=sum(planned.seconds for planned in passes) + measuring,
-            budgets={key: limit for key in _BUDGETS if (limit := getattr(recipe, key)) is not None},
+            budgets={name: limit for name, _, limit in recipe.limits()},
             writes=tuple(map(str, _writes(recipe, setup))),
         )
 

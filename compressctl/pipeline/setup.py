@@ -112,7 +112,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
     calibration, training, evaluation = _open_sources(recipe, loaded.model)
     sources = [source for source in (calibration, training, evaluation) if source is not None]
     if evaluation is not None and not evaluation.judgeable:
-        if recipe.max_accuracy_drop is not None or recipe.min_accuracy is not None:
+        if any(budget.scored for _, budget, _ in recipe.limits()):
             raise UsageError("accuracy cannot be judged on random data", "give real samples as --data")
         evaluation, metric = None, None
     if recipe.min_accuracy is not None and metric is not None and not metric.higher_is_better:

@@ -15,8 +15,6 @@ from compressctl.report.read import read_report
 from compressctl.report.schema import SCHEMA_VERSION, Report
 from compressctl.versions import versions
 
-_DECIDE_NOTHING = ("force", "resume", "cache")
-
 
 def earlier_report(recipe: Recipe) -> Report | None:
     """Return the report of an earlier run of this recipe where all that it read, and its output, are as it says.
@@ -40,7 +38,8 @@ def earlier_report(recipe: Recipe) -> Report | None:
 
 
 def _content(recipe: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in recipe.items() if key not in _DECIDE_NOTHING}
+    idle = Recipe.deciding("nothing")
+    return {key: value for key, value in recipe.items() if key not in idle}
 
 
 def _output_hash(recipe: Recipe) -> str:

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from compressctl.data.parse import parse_notation
 from compressctl.errors import RecipeError
-from compressctl.recipe.model import Recipe
+from compressctl.recipe.model import WRITTEN, Recipe
 from compressctl.recipe.refusal import COMMAND_LINE
-
-_JUDGING = ("max_accuracy_drop", "min_accuracy", "robustness")
 
 
 def check_consistency(recipe: Recipe, origin: str) -> None:
@@ -20,8 +18,8 @@ def check_consistency(recipe: Recipe, origin: str) -> None:
     Raises:
         RecipeError: names the key, and what to do.
     """
-    for key in _JUDGING:
-        if (value := getattr(recipe, key)) is None or value is False:
+    for key in Recipe.model_fields:
+        if not Recipe.about(key).scored or (value := getattr(recipe, key)) is None or value is False:
             continue
         if not (recipe.data and recipe.metric):
             hint = f"add {_named('data', origin)} and {_named('metric', origin)}"
@@ -31,7 +29,7 @@ def check_consistency(recipe: Recipe, origin: str) -> None:
             raise RecipeError(f"{_at(key, origin)} cannot be judged on random data", hint)
     if recipe.metric and not recipe.data:
         raise RecipeError(f"{_at('metric', origin)} needs data to be measured on", f"add {_named('data', origin)}")
-    for key in ("output", "report"):
+    for key in WRITTEN:
         path: Path | None = getattr(recipe, key)
         for what, read in _inputs(recipe) if path is not None else ():
             assert path is not None

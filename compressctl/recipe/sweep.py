@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compressctl.errors import RecipeError
-from compressctl.recipe.model import Recipe
+from compressctl.recipe.model import WRITTEN, Recipe
 
 MOST_RUNS = 1000
 """Of one recipe file. Each takes seconds at least, and a table of their results is still read."""
@@ -38,7 +38,7 @@ def check_apart(runs: Sequence[tuple[Mapping[str, Any], Recipe]], origin: str) -
     Raises:
         RecipeError: two do; names the values of both, and a variable to put into the name.
     """
-    for key in ("output", "report"):
+    for key in WRITTEN:
         taken: dict[str, Mapping[str, Any]] = {}
         for values, recipe in runs:
             path: Path | None = getattr(recipe, key)

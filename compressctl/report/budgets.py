@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 
+from compressctl.budgets import BUDGETS, PLAIN, Unit
 from compressctl.report.schema import BudgetVerdict, Report
 from compressctl.report.tables import Table
 from compressctl.report.words import is_fraction, si
 
-AT_LEAST = ("min_accuracy", "min_sqnr", "min_agreement")
 _DIGITS = 5  # so that what just misses a limit does not read like it
-_RATIOS = ("size_ratio", "latency_ratio")
-_UNSURE = dict.fromkeys(("latency_ratio", "max_latency_ms"), ", cannot tell")
-_BYTES = ("max_size", "max_memory")
 
 
 def budgets(report: Report) -> Table:
@@ -31,7 +28,7 @@ def unsettled(report: Report) -> list[BudgetVerdict]:
 
 def limit(verdict: BudgetVerdict, metric: str | None) -> str:
     """What was asked for."""
-    side = "at least" if verdict.budget in AT_LEAST else "at most"
+    side = "at least" if verdict.budget in BUDGETS and BUDGETS[verdict.budget].at_least else "at most"
     return f"{side} {_figure(verdict.budget, metric, verdict.limit).removeprefix('+')}"
 
 
@@ -43,14 +40,15 @@ def measured(verdict: BudgetVerdict, metric: str | None) -> str:
         return "equal" if verdict.met else "not measured"  # infinity, which JSON lacks
     if verdict.low == verdict.high:
         return _figure(verdict.budget, metric, verdict.value)
-    _, factor, digits = _form(verdict.budget, metric)
-    interval = f"[{factor * verdict.low:{digits}}, {factor * verdict.high:{digits}}]"
+    unit = _unit(verdict.budget, metric)
+    interval = f"[{unit.factor * verdict.low:{unit.digits}}, {unit.factor * verdict.high:{unit.digits}}]"
     return f"{_figure(verdict.budget, metric, verdict.value)} {interval}"
 
 
 def judged(verdict: BudgetVerdict) -> str:
     """The verdict, and whether it is sure."""
-    unsure = _UNSURE.get(verdict.budget, ", not sure")
+    clock = verdict.budget in BUDGETS and BUDGETS[verdict.budget].clock is not None
+    unsure = ", cannot tell" if clock else ", not sure"
     return ("met" if verdict.met else "MISSED") + ("" if _is_sure(verdict) else unsure)
 
 
@@ -59,25 +57,14 @@ def _is_sure(verdict: BudgetVerdict) -> bool:
 
 
 def _figure(budget: str, metric: str | None, value: float) -> str:
-    if budget in _BYTES:
-        return si(value, "B", _DIGITS)
-    form, factor, digits = _form(budget, metric)
-    return form.format(f"{factor * value:{digits}}")
+    unit = _unit(budget, metric)
+    return si(value, unit.form, _DIGITS) if unit.si else unit.form.format(f"{unit.factor * value:{unit.digits}}")
 
 
-def _form(budget: str, metric: str | None) -> tuple[str, float, str]:
-    """Return how a figure is written: with its unit, the factor to that unit, and its digits."""
-    if budget in _RATIOS:
-        return "x {}", 1, ".4g"
-    if budget == "max_latency_ms":
-        return "{} ms", 1, ".4g"
-    if budget == "min_sqnr":
-        return "{} dB", 1, ".4g"
-    if budget == "min_agreement":
-        return "{} %", 100, ".4g"
+def _unit(name: str, metric: str | None) -> Unit:
+    """Return how the figures of a budget are written; of a pass's target as they are."""
+    budget = BUDGETS.get(name)
+    if budget is None:
+        return PLAIN
     share = metric is not None and is_fraction(metric)
-    if budget == "min_accuracy":
-        return ("{} %", 100, ".4g") if share else ("{}", 1, ".4g")
-    if budget == "max_accuracy_drop":
-        return ("{} points", 100, "+.2f") if share else ("{}", 1, "+.4g")
-    return "{}", 1, ".4g"
+    return budget.unit_of_shares if share and budget.unit_of_shares is not None else budget.unit

@@ -34,7 +34,7 @@ def check(recipe: Recipe) -> None:
         UsageError: there is no budget on accuracy, so the smallest model would be an empty one; or torchrun started
             this.
     """
-    if recipe.max_accuracy_drop is None and recipe.min_accuracy is None:
+    if not any(budget.scored for _, budget, _ in recipe.limits()):
         raise UsageError("a search needs a budget on accuracy", "add --max-accuracy-drop B, --data D and --metric M")
     if not (recipe.data and recipe.metric):
         raise UsageError("a search measures accuracy", "add --data D and --metric M")

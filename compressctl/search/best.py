@@ -21,7 +21,6 @@ from compressctl.search.ranking import rank
 from compressctl.search.record import Record, dumped, recipe_of
 
 _HEAD = "# Found by a search of compressctl"
-_NO_PART = {"force", "resume", "cache", "report", "search", "explain", "robustness", "passes"}
 
 
 def best_path(output: Path) -> Path:
@@ -68,10 +67,11 @@ def write_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:
     """
     import yaml
 
-    content = recipe.model_dump(mode="json", exclude=_NO_PART, exclude_defaults=True)
+    told = {"model", "output"} | recipe.deciding("bytes") - {"search", "passes"}
+    content = recipe.model_dump(mode="json", include=told, exclude_defaults=True)
     content |= {"passes": dumped(recipe.passes)}
     shown = json.dumps(content, ensure_ascii=False).isprintable()  # else YAML spells out all that is not ASCII
-    told = f"{_HEAD}; it reproduces its output byte for byte:\n"
-    told += f"#   compressctl pipeline {plain(str(path))}{' --allow-python' if recipe.allow_python else ''}\n"
-    write_text(path, told + yaml.safe_dump(content, sort_keys=False, allow_unicode=shown, width=120))
+    head = f"{_HEAD}; it reproduces its output byte for byte:\n"
+    head += f"#   compressctl pipeline {plain(str(path))}{' --allow-python' if recipe.allow_python else ''}\n"
+    write_text(path, head + yaml.safe_dump(content, sort_keys=False, allow_unicode=shown, width=120))
     return content

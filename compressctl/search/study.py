@@ -25,7 +25,6 @@ _NAME = "compressctl"
 _GRAMMAR = 1  # raised where parameters change their meaning
 _BEGINNING = b'{"op_code":'  # of the first line of Optuna's journal
 _LONGEST_LINE = 2**20  # bytes, about
-_BESIDES = {"model", "output", "report", "cache", "explain", "robustness", "force", "resume", "search"}
 
 
 def require_optuna() -> None:
@@ -63,7 +62,7 @@ def identity(setup: Setup) -> dict[str, Any]:
     """Return what makes a search this one: the input, the samples, and all that is asked for, but not the effort."""
     recipe = setup.recipe
     assert recipe.search is not None
-    asked = recipe.model_dump(mode="json", exclude=_BESIDES) | {"search": recipe.search.question()}
+    asked = recipe.model_dump(mode="json", include=recipe.deciding("bytes")) | {"search": recipe.search.question()}
     return {"input": setup.loaded.sha256, "samples": setup.data, "recipe": asked, "grammar": _GRAMMAR}
 
 

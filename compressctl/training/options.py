@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
+
+from compressctl.fields import Options
 
 Loss = Literal["cross-entropy", "mse", "bce", "cosine", "kl", "features", "attention"]
 Target = Literal["labels", "teacher"]
@@ -21,10 +23,8 @@ _TARGETS: dict[str, tuple[Target, ...]] = {  # the first is the default
 }
 
 
-class LossTerm(BaseModel):
+class LossTerm(Options):
     """One term of the sum that training minimises; in short `kl:temperature=4,weight=0.9`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     loss: Loss
     """cross-entropy, mse, bce, cosine or kl of an output; features or attention of a node."""
@@ -82,10 +82,10 @@ class LossTerm(BaseModel):
         return {"anyOf": [handler(schema), short]}
 
 
-class TrainingOptions(BaseModel):
+class TrainingOptions(Options):
     """How to train. The weights that score best on held-out samples are kept, those that came in among them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    group: ClassVar[str | None] = "Training"
 
     epochs: int = Field(default=10, ge=1)
     """Times that every training sample is seen."""

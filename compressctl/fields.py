@@ -1,0 +1,61 @@
+"""What a field of options says of itself beside type, default and description: how it is given, and what it decides.
+
+The command line, the recipe, the JSON Schema and the reference follow from the fields; there are no lists of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Decides = Literal["bytes", "report", "nothing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """What a field says of itself, as `Annotated[type, Option(...)]`; where it says nothing, the defaults hold.
+
+    Attributes:
+        flags: ("--output", "-o"), or ("--per-channel/--per-tensor",) of a switch. Default: the field's name.
+        metavar: what stands for the value in the help. Default: its words, else its type.
+        words: those that the shell completes. Default: those of the type's Literals.
+        everyday: whether `--help` shows it; `--help-all` shows every option.
+        decides: the bytes of the output; or no more than what the report says, and what files are called; or nothing,
+            but how a run goes about it.
+        written: whether it names a file that is written.
+        scored: whether it asks for a metric, and data to measure it on.
+        leave: whether it is leave that a user gives: on the command line alone, never in a file nor in a report.
+    """
+
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    words: tuple[str, ...] = ()
+    everyday: bool = False
+    decides: Decides = "bytes"
+    written: bool = False
+    scored: bool = False
+    leave: bool = False
+
+
+class Options(BaseModel):
+    """Options that belong together; each has its description as a docstring.
+
+    Attributes:
+        group: the title under which the help lists them, where they do not belong to one command alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    group: ClassVar[str | None] = None
+
+    @classmethod
+    def about(cls, name: str) -> Option:
+        """Return what the field of this name says of itself."""
+        return next((part for part in cls.model_fields[name].metadata if isinstance(part, Option)), Option())
+
+    @classmethod
+    def deciding(cls, *what: Decides) -> set[str]:
+        """Return the names of the fields that decide one of these."""
+        return {name for name in cls.model_fields if cls.about(name).decides in what}
