@@ -24,6 +24,8 @@ _WORD = 16  # bits that a state gives or takes at a time
 _PRECISIONS = range(9, 16, 2)
 _LANES = 1 << 14  # at most
 _LANE_SHARE = 512  # coded bytes for each lane: its state costs three, 0.6 %
+_LANE_STEPS = 1 << 14  # symbols of a lane at most, however few bytes they take: each is a step of Python
+_AT_ONCE = 1 << 16  # symbols whose table entries are looked up together
 
 
 class Table(NamedTuple):
@@ -55,11 +57,12 @@ def plan(counts: Counts) -> Plan:
     if not counts.any():
         raise ValueError("there is nothing to code")
     plans = []
+    steps = _changing(counts, int(counts.sum()))
     for precision in _PRECISIONS:
         table = Table(precision, quantized(counts, precision))
         present = counts > 0
         bits = (counts[present] * (precision - np.log2(table.frequencies[present]))).sum()
-        lanes = max(1, min(_LANES, int(bits / 8) // _LANE_SHARE))
+        lanes = max(1, min(_LANES, max(int(bits / 8) // _LANE_SHARE, steps // _LANE_STEPS)))
         plans.append(Plan(table, lanes, len(_header(table, lanes)) + 3 * lanes + int(bits / 8) + 1))
     return min(plans, key=lambda plan: plan.bytes)
 
@@ -85,20 +88,27 @@ def encode(data: Bytes, plan: Plan) -> bytes:
     """Return the table, the lanes' states and their words, for flat `data` whose counts were planned for."""
     precision, frequencies = plan.table
     starts = (np.cumsum(frequencies) - frequencies).astype(np.uint32)
-    lanes, shift, unit = plan.lanes, np.uint32(precision), np.uint32(32 - precision)
+    rests = np.uint32(1 << precision) - frequencies  # (x // f) * M + x % f is x + (x // f) * (M - f)
+    most = (frequencies << np.uint32(32 - precision)) - np.uint32(1)  # without giving a word; wraps rightly for f = M
+    lanes, block = plan.lanes, _block(plan.lanes)
     states = np.full(lanes, _LOW, np.uint32)
     words: list[NDArray[Any]] = []
-    for start in range((data.size - 1) // lanes * lanes, -1, -lanes):
-        symbols = data[start : start + lanes]
-        x = states[: symbols.size]
-        f = frequencies.take(symbols)
-        full = np.flatnonzero((x >> unit) >= f)
-        given = x.take(full)
-        words.append(given.astype(np.uint16))
-        x[full] = given >> np.uint32(_WORD)
-        quotient = x // f
-        x += (quotient << shift) - quotient * f + starts.take(symbols)
-    stream = np.concatenate(words[::-1]).astype("<u2")
+    for begin in range((_changing(frequencies, data.size) - 1) // block * block, -1, -block):
+        symbols = data[begin : begin + block]
+        f, c, rest, limit = (table.take(symbols) for table in (frequencies, starts, rests, most))
+        for start in range((symbols.size - 1) // lanes * lanes, -1, -lanes):
+            row = slice(start, start + lanes)
+            x = states[: symbols.size - start]
+            full = (x > limit[row]).nonzero()[0]
+            if full.size:
+                given = x.take(full)
+                words.append(given.astype(np.uint16))
+                x[full] = given >> np.uint32(_WORD)
+            quotient = x // f[row]
+            quotient *= rest[row]
+            quotient += c[row]
+            x += quotient
+    stream = np.concatenate([np.empty(0, np.uint16), *words[::-1]]).astype("<u2")
     return _header(plan.table, lanes) + states.astype("<u4").tobytes() + stream.tobytes()
 
 
@@ -121,24 +131,40 @@ def decode(coded: bytes, count: int) -> Bytes:
     factors = frequencies[symbols]
     offsets = (np.arange(symbols.size) - starts[symbols]).astype(np.uint32)
     mask, shift, low = np.uint32(symbols.size - 1), np.uint32(precision), np.uint32(_LOW)
-    data = np.empty(count, np.uint8)
+    data = np.full(count, symbols[0])
+    block = _block(lanes)
+    slots = np.empty(min(block, count), np.intp)
     used = 0
-    for start in range(0, count, lanes):
-        x = states[: count - start]
-        slots = x & mask
-        symbols.take(slots, out=data[start : start + lanes], mode="clip")
-        x >>= shift
-        x *= factors.take(slots)
-        x += offsets.take(slots)
-        empty = np.flatnonzero(x < low)
-        given = words[used : used + empty.size]
-        if given.size < empty.size:
-            raise ValueError("the words of the lanes end too early")
-        x[empty] = x.take(empty) << np.uint32(_WORD) | given
-        used += empty.size
+    for begin in range(0, _changing(frequencies, count), block):
+        held = slots[: count - begin]
+        for start in range(0, held.size, lanes):
+            slot = held[start : start + lanes]
+            x = states[: slot.size]
+            np.bitwise_and(x, mask, out=slot)
+            x >>= shift
+            x *= factors.take(slot)
+            x += offsets.take(slot)
+            empty = (x < low).nonzero()[0]
+            if empty.size:
+                given = words[used : used + empty.size]
+                if given.size < empty.size:
+                    raise ValueError("the words of the lanes end too early")
+                x[empty] = x.take(empty) << np.uint32(_WORD) | given
+                used += empty.size
+        symbols.take(held, out=data[begin : begin + block], mode="clip")
     if used < words.size or (states != low).any():
         raise ValueError("the lanes do not end as they began")
     return data
+
+
+def _changing(frequencies: NDArray[Any], symbols: int) -> int:
+    """Return how many of the symbols change a state: all, or none where there is one of them alone."""
+    return symbols if np.count_nonzero(frequencies) > 1 else 0
+
+
+def _block(lanes: int) -> int:
+    """Return a whole number of symbols for each lane, about `_AT_ONCE` together."""
+    return max(_AT_ONCE // lanes, 1) * lanes
 
 
 def _header(table: Table, lanes: int) -> bytes:

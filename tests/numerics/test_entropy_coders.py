@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from compressctl.numerics import huffman, rans
 from compressctl.numerics.bits import BitReader, BitWriter, get_levels, put_levels
 from compressctl.numerics.entropy import entropy_bits, histogram
+from tests.container.ccz_decoder import unrans
 
 CODERS = pytest.mark.parametrize("coder", [rans, huffman], ids=["rans", "huffman"])
 
@@ -46,6 +47,58 @@ def test_round_trip(coder, data):
 def test_round_trip_of_short_data(coder, data):
     array = np.frombuffer(data, np.uint8)
     assert coder.decode(coder.encode(array, coder.plan(histogram(array))), array.size).tobytes() == data
+
+
+STEPS = rans._LANE_STEPS
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    lanes=st.integers(1, 6),
+    beside=st.sampled_from([-2, -1, 0, 1, 2]),
+    others=st.integers(0, 40),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_round_trip_of_sparse_data_at_each_number_of_lanes(lanes, beside, others, seed):
+    """Sizes at which another lane begins, or the last row of symbols is not full, or is a single one."""
+    rng = np.random.default_rng(seed)
+    data = np.full(lanes * STEPS + beside, rng.integers(256), np.uint8)
+    data[rng.integers(0, data.size, others)] = rng.integers(0, 256, others)
+    plan = rans.plan(histogram(data))
+    assert plan.lanes == (max(1, data.size // STEPS) if np.ptp(data) else 1)
+    assert np.array_equal(rans.decode(rans.encode(data, plan), data.size), data)
+
+
+def test_sparse_data_have_many_lanes():
+    """Of a million symbols, so few that few bytes hold them; the bytes still are nearly as few."""
+    rng = np.random.default_rng(4)
+    data = np.zeros(1 << 20, np.uint8)
+    data[rng.integers(0, data.size, 100)] = rng.integers(1, 9, 100)
+    counts = histogram(data)
+    coded = rans.encode(data, rans.plan(counts))
+    lanes = rans._read_header(BitReader(coded))[1]
+    assert lanes == 64 and data.size / lanes <= STEPS
+    assert len(coded) < entropy_bits(counts) / 8 + 4 * lanes + 60
+    assert np.array_equal(rans.decode(coded, data.size), data)
+
+
+def test_one_symbol_alone_takes_a_state_however_often_it_occurs():
+    data = np.full(1 << 24, 7, np.uint8)
+    coded = rans.encode(data, rans.plan(histogram(data)))
+    assert len(coded) < 16 and np.array_equal(rans.decode(coded, data.size), data)
+    with pytest.raises(ValueError, match="do not end as they began"):
+        rans.decode(coded[:-1] + b"\x01", data.size)
+
+
+def test_what_few_lanes_coded_is_still_read():
+    """Files of former versions: one lane for 512 coded bytes, whatever the number of symbols."""
+    data = np.zeros(5 * STEPS, np.uint8)
+    data[:: STEPS // 3] = 7
+    plan = rans.plan(histogram(data))
+    for lanes in (1, 3):
+        coded = rans.encode(data, plan._replace(lanes=lanes))
+        assert np.array_equal(rans.decode(coded, data.size), data)
+        assert unrans(coded, data.size) == data.tobytes()
 
 
 def laplace(bits: float, size: int, rng: np.random.Generator) -> np.ndarray:
