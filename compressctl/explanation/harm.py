@@ -19,7 +19,7 @@ from compressctl.explanation.weights import ResultWeights, Weights, weight_indic
 from compressctl.measure.accuracy import Comparison, compare
 from compressctl.measure.metric import Metric, Score
 from compressctl.measure.session import Session
-from compressctl.model.graph import constant, initializer, remove_dead, replace_node
+from compressctl.model.graph import bias_of, constant, initializer, remove_dead, replace_node
 from compressctl.model.ops import RECURRENT
 
 _RESCALED = "channels of it, or of what it reads, carry factors of their own (equalized), which weights alone do not"
@@ -90,7 +90,7 @@ class HarmMeter:
 
     def _same_bias(self, layer: WeightedNode, weights: Weights) -> bool:
         node = self._nodes[layer.name]
-        held = constant(node.inputs[2]) if len(node.inputs) > 2 and node.op_type not in RECURRENT else None
+        held = None if node.op_type in RECURRENT else constant(bias_of(node))
         if held is None or weights.bias is None:
             return weights.bias is None
         return np.array_equal(held, weights.bias)

@@ -14,7 +14,7 @@ from compressctl.explanation.layers import WeightedNode, constant_values
 from compressctl.measure.captures import section
 from compressctl.measure.session import Session
 from compressctl.model import ops
-from compressctl.model.graph import constant
+from compressctl.model.graph import bias_of, constant
 from compressctl.model.qops import quantized_inputs
 
 Array = NDArray[Any]
@@ -78,7 +78,7 @@ class ResultWeights:
 
     def _stored(self, node: ir.Node, layer: WeightedNode) -> Weights:
         arrays = tuple(self._evaluate(node.inputs[index]) for index in weight_indices(layer))
-        bias = node.inputs[2] if node.op_type in ops.BIASED and len(node.inputs) > 2 else None
+        bias = bias_of(node) if node.op_type in ops.BIASED else None
         return Weights(arrays, None if bias is None else self._evaluate(bias))
 
     def _evaluate(self, value: ir.Value | None) -> Array:

@@ -15,7 +15,7 @@ from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.rows import input_rows
 from compressctl.measure.clocks import Limits
 from compressctl.measure.latency import LatencyRatio, compare_latency
-from compressctl.model.graph import constant, initializer, remove_dead
+from compressctl.model.graph import bias_of, constant, initializer, remove_dead
 from compressctl.model.save import save_model
 from compressctl.model.shapes import infer_shapes
 
@@ -85,7 +85,7 @@ def _alone(model: ir.Model, layer: LinearLayer, x: Shape) -> ir.Model:
     operands = [source, source]
     operands[layer.weight_index] = initializer(graph, "weight", layer.stored)
     operands[1 - layer.weight_index] = source
-    bias = constant(layer.node.inputs[2]) if len(layer.node.inputs) > 2 else None
+    bias = constant(bias_of(layer.node))
     if bias is not None:
         operands.append(initializer(graph, "bias", bias))
     attributes = list(layer.node.attributes.values())

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.layers.linear import LinearLayer
-from compressctl.model.graph import constant, initializer, is_only_use, set_constant
+from compressctl.model.graph import constant, initializer, is_only_use, operand, set_constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def find_bias(layer: LinearLayer) -> Bias | None:
 
 
 def _bias(node: ir.Node, index: int, layer: LinearLayer) -> Bias | None:
-    array: NDArray[Any] | None = constant(node.inputs[index]) if len(node.inputs) > index else None
+    array: NDArray[Any] | None = constant(operand(node, index))
     groups, outputs, _ = layer.shape
     if array is None or array.size != groups * outputs or (array.ndim and array.shape[-1] != array.size):
         return None

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.model.ops import CONTROL_FLOW
+from compressctl.model.ops import CONTROL_FLOW, operands
 
 Array = NDArray[Any]
 
@@ -138,6 +138,16 @@ def remove_dead(model: ir.Model) -> int:
             del graph.initializers[name]
             removed += 1
     return removed
+
+
+def operand(node: ir.Node, index: int) -> ir.Value | None:
+    """Return an input of a node, None where it is omitted or absent."""
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
+def bias_of(node: ir.Node) -> ir.Value | None:
+    """Return what a layer adds itself, None where it adds nothing."""
+    return next((operand(node, index) for index in operands(node.op_type).biases), None)
 
 
 def is_only_use(value: ir.Value, node: ir.Node) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import onnx_ir as ir
 
 from compressctl.model import ops
+from compressctl.model.graph import operand
 
 _CONTRIB = "com.microsoft"
 
@@ -39,4 +40,4 @@ def quantized_inputs(node: ir.Node) -> Iterator[Quantized]:
     if node.op_type == "QLinearConcat" and node.domain == _CONTRIB:
         triples = (ops.Triple(None, 0, 1), *(ops.Triple(i, i + 1, i + 2) for i in range(2, len(node.inputs), 3)))
     for triple in triples:
-        yield Quantized(*(node.inputs[i] if i is not None and i < len(node.inputs) else None for i in triple))
+        yield Quantized(*(None if i is None else operand(node, i) for i in triple))

@@ -9,17 +9,17 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
+from compressctl.model import ops
 from compressctl.model.graph import remove_dead, walk_subgraphs
-from compressctl.model.ops import OPERANDS, QUANTIZED
 from compressctl.notes import Note, skipped, warning
 from compressctl.quantization import embedding, lstm, matmul
 from compressctl.quantization.weights import Int8Weights
 
 _FORMS = {"MatMul": matmul, "Gemm": matmul, "LSTM": lstm, "Gather": embedding}
 _NO_FORM = {
-    "Conv": "a convolution whose input is quantized as it comes is slower than in float",
-    **dict.fromkeys(("ConvTranspose", "GRU", "RNN", "Einsum", "FusedMatMul", "FusedGemm"), "it has no INT8 kernel"),
-    **dict.fromkeys(QUANTIZED.keys() & OPERANDS.keys(), "it is quantized already"),
+    **dict.fromkeys(ops.LAYERS - _FORMS.keys(), "it has no INT8 kernel"),
+    **dict.fromkeys(ops.CONV_FORMS, "a convolution whose input is quantized as it comes is slower than in float"),
+    **dict.fromkeys(ops.QUANTIZED_LAYERS | {"GatherBlockQuantized"}, "it is quantized already"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from compressctl.model.graph import constant, is_only_use
+from compressctl.model.graph import bias_of, constant, is_only_use
 from compressctl.model.ops import HOMOGENEOUS
 from compressctl.notes import Note, done, skipped
 from compressctl.numerics import equalization
@@ -27,7 +27,7 @@ def equalize(model: ir.Model, sweeps: int) -> list[Note]:
             notes.append(skipped(f"not equalized: {found}", node.name))
     nodes = dict.fromkeys(node for pair in pairs for node in pair)
     layers = {
-        node: Layer.of(floats(node, 1), constant(_bias(node)), node.attributes.get_int("group", 1)) for node in nodes
+        node: Layer.of(floats(node, 1), constant(bias_of(node)), node.attributes.get_int("group", 1)) for node in nodes
     }
     equalization.equalize([(layers[first], layers[second]) for first, second in pairs], sweeps)
     for node, layer in layers.items():
@@ -41,7 +41,7 @@ def equalize(model: ir.Model, sweeps: int) -> list[Note]:
 
 def _obstacle(node: ir.Node) -> str | None:
     """Why the weights of a convolution cannot be scaled, or None."""
-    weight, bias = node.inputs[1], _bias(node)
+    weight, bias = node.inputs[1], bias_of(node)
     array = constant(weight)
     if weight is None or array is None or (bias is not None and constant(bias) is None):
         return "its weight or bias is not constant"
@@ -80,10 +80,6 @@ def _write(graph: ir.Graph, node: ir.Node, layer: Layer) -> None:
     kernel = (1,) * (weight.ndim - 2)
     factor = (layer.inputs[:, None, :] / layer.outputs[:, :, None]).reshape(*layer.reach.shape, *kernel)
     replace_constant(graph, node, 1, (grouped * factor).reshape(weight.shape), "equalized")
-    bias = constant(_bias(node))
+    bias = constant(bias_of(node))
     if bias is not None:
         replace_constant(graph, node, 2, bias / layer.outputs.reshape(-1), "equalized")
-
-
-def _bias(node: ir.Node) -> ir.Value | None:
-    return node.inputs[2] if len(node.inputs) > 2 else None

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.footprint import node_bytes
-from compressctl.model.graph import constant, initializer, insert_before, replace_node
+from compressctl.model.graph import bias_of, constant, initializer, insert_before, replace_node
 from compressctl.notes import Note, done
 from compressctl.quantization.embedding import is_embedding
 from compressctl.quantization.footprint import int8_saving, make_node, stand_in
@@ -117,7 +117,7 @@ def _product(node: ir.Node) -> _Product | str:
         return "it transposes its input (transA)"
     if (alpha := attributes.get_float("alpha", 1.0)) <= 0:
         return f"its alpha is {alpha:g}, scales must be positive"
-    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    bias = bias_of(node)
     channels: Channels = "rows" if transposed else "columns"
     return _Product(x, weight, channels, alpha, bias, attributes.get_float("beta", 1.0))
 

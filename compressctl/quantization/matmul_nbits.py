@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.graph import ensure_opset, initializer, replace_node
+from compressctl.model.graph import bias_of, ensure_opset, initializer, replace_node
 from compressctl.model.ops import PRODUCTS
 from compressctl.model.spool import Spool
 from compressctl.numerics.packing import pack
@@ -60,7 +60,7 @@ def store_blocks(model: ir.Model, target: Target, rounded: Rounded, spool: Spool
     spool.keep(weight)
     scales = initializer(graph, f"{name}_scale", scale.reshape(-1))
     for one in target.layers:
-        bias = one.node.inputs[2] if len(one.node.inputs) > 2 else None
+        bias = bias_of(one.node)
         sizes = {"K": inputs, "N": outputs, "bits": 4, "block_size": size, "accuracy_level": _INTEGERS}
         product = ir.node("MatMulNBits", [one.input, weight, scales], sizes, domain=DOMAIN, name=one.name)
         added = [ir.node("Add", [product.outputs[0], bias], name=f"{one.name}_bias")] if bias is not None else []

@@ -22,9 +22,10 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model import ops
-from compressctl.model.graph import constant
+from compressctl.model.graph import constant, operand
 
 COMPUTE = {"Conv": (0,), "Gemm": (0,), "MatMul": (0,)}
+FOLDED = {"Relu", "Clip"}  # activations that saturation may stand for
 _SEVERAL = {"Add", "Mul", "Concat"}  # joins of several tensors
 JOINS = _SEVERAL | ops.AVERAGES | {"LeakyRelu", "Sigmoid", "HardSigmoid"}
 CARRIERS = ops.MOVEMENT | {"MaxPool", "Resize"}
@@ -159,10 +160,8 @@ def _foldable(node: ir.Node) -> bool:
     if node.op_type != "Clip" or len(node.inputs) < 2:
         return False
     low = constant(node.inputs[1])
-    high = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    return (
-        low is not None and float(low) == 0.0 and (len(node.inputs) < 3 or node.inputs[2] is None or high is not None)
-    )
+    high = constant(operand(node, 2))
+    return low is not None and float(low) == 0.0 and (operand(node, 2) is None or high is not None)
 
 
 def _joins(node: ir.Node) -> bool:
@@ -190,7 +189,7 @@ def _carries(node: ir.Node) -> bool:
 
 def _pads_with_zero(node: ir.Node) -> bool:
     mode = node.attributes.get_string("mode", "constant")
-    value = constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else np.zeros(())
+    value = np.zeros(()) if operand(node, 2) is None else constant(operand(node, 2))
     return mode == "constant" and value is not None and float(value) == 0.0
 
 

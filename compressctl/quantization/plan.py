@@ -15,7 +15,7 @@ from compressctl.notes import Note, done, skipped, warning
 from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, TERNARY, Grid
 from compressctl.quantization.dynamic import candidates
 from compressctl.quantization.eight_bits import packable
-from compressctl.quantization.placement import CARRIERS, COMPUTE, JOINS
+from compressctl.quantization.placement import CARRIERS, COMPUTE, FOLDED, JOINS
 from compressctl.quantization.static import obstacle as static_obstacle
 
 StaticScheme = Literal["int8", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"]
@@ -259,7 +259,7 @@ def _hangs_on(node: ir.Node, static: Mapping[ir.Node, str | None]) -> bool:
             continue
         if producer in static and static[producer] is None:
             return True
-        if producer.op_type in CARRIERS | JOINS | {"Relu", "Clip"}:
+        if producer.op_type in CARRIERS | JOINS | FOLDED:
             pending += [source for source in producer.inputs if constant(source) is None]
     return False
 

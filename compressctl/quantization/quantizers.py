@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.model.graph import constant, initializer, insert_before
+from compressctl.model.graph import bias_of, constant, initializer, insert_before
 from compressctl.numerics.grids import INT8, REDUCED, Grid, round_weights, weight_qparams
 from compressctl.numerics.qparams import QParams, dequantize, least_weight_scale
 from compressctl.quantization.static import output_axis
@@ -212,7 +212,7 @@ def _least_scale(node: ir.Node, channels: int) -> NDArray[np.float64] | float:
 def bias_and_input_scale(node: ir.Node, channels: int) -> tuple[ir.Value, ir.Value] | None:
     """Return a node's bias and the scale of its input, where it has a bias a channel and reads a dequantized tensor."""
     source = node.inputs[0].producer() if node.inputs[0] is not None else None
-    value = node.inputs[2] if len(node.inputs) > 2 else None
+    value = bias_of(node)
     bias = constant(value)
     if source is None or source.op_type != "DequantizeLinear" or bias is None or bias.size != channels:
         return None

@@ -12,7 +12,15 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.model.graph import constant, initializer, insert_after, insert_before, replace_node, unique_name
+from compressctl.model.graph import (
+    bias_of,
+    constant,
+    initializer,
+    insert_after,
+    insert_before,
+    replace_node,
+    unique_name,
+)
 from compressctl.model.ops import BIASED
 from compressctl.model.stored import PACKED, is_stored_packed
 from compressctl.numerics.qparams import affine
@@ -75,7 +83,7 @@ def add_to_bias(model: ir.Model, node: ir.Node, correction: NDArray[np.float64])
     """Add `correction` [output channels] to the bias of a Conv or Gemm; returns False where there is no such bias."""
     if node.op_type == "MatMul" or (node.op_type == "Gemm" and _beta(node) != 1.0):
         return False
-    value = node.inputs[2] if len(node.inputs) > 2 else None
+    value = bias_of(node)
     bias = np.zeros(len(correction), np.float32) if value is None else constant(value)
     if bias is None or bias.shape != correction.shape:
         return False
@@ -138,7 +146,7 @@ def integer_bias(model: ir.Model, placement: Placement) -> list[ir.Node]:
     """
     graph, misfits = model.graph, []
     for node in placement.weighted:
-        value = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
+        value = bias_of(node) if node.op_type == "Gemm" else None
         if value is None:
             continue
         bias = constant(value)

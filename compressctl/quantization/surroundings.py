@@ -18,7 +18,7 @@ import onnx_ir as ir
 from compressctl.model import ops
 from compressctl.model.graph import constant, is_only_use
 from compressctl.quantization.calibration import Observations
-from compressctl.quantization.placement import CARRIERS, COMPUTE, JOINS, Placement
+from compressctl.quantization.placement import CARRIERS, COMPUTE, FOLDED, JOINS, Placement
 from compressctl.quantization.static import output_axis
 
 _FEW = 16  # channels of a stand-in: a whole block of onnxruntime's layouts, which hold 8 or 16 channels
@@ -169,7 +169,7 @@ def _leaves(value: ir.Value, inside: Collection[ir.Node]) -> bool:
 
 
 def _range(node: ir.Node) -> tuple[float, float]:
-    return (0.0 if node.op_type in ("Relu", "Clip") else -4.0, 4.0)
+    return (0.0 if node.op_type in FOLDED else -4.0, 4.0)
 
 
 def _attributes(node: ir.Node) -> list[list[object]]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.graph import constant, initializer, is_only_use
+from compressctl.model.graph import constant, initializer, is_only_use, operand
 from compressctl.notes import Note, done
-from compressctl.simplification.edit import add_before, become, given, is_op
+from compressctl.simplification.edit import add_before, become, is_op
 from compressctl.simplification.facts import Facts
 
 
@@ -73,7 +73,7 @@ def _bounds(node: ir.Node, facts: Facts) -> _Bounds | None:
     if is_op(node, "Relu"):
         return _Bounds(source, 0.0, math.inf)
     if is_op(node, "Clip"):
-        low, high = _number(given(node, 1), -math.inf, 0), _number(given(node, 2), math.inf, 0)
+        low, high = _number(operand(node, 1), -math.inf, 0), _number(operand(node, 2), math.inf, 0)
         return None if low is None or high is None else _Bounds(source, low, high)
     for position in (1, 0) if len(node.inputs) == 2 else ():
         other = node.inputs[1 - position]

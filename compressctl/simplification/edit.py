@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.model.graph import constant, initializer, insert_before, unique_name
+from compressctl.model.graph import constant, initializer, insert_before, operand, unique_name
 
 Array = NDArray[Any]
 
@@ -25,14 +25,9 @@ def producer(value: ir.Value | None, *op_types: str) -> ir.Node | None:
     return node if is_op(node, *op_types) else None
 
 
-def given(node: ir.Node, position: int) -> ir.Value | None:
-    """Return the input at `position`, or None where it is omitted."""
-    return node.inputs[position] if position < len(node.inputs) else None
-
-
 def ints(node: ir.Node, name: str, position: int) -> tuple[int, ...] | None:
     """Return attribute `name`, or what newer opsets have at input `position`: () if absent, None if not constant."""
-    value = given(node, position)
+    value = operand(node, position)
     if value is None:
         return tuple(node.attributes.get_ints(name, ()))
     array = constant(value)
@@ -84,7 +79,7 @@ def set_constant(graph: ir.Graph, node: ir.Node, position: int, array: Array, na
     A weight that nobody else reads keeps its name and gets a new tensor (the old one may be shared with clones of the
     model); otherwise a new initializer is registered under a name derived from `name`.
     """
-    value = given(node, position)
+    value = operand(node, position)
     if position >= len(node.inputs):
         node.resize_inputs(position + 1)
     if value is not None and value.is_initializer() and len(value.uses()) == 1 and not value.is_graph_output():

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from compressctl.model.graph import constant
+from compressctl.model.graph import constant, operand
 from compressctl.model.ops import RESHAPES
 from compressctl.notes import Note, done
-from compressctl.simplification.edit import Array, become, bypass, given, is_op
+from compressctl.simplification.edit import Array, become, bypass, is_op
 from compressctl.simplification.facts import Facts
 from compressctl.tensorspec import Dim
 
@@ -40,7 +40,7 @@ def _always(node: ir.Node, facts: Facts) -> ir.Value | None:
 
 
 def _dropout(node: ir.Node, facts: Facts) -> ir.Value | None:
-    mode = given(node, 2)
+    mode = operand(node, 2)
     training = False if mode is None else constant(mode)
     return node.inputs[0] if training is not None and not training else None
 
@@ -63,7 +63,7 @@ def _transpose(node: ir.Node, facts: Facts) -> ir.Value | None:
 
 
 def _tile(node: ir.Node, facts: Facts) -> ir.Value | None:
-    return node.inputs[0] if _all_ones(constant(given(node, 1))) else None
+    return node.inputs[0] if _all_ones(constant(operand(node, 1))) else None
 
 
 def _pad(node: ir.Node, facts: Facts) -> ir.Value | None:
@@ -73,8 +73,8 @@ def _pad(node: ir.Node, facts: Facts) -> ir.Value | None:
 
 def _slice(node: ir.Node, facts: Facts) -> ir.Value | None:
     """A slice that takes all: from 0, by 1, to the end or to where the dimension ends anyway."""
-    source, shape, ends = node.inputs[0], facts.shape(node.inputs[0]), facts.contents(given(node, 2))
-    starts, axes, steps = constant(given(node, 1)), given(node, 3), given(node, 4)
+    source, shape, ends = node.inputs[0], facts.shape(node.inputs[0]), facts.contents(operand(node, 2))
+    starts, axes, steps = constant(operand(node, 1)), operand(node, 3), operand(node, 4)
     places = facts.contents(axes) if axes is not None else range(0 if starts is None else starts.size)
     if starts is None or starts.any() or shape is None or ends is None or places is None:
         return None

@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.model.graph import constant
+from compressctl.model.graph import constant, operand
 from compressctl.model.ops import BIASED
-from compressctl.simplification.edit import Array, given, is_op, set_constant
+from compressctl.simplification.edit import Array, is_op, set_constant
 
 Vector = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ def scale_outputs(graph: ir.Graph, layer: ir.Node, scale: Vector, shift: Vector)
     if new_weight is None or new_bias is None:
         return "the weights of the layer would overflow"
     set_constant(graph, layer, 1, new_weight, _weight_name(layer))
-    if is_op(layer, *BIASED) and (given(layer, 2) is not None or new_bias.any()):
+    if is_op(layer, *BIASED) and (operand(layer, 2) is not None or new_bias.any()):
         _set_bias(graph, layer, new_bias)
     return None
 
@@ -54,7 +54,7 @@ def scale_batch_norm(graph: ir.Graph, node: ir.Node, scale: Vector, shift: Vecto
     Returns:
         None, or why it was not done.
     """
-    gamma, beta = constant(given(node, 1)), constant(given(node, 2))
+    gamma, beta = constant(operand(node, 1)), constant(operand(node, 2))
     if gamma is None or beta is None:
         return "the parameters of the layer are not constant"
     if scale.size not in (1, gamma.size):
@@ -116,7 +116,7 @@ def output_channels(layer: ir.Node, weight: Array) -> int:
 
 def _weight(layer: ir.Node) -> Array | None:
     """Return the weight where it is a floating-point initializer."""
-    value = given(layer, 1)
+    value = operand(layer, 1)
     array = constant(value) if value is not None and value.is_initializer() else None
     return array if array is not None and array.dtype.kind == "f" and array.ndim >= 2 else None
 
@@ -135,7 +135,7 @@ def _along_outputs(layer: ir.Node, weight: Array, vector: Vector) -> Vector:
 
 def _bias(layer: ir.Node, channels: int) -> Vector | None:
     """Return [channels] numbers, zeros where there is no bias; beta of Gemm applied."""
-    value = given(layer, 2)
+    value = operand(layer, 2)
     if value is None:
         return np.zeros(channels)
     array = constant(value)
@@ -153,7 +153,7 @@ def _set_bias(graph: ir.Graph, layer: ir.Node, bias: Array) -> None:
 
 
 def _weight_name(layer: ir.Node) -> str:
-    value = given(layer, 1)
+    value = operand(layer, 1)
     return (value.name if value is not None else None) or f"{layer.name}_weight"
 
 

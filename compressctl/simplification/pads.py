@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.graph import constant
+from compressctl.model.graph import constant, operand
 from compressctl.model.ops import AVERAGES, NON_NEGATIVE
 from compressctl.notes import Note, done, skipped
-from compressctl.simplification.edit import given, is_op, other_outputs_unused, producer
+from compressctl.simplification.edit import is_op, other_outputs_unused, producer
 from compressctl.simplification.facts import Facts
 
 _LAYERS = ("Conv", "AveragePool", "MaxPool")
@@ -70,7 +70,7 @@ def _fold(pad: ir.Node, layer: ir.Node, facts: Facts) -> str | None:
 
 def _spatial_pads(pad: ir.Node, rank: int) -> list[int] | None:
     """Return the begin and end pads of the spatial dimensions, or None where there are others, or negative ones."""
-    pads, axes = constant(given(pad, 1)), given(pad, 3)
+    pads, axes = constant(operand(pad, 1)), operand(pad, 3)
     places = np.arange(rank) if axes is None else constant(axes)
     if pads is None or places is None:
         return None
@@ -83,7 +83,7 @@ def _spatial_pads(pad: ir.Node, rank: int) -> list[int] | None:
 
 def _value(pad: ir.Node) -> float | None:
     """Return the number that `pad` pads with, or None where it is not a constant."""
-    value = given(pad, 2)
+    value = operand(pad, 2)
     if value is None:
         return 0.0
     array = constant(value)
@@ -116,6 +116,6 @@ def _never_negative(value: ir.Value | None, depth: int) -> bool:
     if is_op(node, *NON_NEGATIVE):
         return True
     if is_op(node, "Clip"):
-        low = constant(given(node, 1))
+        low = constant(operand(node, 1))
         return low is not None and low.size == 1 and bool(low.item() >= 0)
     return is_op(node, *_KEEPS_SIGN) and all(_never_negative(source, depth - 1) for source in node.inputs)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.graph import constant, initializer
+from compressctl.model.graph import constant, initializer, operand
 from compressctl.notes import Note, done
-from compressctl.simplification.edit import Array, given, is_op
+from compressctl.simplification.edit import Array, is_op
 from compressctl.simplification.facts import Facts
 
 
@@ -28,8 +28,8 @@ def apply(model: ir.Model, facts: Facts) -> list[Note]:
 
 def _scales(node: ir.Node, facts: Facts) -> Array | None:
     """Return the scales that give the same sizes, and the same positions in between, or None."""
-    sizes, shape = facts.contents(given(node, 3)), facts.shape(node.inputs[0])
-    if sizes is None or shape is None or constant(given(node, 3)) is not None or len(sizes) != len(shape):
+    sizes, shape = facts.contents(operand(node, 3)), facts.shape(node.inputs[0])
+    if sizes is None or shape is None or constant(operand(node, 3)) is not None or len(sizes) != len(shape):
         return None
     if "axes" in node.attributes or node.attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
         return None

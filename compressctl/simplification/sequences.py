@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.graph import constant, initializer, insert_before
+from compressctl.model.graph import constant, initializer, insert_before, operand
 from compressctl.notes import Note, done
-from compressctl.simplification.edit import bypass, given, is_op
+from compressctl.simplification.edit import bypass, is_op
 from compressctl.simplification.facts import Facts
 
 
@@ -33,7 +33,7 @@ def apply(model: ir.Model, facts: Facts) -> list[Note]:
 
 def _sizes(node: ir.Node, facts: Facts) -> list[int] | None:
     """Return the sizes of the parts along the axis, where they are known and the axis stays."""
-    split, shape = constant(given(node, 1)), facts.shape(node.inputs[0])
+    split, shape = constant(operand(node, 1)), facts.shape(node.inputs[0])
     if split is None or shape is None:
         return None
     if split.ndim:
@@ -48,7 +48,7 @@ def _picks(node: ir.Node, count: int) -> dict[ir.Node, int] | None:
     """Return which part each user picks, where all users are SequenceAt with a constant position."""
     picks: dict[ir.Node, int] = {}
     for user in node.outputs[0].consumers():
-        position = constant(given(user, 1)) if is_op(user, "SequenceAt") and user.graph is node.graph else None
+        position = constant(operand(user, 1)) if is_op(user, "SequenceAt") and user.graph is node.graph else None
         if position is None or not -count <= int(position.item()) < count:
             return None
         picks[user] = int(position.item()) % count

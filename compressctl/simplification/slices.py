@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.graph import constant, initializer, is_only_use
+from compressctl.model.graph import constant, initializer, is_only_use, operand
 from compressctl.notes import Note, done
-from compressctl.simplification.edit import Array, become, given, is_op, producer
+from compressctl.simplification.edit import Array, become, is_op, producer
 from compressctl.simplification.facts import Facts
 
 
@@ -32,9 +32,9 @@ def apply(model: ir.Model, facts: Facts) -> list[Note]:
 
 def _parameters(node: ir.Node, rank: int | None) -> tuple[Array, Array, Array, Array] | None:
     """Return starts, ends, axes (from 0) and steps, or None where they are not constants."""
-    starts, ends = constant(given(node, 1)), constant(given(node, 2))
+    starts, ends = constant(operand(node, 1)), constant(operand(node, 2))
     if rank is None or starts is None or ends is None:
         return None
-    axes = np.arange(starts.size) if given(node, 3) is None else constant(given(node, 3))
-    steps = np.ones(starts.size, np.int64) if given(node, 4) is None else constant(given(node, 4))
+    axes = np.arange(starts.size) if operand(node, 3) is None else constant(operand(node, 3))
+    steps = np.ones(starts.size, np.int64) if operand(node, 4) is None else constant(operand(node, 4))
     return None if axes is None or steps is None else (starts, ends, axes % rank, steps)

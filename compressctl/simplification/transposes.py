@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.graph import constant, initializer, is_only_use
+from compressctl.model.graph import constant, initializer, is_only_use, operand
 from compressctl.model.ops import BROADCAST, UNARY
 from compressctl.notes import Note, done
-from compressctl.simplification.edit import add_after, bypass, given, is_op, producer
+from compressctl.simplification.edit import add_after, bypass, is_op, producer
 from compressctl.simplification.facts import Facts
 
 Perm = tuple[int, ...]
@@ -90,7 +90,7 @@ def _moved_perm(node: ir.Node, facts: Facts) -> Perm | None:
     above = (producer(value, "Transpose") for index, value in enumerate(node.inputs) if _data_input(node, index))
     perms = {_perm(transpose, facts) for transpose in above if transpose is not None}
     perm = perms.pop() if len(perms) == 1 else None
-    if perm is None or (node.op_type == "Pad" and given(node, 3) is not None):
+    if perm is None or (node.op_type == "Pad" and operand(node, 3) is not None):
         return None
     return perm if all(_comes_along(node, index, perm, facts, depth=1) for index in range(len(node.inputs))) else None
 

@@ -11,9 +11,8 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model import ops
-from compressctl.model.graph import Array, constant, initializer, insert_before
+from compressctl.model.graph import Array, constant, initializer, insert_before, operand
 from compressctl.structure.axes import Axis, Positions
-from compressctl.structure.rules.common import operand
 from compressctl.structure.rules.indexing import pad_begins, slice_bounds
 from compressctl.structure.shapes import Shapes, Size, is_fixed
 

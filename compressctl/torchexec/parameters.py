@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model import ops
+from compressctl.model.graph import operand
 
 _REARRANGE = ops.VIEWS | {"Identity", "Cast", "Slice", "Expand", "Split"}
 FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
@@ -27,8 +28,8 @@ def trainable(graph: ir.Graph) -> dict[str, ir.Value]:
 
 def running_statistics(graph: ir.Graph) -> dict[str, ir.Value]:
     """Return the initializers that hold a BatchNormalization's running mean or variance, by name."""
-    nodes = (node for node in graph if node.op_type == "BatchNormalization" and node.domain == "")
-    values = (value for node in nodes for value in node.inputs[3:5])
+    nodes = (node for node in graph if node.domain == "")
+    values = (operand(node, index) for node in nodes for index in ops.operands(node.op_type).statistics)
     return {value.name or "": value for value in values if value is not None and value.is_initializer()}
 
 

@@ -15,7 +15,7 @@ import onnx_ir as ir
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressctl.model.graph import constant
+from compressctl.model.graph import constant, operand
 from compressctl.torchexec.fake_quantize import binarize, fake_quantize
 
 _RANGES = {
@@ -119,7 +119,7 @@ def _shifted_erf(value: ir.Value | None, x: ir.Value | None, kept: Collection[st
 def _fake_quantize(node: ir.Node, kept: Collection[str]) -> Fused | None:
     """QuantizeLinear [-> Clip] -> DequantizeLinear with one scale and zero point, or its 1-bit form."""
     integers, scale = node.inputs[0], node.inputs[1]
-    zero_point = node.inputs[2] if len(node.inputs) > 2 else None
+    zero_point = operand(node, 2)
     if integers is None or scale is None or node.attributes.get_int("block_size", 0) != 0:
         return None
     if scale.dtype not in (None, ir.DataType.FLOAT):
@@ -132,7 +132,7 @@ def _fake_quantize(node: ir.Node, kept: Collection[str]) -> Fused | None:
     quantize = source.producer() if source is not None else None
     if quantize is None or quantize.op_type != "QuantizeLinear" or quantize.inputs[1] is not scale:
         return None
-    given = quantize.inputs[2] if len(quantize.inputs) > 2 else None
+    given = operand(quantize, 2)
     if given is not zero_point and not _same_constant(given, zero_point):
         return None
     axis = quantize.attributes.get_int("axis", 1)
@@ -177,7 +177,7 @@ def _binarize(node: ir.Node, where: ir.Node, scale: ir.Value, kept: Collection[s
     """Where(GreaterOrEqual(W, 0), 1, -1) -> DequantizeLinear."""
     condition, positive, negative = where.inputs
     test = _sole_producer(condition, "GreaterOrEqual", kept)
-    zero_point = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    zero_point = constant(operand(node, 2))
     if test is None or not (_is(test.inputs[1], 0.0) and _is(positive, 1) and _is(negative, -1)):
         return None
     if zero_point is not None and zero_point.any():

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from torch import Tensor
 
 from compressctl.errors import ModelError
+from compressctl.model.graph import operand
 from compressctl.torchexec.ops import OPS
 from compressctl.torchexec.peepholes import Fused, find_fused
 from compressctl.torchexec.tensors import to_torch
@@ -173,7 +174,7 @@ def _step(node: ir.Node, opset: int, problems: _Problems) -> Step | None:
 
 def _narrow_type(node: ir.Node) -> int:
     """Return the ONNX number of a zero point's type of fewer than 8 bits, which torch holds in 8; 0 for others."""
-    zero_point = node.inputs[2] if len(node.inputs) > 2 else None
+    zero_point = operand(node, 2)
     dtype = zero_point.dtype if zero_point is not None else None
     return int(dtype) if dtype is not None and dtype.bitwidth < 8 else 0
 

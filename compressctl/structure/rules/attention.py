@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from compressctl.model.graph import operand
 from compressctl.structure.axes import Axes, UnknownShapeError
-from compressctl.structure.rules.common import follow, operand, result, tie_all
+from compressctl.structure.rules.common import follow, result, tie_all
 
 
 def attention(node: ir.Node, axes: Axes) -> None:

@@ -32,11 +32,6 @@ def origin(value: ir.Value) -> ir.Value | None:
     return value
 
 
-def operand(node: ir.Node, index: int) -> ir.Value | None:
-    """Return an input of a node, None where it is omitted or absent."""
-    return node.inputs[index] if index < len(node.inputs) else None
-
-
 def result(node: ir.Node, index: int) -> ir.Value | None:
     """Return an output of a node, None where it is omitted or absent."""
     value = node.outputs[index] if index < len(node.outputs) else None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.graph import constant
+from compressctl.model.graph import constant, operand
 from compressctl.structure.axes import Axes
-from compressctl.structure.rules.common import follow, operand, tie_all, weigh
+from compressctl.structure.rules.common import follow, tie_all, weigh
 
 
 def concat(node: ir.Node, axes: Axes) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from compressctl.model.graph import operand
 from compressctl.structure.axes import Axes, UnknownShapeError
-from compressctl.structure.rules.common import follow, freeze_sums, is_constant, operand, tie_broadcast, weigh
+from compressctl.structure.rules.common import follow, freeze_sums, is_constant, tie_broadcast, weigh
 
 
 def conv(node: ir.Node, axes: Axes) -> None:

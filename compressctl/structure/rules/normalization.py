@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from compressctl.model.graph import operand
 from compressctl.structure.axes import Axes
-from compressctl.structure.rules.common import follow, operand, result, tie_all, tie_broadcast
+from compressctl.structure.rules.common import follow, result, tie_all, tie_broadcast
 
 
 def batch_normalization(node: ir.Node, axes: Axes) -> None:

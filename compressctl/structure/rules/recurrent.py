@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from compressctl.model.graph import operand
+from compressctl.model.ops import GATES
 from compressctl.structure.axes import Axes, UnknownShapeError
-from compressctl.structure.rules.common import follow, operand, result, weigh
+from compressctl.structure.rules.common import follow, result, weigh
 
-_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _PEEPHOLES = 3
 
 
@@ -15,7 +16,7 @@ def recurrent(node: ir.Node, axes: Axes) -> None:
     """X [S, B, I], W [D, gates * H, I], R [D, gates * H, H], B [D, 2 * gates * H]; outputs [.., H]."""
     if node.attributes.get_int("layout", 0):
         raise UnknownShapeError("layout 1")
-    gates = _GATES[node.op_type]
+    gates = GATES[node.op_type]
     source, weight, recurrence = (axes.of(node.inputs[index]) for index in range(3))
     hidden = recurrence[2]
     axes.tie(source[2], weight[2])
