@@ -37,12 +37,14 @@ class PassConfig(Options):
         edits_weights: whether the pass gives plain weights other values or another form; where another pass gave all
             of them another form, it finds nothing to do.
         stopped_by: forms of weights that the pass cannot work beside, be they of one layer alone.
+        telling: options that tell it from others in a label.
     """
 
     reads: ClassVar[tuple[Reads, ...]] = ()
     prepares: ClassVar[bool] = False
     edits_weights: ClassVar[bool] = False
     stopped_by: ClassVar[tuple[WeightForm, ...]] = ()
+    telling: ClassVar[tuple[str, ...]] = ()
 
     type: str
 
@@ -85,6 +87,19 @@ class PassConfig(Options):
     def entry(self) -> dict[str, Any]:
         """The pass as a recipe has it, JSON-able: its type, and what is not left at its default."""
         return {"type": self.type, **self.model_dump(mode="json", exclude_defaults=True)}
+
+    @property
+    def label(self) -> str:
+        """The pass in a few words, such as `quantize w4a8 gptq`: what is not left at its default, and the scheme."""
+        told = []
+        for key in self.telling:
+            value = getattr(self, key)
+            if value is not None and (key == "scheme" or value != type(self).model_fields[key].default):
+                told.append(f"{value:.3g}" if isinstance(value, float) else str(value))
+        layers = len(getattr(self, "exclude", ())) or -len(getattr(self, "include", ()))
+        if layers:
+            told.append(f"without {layers} layers" if layers > 0 else f"on {-layers} layers")
+        return " ".join([self.type, *told])
 
     @property
     def files(self) -> tuple[Path, ...]:

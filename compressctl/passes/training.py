@@ -21,13 +21,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def has_torch() -> bool:
+    """Whether torch is installed."""
+    return find_spec("torch") is not None
+
+
 def require_torch(what: str) -> None:
     """Check that torch is installed.
 
     Raises:
         MissingExtraError: it is not.
     """
-    if find_spec("torch") is None:
+    if not has_torch():
         raise MissingExtraError(what, "torch")
 
 

@@ -19,12 +19,12 @@ from compressctl.measure.session import Session
 from compressctl.model.scores import score_axes
 from compressctl.model.size import file_bytes
 from compressctl.passes.base import PassConfig
+from compressctl.passes.space import Params
 from compressctl.pipeline.budgets import missed
 from compressctl.pipeline.candidates import Candidate, save_candidate
 from compressctl.pipeline.setup import Setup, trains
 from compressctl.pipeline.stages import Stage, run_passes
 from compressctl.recipe import Recipe
-from compressctl.search.candidate import Params
 from compressctl.search.clock import kind, seconds_of
 from compressctl.search.race import Race, Stand
 from compressctl.search.record import Record, dumped, recipe_of

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from compressctl.search.candidate import NARROW, WEIGHTS, Params
+from compressctl.passes.searched import SPACES
+from compressctl.passes.space import Params
 
-_MORE_IS_HARSHER = {"prune_ratio": 1, "sparse_ratio": 1, "energy": -1, "cluster_bits": -1, "spared": -1}
+_SIGNS = {"spared": -1} | {name: sign for part in SPACES for name, sign in part.more_is_harsher.items()}
+_LADDERS = [ladder for part in SPACES for ladder in part.ladders]
 
 
 def harsher(params: Params, other: Params) -> bool:
@@ -16,9 +18,9 @@ def _at_least(key: str, value: object, other: object) -> bool:
     if value == other:
         return True
     if key == "format":
-        ladder = next((formats for formats in (NARROW, WEIGHTS) if value in formats), ())
+        ladder = next((formats for formats in _LADDERS if value in formats), ())
         return other in ladder and ladder.index(str(value)) > ladder.index(str(other))
-    sign = _MORE_IS_HARSHER.get(key)
+    sign = _SIGNS.get(key)
     if sign is None or not isinstance(value, int | float) or not isinstance(other, int | float):
         return False
     return sign * value > sign * other

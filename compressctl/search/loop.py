@@ -10,6 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from compressctl.passes.base import PassConfig
+from compressctl.passes.space import Space
 from compressctl.pipeline.setup import Setup
 from compressctl.search.attempt import Bench
 from compressctl.search.best import publish
@@ -20,7 +21,6 @@ from compressctl.search.neighbour import neighbour
 from compressctl.search.race import Race
 from compressctl.search.ranking import front, measured, values
 from compressctl.search.record import Record, dumped, read
-from compressctl.search.space import Space, beginning
 from compressctl.search.study import abandoned, ask
 from compressctl.search.suggest import starts, suggest
 
@@ -98,7 +98,7 @@ class Search:
         trial = ask(self.study, self.seed)
         params = suggest(trial, self.space)
         recipe = self.setup.recipe
-        passes = passes_of(params, self.space, beginning(recipe), own_beginning=bool(recipe.passes))
+        passes = passes_of(params, self.space, recipe.passes)
         known = self._known(params, passes, records)
         if known is not None:
             self._tell(trial, known)

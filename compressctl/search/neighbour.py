@@ -11,8 +11,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from compressctl.search.candidate import Params
-from compressctl.search.space import Space
+from compressctl.passes.space import Params, Space
 from compressctl.search.suggest import suggest
 
 _CHANGES = 1.5  # settings that are drawn anew, in the mean

@@ -16,64 +16,31 @@ from compressctl.measure.profile import node_times
 from compressctl.model.load import interface
 from compressctl.model.save import save_model
 from compressctl.model.size import ModelSize, count
-from compressctl.passes.quantize import Config
-from compressctl.passes.static import observe_static, range_for_target
+from compressctl.passes.searched import SPACES
+from compressctl.passes.space import Subject
 from compressctl.pipeline.setup import Setup
-from compressctl.quantization.apply import apply
-from compressctl.quantization.plan import Plan, weight_grids
-from compressctl.quantization.quantizers import Settings
-from compressctl.quantization.sensitivity import rank
 
-_SAMPLES = 32
 _MOST_LAYERS = 64  # to measure; of more, those with the fewest weights are left out
 _RUNS = 10
 
 
-def rank_layers(setup: Setup, model: ir.Model, names: Sequence[str]) -> list[str]:
-    """Return layers by harm for what their few bits save, the one to spare first.
+def rank_layers(setup: Setup, subject: Subject) -> list[str]:
+    """Return layers by harm for what their few bits save, the one to spare first; of the first pass that has any.
 
     Args:
         setup: of the run; says what is to become small.
-        model: as quantization will find it.
-        names: layers of one plan, static where there are calibration samples, else dynamic.
+        subject: the model.
     """
+    part, names = next(((part, names) for part in SPACES if (names := part.layers(subject))), (None, ()))
+    if part is None:
+        return []
+    model = subject.model
     size = count(model, sizes_of(interface(model)[0], setup.workload.feeds or {}))
     weights = _share({row.node: float(row.parameters) for row in size.by_layer}, names)
     layers = sorted(names, key=lambda name: -weights[name])[:_MOST_LAYERS]
-    harm = _harms(setup, model, layers)
+    harm = part.harms(subject, layers)
     savings = _savings(setup, model, size, layers, weights)
     return sorted(harm, key=lambda name: (-harm[name] / max(savings[name], 1e-6), name))
-
-
-def _harms(setup: Setup, model: ir.Model, layers: Sequence[str]) -> dict[str, float]:
-    """Return the noise that each layer alone brings to the outputs, with 4-bit weights where they are static."""
-    context = setup.context
-    source = context.calibration or setup.workload.fidelity
-    if not layers or source is None:
-        return {}
-    static = context.calibration is not None
-    plan = Plan(static=tuple(layers)) if static else Plan(dynamic=tuple(layers))
-    options = Config(scheme="w4a8" if static else "int8-dynamic")
-    settings = Settings(True, False, range_for_target(options)[1], weight_grids(model, plan, options.scheme, "same"))
-    observations = None
-    if static:
-        plan, observations = observe_static(model, plan, options, source, context, means=False)
-
-    def build(part: Plan) -> ir.Model:
-        clone = model.clone()
-        apply(clone, part, observations, settings)
-        return clone
-
-    found = rank(
-        build,
-        plan,
-        source,
-        samples=_SAMPLES,
-        threads=context.threads,
-        workdir=setup.workdir,
-        progress=context.progress,
-    )
-    return {harm.layer: harm.noise for harm in found}
 
 
 def _savings(

@@ -1,71 +1,26 @@
-"""What a search may do to a model: found out once, kept with the study, the same for all who share it."""
+"""What a search may do to a model, found out by a look at it."""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from itertools import permutations
 
-import onnx_ir as ir
-from pydantic import TypeAdapter
-
-from compressctl.errors import CompressctlError
-from compressctl.factorization.units import units
-from compressctl.passes import simplify
 from compressctl.passes.base import PassConfig
+from compressctl.passes.searched import SPACES
+from compressctl.passes.space import Format, Space, Subject
+from compressctl.passes.training import has_torch
 from compressctl.pipeline.setup import Setup
 from compressctl.pipeline.stages import run_passes
-from compressctl.pruning.sparse import sparse_weights
-from compressctl.quantization.plan import Selection, make_plan
-from compressctl.quantization.smoothing import places
-from compressctl.quantization.weight_targets import targets
 from compressctl.recipe import Recipe
+from compressctl.search.candidate import passes_of
 from compressctl.search.proxies import rank_layers
-from compressctl.structure.groups import find_groups
 
-_MOST_SPARED = 6
-
-
-@dataclass(frozen=True)
-class Space:
-    """What candidates are made of.
-
-    Attributes:
-        formats: how numbers may be stored, see `candidate.py`.
-        structures: what may be cut: names of passes with commas between them, in order.
-        sparse: whether single weights may go.
-        calibrated: whether there are samples to calibrate on.
-        smooth: whether there are places for smooth_quant.
-        roundings: of static weights of few bits.
-        train: whether there are samples to train on.
-        spare: layers that may get more bits than the others, the one that gains most by it first.
-    """
-
-    formats: tuple[str, ...]
-    structures: tuple[str, ...]
-    sparse: bool
-    calibrated: bool
-    smooth: bool
-    roundings: tuple[str, ...]
-    train: bool
-    spare: tuple[str, ...]
-
-    @property
-    def most_spared(self) -> int:
-        """How many layers may be spared at once: never more than half of them."""
-        return min(_MOST_SPARED, len(self.spare) // 2)
-
-    @classmethod
-    def read(cls, content: dict[str, Any]) -> Space:
-        """Return what `dataclasses.asdict` made a JSON object of."""
-        found: Space = TypeAdapter(cls).validate_python(content)
-        return found
+_FLOAT = Format("float", "float")
+_KINDS = ("float", "integer", "weights")  # in the order in which they are offered
 
 
-def beginning(recipe: Recipe) -> tuple[PassConfig, ...]:
-    """Return the passes that every candidate begins with."""
-    return recipe.passes or (simplify.Config(),)
+def beginning(recipe: Recipe) -> list[PassConfig]:
+    """Return the passes that every candidate begins with: those of one that changes nothing."""
+    return passes_of({"format": "float", "structure": ""}, Space((_FLOAT,), ("",), {}, False, False, ()), recipe.passes)
 
 
 def survey(setup: Setup) -> Space:
@@ -75,39 +30,15 @@ def survey(setup: Setup) -> Space:
         CompressctlError: the passes that every candidate begins with cannot be run.
     """
     model = run_passes(setup, beginning(setup.recipe))[-1].outcome.model
-    calibrated, trains = setup.context.calibration is not None, setup.context.training is not None
-    static = make_plan(model, "int8", Selection(), calibrated=True, embeddings=False)[0].static if calibrated else ()
-    dynamic = make_plan(model, "int8-dynamic", Selection(), calibrated=calibrated, embeddings=True)[0].dynamic
-    weights = targets(model.graph)[0]
-    formats = ["float"]
-    formats += ["fp16"] if weights else []
-    formats += ["int8", "w4a8", "w3a8", "w2a8"] if static else []
-    formats += ["auto"] if static and dynamic else []
-    formats += ["int8-dynamic"] if dynamic else []
-    formats += ["int4", "int3", "int2", "cluster"] if weights else []
-    torch = importlib.util.find_spec("torch") is not None
+    trains = setup.context.training is not None and has_torch()
+    subject = Subject(model, setup.context, setup.workload.fidelity, trains)
+    formats = [_FLOAT, *(format for part in SPACES for format in part.formats(subject))]
+    structures = [part.type for part in SPACES if part.cuts(subject)]
     return Space(
-        formats=tuple(formats),
-        structures=_structures(model),
-        sparse=bool(sparse_weights(model.graph)[0]),
-        calibrated=calibrated,
-        smooth=calibrated and bool(places(model.graph)[0]),
-        roundings=("gptq", "adaround") if torch else ("gptq",),
-        train=trains and torch,
-        spare=tuple(rank_layers(setup, model, static or dynamic)),
+        formats=tuple(sorted(formats, key=lambda format: _KINDS.index(format.kind))),
+        structures=("", *structures, *map(",".join, permutations(structures, 2))),
+        choices={name: values for part in SPACES for name, values in part.choices(subject).items()},
+        calibrated=subject.calibrated,
+        train=trains,
+        spare=tuple(rank_layers(setup, subject)),
     )
-
-
-def _structures(model: ir.Model) -> tuple[str, ...]:
-    cuttable = _can_cut(model)
-    factorable = bool(units(model.graph, lambda _: True)[0])
-    both: Sequence[str] = ("prune,low_rank", "low_rank,prune") if cuttable and factorable else ()
-    return ("", *(("prune",) if cuttable else ()), *(("low_rank",) if factorable else ()), *both)
-
-
-def _can_cut(model: ir.Model) -> bool:
-    try:
-        groups = find_groups(model)
-    except CompressctlError:  # a graph that cannot be related is one that cannot be cut
-        return False
-    return any(group.kind in ("channel", "neuron", "head") and not group.fixed.all() for group in groups)

@@ -12,17 +12,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from compressctl.errors import MissingExtraError, UsageError
+from compressctl.passes.space import Space
 from compressctl.pipeline.setup import Setup
 from compressctl.recipe import Recipe
-from compressctl.search.space import Space
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
 _NAME = "compressctl"
-_GRAMMAR = 1  # raised where parameters change their meaning
+_SPACE = TypeAdapter(Space)
+_GRAMMAR = 2  # raised where parameters change their meaning
 _BEGINNING = b'{"op_code":'  # of the first line of Optuna's journal
 _LONGEST_LINE = 2**20  # bytes, about
 
@@ -98,7 +101,7 @@ def open_study(storage: str, wanted: dict[str, Any], objectives: int) -> Study:
 def space_of(study: Study) -> Space | None:
     """Return the space that the study was begun with, or None where that is not known yet."""
     kept = study.user_attrs.get("space")
-    return Space.read(kept) if kept is not None else None
+    return None if kept is None else _SPACE.validate_python(kept)
 
 
 def keep_space(study: Study, space: Space) -> None:

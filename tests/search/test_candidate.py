@@ -7,15 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressctl.passes import simplify
+from compressctl.passes.space import Format, Space
 from compressctl.recipe import build_recipe
 from compressctl.search.candidate import label, passes_of
 from compressctl.search.harsher import harsher
 from compressctl.search.neighbour import neighbour
 from compressctl.search.record import dumped
-from compressctl.search.space import Space
 from compressctl.search.suggest import starts, suggest
 
-FORMATS = ("float", "fp16", "int8", "w4a8", "w3a8", "w2a8", "auto", "int8-dynamic", "int4", "int3", "int2", "cluster")
+KINDS = {
+    "float": ("float", "fp16"),
+    "integer": ("int8", "w4a8", "w3a8", "w2a8", "auto", "int8-dynamic"),
+    "weights": ("int4", "int3", "int2", "cluster"),
+}
+FORMATS = tuple(Format(name, kind, repeats=name == "cluster") for kind, names in KINDS.items() for name in names)
+CHOICES = {
+    "sparsity": ("none", "ratio", "2:4", "1:4"),
+    "narrow_rounding": ("gptq", "adaround"),
+    "smooth": (False, True),
+}
 STRUCTURES = ("", "prune", "low_rank", "prune,low_rank", "low_rank,prune")
 
 
@@ -23,10 +33,8 @@ def space(**changes):
     whole = {
         "formats": FORMATS,
         "structures": STRUCTURES,
-        "sparse": True,
+        "choices": CHOICES,
         "calibrated": True,
-        "smooth": True,
-        "roundings": ("gptq", "adaround"),
         "train": True,
         "spare": ("a/Conv", "b[0]", "c", "d", "e", "f"),
     }
@@ -56,8 +64,8 @@ def content(passes):
     return {"model": "a.onnx", "output": "b.onnx", "calibrate": "random", "train": "x.npz", "passes": dumped(passes)}
 
 
-def passes(params, of=None, **options):
-    return passes_of(params, of or space(), (simplify.Config(),), own_beginning=options.get("own_beginning", False))
+def passes(params, of=None, begin=()):
+    return passes_of(params, of or space(), begin)
 
 
 @given(st.integers(0, 10**9), st.booleans(), st.booleans())
@@ -85,7 +93,8 @@ def test_the_first_start_is_plain_int8_and_all_are_different():
 
 
 def test_starts_of_a_model_without_static_layers_begin_with_dynamic_int8():
-    where = space(formats=("float", "fp16", "int8-dynamic", "int4", "int3", "int2", "cluster"), calibrated=False)
+    static = {"int8", "w4a8", "w3a8", "w2a8", "auto"}
+    where = space(formats=tuple(format for format in FORMATS if format.name not in static), calibrated=False)
     first = passes(next(iter(starts(where))), where)
     assert [getattr(config, "scheme", "") for config in first] == ["", "int8-dynamic"]
 
@@ -107,7 +116,7 @@ def test_norms_stay_while_a_cut_network_trains_unless_the_user_says_how_to_begin
         "batchnorm",
     )
     assert passes(params)[1].reconstruct is False
-    assert [config.type for config in passes(params, own_beginning=True)] == [
+    assert [config.type for config in passes(params, begin=(simplify.Config(),))] == [
         "simplify",
         "prune",
         "finetune",

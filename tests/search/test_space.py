@@ -24,14 +24,18 @@ def setup(tmp_path, model, objective="size", **keys):
         yield found
 
 
+def names(space):
+    return {format.name for format in space.formats}
+
+
 def test_a_cnn_with_calibration_samples_has_everything_but_smoothing(tmp_path):
     with setup(
         tmp_path, SAMPLES / "cnn.onnx", calibrate="digits:train[:16]", data="digits:test", metric="top1"
     ) as found:
         space = survey(found)
-    assert {"int8", "w4a8", "w3a8", "auto", "int4", "cluster", "fp16", "float"} <= set(space.formats)
+    assert {"int8", "w4a8", "w3a8", "auto", "int4", "cluster", "fp16", "float"} <= names(space)
     assert set(space.structures) == {"", "prune", "low_rank", "prune,low_rank", "low_rank,prune"}
-    assert space.sparse and space.calibrated and not space.train and not space.smooth
+    assert "sparsity" in space.choices and "smooth" not in space.choices and space.calibrated and not space.train
     graph = onnx.load(SAMPLES / "cnn.onnx").graph
     layers = {node.name for node in graph.node if node.op_type in ("Conv", "Gemm")}
     assert set(space.spare) == layers and space.most_spared == len(layers) // 2
@@ -46,7 +50,7 @@ def test_savings_in_time_rank_the_same_layers(tmp_path, objective):
 def test_without_calibration_samples_nothing_is_static(tmp_path):
     with setup(tmp_path, SAMPLES / "cnn.onnx", data="digits:test", metric="top1") as found:
         space = survey(found)
-    assert not {"int8", "w4a8", "auto"} & set(space.formats) and "int4" in space.formats and not space.calibrated
+    assert not {"int8", "w4a8", "auto"} & names(space) and "int4" in names(space) and not space.calibrated
 
 
 def embedding_model(path):
@@ -71,7 +75,7 @@ def embedding_model(path):
 def test_a_model_of_integer_inputs_and_no_convolutions_gets_dynamic_int8_and_embeddings(tmp_path):
     with setup(tmp_path, embedding_model(tmp_path / "m.onnx")) as found:
         space = survey(found)
-    assert "int8-dynamic" in space.formats and not {"int8", "w4a8"} & set(space.formats)
+    assert "int8-dynamic" in names(space) and not {"int8", "w4a8"} & names(space)
     assert {"look_up", "first"} <= set(space.spare)
     assert "prune" in space.structures
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from compressctl.errors import MissingExtraError, UsageError
+from compressctl.passes.space import Format, Space
 from compressctl.search.record import Record, read
-from compressctl.search.space import Space
 from compressctl.search.study import abandoned, ask, keep_space, open_study, require_optuna, space_of
 
 WANTED = {
@@ -28,7 +28,7 @@ def storage(request, tmp_path):
 
 def test_a_study_is_found_again_with_its_space_and_records(storage):
     study = open_study(storage, WANTED, 2)
-    space = Space(("float",), ("", "prune"), True, False, True, ("gptq",), False, ("a", "b"))
+    space = Space((Format("float", "float"),), ("", "prune"), {"smooth": (False, True)}, False, False, ("a", "b"))
     keep_space(study, space)
     trial = ask(study, 0)
     record = Record({"x": 1}, [{"type": "simplify"}], 10, None, (0.1, 0.0, 0.2), 64, missed=(1, 2.5), costs={"a": 1.0})

@@ -34,6 +34,7 @@ class Config(PassConfig):
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training")
     edits_weights: ClassVar[bool] = True
+    telling: ClassVar[tuple[str, ...]] = ("clusters",)
 
     type: Literal["cluster"] = "cluster"
     clusters: int = Field(default=16, ge=2, le=256)

@@ -32,6 +32,7 @@ class Config(TrainingOptions, PassConfig):
 
     reads: ClassVar[tuple[Reads, ...]] = ("training",)
     stopped_by: ClassVar[tuple[WeightForm, ...]] = ("packed", "static", "dynamic")  # a new model loses what they gained
+    telling: ClassVar[tuple[str, ...]] = ("epochs", "steps")
 
     type: Literal["distill"] = "distill"
     student: str

@@ -25,6 +25,7 @@ class Config(TrainingOptions, PassConfig):
 
     reads: ClassVar[tuple[Reads, ...]] = ("training",)
     stopped_by: ClassVar[tuple[WeightForm, ...]] = ("dynamic",)  # scales and biases are trained beside static integers
+    telling: ClassVar[tuple[str, ...]] = ("epochs", "steps")
 
     type: Literal["finetune"] = "finetune"
     distil: float = Field(default=0.5, ge=0, le=1)

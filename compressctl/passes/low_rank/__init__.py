@@ -39,6 +39,7 @@ class Config(PassConfig):
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration", "evaluation")
     edits_weights: ClassVar[bool] = True
+    telling: ClassVar[tuple[str, ...]] = ("ratio", "energy")
 
     type: Literal["low_rank"] = "low_rank"
     energy: float | None = Field(default=None, gt=0, le=1)

@@ -34,6 +34,7 @@ class Config(PassConfig):
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training", "evaluation")
     stopped_by: ClassVar[tuple[WeightForm, ...]] = ("packed", "static", "dynamic")
+    telling: ClassVar[tuple[str, ...]] = ("ratio",)
 
     type: Literal["prune"] = "prune"
     structure: tuple[Structure, ...] = Field(default=("channel", "neuron", "head"), min_length=1)

@@ -30,6 +30,7 @@ class Config(TrainingOptions, StaticOptions):
     reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training")
     edits_weights: ClassVar[bool] = True
     stopped_by: ClassVar[tuple[WeightForm, ...]] = ("dynamic",)
+    telling: ClassVar[tuple[str, ...]] = ("scheme", "epochs", "steps")
 
     type: Literal["qat"] = "qat"
     scheme: Literal["int8", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"] = "int8"

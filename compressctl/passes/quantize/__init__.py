@@ -42,6 +42,7 @@ class Config(StaticOptions):
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration", "evaluation")
     edits_weights: ClassVar[bool] = True
+    telling: ClassVar[tuple[str, ...]] = ("scheme", "rounding")
 
     type: Literal["quantize"] = "quantize"
     scheme: Scheme = "auto"

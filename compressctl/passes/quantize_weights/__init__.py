@@ -37,6 +37,7 @@ class Config(PassConfig):
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration",)
     edits_weights: ClassVar[bool] = True
+    telling: ClassVar[tuple[str, ...]] = ("scheme", "rounding")
 
     type: Literal["quantize_weights"] = "quantize_weights"
     scheme: Scheme

@@ -34,6 +34,7 @@ class Config(PassConfig):
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training", "evaluation")
     edits_weights: ClassVar[bool] = True
+    telling: ClassVar[tuple[str, ...]] = ("ratio", "nm")
 
     type: Literal["sparsify"] = "sparsify"
     ratio: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] | None = None

@@ -1,0 +1,107 @@
+"""What a search may try of `quantize`: formats that compute on integers, and which layers they harm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from compressctl.passes.quantize import Config
+from compressctl.passes.space import Draw, Format, Params, PassSpace, Space, Stage, Subject
+from compressctl.passes.static import observe_static, range_for_target
+from compressctl.passes.static_search import NARROW, STATIC, static_options
+from compressctl.passes.training import has_torch
+from compressctl.quantization.apply import apply
+from compressctl.quantization.plan import Plan, Selection, make_plan, weight_grids
+from compressctl.quantization.quantizers import Settings
+from compressctl.quantization.sensitivity import rank
+
+_SAMPLES = 32
+
+
+class QuantizeSpace(PassSpace):
+    """The parameters `rounding` and `narrow_rounding`: a parameter has the same choices always."""
+
+    def formats(self, subject: Subject) -> Iterator[Format]:
+        """Return the schemes that fit the layers."""
+        static, dynamic = _static(subject), _dynamic(subject)
+        names = [*(STATIC if static else ()), *(["auto"] if static and dynamic else [])]
+        return (Format(name, "integer") for name in (*names, *(["int8-dynamic"] if dynamic else [])))
+
+    def choices(self, subject: Subject) -> Mapping[str, tuple[Any, ...]]:
+        """Return how few bits are rounded."""
+        return {"narrow_rounding": ("gptq", "adaround") if has_torch() else ("gptq",)}
+
+    def draw(self, draw: Draw) -> None:
+        """Ask for the rounding of what is not trained."""
+        if draw.format.name in STATIC and not draw.params.get("qat_epochs"):
+            if draw.format.name in NARROW:
+                draw.choice("narrow_rounding", draw.space.choices["narrow_rounding"])
+            else:
+                draw.choice("rounding", ("nearest", "gptq"))
+
+    def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
+        """Return it, and 8 bits for layers that are spared fewer."""
+        kind, options = params["format"], static_options(params)
+        narrow = kind in NARROW
+        if space.format(params).kind != "integer":
+            return
+        if not params.get("qat_epochs"):
+            rounding = params.get("narrow_rounding" if narrow else "rounding", "nearest")
+            yield Stage.NUMBERS, Config(scheme=kind, rounding=rounding, keep_float=0, exclude=spared, **options)
+        if narrow and spared:
+            method = {key: value for key, value in options.items() if key != "edges"}
+            yield Stage.NUMBERS, Config(scheme="int8", keep_float=0, include=spared, **method)
+
+    def starts(self, space: Space) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Return plain INT8 first of all; then fewer bits, with two layers spared where all others get them."""
+        for place, kind in ((1, "int8"), (2, "auto"), (3, "int8-dynamic"), (4, "w4a8"), (11, "w3a8")):
+            if space.has(kind):
+                yield place, {"format": kind}
+        if space.has("w4a8") and space.most_spared >= 2:
+            yield 7, {"format": "w4a8", "edges": "same", "spared": 2}
+
+    def layers(self, subject: Subject) -> tuple[str, ...]:
+        """Return the static layers, or else the dynamic ones."""
+        return _static(subject) or _dynamic(subject)
+
+    def harms(self, subject: Subject, layers: Sequence[str]) -> Mapping[str, float]:
+        """Return the noise of weights of 4 bits, or of dynamic INT8."""
+        model, context, source = subject.model, subject.context, subject.context.calibration or subject.samples
+        if not layers or source is None:
+            return {}
+        plan = Plan(static=tuple(layers)) if subject.calibrated else Plan(dynamic=tuple(layers))
+        options = Config(scheme="w4a8" if subject.calibrated else "int8-dynamic")
+        grids = weight_grids(model, plan, options.scheme, "same")
+        settings = Settings(True, False, range_for_target(options)[1], grids)
+        observations = None
+        if subject.calibrated:
+            plan, observations = observe_static(model, plan, options, source, context, means=False)
+
+        def build(part: Plan) -> ir.Model:
+            clone = model.clone()
+            apply(clone, part, observations, settings)
+            return clone
+
+        found = rank(
+            build,
+            plan,
+            source,
+            samples=_SAMPLES,
+            threads=context.threads,
+            workdir=context.workdir,
+            progress=context.progress,
+        )
+        return {harm.layer: harm.noise for harm in found}
+
+
+def _static(subject: Subject) -> tuple[str, ...]:
+    if not subject.calibrated:
+        return ()
+    return make_plan(subject.model, "int8", Selection(), calibrated=True, embeddings=False)[0].static
+
+
+def _dynamic(subject: Subject) -> tuple[str, ...]:
+    calibrated = subject.calibrated
+    return make_plan(subject.model, "int8-dynamic", Selection(), calibrated=calibrated, embeddings=True)[0].dynamic

@@ -1,0 +1,28 @@
+"""What a search may try of static quantization, whichever pass does it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compressctl.passes.space import Draw, Params, PassSpace
+
+STATIC = ("int8", "w4a8", "w3a8", "w2a8")
+NARROW = STATIC[1:]
+
+
+class StaticSpace(PassSpace):
+    """The parameters `calibration_method` and `edges`."""
+
+    ladders = (NARROW,)
+
+    def draw(self, draw: Draw) -> None:
+        """Ask for the ranges of activations, and for the edges where weights get few bits."""
+        if draw.format.name in STATIC:
+            draw.choice("calibration_method", ("percentile", "mse", "minmax"))
+        if draw.format.name in NARROW:
+            draw.choice("edges", ("int8", "same"))
+
+
+def static_options(params: Params) -> dict[str, Any]:
+    """Return the options that passes share, as far as they were drawn for the format."""
+    return {name: params[name] for name in ("edges", "calibration_method") if name in params}
