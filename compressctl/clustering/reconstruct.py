@@ -13,15 +13,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Bytes, Floats, Floats32, Mask
 from compressctl.clustering.codebook import Codebook, fit_codebook
 from compressctl.data.source import Source
-from compressctl.layers.layerwise import Fit, Floats, Pair, fit_layers
+from compressctl.layers.layerwise import Fit, Pair, fit_layers
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.numerics.gptq import gptq
 from compressctl.numerics.kmeans import nearest
@@ -113,17 +112,17 @@ def reconstruct(
 class _Values:
     """What `gptq` rounds to: values, with 0 as number 0 before them where zeros stay."""
 
-    ascending: NDArray[np.float32]
+    ascending: Floats32
     zero: bool
 
-    def codes(self, rows: NDArray[Any]) -> NDArray[np.uint8]:
+    def codes(self, rows: Array) -> Bytes:
         return nearest(rows.astype(np.float32), self.ascending) + np.uint8(self.zero)
 
-    def values(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def values(self, codes: Bytes) -> Floats32:
         return np.append(np.zeros(int(self.zero), np.float32), self.ascending)[codes]
 
 
-def _single(optimum: Floats, moments: Floats, book: Codebook, zeros: NDArray[np.bool_], *, moves: bool) -> Floats:
+def _single(optimum: Floats, moments: Floats, book: Codebook, zeros: Mask, *, moves: bool) -> Floats:
     """Return the best of what rounding, and moving the centroids if they may, gives in each round."""
     values = _Values(book.rows[:, 0], book.zero)
     best, least = optimum, np.inf

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Bytes
 from compressctl.container import streams
 from compressctl.container.streams import Coder, Stream
-from compressctl.numerics.entropy import Bytes
 
 _MOST = 256  # entries of a palette
 _SAMPLE = 4096  # numbers that are looked at before all are
@@ -108,7 +107,7 @@ def _planes(plain: Bytes, width: int) -> Bytes:
 
 def _palette(plain: Bytes, width: int) -> tuple[Bytes, Bytes] | None:
     """Return the planes of the distinct numbers, [width, entries], and the index of each number; None if too many."""
-    numbers: NDArray[Any] = plain.view(f"<u{width}")
+    numbers: Array = plain.view(f"<u{width}")
     if np.unique(numbers[:_SAMPLE]).size > _MOST:
         return None
     entries = np.unique(numbers)

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import zstandard
 
+from compressctl.arrays import Bytes
 from compressctl.numerics import huffman, rans
-from compressctl.numerics.entropy import Bytes, entropy_bits, histogram
+from compressctl.numerics.entropy import entropy_bits, histogram
 
 MOST_RATIO = 1 << 16
 """A stream stands for at most so many times its own bytes, so that small files cannot claim any amount of memory."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.explanation.layers import WeightedNode, constant_values
 from compressctl.measure.captures import section
 from compressctl.measure.session import Session
@@ -17,7 +16,6 @@ from compressctl.model import ops
 from compressctl.model.graph import bias_of, constant
 from compressctl.model.qops import quantized_inputs
 
-Array = NDArray[Any]
 _MOST_ROWS = 1 << 14  # that a product of matrices is probed with at once
 
 

@@ -13,13 +13,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats, Floats32
 from compressctl.layers.linear import LinearLayer
-from compressctl.numerics.low_rank import Components, Floats, RowMoments, components, factors, relative_error
+from compressctl.numerics.low_rank import Components, RowMoments, components, factors, relative_error
 from compressctl.numerics.separable import channel_components, column_components, separable, tucker
 
 Method = Literal["svd", "spatial", "tucker"]
@@ -44,7 +44,7 @@ class Factors:
 
     method: Method
     ranks: Ranks
-    weights: tuple[NDArray[Any], ...]
+    weights: tuple[Array, ...]
     error: float
 
     @property
@@ -152,7 +152,7 @@ class Spatial(Form):
         )
 
     @property
-    def _weight(self) -> NDArray[np.float32]:
+    def _weight(self) -> Floats32:
         return np.asarray(self.matrix.reshape(len(self.matrix), -1, *self.kernel))
 
 
@@ -180,7 +180,7 @@ class Tucker(Form):
         return self._finish(ranks, weights, cut.kernel().reshape(self.matrix.shape))
 
     @property
-    def _weight(self) -> NDArray[np.float32]:
+    def _weight(self) -> Floats32:
         return np.asarray(self.matrix.reshape(len(self.matrix), -1, math.prod(self.kernel)))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.arrays import Floats
 from compressctl.data.source import Feeds, Source
 from compressctl.errors import DataError
 from compressctl.factorization import rewrite
@@ -21,7 +22,7 @@ from compressctl.layers.linear import linear_layers
 from compressctl.layers.moments import input_statistics, observable
 from compressctl.measure.latency import LatencyRatio
 from compressctl.model.graph import remove_dead
-from compressctl.numerics.low_rank import Floats, RowMoments
+from compressctl.numerics.low_rank import RowMoments
 from compressctl.progress import Progress
 
 Reasons = list[tuple[Unit, str]]

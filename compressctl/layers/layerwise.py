@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats
 from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.errors import DataError
@@ -28,8 +28,6 @@ from compressctl.layers.unseen import picked
 from compressctl.layers.walk import Walk
 from compressctl.model.graph import set_constant
 from compressctl.progress import Progress
-
-Floats = NDArray[np.float64]
 
 _ROWS = 2**15  # of a layer, over all samples
 _CHUNK = 2**23  # elements of rows copied out at once
@@ -162,7 +160,7 @@ class _Sums:
         self.outputs = [np.zeros((groups, outputs)) for _, outputs, _ in shapes]
         self.energies = [np.zeros((groups, outputs)) for _, outputs, _ in shapes]
 
-    def add(self, new: NDArray[Any], old: Sequence[NDArray[Any]], batch: int) -> None:
+    def add(self, new: Array, old: Sequence[Array], batch: int) -> None:
         rows = input_rows(self._group[0].new, new)
         before = [input_rows(pair.old, array) for pair, array in zip(self._group, old, strict=True)]
         for index, pair in enumerate(self._group):

@@ -11,17 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats32
 from compressctl.model import ops
 from compressctl.model.graph import bodies, constant
 from compressctl.model.stored import PACKED, is_packed
-
-Matrix = NDArray[np.float32]
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")  # smaller ones are storage forms
 
@@ -56,7 +53,7 @@ class LinearLayer:
         return self._operand(self.weight_index)
 
     @property
-    def stored(self) -> NDArray[Any]:
+    def stored(self) -> Array:
         """The constant as it is stored; not to be written into."""
         array = constant(self.weight)
         assert array is not None
@@ -74,7 +71,7 @@ class LinearLayer:
         first, others = stored[0] // self.groups, int(np.prod(stored[1:]))
         return (self.groups, others, first) if self.inputs_first else (self.groups, first, others)
 
-    def matrix(self, array: NDArray[Any] | None = None) -> Matrix:
+    def matrix(self, array: Array | None = None) -> Floats32:
         """Return the weight as float32 [groups, outputs, inputs], a new array.
 
         Args:
@@ -86,7 +83,7 @@ class LinearLayer:
             stored = stored.reshape(groups, inputs, outputs).swapaxes(1, 2)
         return np.array(stored.reshape(groups, outputs, inputs), np.float32, order="C")
 
-    def restore(self, matrix: NDArray[Any]) -> NDArray[Any]:
+    def restore(self, matrix: Array) -> Array:
         """Return `matrix` [groups, outputs, inputs] in the shape and type of the weight."""
         ordered = matrix.swapaxes(1, 2) if self.inputs_first else matrix
         return np.ascontiguousarray(ordered).reshape(self.weight_shape).astype(self.stored.dtype)

@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.arrays import Floats
 from compressctl.data.source import Batch, Source
 from compressctl.errors import DataError
 from compressctl.layers.inputs import LayerInputs
@@ -23,8 +24,6 @@ from compressctl.layers.linear import LinearLayer
 from compressctl.layers.rows import Rows, input_rows, rows_key
 from compressctl.numerics.low_rank import RowMoments
 from compressctl.progress import Progress, Silent
-
-Moments = NDArray[np.float64]
 
 _WIDEST = 2**29  # bytes of a layer's second moments: 8,192 inputs; solving for more takes minutes and gigabytes
 _ROWS = 2**16  # of a layer, over all samples
@@ -130,7 +129,7 @@ def _collect(
     return moments
 
 
-def _zeros(layer: LinearLayer) -> tuple[Moments, Moments]:
+def _zeros(layer: LinearLayer) -> tuple[Floats, Floats]:
     groups, _, inputs = layer.shape
     return np.zeros((groups, inputs, inputs)), np.zeros((groups, inputs))
 
@@ -152,7 +151,7 @@ def spread(rows: int, wanted: float, batch: int) -> NDArray[np.int64]:
     return np.arange(step * (batch * _GOLDEN % 1.0), rows, step).astype(np.int64)
 
 
-def _add(second: Moments, mean: Moments, rows: Rows, numbers: NDArray[np.int64]) -> None:
+def _add(second: Floats, mean: Floats, rows: Rows, numbers: NDArray[np.int64]) -> None:
     chunk = max(1, _CHUNK // mean.size)
     for start in range(0, len(numbers), chunk):
         taken = rows.take(numbers[start : start + chunk])

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Mask
 from compressctl.layers.linear import LinearLayer, is_stored, linear_layers
 from compressctl.layers.moments import observable
 from compressctl.model import ops
 from compressctl.model.graph import constant, is_only_use, set_constant
-from compressctl.numerics.sparsity import Mask
 
 _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 
@@ -39,7 +38,7 @@ class Weight:
         return self.value.name or ""
 
     @property
-    def array(self) -> NDArray[Any]:
+    def array(self) -> Array:
         """The elements, not to be written into."""
         array = constant(self.value)
         assert array is not None
@@ -67,13 +66,13 @@ class Weight:
         inputs = self.layers[0].shape[2]
         return None if observable(self.layers[0]) else f"it reads {inputs} inputs, too many to solve for"
 
-    def rows(self, array: NDArray[Any]) -> NDArray[Any]:
+    def rows(self, array: Array) -> Array:
         """Return an array of the weight's shape with what one output reads along the last axis, channels last."""
         if not self.layers:
             return array
         return self.layers[0].matrix(array)[..., channels_last(self.layers[0])]
 
-    def from_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
+    def from_rows(self, rows: Array) -> Array:
         """Undo `rows`."""
         if not self.layers:
             return rows

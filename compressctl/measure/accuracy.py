@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.arrays import Floats
 from compressctl.data.source import Source
 from compressctl.errors import UsageError
 from compressctl.measure.metric import Metric, Score
 from compressctl.measure.session import Session
 from compressctl.numerics.statistics import (
-    Floats,
     bootstrap,
     bootstrap_p_value,
     mcnemar_exact,

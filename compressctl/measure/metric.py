@@ -11,16 +11,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats
 from compressctl.data.source import Batch
 from compressctl.errors import CompressctlError, DataError, UsageError
-from compressctl.numerics.statistics import Floats, bootstrap, percentile_interval, wilson_interval
+from compressctl.numerics.statistics import bootstrap, percentile_interval, wilson_interval
 
-Array = NDArray[Any]
 Outputs = Mapping[str, Array]
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats
 from compressctl.data.python import load_function
 from compressctl.data.source import Batch
 from compressctl.errors import DataError, UsageError
-from compressctl.measure.metric import Array, Metric, OutputMetric, Outputs, Score
-from compressctl.numerics.statistics import Floats, spearman
+from compressctl.measure.metric import Metric, OutputMetric, Outputs, Score
+from compressctl.numerics.statistics import spearman
 
 __all__ = ["METRICS", "Metric", "Score", "parse_metric"]
 

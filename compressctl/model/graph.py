@@ -11,15 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.model.ops import CONTROL_FLOW, operands
-
-Array = NDArray[Any]
 
 
 def constant(value: ir.Value | None) -> Array | None:

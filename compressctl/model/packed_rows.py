@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from compressctl.model.graph import Array, constant
+from compressctl.arrays import Array
+from compressctl.model.graph import constant
 
 
 def looked_up_elements(value: ir.Value) -> int | None:

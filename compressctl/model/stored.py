@@ -7,14 +7,13 @@ reads is an integer weight, stored plainly or packed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.errors import ModelError
-from compressctl.model.graph import Array, constant
+from compressctl.model.graph import constant
 from compressctl.model.ops import VIEWS
 from compressctl.model.tensors import read_array
 
@@ -170,7 +169,7 @@ def _squeeze(node: ir.Node, data: Array, axes: Array | None = None) -> Array:
     return np.squeeze(data, None if axes is None else tuple(map(int, axes)))
 
 
-_OPERATORS: dict[str, Callable[..., NDArray[Any]]] = {
+_OPERATORS: dict[str, Callable[..., Array]] = {
     "Add": lambda node, a, b: a + b,
     "Cast": _cast,
     "Concat": lambda node, *parts: np.concatenate(parts, node.attributes["axis"].as_int()),

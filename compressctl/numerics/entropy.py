@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-Bytes = NDArray[np.uint8]
+from compressctl.arrays import Array, Bytes
+
 Counts = NDArray[np.int64]
 
 _AT_ONCE = 1 << 20  # bytes; bincount makes 8-byte integers of them
@@ -21,7 +20,7 @@ def histogram(data: Bytes) -> Counts:
     return counts
 
 
-def entropy_bits(counts: NDArray[Any]) -> float:
+def entropy_bits(counts: Array) -> float:
     """Return the empirical entropy of order 0 in bits, of all symbols together: sum of n_i log2(n / n_i).
 
     Source: Shannon 1948, "A Mathematical Theory of Communication", section 6, with frequencies as probabilities.

@@ -12,22 +12,23 @@ whole, so that a group stays one block of the stored weight.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressctl.numerics.obs import BLOCK, Matrix, inverse_factor
+from compressctl.arrays import Array, Bytes, Floats, Floats32, Mask
+from compressctl.numerics.obs import BLOCK, inverse_factor
 
 
 class Rounding(Protocol):
     """What rounds columns of a weight; `levels.Levels` is one."""
 
-    def codes(self, rows: NDArray[Any]) -> NDArray[np.uint8]:
+    def codes(self, rows: Array) -> Bytes:
         """Return the codes of `rows` [outputs, columns], rounded to nearest."""
         ...
 
-    def values(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def values(self, codes: Bytes) -> Floats32:
         """Return the weights that codes stand for."""
         ...
 
@@ -36,15 +37,15 @@ _R = TypeVar("_R", bound=Rounding)
 
 
 def gptq(
-    weight: NDArray[Any],
-    moments: NDArray[Any],
-    fit: Callable[[Matrix], _R],
+    weight: Array,
+    moments: Array,
+    fit: Callable[[Floats], _R],
     *,
     group: int | None = None,
     order: bool = True,
     block: int = BLOCK,
-    fixed: NDArray[np.bool_] | None = None,
-) -> tuple[NDArray[np.uint8], list[_R]]:
+    fixed: Mask | None = None,
+) -> tuple[Bytes, list[_R]]:
     """Round `weight` so that the layer's output changes little.
 
     Args:
@@ -77,9 +78,7 @@ def gptq(
     return result, [roundings[number] for number in sorted(roundings)]
 
 
-def _round(
-    left: Matrix, factor: Matrix, columns: slice, rounding: Rounding, fixed: NDArray[np.bool_] | None
-) -> NDArray[np.uint8]:
+def _round(left: Floats, factor: Floats, columns: slice, rounding: Rounding, fixed: Mask | None) -> Bytes:
     """Return the codes of some columns; move those to the right of them in `left`."""
     part, inside = left[:, columns].T.copy(), factor[columns, columns]  # transposed: a column lies in one piece
     errors = np.empty_like(part)
@@ -95,7 +94,7 @@ def _round(
     return codes.T
 
 
-def _order(sizes: NDArray[Any], group: int) -> NDArray[np.int64]:
+def _order(sizes: Array, group: int) -> NDArray[np.int64]:
     """Return the columns, groups of large sums first, in each the large ones first."""
     grouped = sizes.reshape(-1, group)
     groups = np.argsort(-grouped.sum(axis=1), kind="stable")

@@ -10,13 +10,14 @@ algorithm for optimal length-limited Huffman codes" (package-merge); Schwartz an
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Bytes
 from compressctl.numerics.bits import BitReader, BitWriter, get_levels, put_levels
-from compressctl.numerics.entropy import Bytes, Counts
+from compressctl.numerics.entropy import Counts
 
 LONGEST = 15
 """Bits of a code."""
@@ -173,7 +174,7 @@ def _table(lengths: Lengths) -> bytes:
     return writer.to_bytes()
 
 
-def _header(lengths: Lengths, sizes: NDArray[Any]) -> bytes:
+def _header(lengths: Lengths, sizes: Array) -> bytes:
     """Lengths of codes; how many lanes, bits of the shortest one, and how many more the others have, in equal width."""
     writer = BitWriter()
     put_levels(writer, lengths.tolist())

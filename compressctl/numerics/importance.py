@@ -6,13 +6,11 @@ where the position belongs to none. Everything is float64, whatever the arrays a
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
-Floats = NDArray[np.float64]
+from compressctl.arrays import Array, Floats
+
 Units = NDArray[np.int64]
 
 

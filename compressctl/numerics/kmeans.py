@@ -9,12 +9,11 @@ Grønlund et al. 2017 (arXiv:1701.07204), divide and conquer; Lloyd 1982, "Least
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from compressctl.numerics.points import Floats, Points
+from compressctl.arrays import Array, Bytes, Floats
+from compressctl.numerics.points import Points
 
 _QUICK = 2**21  # points times clusters that are solved exactly: about a second
 _STEPS = 10_000  # of Lloyd's algorithm, each of microseconds
@@ -51,7 +50,7 @@ def optimal(points: Points, clusters: int) -> Floats:
     return centroids
 
 
-def lloyd(points: Points, start: NDArray[Any]) -> Floats:
+def lloyd(points: Points, start: Array) -> Floats:
     """Return the centroids to which Lloyd's algorithm moves those of `start`, ascending; no step is worse."""
     mean, weights, sums = _prefixes(points)
     values, centroids = points.values - mean, np.sort(start.astype(np.float64)) - mean
@@ -67,7 +66,7 @@ def lloyd(points: Points, start: NDArray[Any]) -> Floats:
     return mean + centroids
 
 
-def nearest(values: NDArray[Any], centroids: NDArray[Any]) -> NDArray[np.uint8]:
+def nearest(values: Array, centroids: Array) -> Bytes:
     """Return the number of the nearest of at most 256 ascending centroids for each value, of the values' shape."""
     borders = ((centroids[1:].astype(np.float64) + centroids[:-1]) / 2).astype(values.dtype)
     return np.searchsorted(borders, values).astype(np.uint8)

@@ -16,12 +16,10 @@ Sources: Eckart and Young 1936; DRONE, Chen et al. 2021 (NeurIPS), section 3; SV
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from compressctl.arrays import Array, Floats
 
 _DAMPING = 0.01
 _RIDGE = 1e-7  # of the mean of a diagonal: float32 holds no more
@@ -87,7 +85,7 @@ class Components:
         return max(1, int(np.argmax(enough)))
 
 
-def components(weight: NDArray[Any], moments: RowMoments | None = None) -> Components:
+def components(weight: Array, moments: RowMoments | None = None) -> Components:
     """Return the principal components of the outputs of `weight`.
 
     Args:
@@ -104,7 +102,7 @@ def components(weight: NDArray[Any], moments: RowMoments | None = None) -> Compo
     return Components(energies, directions if basis is None else basis @ directions, _variance(weight, moments))
 
 
-def factors(weight: NDArray[Any], found: Components, rank: int) -> tuple[Floats, Floats]:
+def factors(weight: Array, found: Components, rank: int) -> tuple[Floats, Floats]:
     """Return (up, down), [outputs, rank] and [rank, inputs], of least error: up @ down is the best of this rank.
 
     The square root of each component's size goes into either factor, so that what lies between has even ranges.
@@ -115,7 +113,7 @@ def factors(weight: NDArray[Any], found: Components, rank: int) -> tuple[Floats,
     return directions * sizes, (directions.T @ weight.astype(np.float64)) / sizes[:, None]
 
 
-def refit(target: NDArray[Any], features: NDArray[Any], moments: RowMoments | None = None) -> Floats:
+def refit(target: Array, features: Array, moments: RowMoments | None = None) -> Floats:
     """Return G [outputs, features] such that G @ features comes closest to `target` on the inputs.
 
     Args:
@@ -129,7 +127,7 @@ def refit(target: NDArray[Any], features: NDArray[Any], moments: RowMoments | No
     return np.asarray(np.linalg.solve(gram, weighted @ target.T.astype(np.float64)).T)
 
 
-def relative_error(weight: NDArray[Any], other: NDArray[Any], moments: RowMoments | None = None) -> float:
+def relative_error(weight: Array, other: Array, moments: RowMoments | None = None) -> float:
     """Return E|W x - W' x|^2 as a share of the variance of W x; 0 where that is 0.
 
     Args:
@@ -140,12 +138,12 @@ def relative_error(weight: NDArray[Any], other: NDArray[Any], moments: RowMoment
     return max(_energy(weight - other, moments), 0.0) / variance if variance > 0 else 0.0
 
 
-def _energy(weight: NDArray[Any], moments: RowMoments | None) -> float:
+def _energy(weight: Array, moments: RowMoments | None) -> float:
     matrix = weight.astype(np.float64)
     return float(np.sum(matrix * (matrix if moments is None else matrix @ moments.second)))
 
 
-def _variance(weight: NDArray[Any], moments: RowMoments | None) -> float:
+def _variance(weight: Array, moments: RowMoments | None) -> float:
     """The variance of the outputs, summed over them; of constant outputs, what float32 cannot tell from it."""
     energy = _energy(weight, moments)
     return energy if moments is None else max(energy - float(np.sum((weight @ moments.mean) ** 2)), _RIDGE * energy)

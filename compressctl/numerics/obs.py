@@ -12,21 +12,18 @@ Alistarh 2023, SparseGPT (arXiv:2301.00774), which goes through the columns once
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.numerics.sparsity import Mask
+from compressctl.arrays import Array, Floats, Mask
 
-Matrix = NDArray[np.float64]
-Choose = Callable[[Matrix, slice], Mask]
+Choose = Callable[[Floats, slice], Mask]
 """Which weights of these columns become zero: from scores [outputs, columns], and which columns they are."""
 
 BLOCK = 128
 
 
-def damped(moments: NDArray[Any], damping: float) -> Matrix:
+def damped(moments: Array, damping: float) -> Floats:
     """Return the moments with `damping` times their mean added to the diagonal; with 1 where all inputs are silent."""
     result = np.array(moments, np.float64)
     mean = float(np.trace(result)) / max(len(result), 1)
@@ -34,7 +31,7 @@ def damped(moments: NDArray[Any], damping: float) -> Matrix:
     return result
 
 
-def refit(target: NDArray[Any], moments: NDArray[Any], prior: NDArray[Any], *, damping: float = 0.01) -> Matrix:
+def refit(target: Array, moments: Array, prior: Array, *, damping: float = 0.01) -> Floats:
     """Return the V of least squared error: (T + d P) (H + d)^-1, where the damping d pulls V towards the prior P.
 
     Directions that no sample shows stay as P has them. Where inputs S of x remain, H[S, S] are the moments, W H[:, S]
@@ -51,7 +48,7 @@ def refit(target: NDArray[Any], moments: NDArray[Any], prior: NDArray[Any], *, d
     return np.linalg.solve(matrix, (target + added * prior).T).T
 
 
-def surgery(weight: NDArray[Any], moments: NDArray[Any], choose: Choose, *, block: int = BLOCK) -> Matrix:
+def surgery(weight: Array, moments: Array, choose: Choose, *, block: int = BLOCK) -> Floats:
     """Zero weights, block of columns after block, letting the columns to the right make up for it.
 
     A weight scores w² / [H_F^-1]_jj, what zeroing it costs while the columns F from j on may move.
@@ -82,9 +79,7 @@ def surgery(weight: NDArray[Any], moments: NDArray[Any], choose: Choose, *, bloc
     return result
 
 
-def settle(
-    weight: NDArray[Any], optimum: NDArray[Any], moments: NDArray[Any], *, steps: int = 50, tolerance: float = 1e-3
-) -> Matrix:
+def settle(weight: Array, optimum: Array, moments: Array, *, steps: int = 50, tolerance: float = 1e-3) -> Floats:
     """Move the weights that are not zero to where the error is least, by conjugate gradients for all rows at once.
 
     Surgery fixes a column before it knows what later ones will lose; this makes up for that. No step is worse.
@@ -118,7 +113,7 @@ def settle(
     return result
 
 
-def inverse_factor(moments: NDArray[Any]) -> Matrix:
+def inverse_factor(moments: Array) -> Floats:
     """Return the upper triangular U with U^T U = H^-1; then U[j, j]² = [(H[j:, j:])^-1]_jj.
 
     Where rounding errors make H indefinite, it is damped until it is not.

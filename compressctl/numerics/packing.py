@@ -8,12 +8,11 @@ of all bytes, so that unpacking is one Gather (see `storage.codes`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Bytes = NDArray[np.uint8]
+from compressctl.arrays import Array, Bytes
 
 MOST = 256
 """Integers may have so many different values."""
@@ -71,7 +70,7 @@ def packed_bytes(count: int, levels: int) -> int:
     return sum(plane.bytes(count) for plane in planes(levels)) if levels > 1 else 0
 
 
-def pack(codes: NDArray[Any], levels: int) -> list[Bytes]:
+def pack(codes: Array, levels: int) -> list[Bytes]:
     """Return the bytes of each plane of `planes(levels)`; the last byte is filled up with zeros.
 
     Args:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats, Floats32
 from compressctl.numerics.parallel import by_rows
-
-Floats = NDArray[np.float64]
 
 _DROPPED = 12  # bits of 32
 _PIECE = 1 << 22  # elements counted at once
@@ -53,7 +50,7 @@ class Points:
         return Points(sums[weights > 0] / weights[weights > 0], weights[weights > 0])
 
 
-def distinct_points(values: NDArray[Any], weights: NDArray[Any] | None = None) -> Points:
+def distinct_points(values: Array, weights: Array | None = None) -> Points:
     """Return the distinct values, each with the number of times it occurs, or with the sum of its weights.
 
     Args:
@@ -78,7 +75,7 @@ class Bins:
     def __init__(self) -> None:
         self._weights, self._sums = np.zeros(_BINS), np.zeros(_BINS)
 
-    def add(self, values: NDArray[np.float32], weights: NDArray[Any] | None = None) -> None:
+    def add(self, values: Floats32, weights: Array | None = None) -> None:
         """Count values, and their weights, of one shape."""
         flat, heavy = values.reshape(-1), None if weights is None else weights.reshape(-1)
 
@@ -102,7 +99,7 @@ class Bins:
         return Points(self._sums[found] / self._weights[found], self._weights[found])
 
 
-def collect(parts: Iterable[tuple[NDArray[np.float32], NDArray[Any] | None]], total: int) -> Points:
+def collect(parts: Iterable[tuple[Floats32, Array | None]], total: int) -> Points:
     """Return the points of values with their weights (None: 1 each): distinct ones of few values, bins of many.
 
     Args:
@@ -119,6 +116,6 @@ def collect(parts: Iterable[tuple[NDArray[np.float32], NDArray[Any] | None]], to
     return distinct_points(values, weights)
 
 
-def _sums(bins: NDArray[Any], terms: NDArray[Any], count: int) -> Floats:
+def _sums(bins: Array, terms: Array, count: int) -> Floats:
     """Return what the terms in each of `count` bins add up to."""
     return np.bincount(bins, terms, count).astype(np.float64, copy=False)

@@ -9,22 +9,18 @@ Down" (arXiv:1907.05686), section 3.2, for distances weighted by activations; Ar
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Bytes, Floats32
 from compressctl.numerics.parallel import by_rows
-
-Rows = NDArray[np.float32]
 
 _SAMPLE = 256  # rows a cluster are enough to place it
 _STEPS = 50  # of Lloyd's algorithm
 
 
 def train_codebook(
-    rows: Rows, clusters: int, weights: NDArray[Any] | None = None, *, seed: int = 0, steps: int = _STEPS
-) -> Rows:
+    rows: Floats32, clusters: int, weights: Array | None = None, *, seed: int = 0, steps: int = _STEPS
+) -> Floats32:
     """Return [clusters, d] centroids: k-means++ and Lloyd's algorithm on some rows, and their means over all rows.
 
     Args:
@@ -49,7 +45,7 @@ def train_codebook(
     return book if some is rows else means(rows, nearest_rows(rows, book, weights), book, weights)
 
 
-def nearest_rows(rows: Rows, book: Rows, weights: NDArray[Any] | None = None) -> NDArray[np.uint8]:
+def nearest_rows(rows: Floats32, book: Floats32, weights: Array | None = None) -> Bytes:
     """Return the number [n] of the nearest centroid for each row."""
     codes = np.empty(len(rows), np.uint8)
     squares = np.square(book)
@@ -66,7 +62,7 @@ def nearest_rows(rows: Rows, book: Rows, weights: NDArray[Any] | None = None) ->
     return codes
 
 
-def means(rows: Rows, codes: NDArray[np.uint8], book: Rows, weights: NDArray[Any] | None = None) -> Rows:
+def means(rows: Floats32, codes: Bytes, book: Floats32, weights: Array | None = None) -> Floats32:
     """Return the means of the rows of each cluster; what no weight reaches stays as `book` has it."""
     result = np.empty(book.shape)
     for column in range(book.shape[1]):
@@ -77,7 +73,7 @@ def means(rows: Rows, codes: NDArray[np.uint8], book: Rows, weights: NDArray[Any
     return result.astype(np.float32)
 
 
-def _spread_out(rows: Rows, clusters: int, weights: NDArray[Any] | None, rng: np.random.Generator) -> Rows:
+def _spread_out(rows: Floats32, clusters: int, weights: Array | None, rng: np.random.Generator) -> Floats32:
     """Return rows drawn one after the other, each with the probability of its distance to the nearest so far."""
     heavy = np.ones((1, rows.shape[1])) if weights is None else weights
     total = heavy.sum(axis=1) * np.ones(len(rows))
@@ -90,7 +86,7 @@ def _spread_out(rows: Rows, clusters: int, weights: NDArray[Any] | None, rng: np
     return np.array(book)
 
 
-def _refilled(book: Rows, rows: Rows, codes: NDArray[np.uint8], clusters: int) -> Rows:
+def _refilled(book: Floats32, rows: Floats32, codes: Bytes, clusters: int) -> Floats32:
     """Move the centroids of empty clusters to the rows that are farthest from theirs."""
     empty = np.flatnonzero(np.bincount(codes, minlength=clusters) == 0)
     if len(empty):

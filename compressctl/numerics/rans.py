@@ -11,13 +11,14 @@ Sources: Duda 2013, "Asymmetric numeral systems" (arXiv:1311.2540); Giesen 2014,
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Bytes
 from compressctl.numerics.bits import BitReader, BitWriter, get_levels, put_levels
-from compressctl.numerics.entropy import Bytes, Counts
+from compressctl.numerics.entropy import Counts
 
 _LOW = 1 << 16  # least state
 _WORD = 16  # bits that a state gives or takes at a time
@@ -92,7 +93,7 @@ def encode(data: Bytes, plan: Plan) -> bytes:
     most = (frequencies << np.uint32(32 - precision)) - np.uint32(1)  # without giving a word; wraps rightly for f = M
     lanes, block = plan.lanes, _block(plan.lanes)
     states = np.full(lanes, _LOW, np.uint32)
-    words: list[NDArray[Any]] = []
+    words: list[Array] = []
     for begin in range((_changing(frequencies, data.size) - 1) // block * block, -1, -block):
         symbols = data[begin : begin + block]
         f, c, rest, limit = (table.take(symbols) for table in (frequencies, starts, rests, most))
@@ -157,7 +158,7 @@ def decode(coded: bytes, count: int) -> Bytes:
     return data
 
 
-def _changing(frequencies: NDArray[Any], symbols: int) -> int:
+def _changing(frequencies: Array, symbols: int) -> int:
     """Return how many of the symbols change a state: all, or none where there is one of them alone."""
     return symbols if np.count_nonzero(frequencies) > 1 else 0
 

@@ -6,12 +6,12 @@ Both keep the kernel's geometry, so padding with zeros stays exact. `moments` ar
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.numerics.low_rank import Components, Floats, RowMoments, components, factors, refit
+from compressctl.arrays import Array, Floats
+from compressctl.numerics.low_rank import Components, RowMoments, components, factors, refit
 
 
 class Separable(NamedTuple):
@@ -48,7 +48,7 @@ class Tucker(NamedTuple):
         return np.asarray(np.einsum("pc,qpk,oq->ock", self.first, self.core, self.last, optimize=True))
 
 
-def column_components(kernel: NDArray[Any], moments: RowMoments | None = None) -> Components:
+def column_components(kernel: Array, moments: RowMoments | None = None) -> Components:
     """Return the components of `kernel` [outputs, channels, height, width] as a matrix of columns against rows.
 
     Source: Jaderberg et al. 2014, "Speeding up Convolutional Neural Networks with Low Rank Expansions", scheme 2; in
@@ -64,7 +64,7 @@ def column_components(kernel: NDArray[Any], moments: RowMoments | None = None) -
     return components(_rows_against_columns(kernel), moments)
 
 
-def separable(kernel: NDArray[Any], found: Components, rank: int, moments: RowMoments | None = None) -> Separable:
+def separable(kernel: Array, found: Components, rank: int, moments: RowMoments | None = None) -> Separable:
     """Return `kernel` [outputs, channels, height, width] by `rank` columns, and the rows that fit them best.
 
     Args:
@@ -82,7 +82,7 @@ def separable(kernel: NDArray[Any], found: Components, rank: int, moments: RowMo
     return Separable(column, refit(kernel.reshape(outputs, -1), features, moments).reshape(outputs, rank, width))
 
 
-def channel_components(kernel: NDArray[Any], moments: RowMoments | None = None) -> Components:
+def channel_components(kernel: Array, moments: RowMoments | None = None) -> Components:
     """Return the components of `kernel` [outputs, channels, kernel] as a matrix of its channels against the rest.
 
     The moments are those of the channels at one place, averaged over the places of a window.
@@ -96,7 +96,7 @@ def channel_components(kernel: NDArray[Any], moments: RowMoments | None = None) 
 
 
 def tucker(
-    kernel: NDArray[Any],
+    kernel: Array,
     inputs: Components,
     outputs: Components,
     ranks: tuple[int, int],
@@ -122,12 +122,12 @@ def tucker(
     return Tucker(first, refit(target, features, moments).reshape(ranks[1], inner, size), last)
 
 
-def _rows_against_columns(kernel: NDArray[Any]) -> NDArray[Any]:
+def _rows_against_columns(kernel: Array) -> Array:
     """[outputs * width, channels * height]."""
     outputs, channels, height, width = kernel.shape
     return kernel.transpose(0, 3, 1, 2).reshape(outputs * width, channels * height)
 
 
-def _rest_against_channels(kernel: NDArray[Any]) -> NDArray[Any]:
+def _rest_against_channels(kernel: Array) -> Array:
     """[outputs * kernel, channels]."""
     return kernel.swapaxes(1, 2).reshape(-1, kernel.shape[1])

@@ -6,19 +6,14 @@ second moments H of x, is quadratic in the values c, and conjugate gradients fin
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from compressctl.arrays import Array, Floats
 
 _STEPS = 8  # the first ones bring nearly all there is
 
 
-def fit_values(
-    target: NDArray[Any], moments: NDArray[Any], numbers: NDArray[Any], values: NDArray[Any], *, steps: int = _STEPS
-) -> Floats:
+def fit_values(target: Array, moments: Array, numbers: Array, values: Array, *, steps: int = _STEPS) -> Floats:
     """Return the values moved to where the error is least; no step is worse.
 
     Args:
@@ -31,7 +26,7 @@ def fit_values(
     used, places = numbers >= 0, np.maximum(numbers, 0)
     flat = places[used]
 
-    def summed(array: NDArray[Any]) -> Floats:
+    def summed(array: Array) -> Floats:
         return np.bincount(flat, array[used], len(values)).astype(np.float64, copy=False)
 
     curvature = summed(np.broadcast_to(np.diag(moments), target.shape))

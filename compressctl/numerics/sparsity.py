@@ -9,15 +9,13 @@ Sources: Han et al. 2015 (arXiv:1506.02626), thresholds; Mishra et al. 2021 (arX
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
+from compressctl.arrays import Array, Floats, Mask
 
 
-def smallest(scores: NDArray[Any], count: int) -> Mask:
+def smallest(scores: Array, count: int) -> Mask:
     """Return the mask of the `count` smallest scores; all of them where there are no more."""
     flat = scores.reshape(-1)
     mask = np.zeros(flat.size, bool)
@@ -30,12 +28,12 @@ def smallest(scores: NDArray[Any], count: int) -> Mask:
     return mask.reshape(scores.shape)
 
 
-def share(scores: NDArray[Any], ratio: float) -> Mask:
+def share(scores: Array, ratio: float) -> Mask:
     """Return the mask of the smallest scores, a share `ratio` of them, rounded to the nearest number."""
     return smallest(scores, round(ratio * scores.size))
 
 
-def shares(scores: Sequence[NDArray[Any]], ratio: float) -> list[Mask]:
+def shares(scores: Sequence[Array], ratio: float) -> list[Mask]:
     """Return the masks of the smallest scores of several arrays, a share `ratio` of them all together."""
     if not scores:
         return []
@@ -44,7 +42,7 @@ def shares(scores: Sequence[NDArray[Any]], ratio: float) -> list[Mask]:
     return [part.reshape(one.shape) for part, one in zip(parts, scores, strict=True)]
 
 
-def n_of_m(scores: NDArray[Any], n: int, m: int) -> Mask:
+def n_of_m(scores: Array, n: int, m: int) -> Mask:
     """Return the mask that leaves the `n` largest of every `m` consecutive scores along the last axis.
 
     Raises:
@@ -58,7 +56,7 @@ def n_of_m(scores: NDArray[Any], n: int, m: int) -> Mask:
     return mask.reshape(scores.shape)
 
 
-def layer_adaptive(weight: NDArray[Any]) -> NDArray[np.float64]:
+def layer_adaptive(weight: Array) -> Floats:
     """Return w² over the sum of it and of all larger squares: ranks as |w| does, and compares between layers.
 
     It is the share that a weight has in the energy of what is left when it goes. The largest weight scores 1 whatever
@@ -69,7 +67,7 @@ def layer_adaptive(weight: NDArray[Any]) -> NDArray[np.float64]:
     sums = np.cumsum(squares[order])
     scores = np.zeros_like(squares)
     scores[order] = np.divide(squares[order], sums, out=np.zeros_like(sums), where=sums > 0)
-    result: NDArray[np.float64] = scores.reshape(weight.shape)
+    result: Floats = scores.reshape(weight.shape)
     return result
 
 

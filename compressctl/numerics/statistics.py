@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from compressctl.arrays import Floats
+
 Statistic = Callable[[NDArray[np.int64]], Floats]
 
 Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution

@@ -16,8 +16,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.arrays import Floats, Mask
 from compressctl.data.source import Source
-from compressctl.layers.layerwise import Fit, Floats, Pair, fit_layers
+from compressctl.layers.layerwise import Fit, Pair, fit_layers
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.moments import observable
 from compressctl.layers.unseen import unseen
@@ -101,9 +102,9 @@ def _solve(layer: LinearLayer, group: int, fit: Fit) -> Floats:
     return refit(fit.target, fit.moments, fit.weight)
 
 
-def _gone(groups: Sequence[Group], removed: Removed) -> dict[tuple[str, int], NDArray[np.bool_]]:
+def _gone(groups: Sequence[Group], removed: Removed) -> dict[tuple[str, int], Mask]:
     """Return which positions go, by weight and axis."""
-    gone: dict[tuple[str, int], NDArray[np.bool_]] = {}
+    gone: dict[tuple[str, int], Mask] = {}
     for group in groups:
         for weight in group.weights if group.name in removed else ():
             key = weight.name, weight.axis
@@ -112,7 +113,7 @@ def _gone(groups: Sequence[Group], removed: Removed) -> dict[tuple[str, int], ND
     return gone
 
 
-def _outputs(layer: LinearLayer, gone: dict[tuple[str, int], NDArray[np.bool_]]) -> NDArray[np.int64] | None:
+def _outputs(layer: LinearLayer, gone: dict[tuple[str, int], Mask]) -> NDArray[np.int64] | None:
     """Return the rows of a layer's matrix that stay; None where they are not known."""
     if layer.node.op_type == "ConvTranspose":
         groups, outputs, _ = layer.shape

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.arrays import Floats
 from compressctl.data.source import Source
-from compressctl.numerics.importance import Floats, distances_to_others, unit_elements, unit_rows, unit_sums
+from compressctl.numerics.importance import distances_to_others, unit_elements, unit_rows, unit_sums
 from compressctl.progress import Progress
 from compressctl.pruning.activations import mean_magnitudes
 from compressctl.pruning.options import MEASURED, Importance

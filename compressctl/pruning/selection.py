@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from compressctl.numerics.importance import Floats, share_of_sum
+from compressctl.arrays import Floats
+from compressctl.numerics.importance import share_of_sum
 from compressctl.pruning.weights import distinct
 from compressctl.structure.groups import Group
 

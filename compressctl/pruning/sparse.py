@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Mask
 from compressctl.layers.linear import other_layers
 from compressctl.layers.weights import Weight, channels, layer_weights, recurrent_weights
 from compressctl.notes import Note, skipped
-from compressctl.numerics.sparsity import Mask, n_of_m, share, shares
+from compressctl.numerics.sparsity import n_of_m, share, shares
 
-Scores = Mapping[str, NDArray[Any]]
+Scores = Mapping[str, Array]
 """What each element of a weight counts, at least 0, by name of the weight; arrays of the weights' shapes."""
 
 
@@ -33,7 +32,7 @@ def sparse_weights(graph: ir.Graph) -> tuple[list[Weight], list[Note]]:
     return layer_weights(graph), notes
 
 
-def with_zeros_first(weights: Sequence[Weight], scores: Scores) -> dict[str, NDArray[Any]]:
+def with_zeros_first(weights: Sequence[Weight], scores: Scores) -> dict[str, Array]:
     """Return the scores with -1 where a weight is zero already, so that those count first."""
     return {weight.name: np.where(weight.array == 0, -1, scores[weight.name]) for weight in weights}
 

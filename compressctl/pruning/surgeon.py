@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.arrays import Floats, Mask
 from compressctl.data.source import Source
-from compressctl.layers.layerwise import Fit, Floats, Pair, fit_layers
+from compressctl.layers.layerwise import Fit, Pair, fit_layers
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.weights import channels_last
-from compressctl.numerics.obs import BLOCK, Choose, Matrix, damped, refit, settle, surgery
-from compressctl.numerics.sparsity import Mask, n_of_m, smallest
+from compressctl.numerics.obs import BLOCK, Choose, damped, refit, settle, surgery
+from compressctl.numerics.sparsity import n_of_m, smallest
 from compressctl.progress import Progress
 
 _DAMPING = 0.01
@@ -107,7 +108,7 @@ def operate(
 def _chooser(rule: Rule, group: int, zeros: Mask) -> Choose:
     """Return what chooses the zeros of a group; `zeros` are there already."""
 
-    def choose(scores: Matrix, columns: slice) -> Mask:
+    def choose(scores: Floats, columns: slice) -> Mask:
         old = zeros[:, columns]
         if isinstance(rule, Fixed):
             fixed: Mask = rule.mask[group][:, columns] | old

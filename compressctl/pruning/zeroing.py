@@ -8,9 +8,9 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from compressctl.arrays import Mask
 from compressctl.data.source import Source
 from compressctl.layers.weights import Weight
-from compressctl.numerics.sparsity import Mask
 from compressctl.progress import Progress
 from compressctl.pruning.surgeon import Fixed, Pattern, Rule, Share, operate
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from compressctl.layers.layerwise import Fit, Floats, Pair
+from compressctl.arrays import Floats
+from compressctl.layers.layerwise import Fit, Pair
 from compressctl.layers.linear import LinearLayer
 from compressctl.model.ops import CONVOLUTIONS
 from compressctl.numerics.obs import refit

@@ -13,9 +13,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.arrays import Bytes, Floats
 from compressctl.data.source import Source
 from compressctl.layers.bias import find_bias
-from compressctl.layers.layerwise import Fit, Floats, fit_layers
+from compressctl.layers.layerwise import Fit, fit_layers
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.moments import observable
 from compressctl.layers.unseen import unseen
@@ -74,7 +75,7 @@ def round_by_gptq(
             reason = _obstacle(layer)
             notes += [skipped(f"rounded to the nearest: {reason}", layer.name)] if reason else []
             news += [] if reason else [layer]
-    codes: dict[str, list[NDArray[np.uint8]]] = {layer.name: [] for layer in news}
+    codes: dict[str, list[Bytes]] = {layer.name: [] for layer in news}
 
     def solve(layer: LinearLayer, group: int, fit: Fit) -> Floats:
         levels = _levels(quantizers[layer.name], layer, group)

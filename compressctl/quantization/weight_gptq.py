@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Bytes, Floats
 from compressctl.data.source import Source
-from compressctl.layers.layerwise import Fit, Floats, fit_layers
+from compressctl.layers.layerwise import Fit, fit_layers
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.numerics.gptq import gptq
 from compressctl.numerics.levels import Levels
@@ -23,8 +22,6 @@ from compressctl.progress import Progress
 from compressctl.quantization.gptq_start import paired, start
 from compressctl.quantization.weight_rounding import Rounded, Style
 from compressctl.quantization.weight_targets import Target
-
-Codes = NDArray[np.uint8]
 
 
 def gptq_layers(
@@ -61,7 +58,7 @@ def gptq_layers(
         ModelError, DataError: as `fit_layers`.
     """
     by_name = {target.name: (target, style) for target, style in styles}
-    codes: dict[str, list[Codes]] = {target.name: [] for target, _ in styles}
+    codes: dict[str, list[Bytes]] = {target.name: [] for target, _ in styles}
     levels: dict[str, list[list[Levels]]] = {target.name: [] for target, _ in styles}
 
     def solve(layer: LinearLayer, group: int, fit: Fit) -> Floats:
@@ -97,14 +94,14 @@ def gptq_layers(
     return found, errors
 
 
-def _rounded(target: Target, size: int, codes: list[Codes], levels: list[list[Levels]]) -> Rounded:
+def _rounded(target: Target, size: int, codes: list[Bytes], levels: list[list[Levels]]) -> Rounded:
     """Put codes [outputs, inputs] and levels of the operator's groups in the order of `Layout.rows`."""
     first = target.layers[0].inputs_first
     stored = np.stack([one.T if first else one for one in codes])
     every = [one for group in levels for one in group]
     dtype = np.float16 if all(one.scale.dtype == np.float16 for one in every) else np.float32
 
-    def joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    def joined(arrays: list[Array]) -> Array:
         stacked = np.stack(arrays).reshape(len(levels), -1, len(arrays[0]))  # [groups, groups of inputs, outputs]
         return (stacked if first else stacked.swapaxes(1, 2)).reshape(-1).astype(dtype)
 

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.robustness.inputs import InputSpread
 
-Array = NDArray[Any]
 ImageChange = Callable[[Array, InputSpread], Array]
 _TRUNCATE = 4.0  # standard deviations of the kernel that a blur reaches
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats
 from compressctl.model.graph import constant
 from compressctl.model.ops import ARITHMETIC
-from compressctl.simplification.edit import Array, is_op, other_outputs_unused
+from compressctl.simplification.edit import is_op, other_outputs_unused
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Affine:
     """
 
     source: ir.Value
-    scale: NDArray[np.float64]
-    shift: NDArray[np.float64]
+    scale: Floats
+    shift: Floats
 
 
 def batch_norm(node: ir.Node) -> Affine | str:
@@ -71,7 +71,7 @@ def arithmetic(node: ir.Node, rank: int) -> Affine | None:
     return None
 
 
-def _per_channel(array: Array, rank: int) -> NDArray[np.float64] | None:
+def _per_channel(array: Array, rank: int) -> Floats | None:
     """Return [channels] or [1] numbers where the array broadcasts along axis 1 of a tensor of `rank` only."""
     if array.dtype.kind == "i" or array.ndim > rank:
         return None
@@ -79,5 +79,5 @@ def _per_channel(array: Array, rank: int) -> NDArray[np.float64] | None:
     return _float64(array.reshape(-1)) if array.size == shape[1] else None
 
 
-def _float64(array: Array | None) -> NDArray[np.float64] | None:
+def _float64(array: Array | None) -> Floats | None:
     return None if array is None else array.astype(np.float64)

@@ -11,10 +11,11 @@ from collections.abc import Hashable
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.arrays import Array
 from compressctl.model.graph import constant
 from compressctl.model.ops import QDQ, RANDOM
 from compressctl.notes import Note, done
-from compressctl.simplification.edit import Array, bypass
+from compressctl.simplification.edit import bypass
 from compressctl.simplification.facts import Facts
 
 _DISTINCT = RANDOM | QDQ | {"Dropout"}  # random, or wanted once for each consumer

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.model.graph import constant, initializer, insert_before, operand, unique_name
-
-Array = NDArray[Any]
 
 
 def is_op(node: ir.Node | None, *op_types: str) -> bool:

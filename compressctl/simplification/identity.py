@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from compressctl.arrays import Array
 from compressctl.model.graph import constant, operand
 from compressctl.model.ops import RESHAPES
 from compressctl.notes import Note, done
-from compressctl.simplification.edit import Array, become, bypass, is_op
+from compressctl.simplification.edit import become, bypass, is_op
 from compressctl.simplification.facts import Facts
 from compressctl.tensorspec import Dim
 

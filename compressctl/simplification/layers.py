@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats
 from compressctl.model.graph import constant, operand
 from compressctl.model.ops import BIASED
-from compressctl.simplification.edit import Array, is_op, set_constant
-
-Vector = NDArray[np.float64]
+from compressctl.simplification.edit import is_op, set_constant
 
 
-def scale_outputs(graph: ir.Graph, layer: ir.Node, scale: Vector, shift: Vector) -> str | None:
+def scale_outputs(graph: ir.Graph, layer: ir.Node, scale: Floats, shift: Floats) -> str | None:
     """Make the outputs of `layer` scale * y + shift, by output channel.
 
     Args:
@@ -48,7 +46,7 @@ def scale_outputs(graph: ir.Graph, layer: ir.Node, scale: Vector, shift: Vector)
     return None
 
 
-def scale_batch_norm(graph: ir.Graph, node: ir.Node, scale: Vector, shift: Vector) -> str | None:
+def scale_batch_norm(graph: ir.Graph, node: ir.Node, scale: Floats, shift: Floats) -> str | None:
     """Make the outputs of a BatchNormalization scale * y + shift: gamma' = scale * gamma, beta' = scale * beta + shift.
 
     Returns:
@@ -67,7 +65,7 @@ def scale_batch_norm(graph: ir.Graph, node: ir.Node, scale: Vector, shift: Vecto
     return None
 
 
-def scale_inputs(graph: ir.Graph, layer: ir.Node, scale: Vector, shift: Vector) -> str | None:
+def scale_inputs(graph: ir.Graph, layer: ir.Node, scale: Floats, shift: Floats) -> str | None:
     """Make `layer`, a Conv or a Gemm, compute what it did of scale * x + shift, by input channel, from x.
 
     Returns:
@@ -121,7 +119,7 @@ def _weight(layer: ir.Node) -> Array | None:
     return array if array is not None and array.dtype.kind == "f" and array.ndim >= 2 else None
 
 
-def _along_outputs(layer: ir.Node, weight: Array, vector: Vector) -> Vector:
+def _along_outputs(layer: ir.Node, weight: Array, vector: Floats) -> Floats:
     """Return `vector`, one number an output channel, in a shape that broadcasts to the weight."""
     if is_op(layer, "ConvTranspose"):  # [inputs, outputs / group, kernel]: the groups lie along the inputs
         group = layer.attributes.get_int("group", 1)
@@ -133,7 +131,7 @@ def _along_outputs(layer: ir.Node, weight: Array, vector: Vector) -> Vector:
     return vector
 
 
-def _bias(layer: ir.Node, channels: int) -> Vector | None:
+def _bias(layer: ir.Node, channels: int) -> Floats | None:
     """Return [channels] numbers, zeros where there is no bias; beta of Gemm applied."""
     value = operand(layer, 2)
     if value is None:
@@ -157,7 +155,7 @@ def _weight_name(layer: ir.Node) -> str:
     return (value.name if value is not None else None) or f"{layer.name}_weight"
 
 
-def _round(array: Vector, like: Array) -> Array | None:
+def _round(array: Floats, like: Array) -> Array | None:
     """Return the array in the type of `like`, or None where that overflows."""
     with np.errstate(over="ignore"):
         rounded = array.astype(like.dtype)

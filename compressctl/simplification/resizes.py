@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.arrays import Array
 from compressctl.model.graph import constant, initializer, operand
 from compressctl.notes import Note, done
-from compressctl.simplification.edit import Array, is_op
+from compressctl.simplification.edit import is_op
 from compressctl.simplification.facts import Facts
 
 

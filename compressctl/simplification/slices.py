@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.arrays import Array
 from compressctl.model.graph import constant, initializer, is_only_use, operand
 from compressctl.notes import Note, done
-from compressctl.simplification.edit import Array, become, is_op, producer
+from compressctl.simplification.edit import become, is_op, producer
 from compressctl.simplification.facts import Facts
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.numerics.packing import MOST, Bytes, pack, planes
+from compressctl.arrays import Array, Bytes
+from compressctl.numerics.packing import MOST, pack, planes
 from compressctl.storage.decoder import Decoder
 
 
@@ -29,7 +29,7 @@ class Packed:
     count: int
 
     @classmethod
-    def of(cls, codes: NDArray[Any], levels: int) -> Packed:
+    def of(cls, codes: Array, levels: int) -> Packed:
         """Pack integers in [0, levels)."""
         return cls(pack(codes, levels), levels, codes.size)
 
@@ -41,7 +41,7 @@ class Packed:
 
 def emit_codes(
     decoder: Decoder,
-    codes: NDArray[Any],
+    codes: Array,
     levels: int,
     shape: Sequence[int],
     dtype: ir.DataType,
@@ -83,14 +83,14 @@ def emit_packed(
 
 
 def _emit_plane(
-    decoder: Decoder, packed: NDArray[np.uint8], table: NDArray[np.int64], count: int, shape: Sequence[int]
+    decoder: Decoder, packed: Bytes, table: NDArray[np.int64], count: int, shape: Sequence[int]
 ) -> ir.Value:
     """Append what unpacks one plane to int8 values of `table` [bytes, digits]."""
     return emit_lookup(decoder, packed, table_of_bytes(decoder, table), table.shape[1], count, shape)
 
 
 def emit_lookup(
-    decoder: Decoder, packed: NDArray[np.uint8], table: ir.Value, digits: int, count: int, shape: Sequence[int]
+    decoder: Decoder, packed: Bytes, table: ir.Value, digits: int, count: int, shape: Sequence[int]
 ) -> ir.Value:
     """Append what makes a tensor of `shape`, of `count` elements, out of table[byte] [bytes, digits] for each byte."""
     rows = decoder.cast(decoder.own("packed", packed), ir.DataType.INT32)
@@ -115,7 +115,7 @@ def table_of_bytes(decoder: Decoder, table: NDArray[np.int64]) -> ir.Value:
     return decoder.shared(name, small)
 
 
-def _emit_bytes(decoder: Decoder, packed: NDArray[np.uint8], shape: Sequence[int], low: int, step: int) -> ir.Value:
+def _emit_bytes(decoder: Decoder, packed: Bytes, shape: Sequence[int], low: int, step: int) -> ir.Value:
     if step != 1:
         raise ValueError("integers of a byte each lie one apart")
     integers = decoder.own("packed", packed.reshape(shape))

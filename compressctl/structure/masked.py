@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.graph import Array, initializer, insert_after
+from compressctl.arrays import Array
+from compressctl.model.graph import initializer, insert_after
 from compressctl.model.ops import RECURRENT
 from compressctl.structure.axes import Positions
 from compressctl.structure.cut import Removed, kept_positions

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.arrays import Array
 from compressctl.model import ops
-from compressctl.model.graph import Array, constant, initializer, insert_before, operand
+from compressctl.model.graph import constant, initializer, insert_before, operand
 from compressctl.structure.axes import Axis, Positions
 from compressctl.structure.rules.indexing import pad_begins, slice_bounds
 from compressctl.structure.shapes import Shapes, Size, is_fixed

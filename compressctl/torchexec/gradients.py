@@ -13,21 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from compressctl.arrays import Array, Floats, Floats32
 from compressctl.data.source import Source
 from compressctl.errors import DataError, ModelError
 from compressctl.torchexec.determinism import deterministic
 from compressctl.torchexec.module import GraphModule, require_trainable
 from compressctl.torchexec.tensors import from_numpy
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -52,8 +49,8 @@ class Gradients:
         second: mean over samples of g², the diagonal of the empirical Fisher (or Gauss-Newton) matrix.
     """
 
-    first: NDArray[np.float64]
-    second: NDArray[np.float64]
+    first: Floats
+    second: Floats
 
 
 def gradients(
@@ -70,9 +67,9 @@ def gradients(
 
     Takes what `sample_gradients` takes, and raises what it raises.
     """
-    first: dict[str, NDArray[np.float64]] = {}
-    second: dict[str, NDArray[np.float64]] = {}
-    weights: dict[str, NDArray[np.float64]] = {}
+    first: dict[str, Floats] = {}
+    second: dict[str, Floats] = {}
+    weights: dict[str, Floats] = {}
     seen = 0
     each = sample_gradients(model, source, samples=samples, seed=seed, threads=threads, device=device, loss=loss)
     for found, arrays in each:
@@ -95,7 +92,7 @@ def sample_gradients(
     threads: int = 0,
     device: str = "cpu",
     loss: Loss | None = None,
-) -> Iterator[tuple[dict[str, Floats], dict[str, Floats]]]:
+) -> Iterator[tuple[dict[str, Floats32], dict[str, Floats32]]]:
     """Yield the gradients of one sample after the other, and the weights: both by name, of the weights' shapes.
 
     A sample is one row, or a batch of a model whose batch is fixed. BatchNormalization uses its running statistics.
@@ -137,7 +134,7 @@ def sample_gradients(
             raise DataError(f"{source.notation}: no samples to take gradients on")
 
 
-def _gradients(module: GraphModule, scalar: Tensor) -> dict[str, Floats]:
+def _gradients(module: GraphModule, scalar: Tensor) -> dict[str, Floats32]:
     names, tensors = zip(*module.weights.items(), strict=True)
     if not scalar.requires_grad:
         raise ModelError("the outputs depend on no weight by a gradient", "choose an importance of weights alone: l2")
@@ -163,6 +160,6 @@ def _signed_sum(outputs: list[Tensor], rng: np.random.Generator) -> Tensor:
     return torch.stack(parts).sum()
 
 
-def _array(tensor: Tensor) -> Floats:
-    array: NDArray[Any] = tensor.detach().float().cpu().numpy()
+def _array(tensor: Tensor) -> Floats32:
+    array: Array = tensor.detach().float().cpu().numpy()
     return array

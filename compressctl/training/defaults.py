@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.source import Source
 from compressctl.errors import DataError, UsageError
 from compressctl.measure.metric import Metric
@@ -17,7 +16,6 @@ from compressctl.model.ops import SOFTMAX
 from compressctl.training.losses import class_axis, squeezed
 from compressctl.training.options import LossTerm
 
-Array = NDArray[Any]
 _ROWS = 8
 _SOFT, _HARD = 0.9, 0.1  # weights of teacher and labels where there are both
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from compressctl.arrays import Array
 from compressctl.data.source import Batch
 from compressctl.measure.metric import Metric
 from compressctl.torchexec.module import GraphModule
@@ -23,7 +24,6 @@ from compressctl.training.teacher import Teachers
 from compressctl.world import World
 
 K = TypeVar("K")
-Array = NDArray[Any]
 
 
 _INTERVAL = 3.92  # standard errors that a 95 % interval is wide

@@ -7,16 +7,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.source import Batch, Source
 from compressctl.errors import DataError
 from compressctl.progress import Progress
 
-Array = NDArray[Any]
 _DECODED_AT_ONCE = 64
 
 

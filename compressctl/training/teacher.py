@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.source import Feeds
 from compressctl.errors import ModelError
 from compressctl.measure.session import Session
@@ -21,7 +21,6 @@ from compressctl.notes import Note, done
 from compressctl.progress import Progress
 from compressctl.training.samples import DiskArray, Samples, free_bytes
 
-Array = NDArray[Any]
 Names = tuple[str, ...]
 """The value that a loss compares with, by its name in each teacher."""
 Targets = dict[Names, Array]

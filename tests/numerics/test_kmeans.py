@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
+from compressctl.arrays import Floats
 from compressctl.numerics import points as points_module
 from compressctl.numerics.kmeans import kmeans, lloyd, nearest, optimal
 from compressctl.numerics.points import Points, collect, distinct_points
@@ -16,10 +16,9 @@ from compressctl.numerics.product_quantization import means, nearest_rows, train
 from compressctl.numerics.shared_fit import fit_values
 
 RNG = np.random.default_rng(11)
-Array = NDArray[np.float64]
 
 
-def error(points: Points, centroids: Array) -> float:
+def error(points: Points, centroids: Floats) -> float:
     """Return the least weighted squared error with these centroids."""
     squares = np.square(points.values[:, None] - centroids).min(axis=1)
     return float((points.weights * squares).sum())

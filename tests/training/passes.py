@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.notation import open_source
 from compressctl.data.source import Source
 from compressctl.measure.metrics import parse_metric
@@ -19,7 +19,6 @@ from tests.model import texts
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "sample_models"
-Array = NDArray[Any]
 ONE_STEP = {
     "steps": 1,
     "train_batch": 1000,

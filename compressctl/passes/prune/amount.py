@@ -8,11 +8,11 @@ from typing import Any
 
 import onnx_ir as ir
 
+from compressctl.arrays import Floats
 from compressctl.measure.measurement import sizes_of
 from compressctl.model.load import interface
 from compressctl.model.save import save_model
 from compressctl.model.size import count
-from compressctl.numerics.importance import Floats
 from compressctl.passes.base import Context, Target
 from compressctl.passes.feeds import usual_feeds
 from compressctl.passes.prune import Config

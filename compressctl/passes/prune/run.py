@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from compressctl.arrays import Floats
 from compressctl.errors import ModelError, PassError, UsageError
 from compressctl.layers.unseen import unseen
 from compressctl.measure.measurement import sizes_of
@@ -17,7 +18,6 @@ from compressctl.model.load import interface
 from compressctl.model.qops import is_quantized
 from compressctl.model.size import count
 from compressctl.notes import Note, done, skipped, warning
-from compressctl.numerics.importance import Floats
 from compressctl.passes.base import Context, Outcome, Target
 from compressctl.passes.feeds import usual_feeds
 from compressctl.passes.gradients import evidence

@@ -7,8 +7,8 @@ from typing import Any
 
 import onnx_ir as ir
 
+from compressctl.arrays import Mask
 from compressctl.layers.weights import Weight
-from compressctl.numerics.sparsity import Mask
 from compressctl.passes.base import Context
 from compressctl.passes.sensitivity import budget_keeper, sensitivity_curves
 from compressctl.pruning.search import Steps

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.arrays import Mask
 from compressctl.errors import ModelError, UsageError
 from compressctl.layers.unseen import unseen
 from compressctl.layers.weights import Weight
 from compressctl.notes import Note, done, skipped, warning
-from compressctl.numerics.sparsity import Mask
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.globs import check_globs, chosen
 from compressctl.passes.gradients import evidence
