@@ -11,16 +11,17 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from compressctl.model import ops
 from compressctl.model.reasons import MALFORMED
 
 _ELEMENTS = 1024  # what describes a shape is smaller
-# fmt: off
-_ARITHMETIC = frozenset({
-    "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather", "Greater",
-    "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Range", "ReduceProd", "ReduceSum", "Reshape",
-    "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
-})
-# fmt: on
+_FOLDED = (
+    ops.UNARY
+    | ops.BROADCAST
+    | ops.REDUCTIONS
+    | ops.VIEWS
+    | {"Concat", "ConstantOfShape", "Expand", "Gather", "Range", "Slice"}
+)
 
 
 def fold_shape_arithmetic(proto: onnx.ModelProto, types: Mapping[str, onnx.TypeProto]) -> bool:
@@ -73,7 +74,7 @@ def _evaluate(
         bounds = {attribute.name: attribute.i for attribute in node.attribute}
         sizes = np.array([dim.dim_value for dim in dims], np.int64)
         return [sizes[bounds.get("start", 0) : bounds.get("end", len(sizes))]]
-    if node.op_type not in _ARITHMETIC or not all(name in known for name in node.input if name):
+    if node.op_type not in _FOLDED or not all(name in known for name in node.input if name):
         return None
     inputs = [known[name] for name in node.input if name]
     if any(array.size > _ELEMENTS for array in inputs) or _elements(node.op_type, inputs) > _ELEMENTS:

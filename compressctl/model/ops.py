@@ -3,8 +3,7 @@
 Whoever asks what an operator is asks here. What onnxruntime makes of it (which integer kernels there are, what fuses)
 is told where it counts, in terms of these sets. This module imports nothing heavy.
 
-Sources: ONNX operator specification; onnxruntime's ContribOperators.md for the domain com.microsoft. No name means
-different things in both, but for Attention.
+Sources: ONNX operator specification; onnxruntime's ContribOperators.md for the domain com.microsoft.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 # fmt: off
-# Element by element. Those of one operand, and those whose operands are broadcast to one another, are all of them.
+# Element by element: of one operand, and of several that are broadcast to one another.
 MATHEMATICAL = frozenset({  # functions that torch has under the same name in lower case
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp", "Floor", "Log",
     "Neg", "Reciprocal", "Round", "Sign", "Sin", "Sinh", "Sqrt", "Tan", "Tanh",

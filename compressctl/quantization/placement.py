@@ -15,7 +15,7 @@ What onnxruntime fuses on the CPU decides the rules (its QDQ transformers):
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +24,7 @@ import onnx_ir as ir
 from compressctl.model import ops
 from compressctl.model.graph import constant, operand
 
-COMPUTE = {"Conv": (0,), "Gemm": (0,), "MatMul": (0,)}
+COMPUTE = {"Conv", "Gemm", "MatMul"}
 FOLDED = {"Relu", "Clip"}  # activations that saturation may stand for
 _SEVERAL = {"Add", "Mul", "Concat"}  # joins of several tensors
 JOINS = _SEVERAL | ops.AVERAGES | {"LeakyRelu", "Sigmoid", "HardSigmoid"}
@@ -96,8 +96,7 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node], unseen: Collection[str] 
 
 def quantized_around(node: ir.Node) -> list[ir.Value]:
     """Return the tensors that must be quantized for a Conv, Gemm or MatMul to run on integers."""
-    tensors = [value for value in _data_inputs(node) if value is not None]
-    return [*tensors, _after_activation(node)] if _emits(node) else tensors
+    return [_source(node), _after_activation(node)] if _emits(node) else [_source(node)]
 
 
 def _emits(node: ir.Node) -> bool:
@@ -115,7 +114,7 @@ def _wanted(graph: ir.Graph, chosen: Collection[ir.Node]) -> set[ir.Value]:
     wanted: set[ir.Value] = set()
     for node in reversed(list(graph)):
         if node in chosen:
-            wanted.update(value for value in _data_inputs(node) if value is not None)
+            wanted.add(_source(node))
         elif any(output in wanted for output in node.outputs) and node.domain == "":
             if _joins(node):
                 wanted.update(value for value in node.inputs if value is not None)
@@ -126,19 +125,20 @@ def _wanted(graph: ir.Graph, chosen: Collection[ir.Node]) -> set[ir.Value]:
     return wanted
 
 
-def _data_inputs(node: ir.Node) -> Iterable[ir.Value | None]:
-    return (node.inputs[index] for index in COMPUTE[node.op_type])
+def _source(node: ir.Node) -> ir.Value:
+    """The tensor that a Conv, Gemm or MatMul reads beside its weight."""
+    source = node.inputs[0]
+    assert source is not None
+    return source
 
 
 def _quantize_input(placement: Placement, node: ir.Node) -> None:
     placement.readers.add(node)
-    for value in _data_inputs(node):
-        if value is not None:
-            placement.scale_of.setdefault(value, value)
+    placement.scale_of.setdefault(_source(node), _source(node))
 
 
 def _quantize_output(placement: Placement, node: ir.Node) -> None:
-    value = _after_activation(node) if node.op_type in COMPUTE.keys() | _SEVERAL else node.outputs[0]
+    value = _after_activation(node) if node.op_type in COMPUTE | _SEVERAL else node.outputs[0]
     placement.scale_of.setdefault(value, value)
     placement.everywhere.add(value)
 

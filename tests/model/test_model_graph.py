@@ -56,6 +56,15 @@ def test_constant_is_none_for_what_can_vary(name: str) -> None:
     assert g.constant(None) is None
 
 
+def test_bias_is_the_operand_that_the_schema_calls_so() -> None:
+    values = [ir.Value(name=name) for name in "abcdefghi"]
+    assert g.bias_of(ir.node("Conv", values[:3])) is values[2]
+    assert g.bias_of(ir.node("Conv", values[:2])) is None
+    assert g.bias_of(ir.node("QLinearConv", values)) is values[8]
+    assert g.bias_of(ir.node("LSTM", [*values[:3], None, *values[4:6]])) is None
+    assert g.bias_of(ir.node("MatMul", values[:2])) is None
+
+
 def test_a_huge_constant_of_shape_takes_no_memory() -> None:
     text = """<ir_version: 8, opset_import: ["" : 17]>
     m (float[1] x) => (float[n, m, k] y) {
