@@ -92,11 +92,11 @@ def descriptor_of(stream: Path) -> int | None:
     return int(stream.name) if stream.name.isdecimal() and str(stream.absolute().parent) in _STREAMS else None
 
 
-def beginning(path: Path, size: int = 4096) -> str:
+def beginning(path: Path) -> str:
     """Return the first bytes of a file as text, by which its kind is told; empty where it cannot be read."""
     try:
         with path.open("rb") as file:
-            return file.read(size).decode("utf-8", "replace")
+            return file.read(4096).decode("utf-8", "replace")
     except OSError:
         return ""
 

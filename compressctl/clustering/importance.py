@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from compressctl.torchexec.gradients import Loss
 
 _LEAST = 1e-6  # of the mean
-
-Importance = Literal["none", "activation", "hessian"]
 
 
 def by_activation(model: ir.Model, weights: Sequence[Weight], samples: Samples) -> dict[str, NDArray[Any]]:

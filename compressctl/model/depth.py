@@ -78,11 +78,6 @@ def cut_depth(model: ir.Model, keep: float) -> tuple[ir.Model, tuple[Note, ...]]
     return model, (*notes, done(f"residual blocks kept: {len(blocks) - len(removed)} of {len(blocks)}"))
 
 
-def residual_blocks(graph: ir.Graph) -> tuple[Block, ...]:
-    """Return the removable residual blocks of the main graph, in topological order; of nested ones the inner."""
-    return _find(graph)[0]
-
-
 def _find(graph: ir.Graph) -> tuple[tuple[Block, ...], list[str]]:
     """Return the blocks, and for each other Add of two computed values why it is none."""
     order = {node: index for index, node in enumerate(graph)}

@@ -174,12 +174,6 @@ def walk_subgraphs(graph: ir.Graph) -> Iterator[tuple[ir.Node, str, ir.Graph]]:
             yield from walk_subgraphs(body)
 
 
-def used_in_subgraphs(graph: ir.Graph) -> set[ir.Value]:
-    """Return the values of `graph` itself that bodies inside it capture."""
-    inputs = (value for _, _, body in walk_subgraphs(graph) for node in body for value in node.inputs)
-    return {value for value in inputs if value is not None and value.graph is graph}
-
-
 def ensure_opset(model: ir.Model, domain: str, version: int) -> None:
     """Import `domain` at `version` at least ("" is the standard domain, whose version this never lowers)."""
     model.opset_imports[domain] = max(version, model.opset_imports.get(domain, 0))

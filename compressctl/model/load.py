@@ -54,13 +54,12 @@ class Loaded:
     checks: tuple[Check, ...] = ()
 
 
-def load_model(path: Path, inputs: Mapping[str, TensorSpec] | None = None, *, allow_custom: bool = False) -> Loaded:
+def load_model(path: Path, inputs: Mapping[str, TensorSpec] | None = None) -> Loaded:
     """Load an ONNX or TorchScript file; which of the two is told by its content.
 
     Args:
         path: the file.
         inputs: types and shapes of the inputs by name; TorchScript needs them, ONNX has its own.
-        allow_custom: warn of operators from domains that onnxruntime does not know, instead of refusing them.
 
     Raises:
         UsageError: a TorchScript file without `inputs`.
@@ -84,7 +83,7 @@ def load_model(path: Path, inputs: Mapping[str, TensorSpec] | None = None, *, al
         except MALFORMED as error:
             raise ModelError(f"{path} is not a valid ONNX model: {reason(error)}") from error
     try:
-        notes += _settle(model, path, allow_custom)
+        notes += _settle(model, path)
     except MALFORMED as error:
         raise ModelError(f"{path} cannot be used: {reason(error)}") from error
     return Loaded(model, path, read.sha256(files), tuple(notes), stated, checks)
@@ -212,9 +211,11 @@ def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
     return ir.to_proto(InlinePass()(model).model)
 
 
-def _settle(model: ir.Model, path: Path, allow_custom: bool) -> list[Note]:
+def _settle(model: ir.Model, path: Path) -> list[Note]:
     """Bring a model of either origin to the common form, and refuse what no pass could work on."""
-    notes = _lift_constants(model) + _check_domains(model, path, allow_custom) + check_numbers(model, about=str(path))
+    notes = _lift_constants(model)
+    _check_domains(model, path)
+    notes += check_numbers(model, about=str(path))
     if fault := next(quantization_faults(model.graph), None):
         raise ModelError(f"{path}: {fault}")
     notes += _remarks(model)
@@ -250,16 +251,11 @@ def _lift(graph: ir.Graph, node: ir.Node, tensor: ir.TensorProtocol) -> None:
     graph.remove(node, safe=True)
 
 
-def _check_domains(model: ir.Model, path: Path, allow_custom: bool) -> list[Note]:
-    notes: list[Note] = []
+def _check_domains(model: ir.Model, path: Path) -> None:
     for node in model.graph.all_nodes():
-        if node.domain in _KNOWN_DOMAINS or node.domain.startswith(_KNOWN_PREFIXES):
-            continue
-        what = f"operator {node.op_type} of the custom domain {node.domain!r}"
-        if not allow_custom:
+        if node.domain not in _KNOWN_DOMAINS and not node.domain.startswith(_KNOWN_PREFIXES):
+            what = f"operator {node.op_type} of the custom domain {node.domain!r}"
             raise ModelError(f"{path}: node {node.name!r} is {what}, which onnxruntime does not know")
-        notes.append(warning(f"is {what}, which onnxruntime does not know", node.name))
-    return notes
 
 
 def _remarks(model: ir.Model) -> list[Note]:

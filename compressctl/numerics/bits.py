@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+_SYMBOLS = 256  # of a table
+
 
 class BitWriter:
     """Collects bits."""
@@ -80,19 +82,19 @@ def put_levels(writer: BitWriter, levels: Sequence[int]) -> None:
         index += run
 
 
-def get_levels(reader: BitReader, count: int = 256) -> list[int]:
+def get_levels(reader: BitReader) -> list[int]:
     """Return what `put_levels` appended.
 
     Raises:
-        ValueError: more than `count` numbers, or one below 1 that is not part of a run of zeros.
+        ValueError: more than 256 numbers, or one below 1 that is not part of a run of zeros.
     """
     levels: list[int] = []
     last = 0
-    while len(levels) < count:
+    while len(levels) < _SYMBOLS:
         code = reader.gamma()
         if code == 1:
             run = reader.gamma()
-            if run > count - len(levels):
+            if run > _SYMBOLS - len(levels):
                 raise ValueError("a table of symbols is too long")
             levels.extend([0] * run)
             continue

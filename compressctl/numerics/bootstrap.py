@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def group_interval(
-    values: NDArray[np.float64], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Return a bootstrap confidence interval for the mean of `values`, one value a group of measurements.
+def group_interval(values: NDArray[np.float64], *, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """Return a 95 % bootstrap confidence interval for the mean of `values`, one value a group of measurements.
 
     Groups are drawn with replacement and stay whole (a block bootstrap; Davison & Hinkley 1997, section 3.8): what
     correlates the measurements inside a group, and what sets one group apart from another, both reach the width.
@@ -22,14 +20,13 @@ def group_interval(
 
     Args:
         values: shape (n,), n >= 2.
-        level: the probability that the interval should cover the true mean.
         resamples: number of bootstrap samples.
         seed: the seed of the drawing.
     """
     n = len(values)
     draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
     means = values[draws].mean(axis=1)
-    tail = (1 - level) / 2
+    tail = 0.025
     low, high = np.quantile(means, (tail, 1 - tail))
     mean = values.mean()
     stretch = math.sqrt(n / (n - 1)) * student_quantile(1 - tail, n - 1) / NormalDist().inv_cdf(1 - tail)

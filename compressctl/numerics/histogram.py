@@ -87,14 +87,6 @@ class Histogram:
             self.zeros += zeros
             self.counts[-self._first] -= zeros
 
-    def merge(self, other: Histogram) -> None:
-        """Add the counts of `other`, as if this histogram had seen its values as well."""
-        if other.low > other.high:
-            return
-        self.cover(other.low, other.high)
-        self.counts += _rebinned(other.counts, (other._exponent, other._first), (self._exponent, self._first))
-        self.zeros += other.zeros
-
 
 def _grid(low: float, high: float) -> tuple[int, int]:
     """Return the exponent of the smallest width, and the first bin's index, of a grid that covers [low, high]."""

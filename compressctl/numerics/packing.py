@@ -96,12 +96,3 @@ def pack(codes: Array, levels: int) -> list[Bytes]:
             byte += filled[index :: plane.digits] * np.uint8(plane.base**index)
         packed.append(byte)
     return packed
-
-
-def unpack(packed: list[Bytes], levels: int, count: int) -> Bytes:
-    """Return the `count` codes that `pack` made these bytes of, as a flat array."""
-    codes = np.zeros(count, np.uint8)
-    for plane, byte in zip(planes(levels), packed, strict=True):
-        digits = byte if plane.digits == 1 else plane.table.astype(np.uint8)[byte].reshape(-1)
-        codes += digits[:count] * np.uint8(plane.unit)
-    return codes

@@ -141,11 +141,6 @@ def fold_weights(
     return errors
 
 
-def quantize_weights(model: ir.Model, nodes: Iterable[ir.Node], settings: Settings) -> dict[ir.Node, NDArray[Any]]:
-    """Replace the weights of Conv, Gemm and MatMul nodes by int8 and a DequantizeLinear; returns as `fold_weights`."""
-    return fold_weights(model, round_in_graph(model, nodes, settings), settings.rounded)
-
-
 def _insert_rounding(graph: ir.Graph, quantizer: Quantizer) -> None:
     node, weight, grid = quantizer.node, quantizer.weight, quantizer.grid
     attributes = {} if quantizer.axis is None else {"axis": quantizer.axis}

@@ -37,9 +37,9 @@ class Scale:
         """Return where a value lies, in percent with two digits; what lies outside is put on the edge."""
         return round(min(max(100 * (value - self.low) / (self.high - self.low), 0), 100), 2)
 
-    def ticks(self, most: int = 5) -> tuple[tuple[float, str], ...]:
-        """Return up to `most` round values as (percent, text)."""
-        rough = (self.high - self.low) / most
+    def ticks(self) -> tuple[tuple[float, str], ...]:
+        """Return up to five round values as (percent, text)."""
+        rough = (self.high - self.low) / 5
         unit = 10.0 ** math.floor(math.log10(rough))
         step = next((unit * step for step in _STEPS if unit * step >= rough), 10 * unit)
         first = math.ceil(self.low / step - 1e-9)

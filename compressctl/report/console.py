@@ -94,9 +94,9 @@ def print_table(table: Table, stream: TextIO) -> None:
     _print_table(_console(stream), table)
 
 
-def print_notes(notes: Sequence[Note], stream: TextIO, *, verbose: bool = False) -> None:
-    """Print notes, those of what was done only where `verbose`."""
-    _print_notes(_console(stream), notes, verbose)
+def print_notes(notes: Sequence[Note], stream: TextIO) -> None:
+    """Print notes but those of what was done."""
+    _print_notes(_console(stream), notes, verbose=False)
 
 
 def _console(stream: TextIO) -> Console:

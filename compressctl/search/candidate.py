@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from glob import escape
 
@@ -26,11 +25,6 @@ def passes_of(params: Params, space: Space, begin: Sequence[PassConfig] = ()) ->
     structure = params["structure"].split(",")
     found.sort(key=lambda one: (one[0], structure.index(one[1].type) if one[0] is Stage.CUT else 0))
     return [*begin, *(config for _, config in found)]
-
-
-def identity(passes: Sequence[PassConfig]) -> str:
-    """Return passes as canonical JSON: equal passes, equal texts."""
-    return json.dumps([config.model_dump(mode="json") for config in passes], sort_keys=True)
 
 
 def label(passes: Sequence[PassConfig]) -> str:

@@ -26,11 +26,6 @@ def rank(recipe: Recipe, record: Record) -> Key:
     return (not record.complete, *record.missed, reached, record.drop[0])
 
 
-def best(recipe: Recipe, records: Sequence[Record]) -> Record | None:
-    """Return the best record of those that were measured."""
-    return min(measured(records), key=lambda record: rank(recipe, record), default=None)
-
-
 def measured(records: Sequence[Record]) -> list[Record]:
     """Return the records of candidates that have a size and a drop in accuracy, each candidate once."""
     found = (record for record in records if record.drop is not None and record.bytes is not None)

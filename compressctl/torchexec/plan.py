@@ -17,7 +17,6 @@ from compressctl.torchexec.peepholes import Fused, find_fused
 from compressctl.torchexec.tensors import to_torch
 
 _DOMAINS = ("", "ai.onnx")
-_RESERVED = ("opset", "training", "outputs")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ costs nothing afterwards. The function calls the very torch functions that the p
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import GetSetDescriptorType, MethodWrapperType
 from typing import Any
 
@@ -17,7 +17,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
-Function = Callable[..., Any]
 _PLAIN = (bool, int, float, str, torch.dtype, torch.device, torch.layout, torch.Size, type(None))
 _SHAPED_BY_VALUES = frozenset(
     (

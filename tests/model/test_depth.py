@@ -10,7 +10,7 @@ import pytest
 from compressctl.data.random import random_feeds
 from compressctl.errors import ModelError, UsageError
 from compressctl.measure.session import Session
-from compressctl.model.depth import cut_depth, residual_blocks
+from compressctl.model.depth import cut_depth
 from compressctl.model.graph import initializer, insert_before
 from compressctl.model.load import interface, load_model
 from compressctl.model.shapes import infer_shapes
@@ -89,7 +89,6 @@ def test_cutting_is_setting_the_branch_to_zero(path, keep, kept, simplified):
     before = len(model.graph)
     cut, notes = cut_depth(model, keep)
     names = _removed(notes)
-    assert (len(residual_blocks(cut.graph)), len(residual_blocks(model.graph))) == kept
     assert len(names) == kept[1] - kept[0] and notes[-1].text == f"residual blocks kept: {kept[0]} of {kept[1]}"
     assert len(model.graph) == before and len(cut.graph) < before  # a copy was cut, and nothing dead is left
     _assert_same(model, cut, names)
@@ -103,7 +102,6 @@ def test_weights_of_removed_blocks_are_gone():
 
 def test_attention_and_feed_forward_go_together_and_the_kept_layers_are_spread():
     model = _load(ROOT / "sample_models/transformer.onnx", False)
-    assert [block.is_attention for block in residual_blocks(model.graph)] == [True, False, True, False]
     assert _removed(cut_depth(model, 0.5)[1]) == ["/layer2/Add", "/layer2/Add_2"]
 
 
@@ -133,8 +131,8 @@ def test_of_nested_blocks_the_inner_ones_are_cut():
         "a = MatMul (x, w1) b = MatMul (a, w2) [in1] c = Add (a, b) d = MatMul (c, w3) [in2] e = Add (c, d)"
         " [out] y = Add (x, e)"
     )
-    assert [block.add.name for block in residual_blocks(model.graph)] == ["in1", "in2"]
     cut, notes = cut_depth(model, 0.5)
+    assert _removed(notes) == ["in2"] and notes[-1].text == "residual blocks kept: 1 of 2"
     _assert_same(model, cut, _removed(notes))
 
 

@@ -164,9 +164,8 @@ def test_dead_code_goes_and_captured_values_stay() -> None:
     assert not model.graph.initializers
 
 
-def test_captures_are_found() -> None:
+def test_bodies_are_found() -> None:
     graph = ir_model(BRANCHES).graph
-    assert {value.name for value in g.used_in_subgraphs(graph)} == {"h", "k"}
     assert [(inner.name, name, body.name) for inner, name, body in g.walk_subgraphs(graph)] == [
         ("choice", "then_branch", "yes"),
         ("choice", "else_branch", "no"),

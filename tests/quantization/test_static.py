@@ -15,7 +15,7 @@ from compressctl.model.verify import verify_graph
 from compressctl.numerics.bias import bias_shift
 from compressctl.numerics.qparams import affine, dequantize, quantize, symmetric
 from compressctl.quantization.placement import place
-from compressctl.quantization.quantizers import Settings, quantize_weights
+from compressctl.quantization.quantizers import Settings, fold_weights, round_in_graph
 from compressctl.quantization.static import (
     add_hard_sigmoids,
     add_to_bias,
@@ -48,7 +48,7 @@ def quantized(m: ir.Model, x: np.ndarray, keep: tuple[str, ...] = (), **options:
     placement = place(m.graph, chosen)
     ranges = observed(m, [str(v.name) for v in placement.observed], x)
     insert_qdq(m, placement, ranges)
-    quantize_weights(m, placement.weighted, Settings(**options))
+    fold_weights(m, round_in_graph(m, placement.weighted, Settings(**options)))
     pad_integers(m, placement)
     add_hard_sigmoids(m, placement)
     assert not integer_bias(m, placement)
@@ -209,7 +209,7 @@ def test_bias_correction_takes_back_the_mean_error():
     x = RNG.gamma(1.0, size=(16, 4, 8, 8)).astype(np.float32)
     m = model("y = Conv(x, w)", {"w": w}, "float[N,4,8,8] x")
     node = m.graph[0]
-    (error,) = quantize_weights(m, [node], Settings(per_channel=False)).values()
+    (error,) = fold_weights(m, round_in_graph(m, [node], Settings(per_channel=False))).values()
     assert add_to_bias(m, node, -bias_shift(error, x.mean(axis=(0, 2, 3)), output_axis(node)))
     exact = np.einsum("nihw,oi->nohw", x.astype(np.float64), w[:, :, 0, 0])
     assert np.abs((run(m, x, optimize=False) - exact).mean(axis=(0, 2, 3))).max() < 1e-5
