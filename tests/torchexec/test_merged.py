@@ -71,3 +71,13 @@ def test_equal_vectors_that_nodes_share_directly_are_separated_and_tied_weights_
     assert separate_merged(model) == 1
     assert set(GraphModule(model).weights) == {"w", "ones", "ones_1", "tied"}
     assert separate_merged(model) == 0
+
+
+def test_biases_of_recurrent_layers_are_separated():
+    arrays = {name: np.random.default_rng(0).normal(size=(1, 8, 2)).astype(np.float32) for name in ("w", "r")}
+    arrays["zeros"] = np.zeros((1, 16), np.float32)
+    body = """a, h = LSTM <hidden_size = 2> (x, w, r, zeros)  two = Constant <value_ints = [1]> ()
+              b = Squeeze(a, two)  y, g = LSTM <hidden_size = 2> (b, w, r, zeros)"""
+    model = graph(body, arrays, "float[S, 1, 2] x", "float[S, 1, 1, 2] y")
+    assert separate_merged(model) == 1
+    assert set(GraphModule(model).weights) == {"w", "r", "zeros", "zeros_1"}
