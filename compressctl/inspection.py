@@ -16,9 +16,10 @@ from compressctl.notes import Note, done, skipped
 from compressctl.passes import equalize, simplify
 from compressctl.passes.base import Context
 from compressctl.probation import on_probation
-from compressctl.quantization.plan import Selection, make_plan
+from compressctl.quantization.plan import make_plan
 from compressctl.report.inspection import Inspection, Layer
 from compressctl.scratch import temporary_folder
+from compressctl.selection import Selection
 from compressctl.structure.groups import find_groups
 from compressctl.tensorspec import TensorSpec, parse_tensor_specs
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from compressctl.fields import Options
 from compressctl.notes import Note
 from compressctl.progress import Progress, Silent
+from compressctl.selection import Selection
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -72,7 +73,12 @@ class PassConfig(Options):
     @property
     def limited(self) -> bool:
         """Whether the pass is told to leave some layers as they are."""
-        return any(getattr(self, name, ()) for name in ("include", "exclude", "include_op", "exclude_op"))
+        return self.selection != Selection()
+
+    @property
+    def selection(self) -> Selection:
+        """Which nodes the pass may touch."""
+        return Selection(**{key: getattr(self, key, ()) for key in ("include", "exclude", "include_op", "exclude_op")})
 
     def inferences(self, calibration: int, training: int) -> int:
         """Return roughly how many samples the model computes in this pass.

@@ -1,4 +1,4 @@
-"""What the passes that quantize statically share: what their options select, and the observation of activations."""
+"""What the passes that quantize statically share: the range of weights, and the observation of activations."""
 
 from __future__ import annotations
 
@@ -11,14 +11,9 @@ from compressctl.measure.machine import int8_target
 from compressctl.passes.base import Context
 from compressctl.passes.static_options import StaticOptions
 from compressctl.quantization.calibration import Observations, observe
-from compressctl.quantization.plan import Plan, Selection
+from compressctl.quantization.plan import Plan
 from compressctl.quantization.seen import seen_part
 from compressctl.quantization.trainable import placement_of
-
-
-def selection(options: StaticOptions, dynamic: tuple[str, ...] = ()) -> Selection:
-    """Return which nodes may be quantized, and which dynamically."""
-    return Selection(options.include, options.exclude, options.include_op, options.exclude_op, dynamic)
 
 
 def range_for_target(options: StaticOptions) -> tuple[str, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from compressctl.model.tensors import read_array
 from compressctl.notes import Note, skipped, warning
 from compressctl.numerics.parallel import by_rows
 from compressctl.quantization.weights import tensor_of
+from compressctl.selection import Selection
 from compressctl.storage.decoder import Decoder
 from compressctl.storage.floats import emit_cast
 
@@ -29,7 +30,7 @@ _TYPES: dict[Half, np.dtype[Any]] = {"fp16": np.dtype(np.float16), "bf16": np.dt
 
 
 def store_halves(
-    model: ir.Model, scheme: Half, allowed: Callable[[ir.Node], bool], spool: Spool
+    model: ir.Model, scheme: Half, selection: Selection, spool: Spool
 ) -> tuple[list[dict[str, Any]], list[Note]]:
     """Store the float32 constants of `model` in 16 bits, in place, those of bodies of control flow too.
 
@@ -38,7 +39,7 @@ def store_halves(
     Args:
         model: edited.
         scheme: "fp16", 10 bits of fraction up to 65504, or "bf16", 7 bits and float32's range.
-        allowed: whether a node's constants may be stored so.
+        selection: of the nodes whose constants may be stored so.
         spool: keeps what is new.
 
     Returns:
@@ -52,7 +53,7 @@ def store_halves(
     for body, value in list(_constants(model.graph)):
         tensor = tensor_of(value)
         assert tensor is not None
-        if not all(allowed(node) for node in value.consumers()):
+        if not selection.allows(*value.consumers()):
             continue
         reason = _obstacle(value)
         array = None if reason else _halved(read_array(tensor), scheme, value.name or "")

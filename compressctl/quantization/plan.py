@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 import onnx_ir as ir
@@ -17,6 +16,7 @@ from compressctl.quantization.dynamic import candidates
 from compressctl.quantization.eight_bits import packable
 from compressctl.quantization.placement import CARRIERS, COMPUTE, FOLDED, JOINS
 from compressctl.quantization.static import obstacle as static_obstacle
+from compressctl.selection import Selection, check_globs, matches
 
 StaticScheme = Literal["int8", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"]
 Scheme = Literal["auto", "int8", "int8-dynamic", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"]
@@ -27,56 +27,6 @@ _ALL_STATIC = get_args(StaticScheme)
 
 _PAYING_GROUP = 32  # channels; narrower groups win on some processors and lose on others, by the factor of 2
 _HINT = "add --calibrate DATA: static quantization observes activations on samples"
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which nodes the user lets us touch, by name glob and operator type.
-
-    Attributes:
-        dynamic: globs of the nodes that are quantized as they come, where they have such a form.
-    """
-
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    include_op: tuple[str, ...] = ()
-    exclude_op: tuple[str, ...] = ()
-    dynamic: tuple[str, ...] = ()
-
-    def allows(self, node: ir.Node) -> bool:
-        """Whether a node may be quantized."""
-        name = node.name or ""
-        return (
-            (not self.include or any(fnmatchcase(name, glob) for glob in self.include))
-            and not any(fnmatchcase(name, glob) for glob in self.exclude)
-            and (not self.include_op or node.op_type in self.include_op)
-            and node.op_type not in self.exclude_op
-        )
-
-    def as_it_comes(self, node: ir.Node) -> bool:
-        """Whether the user wants a node quantized dynamically."""
-        return any(fnmatchcase(node.name or "", glob) for glob in self.dynamic)
-
-    def check(self, graph: ir.Graph) -> None:
-        """Refuse globs and operator types that match nothing: they are typing errors.
-
-        Raises:
-            UsageError: names the first that matches nothing.
-        """
-        names = [node.name or "" for node in graph]
-        for key, globs in (
-            ("--include", self.include),
-            ("--exclude", self.exclude),
-            ("--dynamic", self.dynamic),
-        ):
-            for glob in globs:
-                if not any(fnmatchcase(name, glob) for name in names):
-                    raise UsageError(f"{key} {glob!r} matches no node", "list the names with `compressctl inspect`")
-        ops = {node.op_type for node in graph}
-        for key, types in (("--include-op", self.include_op), ("--exclude-op", self.exclude_op)):
-            for op in types:
-                if op not in ops:
-                    raise UsageError(f"{key} {op!r} matches no node", f"the model has {', '.join(sorted(ops))}")
 
 
 @dataclass(frozen=True)
@@ -145,6 +95,7 @@ def make_plan(
     *,
     calibrated: bool,
     embeddings: bool,
+    dynamic: Sequence[str] = (),
     slow: Callable[[ir.Node], str | None] = rule_of_thumb,
 ) -> tuple[Plan, tuple[Note, ...]]:
     """Assign each quantizable node of the main graph to static or dynamic quantization.
@@ -157,6 +108,7 @@ def make_plan(
         selection: what the user lets us touch.
         calibrated: whether there are samples to observe activations on; without, auto plans nothing static.
         embeddings: whether to store embedding tables as int8.
+        dynamic: globs of the nodes that are quantized as they come, where they have such a form.
         slow: tells why a static node is faster in float, or None; scheme auto leaves such nodes.
 
     Returns:
@@ -168,14 +120,19 @@ def make_plan(
     if scheme in _ALL_STATIC and not calibrated:
         raise UsageError(f"scheme {scheme} needs calibration data", _HINT)
     selection.check(model.graph)
+    check_globs(model.graph, dynamic=dynamic)
+
+    def as_it_comes(node: ir.Node) -> bool:
+        return matches(dynamic, [node.name or ""])
+
     reasons = dict(candidates(model))
-    come = {node for node, reason in reasons.items() if reason is None and selection.as_it_comes(node)}
+    come = {node for node, reason in reasons.items() if reason is None and as_it_comes(node)}
     static: dict[ir.Node, str | None] = {}
     for node in model.graph:
         eligible = node.op_type in COMPUTE and node.domain == "" and selection.allows(node) and node not in come
         if calibrated and eligible and (scheme in _ALL_STATIC or (scheme == "auto" and _hangs_on(node, static))):
             static[node] = static_obstacle(node) or (slow(node) if scheme == "auto" else None)
-    dynamic: list[str] = []
+    found: list[str] = []
     notes: list[Note] = []
     alone = _weights_alone(model, selection, embeddings=embeddings) if scheme == "auto" else []
 
@@ -187,7 +144,7 @@ def make_plan(
         if reason is not None:
             notes.append(left(node, reason))
     for node, reason in reasons.items():
-        if reason is not None and selection.as_it_comes(node) and node in static and static[node] is None:
+        if reason is not None and as_it_comes(node) and node in static and static[node] is None:
             notes.append(skipped(f"quantized statically all the same: {reason}", node.name))
         if node in static or not selection.allows(node) or (node.op_type == "Gather" and not embeddings):
             continue
@@ -196,14 +153,14 @@ def make_plan(
         if scheme in _ALL_STATIC and node.op_type != "Gather" and node not in come:
             reason = reason or f"onnxruntime has no static INT8 kernel for {node.op_type}; int8-dynamic has one"
         if reason is None:
-            dynamic.append(node.name or "")
+            found.append(node.name or "")
         else:
             notes.append(left(node, reason))
     convolutions = sum(node.op_type == "Conv" and selection.allows(node) for node in model.graph)
     if scheme == "auto" and not calibrated and convolutions:
         notes.append(warning(f"{convolutions} convolutions compute in float; {_HINT}"))
     chosen = tuple(node.name or "" for node, reason in static.items() if reason is None)
-    plan = Plan(chosen, tuple(dynamic))
+    plan = Plan(chosen, tuple(found))
     return plan.weights_alone([name for name in alone if name not in plan.layers]), tuple(notes)
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from compressctl.errors import UsageError
-from compressctl.quantization.plan import Plan, Selection, make_plan
+from compressctl.quantization.plan import Plan, make_plan
+from compressctl.selection import Selection
 from tests.quantization import graphs
 
 RNG = np.random.default_rng(5)

@@ -15,7 +15,7 @@ from compressctl.notes import Note, done, skipped, warning
 from compressctl.numerics.clipping import clip, percentile_threshold, sigma_threshold
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.clip import Config
-from compressctl.quantization.plan import Selection
+from compressctl.selection import Selection
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -26,7 +26,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     Raises:
         UsageError: a glob matches nothing.
     """
-    selection = Selection(config.include, config.exclude)
+    selection = config.selection
     selection.check(model.graph)
     notes: list[Note] = []
     rows: list[dict[str, Any]] = []
@@ -89,7 +89,7 @@ def _others(node: ir.Node) -> Iterator[ir.Value]:
 
 
 def _obstacle(weight: ir.Value, array: NDArray[Any], selection: Selection) -> str | None:
-    excluded = next((user for user in weight.consumers() if not selection.allows(user)), None)
-    if excluded is not None:
+    if not selection.allows(*weight.consumers()):
+        excluded = next(user for user in weight.consumers() if not selection.allows(user))
         return f"{excluded.op_type} {excluded.name}, which is left, shares its weight"
     return None if np.isfinite(array).all() else "its weight holds NaN or infinity"

@@ -19,7 +19,6 @@ from compressctl.model.spool import Spool
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.cluster import Config
-from compressctl.passes.globs import check_globs, chosen
 from compressctl.passes.gradients import evidence
 
 _SAMPLES = 1024  # to reconstruct on, or to observe inputs
@@ -59,13 +58,13 @@ def _selected(model: ir.Model, config: Config) -> tuple[list[Weight], list[Note]
         UsageError: a glob matches no node.
         ModelError: nothing is left, or a weight is not finite.
     """
-    check_globs(model.graph, config)
-    found = [weight for weight in shareable(model.graph) if chosen(config, weight.nodes)]
+    config.selection.check(model.graph)
+    found = [weight for weight in shareable(model.graph) if config.selection.allows_names(weight.nodes)]
     users = {name for weight in found for name in weight.nodes}
     notes = [
         skipped(f"not clustered: {reason}", node.name)
         for node, reason in other_layers(model.graph)
-        if chosen(config, [node.name or ""]) and node.name not in users
+        if config.selection.allows_names([node.name or ""]) and node.name not in users
     ]
     weights = []
     for weight in found:

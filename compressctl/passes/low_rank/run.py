@@ -22,7 +22,6 @@ from compressctl.passes.base import Context, Outcome
 from compressctl.passes.feeds import usual_feeds
 from compressctl.passes.low_rank import Config
 from compressctl.plain import flow
-from compressctl.quantization.plan import Selection
 
 _SAMPLES = 128  # of calibration
 _ENERGIES = tuple(1 - 0.5 * 2 ** (-step / 2) for step in range(19))  # 0.5 to 0.999, tried for a budget
@@ -35,7 +34,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     Raises:
         UsageError: neither energy, ratio nor a budget to find an energy by; a glob matches nothing.
     """
-    selection = Selection(config.include, config.exclude)
+    selection = config.selection
     selection.check(model.graph)
     _check_budget(config, context)
     found, left = units(model.graph, selection.allows)

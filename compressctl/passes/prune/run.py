@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import onnx_ir as ir
@@ -29,6 +28,7 @@ from compressctl.pruning.reconstruct import reconstruct
 from compressctl.pruning.scores import score
 from compressctl.pruning.selection import Removed
 from compressctl.pruning.sensitivity import Curve
+from compressctl.selection import check_globs, matches
 from compressctl.structure.groups import Group, find_groups
 
 _CHECKED_ROWS = 2
@@ -50,7 +50,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         shallow, notes = cut_depth(model, 1 - config.ratio)
         return Outcome(shallow, notes, _totals(model, shallow, context))
     groups = find_groups(model)
-    chosen = _chosen(groups, config)
+    chosen = _chosen(model.graph, groups, config)
     scores, blind = _scores(model, chosen, config, context)
     facts: dict[str, Any] = {}
     targets: tuple[Target, ...] = ()
@@ -78,7 +78,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     return Outcome(result, notes, facts | _totals(model, result, context), targets)
 
 
-def _chosen(groups: Sequence[Group], config: Config) -> list[Group]:
+def _chosen(graph: ir.Graph, groups: Sequence[Group], config: Config) -> list[Group]:
     """Return the groups that may be cut.
 
     Raises:
@@ -86,20 +86,14 @@ def _chosen(groups: Sequence[Group], config: Config) -> list[Group]:
         ModelError: there are none; says why.
     """
 
-    def matches(group: Group, glob: str) -> bool:
-        return any(fnmatchcase(name, glob) for name in (group.name, *group.makers))
-
+    names = {group.name: (group.name, *group.makers) for group in groups}
     for key, globs in (("include", config.include), ("exclude", config.exclude)):
         for glob in globs:
-            if not any(matches(group, glob) for group in groups):
+            if not any(matches([glob], those) for those in names.values()):
+                check_globs(graph, **{key: [glob]})
                 raise UsageError(f"{key} {glob!r} matches no node whose units can be cut", "see `compressctl inspect`")
-    wanted = [
-        group
-        for group in groups
-        if group.kind in config.structure
-        and (not config.include or any(matches(group, glob) for glob in config.include))
-        and not any(matches(group, glob) for glob in config.exclude)
-    ]
+    allowed = config.selection.allows_names
+    wanted = [group for group in groups if group.kind in config.structure and allowed(names[group.name])]
     chosen = [group for group in wanted if not group.fixed.all()]
     if chosen:
         return chosen

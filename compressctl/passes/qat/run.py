@@ -12,7 +12,7 @@ from compressctl.data.first import First
 from compressctl.notes import warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.qat import Config
-from compressctl.passes.static import observe_static, range_for_target, selection
+from compressctl.passes.static import observe_static, range_for_target
 from compressctl.passes.training import fit, terms, training_samples
 from compressctl.quantization.apply import apply
 from compressctl.quantization.plan import Plan, make_plan, weight_grids
@@ -32,7 +32,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     from compressctl.training.scales import keep_scales
 
     source = training_samples(context, "qat")
-    plan, notes = make_plan(model, config.scheme, selection(config), calibrated=True, embeddings=config.embeddings)
+    plan, notes = make_plan(model, config.scheme, config.selection, calibrated=True, embeddings=config.embeddings)
     if not plan.static:
         return Outcome(model, (*notes, warning("nothing was quantized, so nothing was trained")))
     target, reduced = range_for_target(config)

@@ -19,7 +19,7 @@ from compressctl.numerics.saturation import Saturation
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.quantize import Config
 from compressctl.passes.quantize.auto import Decision, Trial, hold_floor, keep_pace, slow_shapes
-from compressctl.passes.static import observe_static, range_for_target, selection
+from compressctl.passes.static import observe_static, range_for_target
 from compressctl.passes.training import require_torch
 from compressctl.plain import flow
 from compressctl.quantization.apply import apply
@@ -92,8 +92,8 @@ def _plan(
     model: ir.Model, config: Config, context: Context, reduced: bool
 ) -> tuple[Plan, tuple[Note, ...], dict[str, Any]]:
     """Return the plan of the scheme, notes and facts; `auto` times the doubtful shapes where it can."""
-    options: dict[str, Any] = {"calibrated": context.calibration is not None, "embeddings": config.embeddings}
-    allowed = selection(config, config.dynamic)
+    options = _plan_options(config, context)
+    allowed = config.selection
     if config.scheme != "auto" or context.calibration is None:
         return *make_plan(model, config.scheme, allowed, **options), {}
     if config.target not in ("auto", int8_target()):
@@ -107,6 +107,11 @@ def _plan(
         return reasons[node.name or ""] if node.name in reasons else rule_of_thumb(node)
 
     return *make_plan(model, config.scheme, allowed, **options, slow=slow), facts
+
+
+def _plan_options(config: Config, context: Context) -> dict[str, Any]:
+    calibrated = context.calibration is not None
+    return {"calibrated": calibrated, "embeddings": config.embeddings, "dynamic": config.dynamic}
 
 
 def _measured(trial: Trial, plan: Plan, config: Config) -> Decision:
@@ -220,8 +225,7 @@ def _pinning_lines(model: ir.Model, plan: Plan, config: Config, context: Context
     scheme = config.scheme
     if scheme == "auto":
         scheme = "int8" if context.calibration is not None else "int8-dynamic"
-    options: dict[str, Any] = {"calibrated": context.calibration is not None, "embeddings": config.embeddings}
-    possible, _ = make_plan(model, scheme, selection(config, config.dynamic), **options)
+    possible, _ = make_plan(model, scheme, config.selection, **_plan_options(config, context))
     chosen = set(plan.layers)
     left = [name for name in possible.layers if name not in chosen]
     dynamic = [name for name in plan.dynamic if name not in possible.dynamic]

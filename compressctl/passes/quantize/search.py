@@ -13,9 +13,10 @@ from compressctl.passes.static import observe_static, range_for_target
 from compressctl.passes.static_search import NARROW, STATIC, static_options
 from compressctl.passes.training import has_torch
 from compressctl.quantization.apply import apply
-from compressctl.quantization.plan import Plan, Selection, make_plan, weight_grids
+from compressctl.quantization.plan import Plan, make_plan, weight_grids
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.sensitivity import rank
+from compressctl.selection import Selection
 
 _SAMPLES = 32
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import log2
 from typing import Any
 
@@ -16,7 +16,7 @@ from compressctl.passes.base import Context, Outcome
 from compressctl.passes.quantize_weights import Config, Rounding
 from compressctl.quantization.eight_bits import STYLE
 from compressctl.quantization.halves import store_halves
-from compressctl.quantization.plan import Selection, edge_layers
+from compressctl.quantization.plan import edge_layers
 from compressctl.quantization.weight_awq import scale_inputs
 from compressctl.quantization.weight_gptq import gptq_layers
 from compressctl.quantization.weight_rounding import GRIDS, Rounded, Style
@@ -33,10 +33,11 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         UsageError: the rounding needs samples and there are none, or a glob matches no node.
         ModelError: a weight holds NaN or infinity.
     """
-    allowed = _selection(model, config)
+    selection = config.selection
+    selection.check(model.graph)
     spool = Spool(context.workdir)
     if config.scheme == "fp16" or config.scheme == "bf16":
-        rows, told = store_halves(model, config.scheme, allowed, spool)
+        rows, told = store_halves(model, config.scheme, selection, spool)
         return Outcome(model, (*_summary(rows), *told), {"weights": rows})
     if config.rounding in ("gptq", "awq") and context.calibration is None:
         raise UsageError(f"rounding {config.rounding} needs calibration samples", "add --calibrate DATA")
@@ -46,27 +47,14 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         rounding = "gptq" if context.calibration is not None and fits else "nearest"
     notes: list[Note] = []
     if rounding == "awq":
-        styles, _ = _styles(model, config, allowed)
+        styles, _ = _styles(model, config)
         notes += _scale_inputs(model, styles, context)
-    styles, told = _styles(model, config, allowed)
+    styles, told = _styles(model, config)
     rows, more = _carry_out(model, styles, rounding, config, context, spool)
     return Outcome(model, (*_summary(rows), *notes, *told, *more), {"rounding": rounding, "weights": rows})
 
 
-def _selection(model: ir.Model, config: Config) -> Callable[[ir.Node], bool]:
-    """Return which nodes the user lets us touch.
-
-    Raises:
-        UsageError: a glob matches no node.
-    """
-    selection = Selection(config.include, config.exclude)
-    selection.check(model.graph)
-    return selection.allows
-
-
-def _styles(
-    model: ir.Model, config: Config, allowed: Callable[[ir.Node], bool]
-) -> tuple[list[tuple[Target, Style]], list[Note]]:
+def _styles(model: ir.Model, config: Config) -> tuple[list[tuple[Target, Style]], list[Note]]:
     """Return the weights to round, each with how, and notes on those that stay and on groups that do not divide."""
     assert config.scheme != "fp16" and config.scheme != "bf16"
     usual = Style(GRIDS[config.scheme], config.group_size, config.offsets, config.rounding == "hqq")
@@ -74,7 +62,7 @@ def _styles(
     found, notes = targets(model.graph, embeddings=config.embeddings)
     styles = []
     for target in found:
-        if not all(map(allowed, target.nodes)):
+        if not config.selection.allows(*target.nodes):
             continue
         style = STYLE if any(node.name in edges for node in target.nodes) else usual
         _, told = style.size(target)

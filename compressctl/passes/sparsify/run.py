@@ -14,7 +14,6 @@ from compressctl.layers.unseen import unseen
 from compressctl.layers.weights import Weight
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
-from compressctl.passes.globs import check_globs, chosen
 from compressctl.passes.gradients import evidence
 from compressctl.passes.sparsify import Config
 from compressctl.passes.sparsify.amount import automatic, measure
@@ -78,12 +77,12 @@ def _selected(model: ir.Model, weights: Sequence[Weight], config: Config) -> tup
         UsageError: a glob matches no node.
         ModelError: nothing is left.
     """
-    check_globs(model.graph, config)
+    config.selection.check(model.graph)
     if not weights:
         raise ModelError("the model has no float weights of linear or recurrent layers", "prune before quantizing")
     found, notes = [], []
     for weight in weights:
-        if not chosen(config, weight.nodes):
+        if not config.selection.allows_names(weight.nodes):
             continue
         reason = unfit(weight, config.pattern[1]) if config.pattern else None
         if reason is None:

@@ -14,7 +14,6 @@ from compressctl.model.spool import Spool
 from compressctl.model.stored import evaluate, is_packed, made_tensors
 from compressctl.notes import Note, done, skipped
 from compressctl.passes.base import Context, Outcome
-from compressctl.passes.globs import check_globs, chosen
 from compressctl.passes.store import Config, Format
 from compressctl.storage.choice import FORMATS, Form, forms, smallest
 from compressctl.storage.constants import array_of, readers, storable
@@ -31,14 +30,14 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         UsageError: a glob matches no node.
         ModelError: what unpacks a constant cannot be evaluated (format dense).
     """
-    check_globs(model.graph, config)
+    config.selection.check(model.graph)
     spool = Spool(context.workdir)
     return _undo(model, config, context, spool) if config.format == "dense" else _store(model, config, context, spool)
 
 
 def _store(model: ir.Model, config: Config, context: Context, spool: Spool) -> Outcome:
     found, notes = storable(model.graph, _LEAST)
-    found = [value for value in found if chosen(config, readers(value))]
+    found = [value for value in found if config.selection.allows_names(readers(value))]
     rows = []
     for value in context.progress.track(found, "storing constants", len(found)):
         row, told = _store_one(model.graph, value, config.format, spool)
@@ -73,7 +72,7 @@ def _undo(model: ir.Model, config: Config, context: Context, spool: Spool) -> Ou
     graph, notes = model.graph, []
     sparse = [value for value in graph.initializers.values() if isinstance(value.const_value, CooTensor)]
     made = [value for value in made_tensors(graph) if is_packed(value)]
-    found = [value for value in (*sparse, *made) if chosen(config, readers(value))]
+    found = [value for value in (*sparse, *made) if config.selection.allows_names(readers(value))]
     for value in context.progress.track(found, "unpacking constants", len(found)):
         name = value.name or ""
         if value.const_value is not None:
