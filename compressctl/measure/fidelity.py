@@ -42,6 +42,7 @@ class OutputFidelity:
             class more than the result's. At most 1 - agreement; None as `agreement`.
         equal: share of values that are equal, of integers, whose differences may mean nothing (labels); else None.
         made_up: whether the samples were numbers drawn at random, which belong to no class.
+        fitted: whether the result may be fitted to these very samples: it was calibrated on them.
         varying_db: as `sqnr_db`, where only what varies from sample to sample counts as signal: how far each value of
             the baseline is from its mean over the samples. 0 where that mean, for every sample the same, would come
             as close. None where samples are too few, have no rows of their own, or do not differ.
@@ -62,6 +63,7 @@ class OutputFidelity:
     equal: float | None = None
     made_up: bool = False
     varying_db: float | None = None
+    fitted: bool = False
 
 
 _MASKS = ("attention_mask", "input_mask")  # as exports of BERT and its kin call them: 0 at padding
@@ -82,6 +84,7 @@ def fidelity(
     *,
     most: int | None = None,
     scores: Mapping[str, int] | None = None,
+    fitted: bool = False,
 ) -> tuple[OutputFidelity, ...]:
     """Compare each output of a result with the baseline's, batch by batch, on the first `most` samples or all.
 
@@ -92,6 +95,7 @@ def fidelity(
         progress: where to show progress.
         most: samples.
         scores: the axis of the classes of outputs that may be scores, see `model.scores`; None: no output is.
+        fitted: whether the result may be fitted to these samples.
 
     Raises:
         ModelError: the result lacks an output, gives it another shape, or a model fails.
@@ -112,7 +116,7 @@ def fidelity(
         actual = batch.counted(result.run(batch.feeds, list(tallies)))
         for name, tally in tallies.items():
             tally.add(expected[name], actual[name], batch.count, mask)
-    return tuple(tally.fidelity(made_up=not source.judgeable) for tally in tallies.values())
+    return tuple(tally.fidelity(made_up=not source.judgeable, fitted=fitted) for tally in tallies.values())
 
 
 class _Tally:
@@ -158,7 +162,7 @@ class _Tally:
             self._noise += float(np.vdot(error, error))
             self._worst = float(np.max(np.abs(error), initial=self._worst))
 
-    def fidelity(self, *, made_up: bool) -> OutputFidelity:
+    def fidelity(self, *, made_up: bool, fitted: bool) -> OutputFidelity:
         sqnr, cosine, scale = self._figures()
         agreement, expected_drop = (None, None) if self._classes is None else self._classes.figures()
         return OutputFidelity(
@@ -177,6 +181,7 @@ class _Tally:
             equal=self._equal / self._values if self._equal is not None and self._values else None,
             made_up=made_up,
             varying_db=self._varying(),
+            fitted=fitted,
         )
 
     def _varying(self) -> float | None:

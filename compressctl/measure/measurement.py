@@ -85,6 +85,7 @@ class Workload:
         evaluation: labelled samples for the metric, or None.
         metric: or None.
         fidelity: samples to compare outputs on (the first 256), or None.
+        fitted: whether results may be fitted to these samples.
         thorough: measure peak memory too (a process a model), and look into what runs of the baseline.
         profile: measure where the time goes too.
         seconds: that the latency measurement takes at most, where it is patient not at all.
@@ -99,6 +100,7 @@ class Workload:
     evaluation: Source | None = None
     metric: Metric | None = None
     fidelity: Source | None = None
+    fitted: bool = False
     thorough: bool = False
     profile: bool = False
     seconds: float = 3.0
@@ -214,4 +216,5 @@ def compare_outputs(
     source = workload.fidelity
     if source is None:
         return ()
-    return fidelity(baseline, result, source, _EVALUATION_BATCH, progress, most=most, scores=scores)
+    how: dict[str, Any] = {"most": most, "scores": scores, "fitted": workload.fitted}
+    return fidelity(baseline, result, source, _EVALUATION_BATCH, progress, **how)

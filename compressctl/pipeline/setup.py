@@ -145,6 +145,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         evaluation=context.evaluation,
         metric=metric,
         fidelity=source,
+        fitted=source is calibration,
         thorough=recipe.max_memory is not None,
         profile=recipe.explain,
         limits=limits,

@@ -66,7 +66,15 @@ class Judge:
 
     def measure(self, plan: Plan) -> tuple[OutputFidelity, ...]:
         """Return the fidelity of the float outputs under a plan."""
-        outputs = fidelity(self._reference, self._open(plan), self._source, _BATCH, most=_SAMPLES, scores=self._scores)
+        outputs = fidelity(
+            self._reference,
+            self._open(plan),
+            self._source,
+            _BATCH,
+            most=_SAMPLES,
+            scores=self._scores,
+            fitted=True,
+        )
         reals = {spec.name for spec in self._reference.outputs if "float" in spec.dtype}
         return tuple(output for output in outputs if output.name in reals)
 

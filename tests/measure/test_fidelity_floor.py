@@ -42,6 +42,7 @@ def _output(
         (_output(30.0, 1 / 8, count=8), ["expected drop"]),
         (_output(12.0, 0.8, made_up=True, count=32), []),
         (_output(12.0, 0.1, made_up=True, count=32), ["agreement"]),
+        (_output(12.0, 0.8, made_up=True, fitted=True, count=64), ["expected drop"]),  # data would show more
         (_output(math.nan, 0.0, new_non_finite=3), ["non-finite"]),
         (_output(math.nan, baseline_non_finite=3, result_non_finite=3), []),
         (_output(5.0, equal=0.97), []),  # labels
@@ -49,6 +50,7 @@ def _output(
         (_output(20.0, varying_db=-1.0), ["varying"]),  # its mean would come closer
         (_output(20.0, varying_db=0.5), []),
         (_output(20.0, varying_db=-1.0, made_up=True), []),
+        (_output(20.0, varying_db=-1.0, made_up=True, fitted=True), ["varying"]),
         (_output(20.0, varying_db=-4.0, made_up=True), ["varying"]),
         (_output(20.0, 0.99, varying_db=-4.0), []),  # the answers stay
         (_output(20.0, varying_db=-4.0, equal=0.97), []),

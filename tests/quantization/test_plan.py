@@ -11,9 +11,11 @@ from tests.quantization import graphs
 RNG = np.random.default_rng(5)
 
 
-def plan(body: str, arrays: dict, x: str, y: str, scheme: str = "auto", calibrated: bool = True, **selection):
+def plan(
+    body: str, arrays: dict, x: str, y: str, scheme: str = "auto", calibrated: bool = True, dynamic=(), **selection
+):
     m = graphs.model(body, arrays, x, y)
-    return make_plan(m, scheme, Selection(**selection), calibrated=calibrated, embeddings=True)
+    return make_plan(m, scheme, Selection(**selection), calibrated=calibrated, embeddings=True, dynamic=dynamic)
 
 
 def weight(*shape: int) -> np.ndarray:
