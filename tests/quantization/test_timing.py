@@ -95,11 +95,13 @@ def test_auto_computes_the_slow_shape_in_float_and_int8_does_not(multiplier, con
     assert outcome.facts["quantized"]["static"] < len(NAMES)
     assert any(note.node == MULTIPLIER and "timed on this machine" in note.text for note in outcome.notes)
     assert MULTIPLIER in [row["layer"] for row in outcome.facts["timed"]]
-    pinned, alone = yaml.safe_load("\n".join(outcome.facts["recipe_lines"]))
-    integers = quantize.Config(**pinned).run(multiplier.clone(), context)
-    repeated = quantize_weights.Config(**alone).run(integers.model, context)
-    assert serialize(repeated.model, context.workdir) == serialize(outcome.model, context.workdir)
-    assert "timed" not in integers.facts
+    repeated = multiplier.clone()
+    for pinned in yaml.safe_load("\n".join(outcome.facts["recipe_lines"])):
+        module = {"quantize": quantize, "quantize_weights": quantize_weights}[pinned["type"]]
+        found = module.Config(**pinned).run(repeated, context)
+        repeated = found.model
+        assert "timed" not in found.facts
+    assert serialize(repeated, context.workdir) == serialize(outcome.model, context.workdir)
     forced = quantize.Config(scheme="int8").run(multiplier.clone(), context)
     assert forced.facts["quantized"]["static"] == len(NAMES)
 
