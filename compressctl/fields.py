@@ -19,6 +19,7 @@ class Option:
 
     Attributes:
         flags: ("--output", "-o"), or ("--per-channel/--per-tensor",) of a switch. Default: the field's name.
+        positional: whether the command line takes it without a flag.
         metavar: what stands for the value in the help. Default: its words, else its type.
         words: those that the shell completes. Default: those of the type's Literals.
         everyday: whether `--help` shows it; `--help-all` shows every option.
@@ -30,6 +31,7 @@ class Option:
     """
 
     flags: tuple[str, ...] = ()
+    positional: bool = False
     metavar: str | None = None
     words: tuple[str, ...] = ()
     everyday: bool = False

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from compressctl.__main__ import run
-from compressctl.cli import app
+from compressctl.cli import Commands
 from compressctl.recipe import Recipe, json_schema
 from docs import generate
 
@@ -53,8 +53,8 @@ def test_recipes_keys_are_in_the_schema():
 
 
 def test_readme_names_every_command_and_recipe():
-    for command in app.registered_commands:
-        assert f"compressctl {command.name}" in README
+    for name in Commands():
+        assert f"compressctl {name}" in README
     for path in RECIPES:
         assert path.name in README
 

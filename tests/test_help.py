@@ -1,21 +1,21 @@
 """The helps of the commands: their examples run as they stand, and they name what there is."""
 
+import re
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 
 from compressctl.__main__ import run
-from compressctl.cli import app
+from compressctl.cli import Commands
 from compressctl.cli.help import Command
 from compressctl.data.notation import open_source
 from compressctl.tensorspec import TensorSpec
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "sample_models"
-COMMANDS = typer.main.get_command(app).commands
+COMMANDS = dict(Commands())
 EXAMPLES = [
     pytest.param(line, id=f"{name}-{index}", marks=pytest.mark.long if index else ())
     for name, command in COMMANDS.items()
@@ -79,10 +79,42 @@ def test_helps_are_whole(name, capsys):
         assert f"\n  {code}  " in f"\n{codes}"
 
 
+def helped(capsys, *arguments):
+    assert run([*arguments]) == 0
+    return capsys.readouterr().out
+
+
+def flags(text):
+    return re.findall(r"^  (?:-\w, )?(--[a-z-]+)", text.partition("More, with")[0], re.M)
+
+
 def test_options_stand_in_groups(capsys):
-    run(["quantize", "--help"])
-    text = capsys.readouterr().out
+    text = helped(capsys, "quantize", "--help-all")
     order = ["\nArguments:", "--scheme", "\nSamples:", "--calibrate", "\nBudgets:", "--size-ratio"]
     order += ["\nTraining:", "--epochs", "\nRun:", "--threads", "\nReport:", "--json", "\nExamples:"]
     places = [text.index(word) for word in order]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize(("name", "most"), [("quantize", 20), ("prune", 25), ("cluster", 21), ("pipeline", 20)])
+def test_help_shows_everyday_options_and_counts_the_others(name, most, capsys):
+    brief, whole = helped(capsys, name, "--help"), helped(capsys, name, "--help-all")
+    assert len(flags(brief)) <= most
+    assert set(flags(brief)) < set(flags(whole))
+    assert {"--output", "--calibrate", "--max-accuracy-drop", "--force", "--json", "--help-all"} <= {*flags(brief)}
+    left = re.findall(r"^  \w+ +(\d+): --", brief.partition("More, with --help-all:")[2], re.M)
+    assert sum(map(int, left)) == len(flags(whole)) - len(flags(brief))
+
+
+def test_a_command_of_few_options_shows_them_all(capsys):
+    assert "--help-all" not in helped(capsys, "schema", "--help")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("option", ["--help", "--help-all"])
+def test_helps_keep_to_eighty_columns(name, option, capsys, monkeypatch):
+    if option == "--help-all" and "--help-all" not in helped(capsys, name, "--help"):
+        return
+    monkeypatch.setenv("COLUMNS", "80")
+    text = helped(capsys, name, option)
+    assert max(map(len, text.partition("\nExamples:")[0].splitlines())) <= 80

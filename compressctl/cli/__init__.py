@@ -5,10 +5,11 @@ Importing this must stay cheap (`--help`): commands import what they run inside 
 
 from __future__ import annotations
 
-import functools
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from compressctl import __version__
 from compressctl.cli import (
@@ -28,10 +29,60 @@ from compressctl.cli import (
     store,
     unpack,
 )
-from compressctl.cli.help import Command
+from compressctl.cli.groups import command
+from compressctl.cli.help import Command, synopsis
+
+_COMMANDS: tuple[Callable[..., int], ...] = (
+    init.init,
+    quantize.quantize,
+    prune.prune,
+    cluster.cluster,
+    distill.distill,
+    finetune.finetune,
+    simplify.simplify,
+    store.store,
+    pipeline.pipeline,
+    pack.pack,
+    unpack.unpack,
+    bench.bench,
+    diff.diff,
+    inspect.inspect,
+    schema.schema,
+)
+
+
+class Commands(Mapping[str, Command]):
+    """The commands by name. One is made when it is asked for: what its options stand for is imported then."""
+
+    def __getitem__(self, name: str) -> Command:
+        function = next((function for function in _COMMANDS if function.__name__ == name), None)
+        if function is None:
+            raise KeyError(name)
+        return command(function)
+
+    def __iter__(self) -> Iterator[str]:
+        return (function.__name__ for function in _COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+class _Group(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = Commands()  # type: ignore[assignment]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(function.__name__, synopsis(function)) for function in _COMMANDS])
+
 
 app = typer.Typer(
     name="compressctl",
+    cls=_Group,
     help="Make ONNX and TorchScript models small and fast, and prove it.",
     no_args_is_help=True,
     add_completion=True,
@@ -55,21 +106,3 @@ def _root(
     debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
 ) -> None:
     """Make ONNX and TorchScript models small and fast, and prove it."""
-
-
-_command = functools.partial(app.command, cls=Command)
-_command("init")(init.init)
-_command("quantize")(quantize.quantize)
-_command("prune")(prune.prune)
-_command("cluster")(cluster.cluster)
-_command("distill")(distill.distill)
-_command("finetune")(finetune.finetune)
-_command("simplify")(simplify.simplify)
-_command("store")(store.store)
-_command("pipeline")(pipeline.pipeline)
-_command("pack")(pack.pack)
-_command("unpack")(unpack.unpack)
-_command("bench")(bench.bench)
-_command("diff")(diff.diff)
-_command("inspect")(inspect.inspect)
-_command("schema")(schema.schema)

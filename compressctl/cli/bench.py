@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from compressctl.cli import options as o
+from compressctl.cli.groups import recipe_keys
 from compressctl.cli.progress import terminal_progress
+from compressctl.cli.views import Json, Quiet, Verbose
+from compressctl.errors import UsageError
 
 
 def bench(
     models: Annotated[
         list[Path], typer.Argument(help="ONNX or .ccz files; the first is the baseline.", show_default=False)
     ],
+    keys: Annotated[
+        dict[str, Any],
+        recipe_keys("input", "data", "metric", "allow_python", "batch_size", "threads", "seed"),
+    ],
     baseline: Annotated[
         Path | None, typer.Option("--baseline", help="The file that the others are compared with.", show_default=False)
     ] = None,
-    data: o.Data = None,
-    metric: o.MetricName = None,
-    input: o.Input = None,
-    batch_size: o.BatchSize = None,
-    threads: o.Threads = None,
-    seed: o.Seed = None,
     seconds: Annotated[float, typer.Option(help="Time limit of the latency measurement.")] = 10.0,
     profile: Annotated[bool, typer.Option("--profile", help="Time per operator and the slowest nodes.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the JSON report here too.", show_default=False)] = None,
-    allow_python: o.AllowPython = False,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a file at --report that is no report of compressctl.")
     ] = False,
-    as_json: o.Json = False,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Measure models side by side: size, parameters, MACs, load time, latency, peak memory, accuracy.
 
@@ -51,23 +50,20 @@ def bench(
     from compressctl.report.schema import to_json
     from compressctl.report.write import is_report, write_text
 
-    o.check_seconds(seconds)
-    chosen = o.checked(batch_size=batch_size, threads=threads, seed=seed)
+    if not 0 < seconds <= 86400:
+        raise UsageError(f"--seconds: give a number above 0 and up to 86400, not {seconds}")
     if report is not None:
         read = [*models, *([] if baseline is None else [baseline])]
-        python = metric if metric and metric.startswith("python:") else None
-        guard(lambda: files_read(read, [data, python]), [Write(report, "report", is_report)], force=force)
+        python = [metric] if (metric := keys["metric"] or "").startswith("python:") else []
+        guard(lambda: files_read(read, [keys["data"], *python]), [Write(report, "report", is_report)], force=force)
     with terminal_progress(quiet) as progress:
         result = run(
             models,
             baseline=baseline,
-            data=data,
-            metric=metric,
-            inputs=input or (),
-            **chosen,
+            inputs=keys.pop("input"),
+            **keys,
             seconds=seconds,
             profile=profile,
-            allow_python=allow_python,
             progress=progress,
         )
     if report is not None:

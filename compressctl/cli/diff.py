@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from compressctl.cli import options as o
+from compressctl.cli.groups import recipe_keys
 from compressctl.cli.progress import terminal_progress
+from compressctl.cli.views import Json, Quiet, Verbose
 from compressctl.errors import EXIT_OK, UsageError
 
 _REPORT = ".json"
@@ -20,16 +21,13 @@ _SECONDS = 4.0  # of the latency measurement, for each model
 def diff(
     a: Annotated[Path, typer.Argument(help="A .report.json, or an ONNX, TorchScript or .ccz file.")],
     b: Annotated[Path, typer.Argument(help="What it is compared with, of the same kind.")],
-    data: o.Data = None,
-    metric: o.MetricName = None,
-    input: o.Input = None,
-    batch_size: o.BatchSize = None,
-    threads: o.Threads = None,
-    seed: o.Seed = None,
-    allow_python: o.AllowPython = False,
-    as_json: o.Json = False,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
+    keys: Annotated[
+        dict[str, Any],
+        recipe_keys("input", "data", "metric", "allow_python", "batch_size", "threads", "seed"),
+    ],
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Put two reports or two models side by side. Models are also measured where samples are given.
 
@@ -43,10 +41,10 @@ def diff(
     if len(kinds) == 2:
         raise UsageError(f"{a} and {b} cannot be compared: one is a report", "give two reports or two models")
     if kinds == {True}:
-        if data or metric or input:
+        if keys["data"] or keys["metric"] or keys["input"]:
             raise UsageError(f"{a} is a report: --data, --metric and --input are for models", "leave them out")
         return _reports(a, b, as_json=as_json)
-    if metric and not data:
+    if keys["metric"] and not keys["data"]:
         raise UsageError("--metric needs data to be measured on", "add --data D")
     from compressctl.bench import bench
     from compressctl.report.console import print_table
@@ -54,20 +52,17 @@ def diff(
     from compressctl.report.model_diff import diff_models
     from compressctl.tensorspec import parse_tensor_specs
 
-    chosen = o.checked(batch_size=batch_size, threads=threads, seed=seed)
-    found = diff_models(a, b, parse_tensor_specs(input or ()), threads=chosen["threads"])
-    if data:
+    inputs = keys.pop("input")
+    found = diff_models(a, b, parse_tensor_specs(inputs), threads=keys["threads"])
+    if keys["data"]:
         with terminal_progress(quiet) as progress:
             measured = bench(
                 (a, b),
                 baseline=None,
-                data=data,
-                metric=metric,
-                inputs=input or (),
-                **chosen,
+                inputs=inputs,
+                **keys,
                 seconds=_SECONDS,
                 profile=False,
-                allow_python=allow_python,
                 progress=progress,
             )
         found = replace(found, measured=measured)

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from compressctl.cli.options import given, option
+from compressctl.cli.groups import passes
+from compressctl.cli.options import flag
 from compressctl.cli.run import Shared
 from compressctl.errors import UsageError
-from compressctl.passes.finetune import Config
 
 Finetune = Annotated[
     str | None,
@@ -20,20 +20,17 @@ Finetune = Annotated[
         show_default=False,
     ),
 ]
-Distil = Annotated[float | None, option(Config, "distil")]
+Training = Annotated[dict[str, Any], passes("finetune")]
 
 
-def finetuning(
-    finetune: str | None, distil: float | None, training: Mapping[str, Any], shared: Shared
-) -> dict[str, Any] | None:
-    """Return the finetune pass for a recipe; None where there is nothing to train on.
+def finetuning(finetune: str | None, training: Mapping[str, Any], shared: Shared) -> list[dict[str, Any]]:
+    """Return the finetune pass for a recipe; nothing where there is nothing to train on.
 
     Raises:
         UsageError: options of training without samples, or samples given twice.
     """
-    trained = given(distil=distil) | dict(training)
-    if trained and finetune is None:
-        raise UsageError(f"--{next(iter(trained)).replace('_', '-')} needs --finetune DATA")
+    if training and finetune is None:
+        raise UsageError(f"{flag(next(iter(training)))} needs --finetune DATA")
     if finetune is not None and "train" in shared.recipe:
         raise UsageError("--train and --finetune both name samples to train on", "give --finetune alone")
-    return None if finetune is None else {"type": "finetune", **trained}
+    return [] if finetune is None else [{"type": "finetune", **training}]

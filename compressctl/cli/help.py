@@ -1,4 +1,5 @@
-"""What `--help` prints: options in groups, then examples to copy, then the exit codes.
+"""What `--help` prints: everyday options in groups, what others there are, then examples to copy, then the exit codes.
+`--help-all` prints all options.
 
 A docstring of a command is a synopsis, then its examples: paragraphs in which a line begins with `compressctl`, printed
 as they stand. An option's group is its `rich_help_panel`.
@@ -7,12 +8,17 @@ as they stand. An option's group is its `rich_help_panel`.
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
+import typer
 from typer.core import TyperCommand
 
 _ARGUMENTS, _OPTIONS = "Arguments", "Options"
-_FIRST = (_ARGUMENTS, _OPTIONS, "Samples", "Budgets")
+_FIRST, _LAST = (_ARGUMENTS, _OPTIONS, "Samples", "Budgets"), ("Run", "Report")
+_ALL = "--help-all"
+_GAP = "    "  # before and between columns
+_WHOLE = "compressctl.help"  # of a context: whether all options are listed
 _EXIT_CODES = {
     0: "done",
     1: "a fault of ours",
@@ -25,7 +31,13 @@ _BUDGET = 4
 
 
 class Command(TyperCommand):
-    """A command with that help."""
+    """A command with that help.
+
+    Attributes:
+        everyday: the names of the parameters that `--help` shows.
+    """
+
+    everyday: frozenset[str] = frozenset()
 
     @property
     def examples(self) -> list[str]:
@@ -41,17 +53,25 @@ class Command(TyperCommand):
                     formatter.write_text(paragraph)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments and options, group by group."""
-        groups: dict[str, list[tuple[str, str]]] = {title: [] for title in _FIRST}
+        """Write arguments and options group by group, and what others there are."""
+        shown: dict[str, list[tuple[str, str]]] = {}
+        others: dict[str, list[str]] = {}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            title = _ARGUMENTS if parameter.param_type_name == "argument" else _group(parameter)
-            if record is not None:
-                groups.setdefault(title, []).append(record)
-        for title, records in groups.items():
-            if records:
+            record, title = parameter.get_help_record(ctx), _group(parameter)
+            if record is not None and (ctx.meta.get(_WHOLE) or parameter.name in {*self.everyday, "help", "help_all"}):
+                shown.setdefault(title, []).append(record)
+            elif record is not None:
+                others.setdefault(title, []).append(max(parameter.opts, key=len))
+        between = [title for title in {**shown, **others} if title not in (*_FIRST, *_LAST)]
+        titles = (*_FIRST, *between, *_LAST)
+        for title in titles:
+            if title in shown:
                 with formatter.section(title):
-                    formatter.write_dl(records)
+                    formatter.write_dl(shown[title])
+        if others:
+            with formatter.section(f"More, with {_ALL}"):
+                width = formatter.width - max(map(len, others)) - len(_GAP)
+                formatter.write_dl([(title, _line(others[title], width)) for title in titles if title in others])
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples, and which exit codes this command has."""
@@ -69,7 +89,40 @@ class Command(TyperCommand):
         return [part for part in inspect.cleandoc(self.help or "").split("\n\n") if part]
 
 
+def _line(names: list[str], width: int) -> str:
+    """Return how many names there are, and those that fit into a line."""
+    line = f"{len(names)}: {', '.join(names)}"
+    return line if len(line) <= width else f"{line[: width - 1].rpartition(' ')[0]} …"
+
+
+def synopsis(function: Callable[..., int]) -> str:
+    """Return the first sentence of a command's docstring."""
+    paragraph = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
+    return " ".join(paragraph.split()).partition(". ")[0].removesuffix(".") + "."
+
+
+def help_all() -> inspect.Parameter:
+    """Return the option that prints the help with all options."""
+    option = typer.Option(_ALL, is_eager=True, callback=_print_all, help="Show all options and exit.")
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter("help_all", kind, default=False, annotation=Annotated[bool, option])
+
+
+def whole_help(command: Command, ctx: Any) -> str:
+    """Return the help of a command with all options."""
+    ctx.meta[_WHOLE] = True
+    return command.get_help(ctx)
+
+
+def _print_all(ctx: typer.Context, wanted: bool) -> None:
+    if wanted and isinstance(ctx.command, Command):
+        print(whole_help(ctx.command, ctx))
+        raise typer.Exit
+
+
 def _group(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return _ARGUMENTS
     return getattr(parameter, "rich_help_panel", None) or _OPTIONS
 
 

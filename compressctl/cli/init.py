@@ -6,17 +6,19 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from compressctl.cli import options as o
+from compressctl.cli.groups import recipe_keys
+from compressctl.cli.views import Json
 from compressctl.errors import OutputError
 from compressctl.plain import plain
 
 
 def init(
     model: Annotated[Path, typer.Argument(help="An ONNX, TorchScript or .ccz file.", show_default=False)],
+    keys: Annotated[dict[str, Any], recipe_keys("input", "calibrate", "train", "data", "metric", "allow_python")],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -30,14 +32,8 @@ def init(
         Literal["fast", "small", "both"],
         typer.Option(help="fast: INT8 arithmetic; small: weights of 4 bits, as fast as before; both: 4 bits on INT8."),
     ] = "fast",
-    input: o.Input = None,
-    calibrate: o.Calibrate = None,
-    train: o.Train = None,
-    data: o.Data = None,
-    metric: o.MetricName = None,
-    allow_python: o.AllowPython = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the recipe.")] = False,
-    as_json: o.Json = False,
+    as_json: Json = False,
 ) -> int:
     """Write a commented recipe to start from, after a look at the model and its samples.
 
@@ -64,19 +60,18 @@ def init(
     if not to_stdout and recipe.exists() and not force:
         raise OutputError(f"{recipe} exists already", "--force replaces it, -o names another, -o - prints it")
     if not to_stdout:
-        python = metric if metric and metric.startswith("python:") else None
-        guard(lambda: files_read([model], [calibrate, train, data, python]), [Write(recipe, "recipe")], force=force)
-    command = shlex.join(["compressctl", "pipeline", str(recipe), *(["--allow-python"] if allow_python else [])])
+        python = [metric] if (metric := keys["metric"] or "").startswith("python:") else []
+        read = [keys["calibrate"], keys["train"], keys["data"], *python]
+        guard(lambda: files_read([model], read), [Write(recipe, "recipe")], force=force)
+    command = shlex.join(
+        ["compressctl", "pipeline", str(recipe), *(["--allow-python"] if keys["allow_python"] else [])]
+    )
     result = starter(
         model,
         command=command,
         goal=goal,
-        inputs=input or (),
-        calibrate=calibrate,
-        train=train,
-        data=data,
-        metric=metric,
-        allow_python=allow_python,
+        inputs=keys.pop("input"),
+        **keys,
     )
     if to_stdout:
         print(result.text, end="")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from compressctl.cli import options as o
+from compressctl.cli.groups import recipe_keys
+from compressctl.cli.views import Json
 
 
 def inspect(
     model: Annotated[Path, typer.Argument(help="An ONNX, TorchScript or .ccz file.", show_default=False)],
-    input: o.Input = None,
-    as_json: o.Json = False,
+    keys: Annotated[dict[str, Any], recipe_keys("input")],
+    as_json: Json = False,
 ) -> int:
     """List a model's layers: shapes, parameters, bytes, MACs, and what each pass could do to them.
 
@@ -28,7 +29,7 @@ def inspect(
     from compressctl.report.console import print_table
     from compressctl.report.inspection import tables, to_json
 
-    inspection = inspect_model(model, input or ())
+    inspection = inspect_model(model, keys["input"])
     if as_json:
         print(to_json(inspection))
     else:

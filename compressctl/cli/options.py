@@ -1,49 +1,121 @@
-"""The options that commands share, each defined once; help texts come from the recipe's and the passes' fields."""
+"""Options of the command line, made of the fields that they stand for: flags, type, default, help and words.
+
+None stands for what is not given, so that the default of the field holds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
-from compressctl.errors import RecipeError, UsageError
-from compressctl.fields import Options
-from compressctl.passes import store
-from compressctl.plain import problem_text
-from compressctl.recipe import Recipe
+if TYPE_CHECKING:
+    from compressctl.fields import Options
 
+Models = Mapping["type[Options]", str | None]
+"""Options models -> what introduces their help of an option that an earlier one has too; None: it is left out."""
 
-def describe(model: type[Options], field: str) -> str:
-    """Return the help text of a field: its description, and its default where it has one that says something."""
-    info = model.model_fields[field]
-    text = " ".join((info.description or "").split())
-    default = info.default
-    if isinstance(default, str | int | float) and not isinstance(default, bool) and default != 0:
-        return f"{text} [default: {default}]"
-    return text
+_LONGEST = 45  # characters of words in a row
 
 
-def option(model: type[Options], field: str, *names: str, **extra: Any) -> Any:
-    """Return a typer option for a field; the default None means: not given, so the field's own default holds.
+def fields(models: Models) -> list[str]:
+    """Return the names of the fields that are options, those of each class before its bases': all but a pass's name."""
+    stated = (name for model in models for each in model.__mro__ for name in vars(each).get("__annotations__", {}))
+    known = {name for model in models for name in model.model_fields if name != "type"}
+    return [name for name in dict.fromkeys(stated) if name in known]
 
-    In the help it stands in the group of its field, and the shell completes its words where it takes some of a list.
+
+def parameter(name: str, models: Models, *, free: bool = False) -> inspect.Parameter:
+    """Return an option, or argument, as typer takes it.
+
+    Args:
+        name: of a field.
+        models: those that may have it; where several do, it takes the values of each.
+        free: nothing is required, nor given without a flag.
     """
-    names = names or (f"--{field.replace('_', '-')}",)
-    usual = {"rich_help_panel": _group(model, field), "autocompletion": completing(*words(model, field))}
-    return typer.Option(*names, help=describe(model, field), show_default=False, **usual | extra)
+    having = [model for model in models if name in model.model_fields]
+    first, info, about = having[0], having[0].model_fields[name], having[0].about(name)
+    known = list(dict.fromkeys(word for model in having for word in words(model, name)))
+    shown: dict[str, Any] = {
+        "help": _help(name, having, models),
+        "metavar": about.metavar or _metavar(_type(first, name), known),
+        "rich_help_panel": _group(first, name),
+        "autocompletion": completing(*(about.words or known)),
+        "show_default": False,
+    }
+    positional = about.positional and not free
+    taken = typer.Argument(**shown) if positional else typer.Option(*_flags(first, name), **shown)
+    required = info.is_required() and not free
+    kind = _type(first, name) if required else _type(first, name) | None
+    default = inspect.Parameter.empty if required else None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, taken])
 
 
-def words(model: type[Options], field: str) -> tuple[str, ...]:
-    """Return the words of which the field takes one, or some; empty where it takes anything else."""
-    return tuple(word for word in _literals(model.model_fields[field].annotation) if isinstance(word, str))
+def words(model: type[Options], name: str) -> list[str]:
+    """Return the words of which a field takes one, or some; none where it takes anything else."""
+    return [str(value) for value in _literals(model.model_fields[name].annotation)]
 
 
 def completing(*known: str) -> Callable[[str], list[str]] | None:
     """Return a function that completes one of these words; None, which leaves it to the shell, where there are none."""
     return (lambda incomplete: [word for word in known if word.startswith(incomplete)]) if known else None
+
+
+def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those that were given on the command line."""
+    return {name: value for name, value in arguments.items() if value is not None and value != []}
+
+
+def flag(name: str) -> str:
+    """Return the flag of a field that does not state another one."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _flags(model: type[Options], name: str) -> tuple[str, ...]:
+    plain, stated = flag(name), model.about(name).flags
+    switch = _type(model, name) is bool and model.model_fields[name].default is not False
+    return stated or ((f"{plain}/--no-{plain[2:]}",) if switch else (plain,))
+
+
+def _help(name: str, having: list[type[Options]], models: Models) -> str:
+    """Return the description of the first, and those of the others that mean something else by the option."""
+    first, *others = having
+    text = _describe(first, name)
+    for model in others:
+        if models[model] is not None and _kind(model, name) != _kind(first, name):
+            text += f" {models[model]}: {_describe(model, name)}"
+    return text
+
+
+def _describe(model: type[Options], name: str) -> str:
+    """Return the description of a field, and its default where that says something."""
+    info = model.model_fields[name]
+    text, default = " ".join((info.description or "").split()), info.default
+    says = isinstance(default, str | int | float) and not isinstance(default, bool) and default != 0
+    return f"{text} [default: {default}]" if says else text
+
+
+def _kind(model: type[Options], name: str) -> tuple[Any, Any]:
+    info = model.model_fields[name]
+    return info.annotation, info.default
+
+
+def _metavar(kind: Any, known: list[str]) -> str | None:
+    """Return the words, as far as they fit, and a letter for numbers that are counted; None leaves it to typer."""
+    if not known:
+        return "N" if kind is int else None
+    whole = "|".join(known)
+    return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST].rpartition('|')[0]}|…"
+
+
+def _group(model: type[Options], name: str) -> str | None:
+    """Return the title of the class that has the field first."""
+    first = [each for each in model.__mro__ if name in vars(each).get("__annotations__", {})][-1]
+    return vars(first).get("group")
 
 
 def _literals(annotation: Any) -> tuple[Any, ...]:
@@ -54,91 +126,24 @@ def _literals(annotation: Any) -> tuple[Any, ...]:
     return tuple(value for part in inner for value in _literals(part))
 
 
-def _group(model: type[Options], field: str) -> str | None:
-    """Return the title of the class that states the field first."""
-    first = [each for each in model.__mro__ if field in vars(each).get("__annotations__", {})][-1]
-    return vars(first).get("group")
+def _type(model: type[Options], name: str) -> Any:
+    """Return what typer reads for a field: bool, int, float, Path, str, or a list of these."""
+    info = model.model_fields[name]
+    return _read(Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation)
 
 
-Model = Annotated[Path, typer.Argument(help=describe(Recipe, "model"), show_default=False)]
-Output = Annotated[Path, option(Recipe, "output", "--output", "-o")]
-Input = Annotated[list[str] | None, option(Recipe, "input", metavar="NAME:SHAPE[:DTYPE]")]
-Calibrate = Annotated[str | None, option(Recipe, "calibrate", metavar="DATA")]
-Train = Annotated[str | None, option(Recipe, "train", metavar="DATA")]
-Data = Annotated[str | None, option(Recipe, "data", metavar="DATA")]
-MetricName = Annotated[
-    str | None, option(Recipe, "metric", autocompletion=completing("top1", "top5", "f1", "mse", "psnr", "spearman"))
-]
-MaxAccuracyDrop = Annotated[float | None, option(Recipe, "max_accuracy_drop")]
-MinAccuracy = Annotated[float | None, option(Recipe, "min_accuracy")]
-SizeRatio = Annotated[float | None, option(Recipe, "size_ratio")]
-MaxSize = Annotated[str | None, option(Recipe, "max_size", metavar="BYTES")]
-LatencyRatio = Annotated[float | None, option(Recipe, "latency_ratio")]
-MaxLatencyMs = Annotated[float | None, option(Recipe, "max_latency_ms")]
-MaxMemory = Annotated[str | None, option(Recipe, "max_memory", metavar="BYTES")]
-MinSqnr = Annotated[float | None, option(Recipe, "min_sqnr", metavar="DB")]
-MinAgreement = Annotated[float | None, option(Recipe, "min_agreement", metavar="SHARE")]
-Strict = Annotated[bool, option(Recipe, "strict", "--strict")]
-OnRegression = Annotated[str | None, option(Recipe, "on_regression", metavar="take-back|keep")]
-BatchSize = Annotated[int | None, option(Recipe, "batch_size")]
-Threads = Annotated[int | None, option(Recipe, "threads")]
-Seed = Annotated[int | None, option(Recipe, "seed")]
-Device = Annotated[str | None, option(Recipe, "device", metavar="cpu|cuda|auto")]
-Format = Annotated[str | None, option(store.Config, "format", metavar="auto|dense|codebook|bitmask|gaps|coo|csr")]
-CachePath = Annotated[Path | None, option(Recipe, "cache", metavar="FOLDER")]
-Explain = Annotated[bool, option(Recipe, "explain", "--explain")]
-Robustness = Annotated[bool, option(Recipe, "robustness", "--robustness")]
-ReportPath = Annotated[Path | None, option(Recipe, "report")]
-JUnit = Annotated[
-    Path | None,
-    typer.Option(
-        "--junit", rich_help_panel="Report", help="Write the budgets as JUnit XML here, for CI.", show_default=False
-    ),
-]
-AllowPython = Annotated[bool, option(Recipe, "allow_python", "--allow-python")]
-Force = Annotated[bool, option(Recipe, "force", "--force")]
-Resume = Annotated[bool, option(Recipe, "resume", "--resume")]
-Json = Annotated[
-    bool, typer.Option("--json", rich_help_panel="Report", help="Print one JSON document on stdout instead of tables.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel="Report", help="No progress on stderr.")]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", rich_help_panel="Report", help="Also print what was done, node by node.")
-]
+def _read(annotation: Any) -> Any:
+    from pydantic import BeforeValidator
 
-
-def checked(**options: Any) -> dict[str, Any]:
-    """Return options of a command that has no recipe, as the recipe's fields of their names take them.
-
-    Args:
-        options: by field; None where one was not given, which stands for the field's default.
-
-    Raises:
-        RecipeError: one does not fit; names the flag.
-    """
-    taken = {}
-    for name, value in options.items():
-        info = Recipe.model_fields[name]
-        kind: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-        try:
-            taken[name] = info.default if value is None else TypeAdapter(kind).validate_python(value)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            flag = f"--{name.replace('_', '-')}"
-            raise RecipeError(f"{flag}: {problem_text(problem['msg'])}, not {value!r}") from error
-    return taken
-
-
-def check_seconds(seconds: float) -> None:
-    """Refuse a time limit that measuring cannot keep.
-
-    Raises:
-        UsageError: it is not above 0, or more than a day.
-    """
-    if not 0 < seconds <= 86400:
-        raise UsageError(f"--seconds: give a number above 0 and up to 86400, not {seconds}")
-
-
-def given(**arguments: Any) -> dict[str, Any]:
-    """Return the arguments that were given on the command line: not None, not an empty list, not an unset flag."""
-    return {key: value for key, value in arguments.items() if value is not None and value is not False and value != []}
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return str if any(isinstance(part, BeforeValidator) for part in inner) else _read(inner[0])
+    if origin is tuple:
+        return list[_read(inner[0])]  # type: ignore[misc]
+    if origin is Literal:
+        kinds = {type(value) for value in inner}
+    elif origin in (Union, UnionType):
+        kinds = {_read(part) for part in inner if part is not NoneType}
+    else:
+        kinds = {annotation if annotation in (bool, int, float, Path) else str}
+    return kinds.pop() if len(kinds) == 1 else str

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from compressctl.cli import options as o
+from compressctl.cli.groups import recipe_keys
+from compressctl.cli.views import Json
 
 
 def pack(
     model: Annotated[Path, typer.Argument(help="The ONNX file.", show_default=False)],
+    keys: Annotated[dict[str, Any], recipe_keys("threads")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The .ccz file to write. [default: beside the model]", show_default=False),
@@ -21,10 +23,9 @@ def pack(
         Literal["auto", "rans", "huffman", "zstd", "lzma"],
         typer.Option(help="Codes the tensors; auto: the best one for each."),
     ] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="Threads; 0: one per core.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
-    as_json: o.Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also print what each tensor takes.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Pack a model and its external data into one small file, without loss: entropy coding by tensor.
 
@@ -43,11 +44,10 @@ def pack(
     from compressctl.report.console import print_table
     from compressctl.report.packing import packing_tables, to_json
 
-    o.checked(threads=threads)
     target = output or model.with_suffix(PACKED)
     check_writable(target, force=force, provenance=None, source=model, suffixes=(PACKED,))
     guard(lambda: files_read([model], []), [Write(target, "output", lambda path: True)], force=force)
-    result = run(model, target, coder=None if coder == "auto" else Coder[coder.upper()], threads=threads)
+    result = run(model, target, coder=None if coder == "auto" else Coder[coder.upper()], threads=keys["threads"])
     if as_json:
         print(to_json(result))
     else:

@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compressctl.cli import options as o
+from compressctl.cli.groups import RARE, Group
+from compressctl.cli.options import Models
 from compressctl.cli.progress import terminal_progress
-from compressctl.cli.run import Shared, fresh, runs_recipe
-from compressctl.cli.searching import searches, with_search
+from compressctl.cli.run import RUN, Shared, fresh
 from compressctl.errors import EXIT_OK, UsageError
 from compressctl.progress import Progress
-from compressctl.recipe import COMMAND_LINE, Recipe, build_recipe, load_recipes
 from compressctl.world import world
 
 if TYPE_CHECKING:
+    from compressctl.recipe import Recipe
     from compressctl.report.runs import Ended
 
 _CACHE = Path(".compressctl")
 
 
-@runs_recipe
-@searches
+def _search() -> Models:
+    from compressctl.recipe.search import SearchOptions
+
+    return {SearchOptions: None}
+
+
 def pipeline(
+    shared: Annotated[Shared, replace(RUN, free=True)],
+    searching: Annotated[dict[str, Any], Group(_search)],
     recipe: Annotated[
         Path | None, typer.Argument(help="The YAML recipe to run; may be left out with --auto.", show_default=False)
     ] = None,
-    model: Annotated[Path | None, o.option(Recipe, "model")] = None,
-    output: Annotated[Path | None, o.option(Recipe, "output", "--output", "-o")] = None,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Search for the passes that make the model smallest or fastest.")
+    ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -51,11 +59,9 @@ def pipeline(
     depfile: Annotated[
         Path | None,
         typer.Option(help="Write a Makefile here that says which files the outputs are made of.", show_default=False),
+        RARE,
     ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run all passes; keep no results.")] = False,
-    *,
-    searching: dict[str, Any] | None,
-    shared: Shared,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run all passes; keep no results."), RARE] = False,
 ) -> int:
     """Run the passes of a recipe; flags replace the recipe's keys of the same name. Where the output is up to date,
     nothing is done unless --force is given. A recipe with `sweep` stands for several runs.
@@ -73,8 +79,7 @@ def pipeline(
     compressctl pipeline --auto --model model.onnx -o found.onnx --data test.npz --metric top1 \\
         --max-accuracy-drop 0.02 --time-limit 10m --trials 2
     """
-    keys = {**o.given(model=model, output=output), **shared.recipe}
-    recipes = _recipes(recipe, keys, settings or [], searching)
+    recipes = _recipes(recipe, shared.recipe, settings or [], searching if auto or searching else None)
     if no_cache:
         recipes = [one.model_copy(update={"cache": None}) for one in recipes]
     else:
@@ -89,8 +94,10 @@ def pipeline(
 def _recipes(
     path: Path | None, keys: dict[str, Any], settings: Sequence[str], searching: dict[str, Any] | None
 ) -> list[Recipe]:
+    from compressctl.recipe import COMMAND_LINE, build_recipe, load_recipes
+
     if path is not None:
-        return load_recipes(path, with_search(keys, searching, path), settings)
+        return load_recipes(path, keys if searching is None else _with_search(keys, searching, path), settings)
     if searching is None:
         raise UsageError("no recipe was given", "name one, or search for it: --auto")
     if settings:
@@ -99,6 +106,14 @@ def _recipes(
         if key not in keys:
             raise UsageError(f"--auto without a recipe needs --{key}")
     return [build_recipe({**keys, "search": searching}, COMMAND_LINE)]
+
+
+def _with_search(keys: dict[str, Any], searching: dict[str, Any], recipe: Path) -> dict[str, Any]:
+    """Return the keys that flags replace, those of a search joined with the recipe's own."""
+    from compressctl.recipe.read import read_mapping
+
+    own = read_mapping(recipe).get("search")
+    return {**keys, "search": {**(own if isinstance(own, dict) else {}), **searching}}
 
 
 def _attempt(recipe: Recipe, progress: Progress) -> Ended:
@@ -143,9 +158,9 @@ def _print_plans(recipes: Sequence[Recipe], shared: Shared) -> int:
 
     if any(recipe.search is not None for recipe in recipes):
         raise UsageError("--dry-run: a search chooses its passes as it goes, so it has no plan", "see --time-limit")
-    with terminal_progress(shared.quiet) as progress:
+    with terminal_progress(shared.views.quiet) as progress:
         plans = [plan(recipe, progress) for recipe in recipes]
-    if shared.as_json:
+    if shared.views.as_json:
         documents = [asdict(found) for found in plans]
         print(json.dumps(documents[0] if len(documents) == 1 else {"runs": documents}, indent=2))
         return EXIT_OK

@@ -5,25 +5,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from compressctl.cli import options as o
-from compressctl.cli.groups import add_group
+from compressctl.cli.groups import Group
+from compressctl.cli.options import Models
 from compressctl.cli.progress import terminal_progress
+from compressctl.cli.views import Views
 from compressctl.errors import CompressctlError
 from compressctl.plain import plain
 from compressctl.progress import Progress
-from compressctl.recipe import Recipe
 from compressctl.world import world
 
 if TYPE_CHECKING:
     from compressctl.guard import Write
+    from compressctl.recipe import Recipe
     from compressctl.report.runs import Ended
 
     Attempt = Callable[[Recipe, Progress], Ended]
-
-_VIEWS = ("junit", "as_json", "quiet", "verbose")
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class Shared:
 
     Attributes:
         recipe: those that are keys of the recipe; only the ones that were given.
-        junit: where budgets go as JUnit XML, or None.
-        as_json: print the report as JSON.
-        quiet: no progress.
-        verbose: print what was done, too.
+        views: the others.
     """
 
     recipe: dict[str, Any]
-    junit: Path | None
-    as_json: bool
-    quiet: bool
-    verbose: bool
+    views: Views
+
+    def compress(self, passes: Sequence[Mapping[str, Any]], **keys: Any) -> int:
+        """Run passes, with these keys of the recipe where they were not given; return the exit code."""
+        from compressctl.recipe import COMMAND_LINE, build_recipe
+
+        return self.run(build_recipe({"passes": passes, **keys, **self.recipe}, COMMAND_LINE))
 
     def run(
         self,
@@ -71,13 +71,13 @@ class Shared:
         from compressctl.report.runs import Ended, worst
         from compressctl.report.step_summary import check_step_summary, step_summary_writes
 
-        junit = [] if self.junit is None else [Write(self.junit, "JUnit report", is_junit)]
+        junit = [] if self.views.junit is None else [Write(self.views.junit, "JUnit report", is_junit)]
         guard_runs(recipes, reads=reads, writes=[*writes, *junit, *step_summary_writes(), *_search_writes(recipes)])
         check_step_summary()
         ended: list[Ended] = []
         for recipe in recipes:
             try:
-                with terminal_progress(self.quiet or not world().leads) as progress:
+                with terminal_progress(self.views.quiet or not world().leads) as progress:
                     ended.append((attempt or fresh)(recipe, progress))
             except CompressctlError as error:
                 if len(recipes) == 1:
@@ -97,8 +97,8 @@ class Shared:
         if ended[-1].report is None:
             return
         append_step_summary(ended[-1].report)
-        if self.junit is not None:
-            write_text(self.junit, to_junit([run.report for run in ended if run.report is not None]))
+        if self.views.junit is not None:
+            write_text(self.views.junit, to_junit([run.report for run in ended if run.report is not None]))
 
     def _print(self, ended: list[Ended]) -> None:
         from compressctl.report.console import print_report, print_table, print_up_to_date
@@ -108,18 +108,18 @@ class Shared:
         first = ended[0]
         if not world().leads:
             return
-        if len(ended) > 1 and self.as_json:
+        if len(ended) > 1 and self.views.as_json:
             print(runs_to_json(ended))
         elif len(ended) > 1:
             print_table(side_by_side(ended), sys.stdout)
         elif first.report is None:  # a helper of a search that another process leads
             return
-        elif self.as_json:
+        elif self.views.as_json:
             print(to_json(first.report))
         elif first.up_to_date:
             print_up_to_date(first.report, sys.stdout)
         else:
-            print_report(first.report, sys.stdout, verbose=self.verbose)
+            print_report(first.report, sys.stdout, verbose=self.views.verbose)
 
 
 def _search_writes(recipes: Sequence[Recipe]) -> list[Write]:
@@ -147,46 +147,17 @@ def fresh(recipe: Recipe, progress: Progress) -> Ended:
     return Ended(recipe.output, run(recipe, progress))
 
 
-def _options(
-    input: o.Input = None,
-    calibrate: o.Calibrate = None,
-    train: o.Train = None,
-    data: o.Data = None,
-    metric: o.MetricName = None,
-    max_accuracy_drop: o.MaxAccuracyDrop = None,
-    min_accuracy: o.MinAccuracy = None,
-    size_ratio: o.SizeRatio = None,
-    max_size: o.MaxSize = None,
-    latency_ratio: o.LatencyRatio = None,
-    max_latency_ms: o.MaxLatencyMs = None,
-    max_memory: o.MaxMemory = None,
-    min_sqnr: o.MinSqnr = None,
-    min_agreement: o.MinAgreement = None,
-    strict: o.Strict = False,
-    on_regression: o.OnRegression = None,
-    batch_size: o.BatchSize = None,
-    threads: o.Threads = None,
-    seed: o.Seed = None,
-    device: o.Device = None,
-    cache: o.CachePath = None,
-    explain: o.Explain = False,
-    robustness: o.Robustness = False,
-    report: o.ReportPath = None,
-    junit: o.JUnit = None,
-    allow_python: o.AllowPython = False,
-    force: o.Force = False,
-    resume: o.Resume = False,
-    as_json: o.Json = False,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-) -> None: ...
+def _models() -> Models:
+    from compressctl.budgets import Budgets
+    from compressctl.recipe.options import Files, ReportOptions, RunOptions, Samples
+
+    return dict.fromkeys((Files, Samples, Budgets, RunOptions, ReportOptions))
 
 
-def _shared(arguments: Mapping[str, Any]) -> Shared:
-    views = {name: arguments[name] for name in _VIEWS}
-    return Shared(o.given(**{name: value for name, value in arguments.items() if name not in _VIEWS}), **views)
+def _shared(arguments: dict[str, Any]) -> Shared:
+    views = {one.name: arguments.pop(one.name) for one in dataclass_fields(Views) if one.name in arguments}
+    return Shared(arguments, Views(**views))
 
 
-def runs_recipe(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the shared options; it gets them as its keyword argument `shared`."""
-    return add_group(command, "shared", _options, _shared)
+RUN = Group(_models, _shared, besides=Views)
+Run = Annotated[Shared, RUN]

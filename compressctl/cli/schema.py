@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from compressctl.recipe import json_schema
-
 
 def schema(
     report: Annotated[bool, typer.Option("--report", help="The schema of the JSON report instead.")] = False,
@@ -26,5 +24,7 @@ def schema(
 
         print(json.dumps(report_schema(), indent=2))
     else:
+        from compressctl.recipe import json_schema
+
         print(json.dumps(json_schema(), indent=2))
     return 0

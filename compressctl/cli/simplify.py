@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from compressctl.cli import options as o
-from compressctl.cli.run import Shared, runs_recipe
-from compressctl.recipe import COMMAND_LINE, build_recipe
+from compressctl.cli.run import Run
 
 
-@runs_recipe
-def simplify(model: o.Model, output: o.Output, *, shared: Shared) -> int:
+def simplify(shared: Run) -> int:
     """Rewrite a model into an equal one with fewer nodes: fold BatchNorm, Pad, constants, pairs that cancel.
 
     # The same answers from fewer nodes
@@ -17,5 +14,4 @@ def simplify(model: o.Model, output: o.Output, *, shared: Shared) -> int:
     # A TorchScript file becomes ONNX on the way
     compressctl simplify model.pt -o converted.onnx --input input:1x1x8x8
     """
-    content = {"model": model, "output": output, "passes": [{"type": "simplify"}], "on_regression": "keep"}
-    return shared.run(build_recipe({**content, **shared.recipe}, COMMAND_LINE))
+    return shared.compress([{"type": "simplify"}], on_regression="keep")

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from compressctl.cli import options as o
+from compressctl.cli.groups import recipe_keys
+from compressctl.cli.views import Json
 
 
 def unpack(
     packed: Annotated[Path, typer.Argument(help="The .ccz file.", show_default=False)],
+    keys: Annotated[dict[str, Any], recipe_keys("threads")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The ONNX file to write. [default: beside the file]", show_default=False),
     ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="Threads; 0: one per core.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
-    as_json: o.Json = False,
+    as_json: Json = False,
 ) -> int:
     """Unpack a model, byte for byte as it was; external data go beside it under their own names.
 
@@ -33,8 +34,7 @@ def unpack(
     from compressctl.report.console import print_table
     from compressctl.report.packing import to_json, unpacking_table
 
-    o.checked(threads=threads)
-    result = run(packed, output or packed.with_suffix(".onnx"), force=force, threads=threads)
+    result = run(packed, output or packed.with_suffix(".onnx"), force=force, threads=keys["threads"])
     if as_json:
         print(to_json(result))
     else:

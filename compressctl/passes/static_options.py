@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from compressctl.fields import Option
 from compressctl.passes.base import PassConfig
 
 CalibrationMethod = Literal["minmax", "percentile", "entropy", "mse"]
@@ -19,21 +20,21 @@ class StaticOptions(PassConfig):
     """How activation ranges are chosen: minmax, percentile, entropy (KL divergence) or mse."""
     percentile: float = Field(default=99.999, gt=50, le=100)
     """Percent of the values kept inside the range by calibration_method percentile."""
-    per_channel: bool = True
+    per_channel: Annotated[bool, Option(flags=("--per-channel/--per-tensor",))] = True
     """One weight scale per output channel; false: one per tensor."""
     edges: Literal["int8", "same"] = "int8"
     """Schemes of fewer than 8 bits: the first and the last layers keep 8-bit weights, or same: they get as few too."""
     embeddings: bool = True
     """Store embedding tables as int8 rows."""
-    include: tuple[str, ...] = ()
+    include: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Quantize only nodes whose name matches one of these globs."""
-    exclude: tuple[str, ...] = ()
+    exclude: Annotated[tuple[str, ...], Option(metavar="GLOB", everyday=True)] = ()
     """Never quantize nodes whose name matches one of these globs."""
-    include_op: tuple[str, ...] = ()
+    include_op: Annotated[tuple[str, ...], Option(metavar="OP")] = ()
     """Quantize only nodes of these op types."""
-    exclude_op: tuple[str, ...] = ()
+    exclude_op: Annotated[tuple[str, ...], Option(metavar="OP")] = ()
     """Never quantize nodes of these op types."""
     target: Target = "auto"
     """The processor the model will run on: auto is this machine."""
-    reduced_range: bool | None = None
+    reduced_range: Annotated[bool | None, Option(flags=("--reduced-range/--full-range",))] = None
     """8-bit weights in 7 bits, which cannot saturate on x86 without VNNI; default: on for target avx2."""

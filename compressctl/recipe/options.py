@@ -22,7 +22,7 @@ def _names_a_file(path: Path | None) -> Path | None:
 class Files(Options):
     """What is read and written."""
 
-    model: Annotated[Path, Option(decides="report", everyday=True)]
+    model: Annotated[Path, Option(positional=True, decides="report", everyday=True)]
     """The ONNX or TorchScript file to compress, or a .ccz file."""
     output: Annotated[
         Path,
@@ -71,7 +71,7 @@ class RunOptions(Options):
     batch_size: int = Field(default=1, ge=1, le=2**24)
     """Batch size at which latency is measured."""
     threads: Threads = 0
-    """Threads for onnxruntime; 0: one per physical core."""
+    """Threads to compute with; 0: one per physical core."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of everything random."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"

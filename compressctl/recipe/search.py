@@ -15,9 +15,9 @@ class SearchOptions(Options):
 
     group: ClassVar[str | None] = "Search"
 
-    objective: Literal["size", "latency", "both"] = "both"
+    objective: Annotated[Literal["size", "latency", "both"], Option(everyday=True)] = "both"
     """What is made small while all budgets are kept: the file's size, the latency, or the product of both."""
-    time_limit: Annotated[Seconds, Option(metavar="DURATION", decides="nothing")] = 1200
+    time_limit: Annotated[Seconds, Option(metavar="DURATION", decides="nothing", everyday=True)] = 1200
     """When to stop, measuring and writing included: seconds, or for example 90s, 20m or 1h30m. What is in progress is
     finished."""
     trials: Annotated[int | None, Option(decides="nothing")] = Field(default=None, ge=1)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
-from compressctl.fields import Options
+from compressctl.fields import Option, Options
 
 Loss = Literal["cross-entropy", "mse", "bce", "cosine", "kl", "features", "attention"]
 Target = Literal["labels", "teacher"]
@@ -87,7 +87,7 @@ class TrainingOptions(Options):
 
     group: ClassVar[str | None] = "Training"
 
-    epochs: int = Field(default=10, ge=1)
+    epochs: Annotated[int, Option(everyday=True)] = Field(default=10, ge=1)
     """Times that every training sample is seen."""
     steps: int | None = Field(default=None, ge=1)
     """Number of steps, one batch each; overrides epochs."""
@@ -95,7 +95,7 @@ class TrainingOptions(Options):
     """Samples a step; a model with a fixed batch trains with that one."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """adamw, or sgd with Nesterov momentum."""
-    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    learning_rate: Annotated[float, Option(everyday=True)] = Field(default=1e-3, gt=0, allow_inf_nan=False)
     """The learning rate after warm-up."""
     weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     """Decay of weights of two or more dimensions; biases, norms and quantization scales do not decay."""
@@ -117,15 +117,15 @@ class TrainingOptions(Options):
     """Steps between checkpoints, from which an interrupted run resumes."""
     batch_norm: Literal["train", "freeze"] = "train"
     """train: batch normalization uses and gathers the statistics of the batches; freeze: those of the model stay."""
-    freeze: tuple[str, ...] = ()
+    freeze: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Leave the weights whose names match one of these globs as they are."""
-    keep_zeros: bool = True
+    keep_zeros: Annotated[bool, Option(flags=("--keep-zeros/--free-zeros",))] = True
     """Let zeros in weights of two or more dimensions stay zero, as pruning left them."""
-    keep_clusters: bool = True
+    keep_clusters: Annotated[bool, Option(flags=("--keep-clusters/--free-clusters",))] = True
     """Let weights of two or more dimensions that share few values go on sharing them, as `cluster` left them."""
     augment: tuple[Literal["flip", "crop"], ...] = ()
     """Vary images at random: flip mirrors left and right, crop shifts by up to an eighth of the size."""
-    losses: tuple[LossTerm, ...] = ()
+    losses: Annotated[tuple[LossTerm, ...], Option(flags=("--loss",), metavar="LOSS[:KEY=VALUE,…]")] = ()
     """The terms of the loss, e.g. kl:temperature=4,weight=0.9 and cross-entropy:weight=0.1; default: the pass's own."""
     compile: bool = False
     """Compile the training step with torch.compile: slower to start, faster a step on a GPU."""

@@ -19,10 +19,11 @@ quantization, Jégou et al. 2011, of layers: Stock et al. 2020 (arXiv:1907.05686
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, PassConfig, Reads
 
 if TYPE_CHECKING:
@@ -37,21 +38,21 @@ class Config(PassConfig):
     telling: ClassVar[tuple[str, ...]] = ("clusters",)
 
     type: Literal["cluster"] = "cluster"
-    clusters: int = Field(default=16, ge=2, le=256)
+    clusters: Annotated[int, Option(everyday=True)] = Field(default=16, ge=2, le=256)
     """Values, or vectors, that the weights of a layer share; 16 make codes of 4 bits."""
-    vector: Literal[1, 2, 4, 8] = 1
+    vector: Annotated[Literal[1, 2, 4, 8], Option(everyday=True)] = 1
     """Weights side by side in storage that share a code: with vectors of 4 and 256 clusters, 2 bits a weight."""
     scope: Literal["layer", "group"] = "layer"
     """A codebook for each layer, or one for all layers that include and exclude choose."""
     importance: Literal["none", "activation", "hessian"] = "none"
     """What a weight counts when values are placed: all the same; activation: the mean square of its input; hessian:
     the mean of g² with the gradients g of the loss. Weighs where nothing is reconstructed."""
-    reconstruct: bool | None = None
+    reconstruct: Annotated[bool | None, Option(everyday=True)] = None
     """Move weights and values so that layers keep their outputs; default: where there are calibration samples and
     importance is none."""
-    include: tuple[str, ...] = ()
+    include: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Only nodes whose name matches one of these globs."""
-    exclude: tuple[str, ...] = ()
+    exclude: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Never nodes whose name matches one of these globs."""
 
     @model_validator(mode="after")

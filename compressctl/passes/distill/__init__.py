@@ -13,10 +13,11 @@ Zagoruyko and Komodakis 2017 (arXiv:1612.03928) and Jiao et al. 2020 (arXiv:1909
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
 from compressctl.training.options import TrainingOptions
 
@@ -35,18 +36,18 @@ class Config(TrainingOptions, PassConfig):
     telling: ClassVar[tuple[str, ...]] = ("epochs", "steps")
 
     type: Literal["distill"] = "distill"
-    student: str
+    student: Annotated[str, Option(metavar="FILE|from-teacher:depth=SHARE,width=SHARE", everyday=True)]
     """The ONNX or TorchScript file to train, or from-teacher:depth=SHARE,width=SHARE (one or both): the teacher with
     that share of its residual blocks, and that share of the units of every layer."""
-    teachers: tuple[Path, ...] = ()
+    teachers: Annotated[tuple[Path, ...], Option(flags=("--teacher",), metavar="FILE")] = ()
     """Further teachers; the mean of all their outputs is learned."""
-    alpha: float = Field(default=0.9, ge=0, le=1)
+    alpha: Annotated[float, Option(everyday=True)] = Field(default=0.9, ge=0, le=1)
     """Weight of the teacher's answers in the loss; the labels, where there are any, weigh 1 - alpha."""
-    temperature: float = Field(default=4.0, gt=0, allow_inf_nan=False)
+    temperature: Annotated[float, Option(everyday=True)] = Field(default=4.0, gt=0, allow_inf_nan=False)
     """Both sides' scores are divided by it: a high one shows more of how the teacher ranks wrong classes."""
-    features: tuple[str, ...] = ()
+    features: Annotated[tuple[str, ...], Option(flags=("--feature",), metavar="NODE=NODE")] = ()
     """Also match the outputs of these nodes: STUDENT_NODE=TEACHER_NODE, or NODE where the name is the same."""
-    attention: tuple[str, ...] = ()
+    attention: Annotated[tuple[str, ...], Option(metavar="NODE=NODE")] = ()
     """Also match where these nodes look: STUDENT_NODE=TEACHER_NODE; outputs of Softmax, or activations [N, C, H, W]."""
 
     @property

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
 from compressctl.pruning.options import Importance
 
@@ -39,14 +40,16 @@ class Config(PassConfig):
     type: Literal["prune"] = "prune"
     structure: tuple[Structure, ...] = Field(default=("channel", "neuron", "head"), min_length=1)
     """What to cut: channel, neuron, head, width (across normalisations); or block alone: whole residual blocks."""
-    ratio: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] | None = None
+    ratio: Annotated[
+        Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] | None, Option(metavar="SHARE|auto", everyday=True)
+    ] = None
     """Share of the units to remove, of what the model had before the first prune pass. auto: as much as
     max_accuracy_drop admits, first of the layers where it costs least."""
-    target_macs: float | None = Field(default=None, gt=0, lt=1)
+    target_macs: Annotated[float | None, Option(metavar="SHARE", everyday=True)] = Field(default=None, gt=0, lt=1)
     """Cut until this share of the input's multiply-accumulates is left."""
-    target_size: float | None = Field(default=None, gt=0, lt=1)
+    target_size: Annotated[float | None, Option(metavar="SHARE", everyday=True)] = Field(default=None, gt=0, lt=1)
     """Cut until this share of the input's bytes is left."""
-    target_latency: float | None = Field(default=None, gt=0, lt=1)
+    target_latency: Annotated[float | None, Option(metavar="SHARE", everyday=True)] = Field(default=None, gt=0, lt=1)
     """Cut until this share of the input's latency is left, measured on this machine."""
     scope: Literal["layer", "global"] | None = None
     """layer: the same share of every layer; global: the units of all layers that matter least, for what they cost
@@ -64,9 +67,9 @@ class Config(PassConfig):
     """Measure what cutting each group of units alone costs, for the report; auto does so anyway."""
     sensitivity_samples: int = Field(default=128, ge=1)
     """Samples on which that is measured."""
-    include: tuple[str, ...] = ()
+    include: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Cut only units that nodes with these names make (globs)."""
-    exclude: tuple[str, ...] = ()
+    exclude: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Leave all units that nodes with these names make (globs)."""
 
     @model_validator(mode="after")

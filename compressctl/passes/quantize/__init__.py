@@ -23,10 +23,11 @@ Sources: Jacob et al. 2018 (arXiv:1712.05877); ONNX operator specifications; GPT
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, Reads, WeightForm
 from compressctl.passes.static_options import StaticOptions
 
@@ -45,20 +46,20 @@ class Config(StaticOptions):
     telling: ClassVar[tuple[str, ...]] = ("scheme", "rounding")
 
     type: Literal["quantize"] = "quantize"
-    scheme: Scheme = "auto"
+    scheme: Annotated[Scheme, Option(everyday=True)] = "auto"
     """int8 (static, needs calibration data), int8-dynamic (no data), auto: per node the faster of the two or floats on
     8-bit weights, or int8 with weights of fewer bits: w4a8, w3a8, w2a8, ternary-a8, w1a8."""
     bias_correction: bool = True
     """Correct biases for the mean error that rounding the weights brings (static only)."""
-    rounding: Literal["nearest", "gptq", "adaround"] = "nearest"
+    rounding: Annotated[Literal["nearest", "gptq", "adaround"], Option(everyday=True)] = "nearest"
     """How static weights are rounded: nearest; gptq: layer by layer, each weight making up for those before it; or
     adaround: learned (with torch) so as to keep the output of each block of layers."""
     adaround_steps: int = Field(default=400, ge=1)
     """Steps of adaround a block of the model, 32 calibration samples each."""
-    keep_float: int | None = Field(default=None, ge=0)
+    keep_float: Annotated[int | None, Option(everyday=True)] = Field(default=None, ge=0)
     """Keep this many of the most harmful layers in float (ranked by measured harm). Default: as few as
     max_accuracy_drop needs; none where there is no such budget."""
-    dynamic: tuple[str, ...] = ()
+    dynamic: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Quantize nodes whose name matches one of these globs as their input comes, not statically; only MatMul, Gemm and
     LSTM have such a form."""
 

@@ -18,10 +18,11 @@ Sources: GPTQ, Frantar et al. 2022 (arXiv:2210.17323); AWQ, Lin et al. 2023 (arX
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ class Config(PassConfig):
     """nearest: with scales of least squared error; hqq: with offsets that leave outliers out of account; gptq: so that
     layers keep their outputs on samples; awq: nearest, after weights of large inputs were scaled up. Default: gptq
     where there are calibration samples and fewer than 8 bits, else nearest."""
-    group_size: int | Literal["channel", "tensor"] | None = None
+    group_size: Annotated[int | Literal["channel", "tensor"] | None, Option(metavar="N|channel|tensor")] = None
     """Weights of an output that share a scale, or channel: all of them, or tensor: all weights of a layer. Default: 64
     of int4, int3 and int2 in products of matrices and embeddings, else channel."""
-    symmetric: bool | None = None
+    symmetric: Annotated[bool | None, Option(flags=("--symmetric/--asymmetric",))] = None
     """Scales without offsets: smaller, and less exact. Default: false for int4, int3 and int2; others have none."""
     edges: Literal["int8", "same"] = "same"
     """The first and the last layers get 8-bit weights, or same: they get as few bits as the others."""
@@ -62,9 +63,9 @@ class Config(PassConfig):
     """gptq: share of the mean second moment of a layer's inputs that is added to each; more trusts the samples less."""
     act_order: bool = True
     """gptq: round the weights of large inputs first."""
-    include: tuple[str, ...] = ()
+    include: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Only nodes whose name matches one of these globs."""
-    exclude: tuple[str, ...] = ()
+    exclude: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Never nodes whose name matches one of these globs."""
 
     @property

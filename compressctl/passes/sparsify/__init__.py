@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, PassConfig, Reads
 
 if TYPE_CHECKING:
@@ -37,12 +38,14 @@ class Config(PassConfig):
     telling: ClassVar[tuple[str, ...]] = ("ratio", "nm")
 
     type: Literal["sparsify"] = "sparsify"
-    ratio: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] | None = None
+    ratio: Annotated[
+        Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] | None, Option(metavar="SHARE|auto", everyday=True)
+    ] = None
     """Share of the weights that is zero afterwards. auto: as many as max_accuracy_drop admits, first in the
     layers where they cost least."""
     threshold: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Zero weights of smaller magnitude."""
-    nm: str | None = None
+    nm: Annotated[str | None, Option(metavar="N:M", everyday=True)] = None
     """N:M, as in 2:4: of every M weights side by side along the input channels at most N stay."""
     scope: Literal["global", "layer"] = "global"
     """ratio: of all layers together, by one ranking, or of each layer alike. Magnitudes of different layers are
@@ -57,9 +60,9 @@ class Config(PassConfig):
     """Measure what pruning each layer alone to several ratios costs, for the report; auto does so anyway."""
     sensitivity_samples: int = Field(default=128, ge=1)
     """Samples on which that is measured."""
-    include: tuple[str, ...] = ()
+    include: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Only nodes whose name matches one of these globs."""
-    exclude: tuple[str, ...] = ()
+    exclude: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Never nodes whose name matches one of these globs."""
 
     @property

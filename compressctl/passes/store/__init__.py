@@ -22,8 +22,9 @@ left out of csr: Buluç and Gilbert 2008.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, PassConfig, WeightForm
 
 if TYPE_CHECKING:
@@ -37,11 +38,11 @@ class Config(PassConfig):
     """Options of `store`."""
 
     type: Literal["store"] = "store"
-    format: Format = "auto"
+    format: Annotated[Format, Option(everyday=True)] = "auto"
     """auto: the form of fewest bytes for each constant; dense: undo every form; or one form for all that it fits."""
-    include: tuple[str, ...] = ()
+    include: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Only constants that nodes read whose name matches one of these globs."""
-    exclude: tuple[str, ...] = ()
+    exclude: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Never constants that nodes read whose name matches one of these globs."""
 
     @property

@@ -1,0 +1,156 @@
+"""Options are generated from the fields that they stand for."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field
+
+from compressctl.budgets import Budgets
+from compressctl.cli import Commands
+from compressctl.cli.groups import Group, command
+from compressctl.fields import Option, Options
+from compressctl.passes import PASSES
+from compressctl.quantities import Bytes
+from compressctl.recipe import Recipe
+from compressctl.recipe.options import Files, ReportOptions, RunOptions, Samples
+
+COMMANDS = dict(Commands())
+OF_RECIPES = ("quantize", "prune", "cluster", "distill", "finetune", "simplify", "store", "pipeline")
+OF_PASSES = {
+    "quantize": ("quantize", "quantize_weights", "qat"),
+    "prune": ("prune", "sparsify", "finetune"),
+    "cluster": ("cluster", "finetune"),
+    "distill": ("distill",),
+    "finetune": ("finetune",),
+    "store": ("store",),
+}
+OWN_FLAG = {
+    "output": "--output/-o",
+    "per_channel": "--per-channel/--per-tensor",
+    "symmetric": "--symmetric/--asymmetric",
+    "reduced_range": "--reduced-range/--full-range",
+    "keep_zeros": "--keep-zeros/--free-zeros",
+    "keep_clusters": "--keep-clusters/--free-clusters",
+    "losses": "--loss",
+    "teachers": "--teacher",
+    "features": "--feature",
+}
+BY_HAND = {("prune", "structure"), ("distill", "model")}
+CONFIGS = {config.model_fields["type"].default: config for config in PASSES}
+FIELDS = [
+    *((name, Recipe, key) for name in OF_RECIPES for key in Recipe.model_fields if key not in ("passes", "search")),
+    *(
+        (name, CONFIGS[one], key)
+        for name, ones in OF_PASSES.items()
+        for one in ones
+        for key in CONFIGS[one].model_fields
+        if key != "type"
+    ),
+]
+
+
+def parameter(name, key):
+    (found,) = (one for one in COMMANDS[name].params if one.name == key)
+    return found
+
+
+def plain(text):
+    return " ".join((text or "").split())
+
+
+@pytest.mark.parametrize(("name", "model", "key"), FIELDS, ids=lambda part: getattr(part, "__module__", part))
+def test_every_field_is_an_option(name, model, key):
+    found, info = parameter(name, key), model.model_fields[key]
+    if found.param_type_name == "argument":
+        assert key == "model"
+    else:
+        flag = f"--{key.replace('_', '-')}"
+        switch = info.annotation in (bool, bool | None) and info.default is not False
+        wanted = OWN_FLAG.get(key, f"{flag}/--no-{flag[2:]}" if switch else flag)
+        assert "/".join([*found.opts, *found.secondary_opts]) == wanted
+    assert found.default is None  # what is not given is the field's to say
+    assert found.required == (key in ("model", "output", "student") and name != "pipeline")
+    if (name, key) not in BY_HAND and name not in ("quantize", "prune"):
+        assert plain(found.help).startswith(plain(info.description))
+        if isinstance(info.default, int | float | str) and not isinstance(info.default, bool) and info.default:
+            assert plain(found.help).endswith(f"[default: {info.default}]")
+
+
+def test_groups_are_those_of_the_classes():
+    titles = {Files: None, Samples: "Samples", Budgets: "Budgets", RunOptions: "Run", ReportOptions: "Report"}
+    for model, title in titles.items():
+        for key in model.model_fields:
+            assert getattr(parameter("pipeline", key), "rich_help_panel", None) == title
+    assert parameter("finetune", "epochs").rich_help_panel == "Training"
+    assert parameter("pipeline", "trials").rich_help_panel == "Search"
+
+
+def test_an_option_of_several_passes_says_what_it_means_in_each():
+    rounding = parameter("quantize", "rounding")
+    assert "adaround: learned" in plain(rounding.help) and "Weights alone: nearest: with scales" in plain(rounding.help)
+    assert rounding.metavar == "nearest|gptq|adaround|hqq|awq"
+    assert "Weights alone" not in parameter("quantize", "include").help  # means the same there
+    assert parameter("quantize", "epochs").help.endswith("[default: 3]")  # of qat, which trains there
+
+
+class _Made(Options):
+    group = "Made"
+
+    count: int = Field(default=3, ge=1)
+    """How many."""
+    share: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
+    """Which part."""
+    size: Bytes | None = None
+    """How large."""
+    kinds: Annotated[tuple[Literal["a", "b"], ...], Option(everyday=True)] = ()
+    """Which ones."""
+    files: tuple[Path, ...] = ()
+    """Where."""
+    on: bool = True
+    """Whether."""
+    off: bool = False
+    """Whether else."""
+    exact: Literal[1, 2] = 1
+    """One of two numbers."""
+
+
+def _made(given: Annotated[dict, Group(lambda: {_Made: None})]) -> int:
+    """Do something."""
+    GIVEN.append(given)
+    return 0
+
+
+GIVEN: list[dict] = []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        ([], {}),
+        (["--count", "2"], {"count": 2}),
+        (["--share", "0.5"], {"share": "0.5"}),  # pydantic makes it a number, or a word
+        (["--share", "auto"], {"share": "auto"}),
+        (["--size", "2MB"], {"size": "2MB"}),
+        (["--kinds", "a", "--kinds", "b"], {"kinds": ["a", "b"]}),
+        (["--files", "x"], {"files": [Path("x")]}),
+        (["--no-on", "--off"], {"on": False, "off": True}),
+        (["--exact", "2"], {"exact": 2}),
+    ],
+)
+def test_a_new_field_is_a_flag_of_its_type(arguments, given):
+    GIVEN.clear()
+    assert command(_made).main(arguments, standalone_mode=False) == 0
+    (taken,) = GIVEN
+    assert taken == given
+    _Made(**taken)  # which pydantic takes as they are
+
+
+def test_a_new_field_is_in_the_help(capsys):
+    command(_made).main(["--help-all"], standalone_mode=False)
+    text = capsys.readouterr().out
+    for line in ("--count N", "--kinds a|b", "--on / --no-on", "--exact 1|2", "How many. [default: 3]", "Made:"):
+        assert line in text
+    command(_made).main(["--help"], standalone_mode=False)
+    text = capsys.readouterr().out
+    assert "--kinds a|b" in text and "--count N" not in text and "  Made  7: --count" in text
