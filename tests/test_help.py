@@ -106,8 +106,9 @@ def test_help_shows_everyday_options_and_counts_the_others(name, most, capsys):
     assert sum(map(int, left)) == len(flags(whole)) - len(flags(brief))
 
 
-def test_a_command_of_few_options_shows_them_all(capsys):
-    assert "--help-all" not in helped(capsys, "schema", "--help")
+@pytest.mark.parametrize("name", ["schema", "inspect", "init"])
+def test_a_command_of_few_options_shows_them_all(name, capsys):
+    assert "--help-all" not in helped(capsys, name, "--help")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field
 
 from compressctl.budgets import Budgets
-from compressctl.cli import Commands
+from compressctl.cli import Commands, groups
 from compressctl.cli.groups import Group, command
 from compressctl.fields import Option, Options
 from compressctl.passes import PASSES
@@ -146,7 +146,8 @@ def test_a_new_field_is_a_flag_of_its_type(arguments, given):
     _Made(**taken)  # which pydantic takes as they are
 
 
-def test_a_new_field_is_in_the_help(capsys):
+def test_a_new_field_is_in_the_help(capsys, monkeypatch):
+    monkeypatch.setattr(groups, "_FEW", 0)  # so that it is worth the while to show some
     command(_made).main(["--help-all"], standalone_mode=False)
     text = capsys.readouterr().out
     for line in ("--count N", "--kinds a|b", "--on / --no-on", "--exact 1|2", "How many. [default: 3]", "Made:"):

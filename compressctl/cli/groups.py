@@ -15,6 +15,7 @@ from compressctl.errors import RecipeError
 from compressctl.plain import problem_text
 
 T = TypeVar("T")
+_FEW = 16  # options: --help shows them all
 
 
 class _Rare:
@@ -116,10 +117,13 @@ def command(function: Callable[..., int]) -> Command:
     options: dict[str, tuple[inspect.Parameter, bool]] = {}
     parts: dict[str, list[str]] = {}
     for name, one in own.items():
-        added = {name: one} if name not in groups else groups[name].options()
-        parts[name] = [each for each in added if name in groups and each not in own]
-        options |= {each: added[each] for each in parts[name] or added}
-    everyday = frozenset(name for name, (_, shown) in options.items() if shown)
+        if name not in groups:
+            options[name] = one
+            continue
+        added = {each: found for each, found in groups[name].options().items() if each not in own}
+        options |= added
+        parts[name] = list(added)
+    everyday = frozenset(name for name, (_, shown) in options.items() if shown or len(options) <= _FEW)
     parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one, _ in options.values()]
     if len(everyday) < len(parameters):
         parameters.append(help_all())
