@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
+
+from compressctl.arrays import Array
 
 
 def windows(
-    x: NDArray[Any], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], pads: Sequence[int]
-) -> NDArray[Any]:
+    x: Array,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads: Sequence[int],
+    *,
+    fill: int = 0,
+) -> Array:
     """Return a view [samples, *places, channels, *kernel] of what the kernel sees at each place.
 
     Args:
         x: [samples, channels, *spatial].
         kernel, strides, dilations: one number a spatial axis.
-        pads: zeros added before the first element of each spatial axis, then those after the last (may be negative).
+        pads: elements added before the first one of each spatial axis, then those after the last (may be negative).
+        fill: what is added.
     """
     spatial = len(kernel)
     before, after = pads[:spatial], pads[spatial:]
-    padded = np.pad(x, [(0, 0), (0, 0), *((max(b, 0), max(a, 0)) for b, a in zip(before, after, strict=True))])
+    added = [(0, 0), (0, 0), *((max(b, 0), max(a, 0)) for b, a in zip(before, after, strict=True))]
+    padded = np.pad(x, added, constant_values=fill)
     cut = [slice(max(-b, 0), min(a, 0) or None) for b, a in zip(before, after, strict=True)]
     padded = padded[(slice(None), slice(None), *cut)]
     seen = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]

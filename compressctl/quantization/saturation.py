@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.source import Source
 from compressctl.measure.session import Session
 from compressctl.model.graph import constant
 from compressctl.notes import Note, warning
+from compressctl.numerics.im2col import windows
 from compressctl.numerics.qparams import affine, quantize, symmetric
 from compressctl.numerics.saturation import Saturation, saturation
 from compressctl.quantization.static import output_axis
@@ -81,9 +80,7 @@ def saturation_notes(found: Mapping[str, Saturation]) -> list[Note]:
     ]
 
 
-def _inputs(
-    model: ir.Model, nodes: Sequence[ir.Node], source: Source, threads: int, workdir: Path
-) -> dict[str, NDArray[Any]]:
+def _inputs(model: ir.Model, nodes: Sequence[ir.Node], source: Source, threads: int, workdir: Path) -> dict[str, Array]:
     clone = model.clone()
     names = {_input_name(node) for node in nodes}
     feeds = next(iter(source.batches(_SAMPLES))).feeds
@@ -100,9 +97,7 @@ def _input_name(node: ir.Node) -> str:
     return (value.name if value is not None else None) or ""
 
 
-def _unfolded(
-    node: ir.Node, x: NDArray[Any], w: NDArray[Any], zero_point: int, rng: np.random.Generator
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def _unfolded(node: ir.Node, x: Array, w: Array, zero_point: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Return patches [rows, kernel * channels] and weight [kernel * channels, outputs] of a group, channels inmost."""
     kernel = w.shape[2:]
     spatial = len(kernel)
@@ -113,15 +108,8 @@ def _unfolded(
     channels, outputs = w.shape[1], w.shape[0] // group
     one = int(rng.integers(group))
     part = x[:, one * channels : (one + 1) * channels]
-    widths = [(0, 0), (0, 0), *zip(pads[:spatial], pads[spatial:], strict=True)]
-    padded = np.pad(part, widths, constant_values=zero_point)
-    extents = [(size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True)]
-    windows = sliding_window_view(padded, extents, axis=tuple(range(2, 2 + spatial)))
-    step = tuple(slice(None, None, stride) for stride in strides)
-    inner = tuple(slice(None, None, dilation) for dilation in dilations)
-    windows = windows[(slice(None), slice(None), *step, *inner)]
-    # [N, C, *out, *kernel] -> [N, *out, *kernel, C]
-    patches = np.moveaxis(windows, 1, -1)
+    seen = windows(part, kernel, strides, dilations, pads, fill=zero_point)
+    patches = np.moveaxis(seen, 1 + spatial, -1)  # [N, *out, C, *kernel] -> [N, *out, *kernel, C]
     positions = [rng.integers(0, size, _ROWS) for size in patches.shape[: 1 + spatial]]
     rows = patches[tuple(positions)].reshape(_ROWS, -1)
     columns = np.moveaxis(w[one * outputs : (one + 1) * outputs], (0, 1), (-1, -2)).reshape(-1, outputs)
