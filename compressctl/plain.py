@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -32,6 +33,11 @@ def flow(value: Any) -> str:
     if isinstance(value, dict):
         return f"{{{', '.join(f'{flow(key)}: {flow(item)}' for key, item in value.items())}}}"
     return json.dumps(value)
+
+
+def pass_lines(type_: str, options: Mapping[str, Any]) -> list[str]:
+    """Return a pass with options as lines of YAML, an item in a recipe's list of passes."""
+    return [f"- type: {type_}", *(f"  {key}: {flow(value)}" for key, value in options.items())]
 
 
 def _quoted(text: str) -> str:

@@ -158,12 +158,12 @@ def test_an_accuracy_budget_is_kept_and_used(tmp_path):
     inputs = interface(loaded)[0]
     data, calibration = open_source("digits:test", inputs), open_source("digits:train[:64]", inputs)
     metric = parse_metric("top1")
-    before = evaluate(Session(loaded, threads=1), data, metric, 16).value
+    before = evaluate(Session(loaded, threads=1), data, metric).value
     sizes = []
     for budget in (0.0, 1.0):
         given = {"evaluation": data, "calibration": calibration, "metric": metric, "max_accuracy_drop": budget}
         outcome = _run(loaded.clone(), tmp_path, include=("/block3/conv*",), **given)
-        after = evaluate(Session(outcome.model, threads=1), data, metric, 16).value
+        after = evaluate(Session(outcome.model, threads=1), data, metric).value
         assert before - after <= budget + 1e-9
         sizes.append(sum(value.const_value.size for value in outcome.model.graph.initializers.values()))
     assert sizes[0] > sizes[1]

@@ -49,7 +49,7 @@ def _train(m: ir.Model, context: Context, **options) -> Outcome:
 
 def _accuracy(m: ir.Model) -> float:
     source = open_source("digits:test", interface(m)[0])
-    return evaluate(Session(m, threads=1), source, parse_metric("top1", allow_python=False), 64, None).value
+    return evaluate(Session(m, threads=1), source, parse_metric("top1", allow_python=False)).value
 
 
 def test_training_brings_back_what_one_bit_weights_lost(tmp_path):

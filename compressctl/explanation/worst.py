@@ -9,7 +9,7 @@ from typing import Any
 
 from compressctl.explanation.schema import LayerRow, RecipePatch, WorstLayer
 from compressctl.model.ops import LOOK_UPS, RECURRENT
-from compressctl.plain import flow
+from compressctl.plain import pass_lines
 
 MOST = 5  # layers to name
 _LOUD_DB = 40.0  # quieter noise (1 % of the amplitude) harms no output
@@ -108,11 +108,7 @@ def patches(
             entry["exclude"] = [*entry.get("exclude", ()), *map(escape, others)]
             reasons.append(f"leave {', '.join(others)} alone, which it harms most")
         why = "; ".join(reasons)
-        lines = [
-            f"- type: {type_}",
-            *(f"  {key}: {flow(value)}" for key, value in entry.items()),
-        ]
-        found.append(RecipePatch(label, tuple(lines), why))
+        found.append(RecipePatch(label, tuple(pass_lines(type_, entry)), why))
     return tuple(found)
 
 

@@ -39,8 +39,12 @@ class Comparison:
     p_value: float
 
 
+BATCH = 16
+"""Samples that are judged at a time, where the model leaves it open."""
+
+
 def evaluate(
-    session: Session, source: Source, metric: Metric, batch_size: int, progress: Progress | None = None
+    session: Session, source: Source, metric: Metric, progress: Progress | None = None, *, batch_size: int = BATCH
 ) -> Score:
     """Run a model over all samples of a source and score it; `metric` itself stays as it is.
 

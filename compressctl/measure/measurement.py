@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from compressctl.data.random import random_feeds
 from compressctl.data.source import Feeds, Source
-from compressctl.measure.accuracy import Comparison, compare, evaluate
+from compressctl.measure.accuracy import BATCH, Comparison, compare, evaluate
 from compressctl.measure.clocks import NO_LIMITS, Limits, Witnesses
 from compressctl.measure.fidelity import OutputFidelity, fidelity
 from compressctl.measure.interval import Interval
@@ -108,7 +108,6 @@ class Workload:
     patience: float = 1.0
 
 
-_EVALUATION_BATCH = 16
 _FIDELITY_SAMPLES = 256
 
 
@@ -163,7 +162,7 @@ def _scores(session: Session, workload: Workload, progress: Progress) -> list[Sc
     """The score of one model; none without labels or a metric."""
     if workload.evaluation is None or workload.metric is None:
         return []
-    return [evaluate(session, workload.evaluation, workload.metric, _EVALUATION_BATCH, progress)]
+    return [evaluate(session, workload.evaluation, workload.metric, progress)]
 
 
 def _latencies(baseline: Path, results: Sequence[Path], feeds: Feeds, workload: Workload) -> list[dict[str, Any]]:
@@ -217,4 +216,4 @@ def compare_outputs(
     if source is None:
         return ()
     how: dict[str, Any] = {"most": most, "scores": scores, "fitted": workload.fitted}
-    return fidelity(baseline, result, source, _EVALUATION_BATCH, progress, **how)
+    return fidelity(baseline, result, source, BATCH, progress, **how)

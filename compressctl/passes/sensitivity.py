@@ -1,21 +1,16 @@
-"""How far each layer can be pruned, measured: curves for the report, and whether a model keeps the budget."""
+"""How far each layer can be pruned, measured: curves for the report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import onnx_ir as ir
 
 from compressctl.errors import UsageError
-from compressctl.measure.accuracy import compare, evaluate
-from compressctl.measure.metric import Score
-from compressctl.measure.session import Session
 from compressctl.passes.base import Context
 from compressctl.pruning.judge import Judge
 from compressctl.pruning.sensitivity import Build, Curve, sensitivity, table
-
-_EVALUATION_BATCH = 16
 
 
 def sensitivity_curves(
@@ -42,21 +37,3 @@ def sensitivity_curves(
     curves = sensitivity(build, layers, ratios, judge, context.progress)
     name = metric.name if metric is not None else None
     return curves, table(curves, judge.reference, samples=min(samples, len(source)), metric=name)
-
-
-def budget_keeper(context: Context) -> Callable[[ir.Model], bool]:
-    """Return what says of a model whether the metric stays within the budget, on all samples.
-
-    Raises:
-        UsageError: there is no budget.
-    """
-    budget, metric, evaluation = context.max_accuracy_drop, context.metric, context.evaluation
-    if budget is None or metric is None or evaluation is None:
-        raise UsageError("ratio auto needs a budget", "add --data D, --metric M and --max-accuracy-drop B")
-
-    def score(candidate: ir.Model) -> Score:
-        session = Session(candidate, threads=context.threads, workdir=context.workdir)
-        return evaluate(session, evaluation, metric, _EVALUATION_BATCH, context.progress)
-
-    reference = score(context.baseline)
-    return lambda model: compare(reference, score(model), metric).drop <= budget

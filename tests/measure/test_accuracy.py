@@ -38,7 +38,7 @@ def data(tmp_path):
 def test_evaluate_is_numpys(data, batch, batch_size):
     session = _session(batch)
     metric = parse_metric("top1")
-    score = evaluate(session, open_source(data, session.inputs), metric, batch_size)
+    score = evaluate(session, open_source(data, session.inputs), metric, batch_size=batch_size)
     np.testing.assert_array_equal(score.per_sample, X.argmax(1) == LABELS)
     assert (score.value, score.count) == ((X.argmax(1) == LABELS).mean(), 300)
     assert metric.seen == 0
@@ -47,13 +47,13 @@ def test_evaluate_is_numpys(data, batch, batch_size):
 def test_outputs_that_fit_are_named(data):
     session = _session()
     with pytest.raises(DataError, match=r"'z' does not fit \(these do: y\)"):
-        evaluate(session, open_source(data, session.inputs), parse_metric("top1:z"), 16)
+        evaluate(session, open_source(data, session.inputs), parse_metric("top1:z"))
 
 
 def test_random_data_are_refused():
     session = _session()
     with pytest.raises(UsageError, match="top1 cannot be judged on random"):
-        evaluate(session, open_source("random", session.inputs), parse_metric("top1"), 16)
+        evaluate(session, open_source("random", session.inputs), parse_metric("top1"))
 
 
 def _of(per_sample: np.ndarray, metric) -> Score:

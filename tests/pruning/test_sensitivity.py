@@ -109,7 +109,7 @@ def test_automatic_ratios_keep_the_budget(tmp_path, calibrated):
     )
 
     def right(m):
-        return evaluate(Session(m, threads=1), data, metric, 64).value
+        return evaluate(Session(m, threads=1), data, metric).value
 
     out = sparsify.Config(ratio="auto").run(model.clone(), context)
     zeros, total = (sum(row[key] for row in out.facts["layers"]) for key in ("zeros", "weights"))

@@ -58,7 +58,7 @@ def test_of_an_int8_model(tmp_path):
     names = [(one.name, one.strength) for one in found.conditions]
     assert names[:3] == [("clean", 0), ("noise", 0.1), ("noise", 0.3)]
     assert [name for name, _ in names[3:]] == ["blur", "brightness", "contrast", "fgsm", "fgsm-result"]
-    scores = [evaluate(Session(path, threads=1), source, TOP1, 16) for path in (model, result)]
+    scores = [evaluate(Session(path, threads=1), source, TOP1) for path in (model, result)]
     clean = found.conditions[0]
     assert (clean.baseline.value, clean.result.value) == (scores[0].value, scores[1].value)
     assert clean.drop == compare(*scores, TOP1)

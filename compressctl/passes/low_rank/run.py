@@ -14,18 +14,15 @@ from compressctl.factorization.search import Prepared, Reasons, Stopwatch, apply
 from compressctl.factorization.units import units
 from compressctl.layers.moments import observable
 from compressctl.layers.unseen import unseen
-from compressctl.measure.accuracy import compare, evaluate
-from compressctl.measure.metric import Score
-from compressctl.measure.session import Session
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
+from compressctl.passes.budget import budget_keeper, has_budget
 from compressctl.passes.feeds import usual_feeds
 from compressctl.passes.low_rank import Config
-from compressctl.plain import flow
+from compressctl.plain import pass_lines
 
 _SAMPLES = 128  # of calibration
 _ENERGIES = tuple(1 - 0.5 * 2 ** (-step / 2) for step in range(19))  # 0.5 to 0.999, tried for a budget
-_EVALUATION_BATCH = 16
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
@@ -71,7 +68,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
 
 
 def _check_budget(config: Config, context: Context) -> None:
-    if config.given() or None not in (context.max_accuracy_drop, context.evaluation, context.metric):
+    if config.given() or has_budget(context):
         return
     hint = "or max_accuracy_drop with data and metric, by which an energy is found"
     raise UsageError("low_rank does not know how high ranks should be: give energy or ratio", hint)
@@ -81,14 +78,7 @@ def _within_budget(
     model: ir.Model, prepared: Sequence[Prepared], config: Config, context: Context, stopwatch: Stopwatch
 ) -> tuple[Aim, list[Choice], Reasons]:
     """Return the lowest energy that keeps the budget, with what it chooses."""
-    budget, metric, evaluation = context.max_accuracy_drop, context.metric, context.evaluation
-    assert budget is not None and metric is not None and evaluation is not None
-
-    def score(candidate: ir.Model) -> Score:
-        session = Session(candidate, threads=context.threads, workdir=context.workdir)
-        return evaluate(session, evaluation, metric, _EVALUATION_BATCH, context.progress)
-
-    reference = score(context.baseline)
+    keeps = budget_keeper(context)
     low, high = 0, len(_ENERGIES)  # what lies below `low` misses the budget, `high` and above keeps it
     best: tuple[Aim, list[Choice], Reasons] = Aim(energy=1.0), [], []
     while low < high:
@@ -97,7 +87,7 @@ def _within_budget(
         choices, reasons = plan(prepared, aim, config.where, stopwatch)
         candidate = model.clone()
         apply(candidate, choices)
-        if compare(reference, score(candidate), metric).drop <= budget:
+        if keeps(candidate):
             high, best = middle, (aim, choices, reasons)
         else:
             low = middle + 1
@@ -136,5 +126,4 @@ def _pinning_lines(config: Config, aim: Aim, choices: Sequence[Choice]) -> list[
     names = [glob_escape(layer.name) for choice in choices for layer in choice.unit.layers]
     where = "size" if config.where == "latency" else config.where
     pinned = Config(energy=aim.energy, ratio=aim.ratio, method=config.method, where=where, include=tuple(names))
-    lines = pinned.model_dump(mode="json", exclude_defaults=True)
-    return ["- type: low_rank", *(f"  {key}: {flow(value)}" for key, value in lines.items())]
+    return pass_lines("low_rank", pinned.model_dump(mode="json", exclude_defaults=True))

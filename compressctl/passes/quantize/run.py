@@ -10,18 +10,16 @@ from typing import Any
 import onnx_ir as ir
 
 from compressctl.errors import UsageError
-from compressctl.measure.accuracy import compare, evaluate
 from compressctl.measure.machine import int8_target
-from compressctl.measure.metric import Score
-from compressctl.measure.session import Session
 from compressctl.notes import Note, skipped, warning
 from compressctl.numerics.saturation import Saturation
 from compressctl.passes.base import Context, Outcome
+from compressctl.passes.budget import budget_keeper, has_budget
 from compressctl.passes.quantize import Config
 from compressctl.passes.quantize.auto import Decision, Trial, hold_floor, keep_pace, slow_shapes
 from compressctl.passes.static import observe_static, range_for_target
 from compressctl.passes.training import require_torch
-from compressctl.plain import flow
+from compressctl.plain import pass_lines
 from compressctl.quantization.apply import apply
 from compressctl.quantization.calibration import Observations
 from compressctl.quantization.dynamic import candidates
@@ -32,7 +30,6 @@ from compressctl.quantization.sensitivity import Harm, fewest_in_float, rank
 from compressctl.quantization.static_gptq import round_by_gptq
 
 _HARM_SAMPLES = 64
-_EVALUATION_BATCH = 16
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
@@ -179,9 +176,8 @@ def _keep_in_float(
     build: Callable[[Plan], ir.Model], plan: Plan, config: Config, context: Context
 ) -> tuple[list[str], list[Harm], tuple[Note, ...]]:
     """Return the layers to leave in float, the ranking they come from (empty where none was needed), and notes."""
-    budget, metric, evaluation = context.max_accuracy_drop, context.metric, context.evaluation
-    source = evaluation or context.calibration
-    if config.keep_float == 0 or (config.keep_float is None and None in (budget, evaluation, metric)):
+    source = context.evaluation or context.calibration
+    if config.keep_float == 0 or (config.keep_float is None and not has_budget(context)):
         return [], [], ()
 
     def harms() -> list[Harm]:
@@ -200,16 +196,10 @@ def _keep_in_float(
     if config.keep_float:
         ranking = harms()
         return [harm.layer for harm in ranking[: config.keep_float]], ranking, ()
-    assert budget is not None and evaluation is not None and metric is not None
-
-    def score(candidate: ir.Model) -> Score:
-        session = Session(candidate, threads=context.threads, workdir=context.workdir)
-        return evaluate(session, evaluation, metric, _EVALUATION_BATCH, context.progress)
-
-    reference = score(context.baseline)
+    keeps = budget_keeper(context)
 
     def holds(kept: Sequence[str]) -> bool:
-        return compare(reference, score(build(plan.without(kept))), metric).drop <= budget
+        return keeps(build(plan.without(kept)))
 
     if holds([]):
         return [], [], ()
@@ -217,7 +207,8 @@ def _keep_in_float(
     enough = fewest_in_float(ranking, holds)
     if enough is not None:
         return enough, ranking, ()
-    return [], ranking, (warning(f"no number of layers kept in float brings the drop below {budget:g}"),)
+    text = f"no number of layers kept in float brings the drop below {context.max_accuracy_drop:g}"
+    return [], ranking, (warning(text),)
 
 
 def _pinning_lines(model: ir.Model, plan: Plan, config: Config, context: Context) -> list[str]:
@@ -235,12 +226,8 @@ def _pinning_lines(model: ir.Model, plan: Plan, config: Config, context: Context
         "dynamic": [*config.dynamic, *map(glob_escape, dynamic)],
     }
     content = {"scheme": scheme, **others, **{key: names for key, names in globs.items() if names}}
-    passes: list[dict[str, Any]] = [{"type": "quantize", **content}] if possible.layers != tuple(left) else []
+    lines = pass_lines("quantize", content) if possible.layers != tuple(left) else []
     if plan.weights:
         alone = {"scheme": "int8-weights", "include": [*map(glob_escape, plan.weights)]}
-        passes.append({"type": "quantize_weights", **alone})
-    return [
-        f"{'  ' if number else '- '}{key}: {flow(value)}"
-        for one in passes
-        for number, (key, value) in enumerate(one.items())
-    ]
+        lines += pass_lines("quantize_weights", alone)
+    return lines

@@ -10,7 +10,8 @@ import onnx_ir as ir
 from compressctl.arrays import Mask
 from compressctl.layers.weights import Weight
 from compressctl.passes.base import Context
-from compressctl.passes.sensitivity import budget_keeper, sensitivity_curves
+from compressctl.passes.budget import budget_keeper
+from compressctl.passes.sensitivity import sensitivity_curves
 from compressctl.pruning.search import Steps
 from compressctl.pruning.sensitivity import Curve
 from compressctl.pruning.sparse import Scores, smallest, sparse_weights
