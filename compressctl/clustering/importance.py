@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.clustering.reconstruct import Samples
-from compressctl.layers.moments import input_statistics, observable
-from compressctl.layers.weights import Weight
+from compressctl.layers.weights import Weight, input_squares
 
 if TYPE_CHECKING:
     from compressctl.torchexec.gradients import Loss
@@ -19,34 +18,20 @@ if TYPE_CHECKING:
 _LEAST = 1e-6  # of the mean
 
 
-def by_activation(model: ir.Model, weights: Sequence[Weight], samples: Samples) -> dict[str, NDArray[Any]]:
+def by_activation(model: ir.Model, weights: Sequence[Weight], samples: Samples) -> dict[str, Array]:
     """Return the mean square of the input that each element multiplies, of the weights' shapes, by name.
 
-    Weights that no linear layer reads, those of layers with too many inputs to observe, and those that no sample
-    reaches have no entry.
-
-    Raises:
-        ModelError, DataError: as `input_statistics`.
+    Weights of which nothing is known have no entry; see `input_squares`, also for what it raises.
     """
-    users = {layer.name: weight for weight in weights for layer in weight.layers if observable(layer)}
-    layers = [layer for weight in weights for layer in weight.layers if layer.name in users]
-    squares: dict[str, NDArray[np.float64]] = {}  # summed over the nodes that share a weight
-    if not layers:
-        return {}
-    statistics = input_statistics(
+    squares = input_squares(
         model,
-        layers,
+        weights,
         samples.source,
         samples=samples.count,
         threads=samples.threads,
         workdir=samples.workdir,
         progress=samples.progress,
     )
-    for layer, moments in statistics:
-        if moments.silent:
-            continue
-        name = users[layer.name].name
-        squares[name] = squares.get(name, 0) + np.diagonal(moments.second, axis1=1, axis2=2)
     found = {}
     for weight in weights:
         if weight.name in squares:
@@ -58,7 +43,7 @@ def by_activation(model: ir.Model, weights: Sequence[Weight], samples: Samples) 
 
 def by_hessian(
     model: ir.Model, weights: Sequence[Weight], samples: Samples, *, loss: Loss | None, device: str, seed: int
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Array]:
     """Return the mean over samples of the squared gradient of each element: the diagonal of the Fisher matrix.
 
     Weights that no gradient reaches have no entry.
@@ -83,6 +68,6 @@ def by_hessian(
     return {name: _above_zero(second) for name, second in seconds.items() if second.any()}
 
 
-def _above_zero(importance: NDArray[Any]) -> NDArray[Any]:
+def _above_zero(importance: Array) -> Array:
     """Let elements that no sample shows count a little, so that they have their place among the centroids."""
     return importance + float(importance.mean()) * _LEAST

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Mask
+from compressctl.arrays import Array, Floats, Mask
+from compressctl.data.source import Source
 from compressctl.layers.linear import LinearLayer, is_stored, linear_layers
-from compressctl.layers.moments import observable
+from compressctl.layers.moments import input_statistics, observable
 from compressctl.model import ops
 from compressctl.model.graph import constant, is_only_use, set_constant
+from compressctl.progress import Progress
 
 _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 
@@ -129,3 +132,31 @@ def recurrent_weights(node: ir.Node) -> Iterator[ir.Value]:
             array = constant(value)
             if value is not None and is_stored(value) and array is not None and array.dtype.kind == "f":
                 yield value
+
+
+def input_squares(
+    model: ir.Model,
+    weights: Sequence[Weight],
+    source: Source,
+    *,
+    samples: int,
+    threads: int,
+    workdir: Path,
+    progress: Progress | None = None,
+) -> dict[str, Floats]:
+    """Return the mean squares of the inputs that each weight multiplies, [groups, inputs], by the weight's name.
+
+    They are summed over nodes that share a weight. Weights that no linear layer reads, those of layers with too many
+    inputs to observe, and those that no sample reaches have no entry.
+
+    Raises:
+        ModelError, DataError: as `input_statistics`.
+    """
+    users = {layer: weight.name for weight in weights for layer in weight.layers if observable(layer)}
+    squares: dict[str, Floats] = {}
+    for layer, moments in input_statistics(
+        model, list(users), source, samples=samples, threads=threads, workdir=workdir, progress=progress
+    ):
+        if not moments.silent:
+            squares[users[layer]] = squares.get(users[layer], 0) + np.diagonal(moments.second, axis1=1, axis2=2)
+    return squares

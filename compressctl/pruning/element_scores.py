@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from compressctl.layers.moments import input_statistics, observable
-from compressctl.layers.weights import Weight
+from compressctl.arrays import Array
+from compressctl.layers.weights import Weight, input_squares
 from compressctl.numerics.sparsity import layer_adaptive
 from compressctl.pruning.scores import Evidence
 
@@ -24,7 +23,7 @@ def element_scores(
     *,
     seed: int = 0,
     evidence: Evidence | None = None,
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Array]:
     """Return a score for each element of each weight, of its shape, by its name; what matters less is smaller.
 
     - magnitude: ranks as |w| within a weight, by its share in the energy of what is left between weights (LAMP).
@@ -44,7 +43,7 @@ def element_scores(
         evidence: the samples, for activation, taylor and hessian.
 
     Raises:
-        DataError, ModelError: as `input_statistics` and `gradients`.
+        DataError, ModelError: as `input_squares` and `gradients`.
     """
     if importance == "magnitude":
         return {weight.name: layer_adaptive(weight.array) for weight in weights}
@@ -71,23 +70,16 @@ def element_scores(
     return {w.name: found[w.name].second * np.square(w.array, dtype=np.float64) / 2 for w in reached}
 
 
-def _by_activation(model: ir.Model, weights: Sequence[Weight], evidence: Evidence) -> dict[str, NDArray[Any]]:
-    users = {layer.name: weight for weight in weights for layer in weight.layers}
-    squares: dict[str, NDArray[np.float64]] = {}  # summed over the nodes that share a weight
-    statistics = input_statistics(
+def _by_activation(model: ir.Model, weights: Sequence[Weight], evidence: Evidence) -> dict[str, Array]:
+    squares = input_squares(
         model,
-        [layer for weight in weights for layer in weight.layers if observable(layer)],
+        weights,
         evidence.source,
         samples=evidence.samples,
         threads=evidence.threads,
         workdir=evidence.workdir,
         progress=evidence.progress,
     )
-    for layer, moments in statistics:
-        if moments.silent:
-            continue
-        name = users[layer.name].name
-        squares[name] = squares.get(name, 0) + np.diagonal(moments.second, axis1=1, axis2=2)
     scores = {}
     for weight in weights:
         if weight.name in squares:
