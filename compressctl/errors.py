@@ -75,3 +75,8 @@ class PassError(CompressctlError):
     """A pass that produced a graph which breaks an invariant: a fault of ours, named by pass."""
 
     exit_code = EXIT_FAULT
+
+
+def flag(name: str) -> str:
+    """Return how errors call an option on the command line; `Option.flags` says where it has another name."""
+    return f"--{name.replace('_', '-')}"

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
+from compressctl.__main__ import run
 from compressctl.budgets import Budgets
 from compressctl.cli import Commands, groups
 from compressctl.cli.groups import Group, command
@@ -155,3 +156,23 @@ def test_a_new_field_is_in_the_help(capsys, monkeypatch):
     command(_made).main(["--help"], standalone_mode=False)
     text = capsys.readouterr().out
     assert "--kinds a|b" in text and "--count N" not in text and "  Made  7: --count" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--qat", "--loss", "kl:weight=x"], "--loss: must be a valid number"),
+        (["--qat", "--loss", "kl:targt=3"], "--loss: 'kl:targt=3': unknown key 'targt'"),
+        (["--percentile", "3"], "--percentile: must be greater than 50"),
+        (["--max-size", "two"], "--max-size: give a number of bytes"),
+        (["--scheme", "fp16", "--rounding", "nearest"], "scheme fp16 has no scales, so rounding does not go with it"),
+    ],
+)
+def test_errors_name_the_flag(arguments, error, capsys):
+    assert run(["quantize", "in.onnx", "-o", "out.onnx", *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"error: bad option: {error}")
+
+
+def test_errors_name_a_flag_that_is_not_the_field(capsys):
+    assert run(["distill", "in.onnx", "--student", "s.onnx", "-o", "out.onnx", "--feature", "=b"]) == 2
+    assert capsys.readouterr().err.startswith("error: bad option: --feature: '=b' is not")

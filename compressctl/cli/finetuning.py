@@ -8,9 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from compressctl.cli.groups import passes
-from compressctl.cli.options import flag
 from compressctl.cli.run import Shared
-from compressctl.errors import UsageError
+from compressctl.errors import UsageError, flag
 
 Finetune = Annotated[
     str | None,

@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from compressctl.cli.help import Command, help_all
-from compressctl.cli.options import Models, fields, flag, given, parameter
-from compressctl.errors import RecipeError
+from compressctl.cli.options import Models, fields, given, parameter
+from compressctl.errors import RecipeError, flag
 from compressctl.plain import problem_text
 
 T = TypeVar("T")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import typer
 
+from compressctl.errors import flag
+
 if TYPE_CHECKING:
     from compressctl.fields import Options
 
@@ -68,11 +70,6 @@ def completing(*known: str) -> Callable[[str], list[str]] | None:
 def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return those that were given on the command line."""
     return {name: value for name, value in arguments.items() if value is not None and value != []}
-
-
-def flag(name: str) -> str:
-    """Return the flag of a field that does not state another one."""
-    return f"--{name.replace('_', '-')}"
 
 
 def _flags(model: type[Options], name: str) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ import typer
 
 from compressctl.cli.finetuning import Finetune, Training, finetuning
 from compressctl.cli.groups import RARE, passes
-from compressctl.cli.options import completing, flag, given
+from compressctl.cli.options import completing, given
 from compressctl.cli.run import Run
-from compressctl.errors import UsageError
+from compressctl.errors import UsageError, flag
 
 _STRUCTURES = ("channel", "neuron", "head", "width", "block", "none")
 _NORMS = ("batchnorm", "channel_arithmetic")  # the rules that fold them

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compressctl.cli.groups import RARE, passes
-from compressctl.cli.options import flag, words
+from compressctl.cli.options import words
 from compressctl.cli.run import Run
-from compressctl.errors import UsageError
+from compressctl.errors import UsageError, flag
 
 if TYPE_CHECKING:
     from compressctl.passes.base import PassConfig

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from compressctl.data.parse import parse_notation
-from compressctl.errors import RecipeError
+from compressctl.errors import RecipeError, flag
 from compressctl.recipe.model import WRITTEN, Recipe
 from compressctl.recipe.refusal import COMMAND_LINE
 
@@ -57,7 +57,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _named(key: str, origin: str) -> str:
-    return f"--{key.replace('_', '-')}" if origin == COMMAND_LINE else key
+    return flag(key) if origin == COMMAND_LINE else key
 
 
 def _at(key: str, origin: str) -> str:

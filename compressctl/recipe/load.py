@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from compressctl.errors import RecipeError
+from compressctl.errors import RecipeError, flag
 from compressctl.recipe.build import build_recipe
 from compressctl.recipe.file_keys import FileKeys
 from compressctl.recipe.model import LEAVES, Recipe
@@ -56,9 +56,8 @@ def _file_keys(content: Mapping[str, Any], origin: str) -> FileKeys:
     known = [*(key for key in Recipe.model_fields if key not in LEAVES), *FileKeys.model_fields]
     for key in content:
         if key in LEAVES:
-            flag = f"--{str(key).replace('_', '-')}"
             raise RecipeError(
-                f"{origin}: {key}: a recipe cannot give this leave to itself", f"take the key out, and add {flag}"
+                f"{origin}: {key}: a recipe cannot give this leave to itself", f"take the key out, and add {flag(key)}"
             )
         if key not in known:
             raise unknown_key(str(key), str(key), known, origin)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from compressctl.errors import RecipeError
+from compressctl.errors import RecipeError, flag
+from compressctl.fields import Options
 from compressctl.passes import PASSES
 from compressctl.plain import problem_text
 from compressctl.recipe.model import Recipe
@@ -16,6 +17,7 @@ from compressctl.recipe.search import SearchOptions
 from compressctl.training.options import LossTerm
 
 COMMAND_LINE = "command line"
+_MODELS: tuple[type[Options], ...] = (Recipe, SearchOptions, *PASSES, LossTerm)
 
 
 def refusal(error: ValidationError, origin: str) -> RecipeError:
@@ -27,7 +29,7 @@ def refusal(error: ValidationError, origin: str) -> RecipeError:
         location.pop()  # the member of a union of types that did not fit
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     if origin == COMMAND_LINE:
-        origin, path = "bad option", f"--{str(location[-1]).replace('_', '-')}"
+        origin, path = "bad option", _flag(location)
     kind = problem["type"]
     if kind == "extra_forbidden":
         return unknown_key(str(problem["loc"][-1]), path, _known_keys(problem["loc"]), origin)
@@ -41,7 +43,8 @@ def refusal(error: ValidationError, origin: str) -> RecipeError:
         return RecipeError(f"{origin}: {path}: missing", f"add {path} to the recipe")
     value = problem.get("input")
     shown = f", not {reprlib.repr(value)}" if isinstance(value, str | int | float | bool) else ""
-    return RecipeError(f"{origin}: {path}: {problem_text(problem['msg'])}{shown}")
+    where = f"{origin}: {path}" if path else origin
+    return RecipeError(f"{where}: {problem_text(problem['msg'])}{shown}")
 
 
 def unknown_key(key: str, path: str, known: Sequence[str], origin: str) -> RecipeError:
@@ -50,10 +53,19 @@ def unknown_key(key: str, path: str, known: Sequence[str], origin: str) -> Recip
     return RecipeError(f"{origin}: {path}: unknown key", hint)
 
 
+def _flag(location: Sequence[int | str]) -> str:
+    """Return the flag of the option of which something does not fit; empty where several do not go together."""
+    inner = location[:1] in (["passes"], ["search"])
+    key = next((part for part in location[1 if inner else 0 :] if isinstance(part, str)), None)
+    if key is None:
+        return ""
+    stated = next((model.about(key).flags for model in _MODELS if key in model.model_fields), ())
+    return stated[0].partition("/")[0] if stated else flag(key)
+
+
 def _is_key(part: int | str) -> bool:
     """Whether a part of a location is an index, or the name of a field anywhere in a recipe."""
-    models: tuple[type[BaseModel], ...] = (Recipe, SearchOptions, LossTerm, *PASSES)
-    return isinstance(part, int) or any(part in model.model_fields for model in models)
+    return isinstance(part, int) or any(part in model.model_fields for model in _MODELS)
 
 
 def _pass_names() -> list[str]:
