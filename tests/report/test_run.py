@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from compressctl.cli.run import Shared
+from compressctl.cli.views import Views
 from compressctl.recipe import Recipe
 
 COMMAND = "quantize"
@@ -37,7 +38,7 @@ def test_junit_summary_html_and_json_of_one_run(call, tmp_path, monkeypatch):
 def test_several_runs_are_one_document_and_one_junit_file(tmp_path, capsys, monkeypatch):
     summary = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    shared = Shared({}, tmp_path / "junit.xml", as_json=True, quiet=True, verbose=False)
+    shared = Shared({}, Views(junit=tmp_path / "junit.xml", as_json=True, quiet=True))
     content = {"model": MLP, "passes": [{"type": "simplify"}]}
     recipes = [Recipe(**content, output=tmp_path / f"{name}.onnx", **budget) for name, budget in _RUNS.items()]
     assert shared.run(*recipes) == 4
