@@ -6,21 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import onnx_ir as ir
-
 from compressctl.container.opened import opened
 from compressctl.model.load import Loaded, interface, load_model
 from compressctl.model.size import count
 from compressctl.model.stored import making_nodes
-from compressctl.notes import Note, done, skipped
-from compressctl.passes import equalize, simplify
+from compressctl.passes import PASSES, simplify
 from compressctl.passes.base import Context
 from compressctl.probation import on_probation
 from compressctl.quantization.plan import make_plan
 from compressctl.report.inspection import Inspection, Layer
 from compressctl.scratch import temporary_folder
 from compressctl.selection import Selection
-from compressctl.structure.groups import find_groups
 from compressctl.tensorspec import TensorSpec, parse_tensor_specs
 
 
@@ -54,7 +50,7 @@ def inspect_loaded(loaded: Loaded, sized: Mapping[str, TensorSpec]) -> Inspectio
     with temporary_folder() as folder:
         context = Context(baseline=model, workdir=folder)
         simplified = simplify.Config().run(model.clone(), context)
-        equalized = equalize.Config().run(simplified.model.clone(), context)
+        previews = {config.name(): config.preview(simplified.model, context) for config in PASSES}
     plan, notes = make_plan(simplified.model, "auto", Selection(), calibrated=True, embeddings=True)
     kinds = {**dict.fromkeys(plan.static, "static"), **dict.fromkeys(plan.dynamic, "dynamic")}
     return Inspection(
@@ -66,22 +62,6 @@ def inspect_loaded(loaded: Loaded, sized: Mapping[str, TensorSpec]) -> Inspectio
         bytes=sum(layer.bytes for layer in size.by_layer),
         macs=size.macs,
         layers=tuple(Layer(layer, kinds.get(layer.node, "")) for layer in size.by_layer if layer.node not in unpacking),
-        passes={
-            "simplify": simplified.notes,
-            "equalize": equalized.notes,
-            "prune": _prunable(simplified.model),
-        },
+        passes={"simplify": simplified.notes} | {name: notes for name, notes in previews.items() if notes is not None},
         notes=(*loaded.notes, *notes),
     )
-
-
-def _prunable(model: ir.Model) -> tuple[Note, ...]:
-    """Return a note for each group of units, by the node that makes it: how many can be cut, or why none can."""
-    notes = []
-    for group in find_groups(model):
-        units, stay = f"of {group.size} {group.plural} (--structure {group.kind})", int(group.fixed.sum())
-        if stay < group.size:
-            notes.append(done(f"cut some {units}{f', of which {stay} stay' if stay else ''}", group.name))
-        else:
-            notes.append(skipped(f"cut none {units}: {'; '.join(group.reasons)}", group.name))
-    return tuple(notes)

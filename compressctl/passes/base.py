@@ -60,6 +60,11 @@ class PassConfig(Options):
         """
 
     @classmethod
+    def preview(cls, model: ir.Model, context: Context) -> tuple[Note, ...] | None:
+        """Return what the pass would do to a simplified model, left as it is, or None where that takes samples."""
+        return None
+
+    @classmethod
     def name(cls) -> str:
         """Return the `type` by which recipes name the pass."""
         return str(cls.model_fields["type"].default)

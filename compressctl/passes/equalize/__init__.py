@@ -19,6 +19,8 @@ from compressctl.passes.base import Context, Outcome, PassConfig
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from compressctl.notes import Note
+
 
 class Config(PassConfig):
     """Options of `equalize`."""
@@ -29,6 +31,11 @@ class Config(PassConfig):
     type: Literal["equalize"] = "equalize"
     iterations: int = Field(default=40, ge=1)
     """Most sweeps over all pairs of layers; fewer where the scales settle before."""
+
+    @classmethod
+    def preview(cls, model: ir.Model, context: Context) -> tuple[Note, ...]:
+        """Equalize a copy."""
+        return cls().run(model.clone(), context).notes
 
     def run(self, model: ir.Model, context: Context) -> Outcome:
         """See `run.py`."""

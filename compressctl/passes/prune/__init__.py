@@ -25,6 +25,8 @@ from compressctl.pruning.options import Importance
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from compressctl.notes import Note
+
 
 Structure = Literal["channel", "neuron", "head", "width", "block"]
 AMOUNTS = ("ratio", "target_macs", "target_size", "target_latency")
@@ -86,6 +88,13 @@ class Config(PassConfig):
             if changed or self.ratio == "auto":
                 raise ValueError(f"block takes a ratio alone, not {changed[0] if changed else 'auto'}")
         return self
+
+    @classmethod
+    def preview(cls, model: ir.Model, context: Context) -> tuple[Note, ...]:
+        """Say how many units of each group can be cut."""
+        from compressctl.passes.prune.run import cuttable
+
+        return cuttable(model)
 
     def run(self, model: ir.Model, context: Context) -> Outcome:
         """See `run.py`."""

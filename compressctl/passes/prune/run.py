@@ -78,6 +78,18 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     return Outcome(result, notes, facts | _totals(model, result, context), targets)
 
 
+def cuttable(model: ir.Model) -> tuple[Note, ...]:
+    """Return a note for each group of units, by the node that makes it: how many can be cut, or why none can."""
+    notes = []
+    for group in find_groups(model):
+        units, stay = f"of {group.size} {group.plural} (--structure {group.kind})", int(group.fixed.sum())
+        if stay < group.size:
+            notes.append(done(f"cut some {units}{f', of which {stay} stay' if stay else ''}", group.name))
+        else:
+            notes.append(skipped(f"cut none {units}: {'; '.join(group.reasons)}", group.name))
+    return tuple(notes)
+
+
 def _chosen(graph: ir.Graph, groups: Sequence[Group], config: Config) -> list[Group]:
     """Return the groups that may be cut.
 
