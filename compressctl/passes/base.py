@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from compressctl.fields import Options
 from compressctl.notes import Note
+from compressctl.passes.advice import Advise
 from compressctl.progress import Progress, Silent
 from compressctl.selection import Selection
 
@@ -39,6 +40,7 @@ class PassConfig(Options):
             of them another form, it finds nothing to do.
         stopped_by: forms of weights that the pass cannot work beside, be they of one layer alone.
         telling: options that tell it from others in a label.
+        advise: what it says to a starter recipe.
     """
 
     reads: ClassVar[tuple[Reads, ...]] = ()
@@ -46,6 +48,7 @@ class PassConfig(Options):
     edits_weights: ClassVar[bool] = False
     stopped_by: ClassVar[tuple[WeightForm, ...]] = ()
     telling: ClassVar[tuple[str, ...]] = ()
+    advise: ClassVar[Advise | None] = None
 
     type: str
 

@@ -12,11 +12,12 @@ from compressctl.errors import ModelError
 from compressctl.inspection import inspect_loaded
 from compressctl.model.load import load_model
 from compressctl.notes import Note, skipped, warning
+from compressctl.passes.advice import Goal, ModelFacts, Option
 from compressctl.probation import on_probation
 from compressctl.starter import text
-from compressctl.starter.advice import Advice, Goal, Option, advise
+from compressctl.starter.advice import Advice, advise
 from compressctl.starter.data import Calibration, DataFacts, data_facts, judged_facts
-from compressctl.starter.model import ModelFacts, model_facts
+from compressctl.starter.model import model_facts
 from compressctl.tensorspec import TensorSpec, parse_tensor_specs
 
 _STAND_IN = "random:64"
@@ -113,9 +114,9 @@ def _calibration(samples: Samples, advice: Advice, *, judged: bool) -> Calibrati
         return Calibration(samples.calibrate.some, "given")
     if samples.train is not None:
         return Calibration(samples.train.some, "given")
-    if samples.data is not None and (advice.calibrated or not judged):
+    if samples.data is not None and (advice.result.calibrated or not judged):
         return Calibration(samples.data.some, "judges" if judged else "given")
-    return Calibration(_STAND_IN, "stand-in") if advice.calibrated else None
+    return Calibration(_STAND_IN, "stand-in") if advice.result.calibrated else None
 
 
 def _why_not(data: DataFacts) -> str:
@@ -129,7 +130,7 @@ def _files(path: Path, model: ModelFacts, advice: Advice, inputs: Sequence[str])
     lines += text.comment(
         "With a name that ends in .ccz it is packed by entropy coding: smaller, unpacked when loaded."
     )
-    lines.append(text.key("output", f"{path.stem}_{advice.suffix}.onnx"))
+    lines.append(text.key("output", f"{path.stem}_{advice.result.suffix}.onnx"))
     if inputs:
         lines += [*text.comment("The sizes of inputs that the file leaves open."), text.key("input", list(inputs))]
     elif model.dynamic_inputs:
@@ -158,5 +159,5 @@ def found(one: Starter) -> Mapping[str, str]:
         "weights": f"{one.model.parameters:,} ({one.model.bytes:,} bytes)",
         "layers": f"{one.model.static} for static INT8, {one.model.dynamic} for dynamic INT8",
         "accuracy": judged,
-        "goal": one.advice.goal,
+        "goal": one.advice.result.goal,
     }

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from compressctl.container.signature import is_packed
 from compressctl.model import ops
@@ -14,69 +12,8 @@ from compressctl.model.load import Loaded
 from compressctl.model.qops import is_quantized
 from compressctl.model.size import file_bytes
 from compressctl.model.stored import making_nodes
+from compressctl.passes.advice import Kind, ModelFacts
 from compressctl.report.inspection import Inspection, Layer
-from compressctl.tensorspec import TensorSpec
-
-Kind = Literal["convolutional network", "transformer", "recurrent network", "feed-forward network"]
-
-_LAYER = 700  # bytes of names, scales and nodes that a quantized layer adds, as measured on the sample models
-_PROVENANCE = 4096  # bytes that the recipe and its origin may take in the output
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """A model as a recipe sees it.
-
-    Attributes:
-        path: the file, as it was given.
-        kind: by where most multiply-accumulates are.
-        inputs, outputs: of the graph.
-        parameters: weights in all.
-        bytes: of all weights as they are stored.
-        file_bytes: of the file with its external data.
-        macs: multiply-accumulates of a sample, or None.
-        bytes_by_operator, macs_by_operator: share of each operator, most first, those of a percent or more.
-        static, dynamic: layers that INT8 with and without calibration would take.
-        quantizable: parameters of those layers.
-        quantizable_bytes: and their bytes.
-        norms: whether there are norms that `simplify` would fold.
-        recurrent: share of the multiply-accumulates that is in recurrent layers.
-        quantized: nodes that compute with integers already.
-        packed: nodes that unpack weights when the file is loaded.
-    """
-
-    path: str
-    kind: Kind
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    parameters: int
-    bytes: int
-    file_bytes: int
-    macs: int | None
-    bytes_by_operator: tuple[tuple[str, float], ...]
-    macs_by_operator: tuple[tuple[str, float], ...]
-    static: int
-    dynamic: int
-    quantizable: int
-    quantizable_bytes: int
-    norms: bool
-    recurrent: float
-    quantized: int
-    packed: int
-
-    @property
-    def dynamic_inputs(self) -> tuple[TensorSpec, ...]:
-        """The inputs with a dynamic dimension besides the first one, which is that of samples."""
-        return tuple(spec for spec in self.inputs if any(not isinstance(dim, int) for dim in spec.shape[1:]))
-
-    def expected_ratio(self, bits: float) -> float:
-        """Return the size to expect over that of the file, where what can be quantized gets `bits` a weight.
-
-        Scales, names and nodes are estimated; small models end larger than their bits promise.
-        """
-        graph = max(self.file_bytes - self.bytes, 0) + _PROVENANCE + _LAYER * (self.static + self.dynamic)
-        fixed = self.bytes - self.quantizable_bytes + graph
-        return (fixed + self.quantizable * bits / 8) / self.file_bytes
 
 
 def model_facts(path: Path, loaded: Loaded, inspection: Inspection) -> ModelFacts:

@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
+from compressctl.passes.advice import ModelFacts, Option, Step
 from compressctl.plain import flow, plain
-from compressctl.starter.advice import Advice, Option, Step
+from compressctl.starter.advice import Advice
 from compressctl.starter.data import Calibration, DataFacts
-from compressctl.starter.model import ModelFacts
 
 _WIDTH = 110
 _END = "...\n"  # that YAML puts behind a plain value
@@ -51,7 +51,7 @@ def head(model: ModelFacts, advice: Advice, command: str, *, sized: bool) -> lis
         f"({model.bytes:,} bytes){work}.",
         f"Bytes are in {_listed(model.bytes_by_operator)}; work is in {_listed(model.macs_by_operator)}.",
         *(f"Note: {note.text}." for note in advice.notes),
-        f"Goal: {advice.goal}.",
+        f"Goal: {advice.result.goal}.",
     ]
     lines = [line for text in shown for line in comment(text)]
     lines += comment("Lines that begin with # and no space are alternatives: take the # away to use one.")
@@ -82,12 +82,13 @@ def samples(calibration: Calibration | None, train: DataFacts | None, data: Data
     return lines
 
 
-def passes(steps: Sequence[Step]) -> list[str]:
-    """Return the passes, with what to try in and before them."""
+def passes(steps: Sequence[Step | Option]) -> list[str]:
+    """Return the passes, with what to try in them and in between."""
     lines = ["passes:"]
     for step in steps:
-        for one in step.before:
-            lines += option(one, 2)
+        if isinstance(step, Option):
+            lines += option(step, 2)
+            continue
         lines += comment(step.why, 2)
         (first, *others) = (key(name, value) for name, value in step.keys.items())
         lines += [f"  - {first}", *(f"    {other}" for other in others)]

@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 
 from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
+from compressctl.passes.prune.advice import advise
 from compressctl.pruning.options import Importance
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Config(PassConfig):
     reads: ClassVar[tuple[Reads, ...]] = ("calibration", "training", "evaluation")
     stopped_by: ClassVar[tuple[WeightForm, ...]] = ("packed", "static", "dynamic")
     telling: ClassVar[tuple[str, ...]] = ("ratio",)
+    advise: ClassVar = advise
 
     type: Literal["prune"] = "prune"
     structure: tuple[Structure, ...] = Field(default=("channel", "neuron", "head"), min_length=1)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from compressctl.passes.base import Context, Outcome, Reads, WeightForm
+from compressctl.passes.qat.advice import advise
 from compressctl.passes.static_options import StaticOptions
 from compressctl.training.options import TrainingOptions
 
@@ -31,6 +32,7 @@ class Config(TrainingOptions, StaticOptions):
     edits_weights: ClassVar[bool] = True
     stopped_by: ClassVar[tuple[WeightForm, ...]] = ("dynamic",)
     telling: ClassVar[tuple[str, ...]] = ("scheme", "epochs", "steps")
+    advise: ClassVar = advise
 
     type: Literal["qat"] = "qat"
     scheme: Literal["int8", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"] = "int8"

@@ -29,6 +29,7 @@ from pydantic import Field
 
 from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, Reads, WeightForm
+from compressctl.passes.quantize.advice import advise
 from compressctl.passes.static_options import StaticOptions
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Config(StaticOptions):
     reads: ClassVar[tuple[Reads, ...]] = ("calibration", "evaluation")
     edits_weights: ClassVar[bool] = True
     telling: ClassVar[tuple[str, ...]] = ("scheme", "rounding")
+    advise: ClassVar = advise
 
     type: Literal["quantize"] = "quantize"
     scheme: Annotated[Scheme, Option(everyday=True)] = "auto"

@@ -24,6 +24,7 @@ from pydantic import Field, field_validator, model_validator
 
 from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
+from compressctl.passes.quantize_weights.advice import advise
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -39,6 +40,7 @@ class Config(PassConfig):
     reads: ClassVar[tuple[Reads, ...]] = ("calibration",)
     edits_weights: ClassVar[bool] = True
     telling: ClassVar[tuple[str, ...]] = ("scheme", "rounding")
+    advise: ClassVar = advise
 
     type: Literal["quantize_weights"] = "quantize_weights"
     scheme: Scheme

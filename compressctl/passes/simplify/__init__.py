@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from compressctl.passes.base import Context, Outcome, PassConfig, Reads
+from compressctl.passes.simplify.advice import advise
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -44,6 +45,7 @@ class Config(PassConfig):
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration",)
     prepares: ClassVar[bool] = True
+    advise: ClassVar = advise
 
     type: Literal["simplify"] = "simplify"
     skip: tuple[RuleName, ...] = ()

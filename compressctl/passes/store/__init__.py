@@ -22,10 +22,11 @@ left out of csr: Buluç and Gilbert 2008.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, PassConfig, WeightForm
+from compressctl.passes.store.advice import advise
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -36,6 +37,8 @@ Format = Literal["auto", "dense", "codebook", "bitmask", "gaps", "coo", "csr"]
 
 class Config(PassConfig):
     """Options of `store`."""
+
+    advise: ClassVar = advise
 
     type: Literal["store"] = "store"
     format: Annotated[Format, Option(everyday=True)] = "auto"
