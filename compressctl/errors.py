@@ -7,6 +7,9 @@ SIGTERM.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
+
 EXIT_OK = 0
 EXIT_FAULT = 1
 EXIT_USAGE = 2
@@ -80,3 +83,9 @@ class PassError(CompressctlError):
 def flag(name: str) -> str:
     """Return how errors call an option on the command line; `Option.flags` says where it has another name."""
     return f"--{name.replace('_', '-')}"
+
+
+def nearest(given: str, known: Sequence[str]) -> str | None:
+    """Return a hint that names the known name closest to what was given, or None where none is close."""
+    close = difflib.get_close_matches(given, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else None

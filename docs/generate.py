@@ -14,8 +14,8 @@ from compressctl.cli import Commands
 from compressctl.cli.help import whole_help
 from compressctl.passes import PASSES
 from compressctl.recipe import Recipe
-from compressctl.recipe.file_keys import FileKeys
 from compressctl.recipe.model import LEAVES
+from compressctl.recipe.variables import FileKeys
 
 FOLDER = Path(__file__).parent
 

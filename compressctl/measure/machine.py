@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from compressctl.numerics.parallel import usable_cores
+
 Int8Target = Literal["vnni", "avx2", "arm64", "unknown"]
 
 # Names as Linux (x86, then ARM) lists them in /proc/cpuinfo, with the name by which they go here.
@@ -70,7 +72,7 @@ def describe() -> Machine:
         cpu=_cpu_name(cpuinfo),
         physical_cores=_physical_cores(cpuinfo),
         logical_cores=os.cpu_count(),
-        usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        usable_cores=usable_cores(),
         instructions=_instructions(cpuinfo),
         memory_bytes=_memory_bytes(),
         onnxruntime=VERSION,

@@ -1,4 +1,4 @@
-"""Checking where a model's external data lies, before anything reads it."""
+"""The files that a model consists of; where its external data lies is checked before anything reads it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,26 @@ import onnx
 import onnx_ir as ir
 
 from compressctl.errors import ModelError
+from compressctl.model import protos, read
+from compressctl.model.reasons import MALFORMED, reason
 
 _LONGEST = 255  # bytes of a file's name
+
+
+def model_files(path: Path) -> tuple[Path, ...]:
+    """Return an ONNX file and the files of its external data, in the order of their locations; TorchScript is one file.
+
+    Raises:
+        ModelError: the file is missing, or is no model.
+    """
+    read.require_file(path)
+    if read.is_torchscript(path):
+        return (path,)
+    proto = read.read_proto(path)
+    try:
+        return (path, *external_files(protos.tensors(proto), path))
+    except MALFORMED as error:
+        raise ModelError(f"{path} is not a valid ONNX model: {reason(error)}") from error
 
 
 def external_files(tensors: Iterable[onnx.TensorProto], model: Path) -> tuple[Path, ...]:

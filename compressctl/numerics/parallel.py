@@ -28,9 +28,10 @@ def by_rows(compute: Callable[[slice], _T], rows: int, width: int) -> list[_T]:
     pieces = [slice(start, min(start + size, rows)) for start in range(0, max(rows, 1), size)]
     if len(pieces) == 1:
         return [compute(pieces[0])]
-    with ThreadPoolExecutor(min(_cores(), len(pieces))) as pool:
+    with ThreadPoolExecutor(min(usable_cores(), len(pieces))) as pool:
         return list(pool.map(compute, pieces))
 
 
-def _cores() -> int:
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

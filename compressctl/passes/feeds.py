@@ -5,15 +5,15 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from compressctl.data.random import random_feeds
-from compressctl.data.source import Feeds
+from compressctl.data.source import Feeds, Source
 from compressctl.measure.trial import fit_random
 from compressctl.model.load import interface
 from compressctl.passes.base import Context
 
 
-def usual_feeds(model: ir.Model, context: Context, rows: int) -> Feeds:
-    """Return `rows` samples to run `model` on: those that accuracy is measured on, to calibrate on, or random ones."""
-    source = context.evaluation or context.calibration
+def usual_feeds(model: ir.Model, context: Context, rows: int, *, first: Source | None = None) -> Feeds:
+    """Return `rows` samples to run `model` on: of `first`, to measure accuracy on, to calibrate on, or random ones."""
+    source = first or context.evaluation or context.calibration
     if source is not None:
         return source.first(rows)
     inputs, _ = interface(model)

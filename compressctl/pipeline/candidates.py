@@ -14,7 +14,7 @@ from compressctl.container.pack import pack
 from compressctl.container.signature import PACKED, is_packed
 from compressctl.measure.isolated import check_file
 from compressctl.measure.measurement import Measurement, measure_files
-from compressctl.model.files import model_files
+from compressctl.model.external import model_files
 from compressctl.model.provenance import stamp
 from compressctl.model.same import same_model
 from compressctl.model.save import remove_former_data, save_model

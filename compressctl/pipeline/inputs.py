@@ -10,7 +10,7 @@ from compressctl.container.opened import opened
 from compressctl.container.signature import is_packed
 from compressctl.data.fingerprint import fingerprint, source_files
 from compressctl.errors import CompressctlError
-from compressctl.model.files import model_files
+from compressctl.model.external import model_files
 from compressctl.model.read import require_file, sha256
 from compressctl.passes.base import PassConfig
 from compressctl.recipe import Recipe

@@ -6,7 +6,7 @@ from typing import Any
 
 from compressctl.container.signature import PACKED
 from compressctl.errors import CompressctlError
-from compressctl.model.files import model_files
+from compressctl.model.external import model_files
 from compressctl.model.read import sha256
 from compressctl.pipeline.inputs import input_hashes, model_hash
 from compressctl.pipeline.paths import report_path

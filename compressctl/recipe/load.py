@@ -1,4 +1,4 @@
-"""A recipe file -> the runs that it stands for."""
+"""A recipe file -> the runs that it stands for; a mapping of keys -> Recipe."""
 
 from __future__ import annotations
 
@@ -9,14 +9,31 @@ from typing import Any
 from pydantic import ValidationError
 
 from compressctl.errors import RecipeError, flag
-from compressctl.recipe.build import build_recipe
-from compressctl.recipe.file_keys import FileKeys
+from compressctl.recipe.consistency import check_consistency
 from compressctl.recipe.model import LEAVES, Recipe
+from compressctl.recipe.order import check_order
 from compressctl.recipe.read import check_values, read_mapping
 from compressctl.recipe.refusal import refusal, unknown_key
 from compressctl.recipe.settings import apply_setting
 from compressctl.recipe.sweep import check_apart, combinations, shown
-from compressctl.recipe.variables import Variables
+from compressctl.recipe.variables import FileKeys, Variables
+
+
+def build_recipe(content: Mapping[str, Any], origin: str) -> Recipe:
+    """Validate `content`; `origin` (a file, or COMMAND_LINE) begins each error.
+
+    Raises:
+        RecipeError: names the key path and, for an unknown key, the nearest known one; or the passes or keys that do
+            not go together.
+        UsageError: the notation of samples is wrong.
+    """
+    try:
+        recipe = Recipe.model_validate(dict(content))
+    except ValidationError as error:
+        raise refusal(error, origin) from error
+    check_order(recipe.passes, origin)
+    check_consistency(recipe, origin)
+    return recipe
 
 
 def load_recipes(path: Path, overrides: Mapping[str, Any] | None = None, settings: Sequence[str] = ()) -> list[Recipe]:

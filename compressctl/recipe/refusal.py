@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from compressctl.errors import RecipeError, flag
+from compressctl.errors import RecipeError, flag, nearest
 from compressctl.fields import Options
 from compressctl.passes import PASSES
 from compressctl.plain import problem_text
 from compressctl.recipe.model import Recipe
-from compressctl.recipe.nearest import nearest
 from compressctl.recipe.search import SearchOptions
 from compressctl.training.options import LossTerm
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from compressctl.recipe.file_keys import FileKeys
 from compressctl.recipe.model import LEAVES, Recipe
-from compressctl.recipe.variables import NAME
+from compressctl.recipe.variables import NAME, FileKeys
 
 _VARIABLE = {"$ref": "#/$defs/Variable"}
 

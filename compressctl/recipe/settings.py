@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from compressctl.errors import RecipeError
-from compressctl.recipe.file_keys import FileKeys
+from compressctl.errors import RecipeError, nearest
 from compressctl.recipe.model import Recipe
-from compressctl.recipe.nearest import nearest
 from compressctl.recipe.read import parse_yaml
 from compressctl.recipe.tree import joined
+from compressctl.recipe.variables import FileKeys
 
 _DEEPEST = 20  # parts of a path that are looked up; a recipe needs five
 

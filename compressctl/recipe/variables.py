@@ -1,20 +1,36 @@
-"""`${name}` in the strings of a recipe file."""
+"""Variables of a recipe file: the keys that define them, and `${name}` in its strings."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from compressctl.errors import RecipeError
-from compressctl.recipe.nearest import nearest
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from compressctl.errors import RecipeError, nearest
 from compressctl.recipe.tree import joined
 
 NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 _LONGEST = 1 << 16  # characters of a text with variables in the place of their names; paths have at most 4096
 _FARTHEST = 100  # variables that each refer to the next
 _REFERENCE = re.compile(rf"(?P<escaped>\$\$\{{)|\$\{{(?:(?P<name>{NAME})\}})?")
+
+Scalar = str | int | float | bool | None
+Name = Annotated[str, StringConstraints(pattern=rf"^{NAME}$")]
+
+
+class FileKeys(BaseModel):
+    """What makes one recipe file stand for several runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, strict=True)
+
+    vars: dict[Name, Scalar | list[Any]] = {}
+    """Values by name. `${name}` in any string of the file stands for one; a string that is nothing else takes the value
+    with its type. `$${` is `${` itself. `--set name=value` gives another value."""
+    sweep: dict[Name, Annotated[list[Scalar | list[Any]], Field(min_length=1)]] = {}
+    """Values to try by name of a variable: one run for each combination. `output` must contain the variables."""
 
 
 class Variables:

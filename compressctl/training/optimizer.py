@@ -1,4 +1,4 @@
-"""The optimizer, and which weights decay or move by steps of their own size."""
+"""The optimizer: its learning rate over the steps, and which weights decay or move by steps of their own size."""
 
 from __future__ import annotations
 
@@ -54,3 +54,18 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def _magnitude(scale: Tensor) -> float:
     mean = float(scale.detach().abs().mean())
     return 2.0 ** round(math.log2(mean)) if mean > 0 else 1.0
+
+
+def schedule_factor(step: int, steps: int, options: TrainingOptions) -> float:
+    """Return the learning rate of step number `step` (from 0) of `steps`, as a share of `options.learning_rate`.
+
+    It rises in equal steps to 1 over the warm-up, then falls as the schedule says; the step after the last would be 0.
+    Source of the cosine: Loshchilov and Hutter 2017 (arXiv:1608.03983), equation 5, without restarts.
+    """
+    warm = round(options.warmup * steps)
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    done = (step - warm) / (steps - warm)
+    if options.schedule == "cosine":
+        return (1 + math.cos(math.pi * done)) / 2
+    return 1 - done if options.schedule == "linear" else 1.0

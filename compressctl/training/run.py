@@ -19,9 +19,8 @@ from compressctl.training.checkpoint import State, Weights
 from compressctl.training.distributed import average_
 from compressctl.training.held_out import to_tensors
 from compressctl.training.job import Job, Training
-from compressctl.training.optimizer import set_rate
+from compressctl.training.optimizer import schedule_factor, set_rate
 from compressctl.training.options import TrainingOptions
-from compressctl.training.schedule import factor
 from compressctl.training.setup import Setup, why_not_finite
 from compressctl.training.teacher import Names
 from compressctl.world import World
@@ -117,7 +116,7 @@ class Run:
             if step == 0:
                 raise ModelError(f"training fails at its first step: {fault}")
             return fault
-        set_rate(self._optimizer, self._options.learning_rate * factor(step, self._setup.steps, self._options))
+        set_rate(self._optimizer, self._options.learning_rate * schedule_factor(step, self._setup.steps, self._options))
         self._optimizer.step()
         self._setup.clusters.share()
         if self._job.constraint is not None:

@@ -10,7 +10,7 @@ from onnx import numpy_helper, parser, shape_inference
 
 from compressctl.__main__ import run
 from compressctl.container.pack import pack
-from compressctl.model.files import model_files
+from compressctl.model.external import model_files
 from compressctl.model.load import load_model
 from compressctl.model.same import same_model
 from compressctl.model.save import save_model

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from compressctl.training.optimizer import make_optimizer, scale_names, set_rate
-from compressctl.training.schedule import factor
+from compressctl.training.optimizer import make_optimizer, scale_names, schedule_factor, set_rate
 from tests.quantization.graphs import model
 from tests.training.tiny import options
 
 
 def rates(steps: int = 100, **given) -> np.ndarray:
-    return np.array([factor(step, steps, options(**given)) for step in range(steps)])
+    return np.array([schedule_factor(step, steps, options(**given)) for step in range(steps)])
 
 
 def test_cosine_is_torchs_after_warm_up():

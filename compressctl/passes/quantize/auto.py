@@ -14,16 +14,14 @@ from typing import Any
 
 import onnx_ir as ir
 
-from compressctl.data.random import random_feeds
 from compressctl.data.source import Feeds
 from compressctl.errors import CompressctlError
 from compressctl.measure.fidelity import OutputFidelity
 from compressctl.measure.floor import TARGET
-from compressctl.measure.trial import fit_random
-from compressctl.model.load import interface
 from compressctl.model.tensors import stored_tensors
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context
+from compressctl.passes.feeds import usual_feeds
 from compressctl.quantization.floor import Judge, hold
 from compressctl.quantization.plan import Plan
 from compressctl.quantization.timing import Timing, doubtful, time_layers, time_models
@@ -75,13 +73,8 @@ class Trial:
         return time_models(self.model, self.build(plan), self._one_inference(), self.context.workdir).ratio
 
     def _one_inference(self) -> Feeds:
-        """Feeds of one sample: of the calibration samples, else of those to judge by, else random."""
-        source = self.context.calibration or self.context.evaluation
-        if source is not None:
-            return source.first(1)
-        inputs = interface(self.model)[0]
-        fit = fit_random(self.model, inputs, threads=self.context.threads)
-        return random_feeds(inputs, 1, self.context.seed, fit.sizes, fit.limits)
+        """Feeds of one sample, of those to calibrate on where there are any."""
+        return usual_feeds(self.model, self.context, 1, first=self.context.calibration)
 
 
 def slow_shapes(trial: Trial, plan: Plan) -> tuple[dict[str, str | None], dict[str, Any]]:
