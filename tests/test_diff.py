@@ -10,7 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 from compressctl.__main__ import run
-from compressctl.report.schema import to_json
+from compressctl.report.as_json import to_json
 from tests.report.full_report import full_report, measurement
 
 MODELS = Path(__file__).parents[1] / "sample_models"

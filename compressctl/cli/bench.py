@@ -46,8 +46,8 @@ def bench(
     from compressctl.bench import bench as run
     from compressctl.guard import Write, guard
     from compressctl.pipeline.inputs import files_read
+    from compressctl.report.as_json import to_json
     from compressctl.report.console import print_bench
-    from compressctl.report.schema import to_json
     from compressctl.report.write import is_report, write_text
 
     if not 0 < seconds <= 86400:

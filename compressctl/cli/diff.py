@@ -47,8 +47,9 @@ def diff(
     if keys["metric"] and not keys["data"]:
         raise UsageError("--metric needs data to be measured on", "add --data D")
     from compressctl.bench import bench
+    from compressctl.report.as_json import to_json
     from compressctl.report.console import print_table
-    from compressctl.report.diff_tables import model_tables, to_json
+    from compressctl.report.diff_tables import model_tables
     from compressctl.report.model_diff import diff_models
     from compressctl.tensorspec import parse_tensor_specs
 
@@ -75,9 +76,10 @@ def diff(
 
 
 def _reports(a: Path, b: Path, *, as_json: bool) -> int:
+    from compressctl.report.as_json import to_json
     from compressctl.report.console import print_notes, print_table
     from compressctl.report.diff import diff_reports
-    from compressctl.report.diff_tables import report_tables, to_json
+    from compressctl.report.diff_tables import report_tables
     from compressctl.report.read import read_report
 
     found = diff_reports(read_report(a), read_report(b), (str(a), str(b)))

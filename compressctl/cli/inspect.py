@@ -26,8 +26,9 @@ def inspect(
     compressctl inspect model.onnx --input input:1x1x8x8 --json
     """
     from compressctl.inspection import inspect_model
+    from compressctl.report.as_json import to_json
     from compressctl.report.console import print_table
-    from compressctl.report.inspection import tables, to_json
+    from compressctl.report.inspection import tables
 
     inspection = inspect_model(model, keys["input"])
     if as_json:

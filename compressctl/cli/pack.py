@@ -41,8 +41,9 @@ def pack(
     from compressctl.guard import Write, guard
     from compressctl.model.save import check_writable
     from compressctl.pipeline.inputs import files_read
+    from compressctl.report.as_json import to_json
     from compressctl.report.console import print_table
-    from compressctl.report.packing import packing_tables, to_json
+    from compressctl.report.packing import packing_tables
 
     target = output or model.with_suffix(PACKED)
     check_writable(target, force=force, provenance=None, source=model, suffixes=(PACKED,))

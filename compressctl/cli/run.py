@@ -101,9 +101,9 @@ class Shared:
             write_text(self.views.junit, to_junit([run.report for run in ended if run.report is not None]))
 
     def _print(self, ended: list[Ended]) -> None:
+        from compressctl.report.as_json import to_json
         from compressctl.report.console import print_report, print_table, print_up_to_date
         from compressctl.report.runs import runs_to_json, side_by_side
-        from compressctl.report.schema import to_json
 
         first = ended[0]
         if not world().leads:

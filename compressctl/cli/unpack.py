@@ -31,8 +31,9 @@ def unpack(
     compressctl unpack packed.ccz -o again.onnx --force --json
     """
     from compressctl.container.unpack import unpack as run
+    from compressctl.report.as_json import to_json
     from compressctl.report.console import print_table
-    from compressctl.report.packing import to_json, unpacking_table
+    from compressctl.report.packing import unpacking_table
 
     result = run(packed, output or packed.with_suffix(".onnx"), force=force, threads=keys["threads"])
     if as_json:

@@ -1,13 +1,9 @@
-"""Reports and models side by side, as tables and as JSON."""
+"""Reports and models side by side, as tables."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from compressctl.measure.interval import Interval
 from compressctl.report.diff import Figure, ReportDiff, Unit, Value
@@ -15,12 +11,6 @@ from compressctl.report.model_diff import ModelDiff, TensorForm
 from compressctl.report.tables import Table, comparison
 from compressctl.report.words import change, decibels, drop, points, ratio, score, si, times
 from compressctl.tensorspec import TensorSpec
-
-
-def to_json(diff: ReportDiff | ModelDiff) -> str:
-    """Return the difference as one JSON document; NaN and infinity become null."""
-    adapter: TypeAdapter[Any] = TypeAdapter(type(diff))
-    return json.dumps(json.loads(adapter.dump_json(diff)), indent=2)
 
 
 def report_tables(diff: ReportDiff) -> list[Table]:

@@ -1,11 +1,8 @@
-"""An inspection of a model, as a value, as tables and as JSON."""
+"""An inspection of a model, as a value and as tables."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-
-from pydantic import TypeAdapter
 
 from compressctl.model.size import LayerSize
 from compressctl.notes import Note
@@ -86,8 +83,3 @@ def tables(inspection: Inspection) -> list[Table]:
         Table("Layers", header, layers),
         *([Table("Passes", ("pass", "would"), tuple(remarks))] if remarks else []),
     ]
-
-
-def to_json(inspection: Inspection) -> str:
-    """Return the inspection as one JSON document."""
-    return json.dumps(TypeAdapter(Inspection).dump_python(inspection, mode="json"), indent=2)

@@ -1,10 +1,6 @@
-"""Packing and unpacking as tables and as JSON."""
+"""Packing and unpacking as tables."""
 
 from __future__ import annotations
-
-import json
-
-from pydantic import TypeAdapter
 
 from compressctl.container.figures import PackedPart, Packing, Unpacking
 from compressctl.report.tables import Table
@@ -36,12 +32,6 @@ def unpacking_table(unpacking: Unpacking) -> Table:
         *(("external data", "", path) for path in unpacking.data),
     )
     return Table(unpacking.output, ("", "size", ""), rows)
-
-
-def to_json(result: Packing | Unpacking) -> str:
-    """Return the result as one JSON document."""
-    adapter: TypeAdapter[Packing | Unpacking] = TypeAdapter(type(result))
-    return json.dumps(adapter.dump_python(result, mode="json"), indent=2)
 
 
 def _row(part: PackedPart) -> tuple[str, ...]:

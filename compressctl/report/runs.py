@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from compressctl.errors import EXIT_BUDGET, EXIT_FAULT, EXIT_OK, EXIT_UNUSABLE, EXIT_USAGE, CompressctlError
-from compressctl.report.schema import Report, to_json
+from compressctl.report.as_json import to_json
+from compressctl.report.schema import Report
 from compressctl.report.tables import Table
 from compressctl.report.words import drop, ratio, score, si, times
 

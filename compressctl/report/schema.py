@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -151,12 +150,6 @@ class BenchReport:
     machine: Machine
     versions: dict[str, str]
     schema_version: str = SCHEMA_VERSION
-
-
-def to_json(report: Report | BenchReport) -> str:
-    """Return the report as one JSON document; NaN and infinity, which JSON lacks, become null."""
-    adapter: TypeAdapter[Any] = TypeAdapter(type(report))
-    return json.dumps(json.loads(adapter.dump_json(report)), indent=2)
 
 
 def json_schema() -> dict[str, Any]:

@@ -11,9 +11,10 @@ from typing import TextIO
 
 from compressctl.guard import Write, descriptor_of, is_stream
 from compressctl.model.staging import move_into_place, reported, staging, sync
+from compressctl.report.as_json import to_json
 from compressctl.report.html import TITLE, to_html
 from compressctl.report.markdown import MEASURED_ON, to_markdown
-from compressctl.report.schema import Report, to_json
+from compressctl.report.schema import Report
 
 _RENDERERS = {".json": lambda report: to_json(report) + "\n", ".md": to_markdown, ".html": to_html}
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from compressctl.errors import DataError
+from compressctl.report.as_json import to_json
 from compressctl.report.markdown import to_markdown
 from compressctl.report.read import read_report
-from compressctl.report.schema import to_json
 from compressctl.report.write import report_files, write_report
 from tests.report.full_report import full_report
 
