@@ -121,7 +121,7 @@ def test_a_cache_among_files_of_others_hides_them_from_nobody(folder):
 
 def test_other_folders_in_a_cache_and_among_checkpoints_stay(folder):
     from compressctl.pipeline.cache import Cache
-    from compressctl.training.slots import Checkpoints
+    from compressctl.training.checkpoint_paths import Checkpoints
 
     kept = [Path("cache/photos/a.png"), Path("o.checkpoints/epoch.ckpt")]
     for path in kept:

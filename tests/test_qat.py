@@ -81,16 +81,16 @@ def test_the_graph_is_the_one_that_static_quantization_writes(tmp_path):
 
 
 def test_it_repeats_itself_and_resumes(tmp_path):
-    from compressctl.training.slots import CheckpointSlot
+    from compressctl.training.checkpoint_paths import CheckpointPath
 
     m, context = _model("mlp", tmp_path)
     options = {"steps": 12, "checkpoint_every": 4, "learning_rate": 1e-3}
     first, second = (weight_integers(_train(m, context, **options).model) for _ in range(2))
-    slot = CheckpointSlot(tmp_path / "0-qat.pt", "key", resume=False)
+    slot = CheckpointPath(tmp_path / "0-qat.pt", "key", resume=False)
     halted = _context(m, tmp_path, checkpoint=slot, progress=Interrupted(9))
     with pytest.raises(KeyboardInterrupt):
         _train(m, halted, **options)
-    slot = CheckpointSlot(slot.path, "key", resume=True)
+    slot = CheckpointPath(slot.path, "key", resume=True)
     resumed = weight_integers(_train(m, _context(m, tmp_path, checkpoint=slot), **options).model)
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name])

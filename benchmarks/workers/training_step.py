@@ -24,7 +24,7 @@ from sample_models.export import save_onnx
 from sample_models.models import Cnn, EncoderLayer, ResidualBlock
 
 STEPS, ROUNDS = 10, 12
-SIDES = ("native", "specialize", "interpret")
+SIDES = ("native", "trace", "interpret")
 
 
 class ResNet20(nn.Module):

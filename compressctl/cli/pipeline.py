@@ -121,7 +121,7 @@ def _attempt(recipe: Recipe, progress: Progress) -> Ended:
     from compressctl.pipeline.up_to_date import earlier_report
     from compressctl.report.runs import Ended
 
-    earlier = earlier_report(recipe) if world().size == 1 and not recipe.force else None
+    earlier = earlier_report(recipe) if this_process().size == 1 and not recipe.force else None
     return fresh(recipe, progress) if earlier is None else Ended(recipe.output, earlier, up_to_date=True)
 
 
@@ -144,7 +144,7 @@ def _run_with_depfile(path: Path | None, recipes: Sequence[Recipe], depfile: Pat
         return ended
 
     code = shared.run(*recipes, attempt=attempt, reads=own, writes=[Write(depfile, "depfile", is_depfile)])
-    if world().leads:
+    if this_process().is_main:
         write_text(depfile, text_of(read))
     return code
 

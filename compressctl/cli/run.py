@@ -106,13 +106,13 @@ class Shared:
         from compressctl.report.runs import runs_to_json, side_by_side
 
         first = ended[0]
-        if not world().leads:
+        if not this_process().is_main:
             return
         if len(ended) > 1 and self.views.as_json:
             print(runs_to_json(ended))
         elif len(ended) > 1:
             print_table(side_by_side(ended), sys.stdout)
-        elif first.report is None:  # a helper of a search that another process leads
+        elif first.report is None:  # a helper of a search whose main process is another
             return
         elif self.views.as_json:
             print(to_json(first.report))
@@ -125,7 +125,7 @@ class Shared:
 def _search_writes(recipes: Sequence[Recipe]) -> list[Write]:
     if all(recipe.search is None for recipe in recipes):
         return []
-    from compressctl.search.begin import search_writes
+    from compressctl.search.start import search_writes
 
     return [write for recipe in recipes if recipe.search is not None for write in search_writes(recipe)]
 

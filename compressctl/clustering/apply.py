@@ -15,7 +15,7 @@ from compressctl.clustering.reconstruct import Samples, reconstruct
 from compressctl.errors import ModelError
 from compressctl.layers.weights import Weight, layer_weights, tables
 from compressctl.model.graph import set_constant
-from compressctl.model.spool import Spool
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.model.tensors import read_array
 from compressctl.numerics.distinct import distinct
 from compressctl.numerics.parallel import by_rows
@@ -109,15 +109,15 @@ def obstacle(weight: Weight, clusters: int, vector: int) -> str | None:
 
 
 def share(
-    model: ir.Model, weights: Sequence[Weight], sharing: Sharing, spool: Spool, progress: Progress
+    model: ir.Model, weights: Sequence[Weight], sharing: Sharing, files: TensorFiles, progress: Progress
 ) -> list[Shared]:
     """Cluster weights of `model`, in place.
 
     Args:
-        model: its weights are held in `spool` afterwards where they are large.
+        model: its weights are held in `files` afterwards where they are large.
         weights: of its main graph, without an `obstacle`.
         sharing: how.
-        spool: where to.
+        files: where to.
         progress: one tick a weight.
 
     Raises:
@@ -128,7 +128,7 @@ def share(
     solvable = [w for w in weights if sharing.samples is not None and sharing.obstacle(w) is None]
     for weight in progress.track([w for w in weights if w not in solvable], "cluster weights"):
         _replace(weight, book or _fit([weight], sharing), sharing)
-        spool.keep(weight.value)
+        files.keep(weight.value)
     errors = {}
     if sharing.samples is not None and solvable:
         layers = [weight.layers[0] for weight in solvable]
@@ -143,7 +143,7 @@ def share(
             seed=sharing.seed,
         )
         for weight in solvable:
-            spool.keep(weight.value)
+            files.keep(weight.value)
     return [_told(weight, before[weight.name], sharing.vector, errors) for weight in weights]
 
 

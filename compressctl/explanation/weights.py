@@ -16,7 +16,7 @@ from compressctl.model import ops
 from compressctl.model.graph import bias_of, constant
 from compressctl.model.qops import quantized_inputs
 
-_MOST_ROWS = 1 << 14  # that a product of matrices is probed with at once
+_MOST_ROWS = 1 << 14  # that a product of matrices is tried with at once
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from compressctl.measure.interval import Interval
 from compressctl.measure.latency import Latency, compare_latency, latency
 from compressctl.measure.memory import peak_memory
 from compressctl.measure.metric import Metric, Score
-from compressctl.measure.probes import NonFinite, Probes
 from compressctl.measure.profile import Profile, executed_ops, profile
 from compressctl.measure.session import Session
+from compressctl.measure.stress import NonFinite, StressTest
 from compressctl.model.load import load_model
 from compressctl.model.scores import score_axes
 from compressctl.model.size import count, file_bytes
@@ -125,7 +125,7 @@ def measure_files(
     scores = _scores(session, workload, progress)  # first: data that do not fit need not wait for the clock
     progress.step("measure latency")
     timed = _latencies(baseline, results, feeds, workload)
-    probes = Probes(session, feeds, workload.seed)
+    stress = StressTest(session, feeds, workload.seed)
     classes: dict[str, int] = {}
     measurements = []
     for index, path in enumerate([baseline, *results]):
@@ -150,7 +150,7 @@ def measure_files(
                 drop=drop,
                 judged=scores[-1].output if scores else None,
                 fidelity=compare_outputs(session, opened, workload, classes, progress) if index else (),
-                non_finite=probes.non_finite(opened) if index else (),
+                non_finite=stress.non_finite(opened) if index else (),
                 executed_ops=executed_ops(path) if index or workload.thorough else {},
                 profile=profile(path, feeds, threads=workload.threads) if workload.profile else None,
             )

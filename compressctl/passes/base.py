@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from compressctl.data.source import Source
     from compressctl.measure.metric import Metric
-    from compressctl.training.slots import CheckpointSlot
+    from compressctl.training.checkpoint_paths import CheckpointPath
 
 
 Reads = Literal["calibration", "training", "evaluation"]
@@ -148,7 +148,7 @@ class Context:
     max_accuracy_drop: float | None = None
     training: Source | None = None
     device: str = "cpu"
-    checkpoint: CheckpointSlot | None = None
+    checkpoint: CheckpointPath | None = None
     seed: int = 0
     threads: int = 1
     progress: Progress = field(default_factory=Silent)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from compressctl.data.source import Source
+from compressctl.distributed import this_process
 from compressctl.errors import UsageError
 from compressctl.passes.base import Context
 from compressctl.passes.training import require_torch
 from compressctl.pruning.scores import Evidence
-from compressctl.world import world
 
 if TYPE_CHECKING:
     from compressctl.torchexec.gradients import Loss
@@ -67,7 +67,7 @@ def _device(context: Context) -> str:
     """Return torch's name of the device that the user wants."""
     from compressctl.training.distributed import torch_device
 
-    return torch_device(context.device, world())
+    return torch_device(context.device, this_process())
 
 
 def _no_samples(what: str) -> UsageError:

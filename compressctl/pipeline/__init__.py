@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 
+from compressctl.distributed import this_process
 from compressctl.explanation.explain import explain
 from compressctl.explanation.schema import Explanation
 from compressctl.measure import machine
@@ -34,7 +35,6 @@ from compressctl.report.write import write_report
 from compressctl.robustness.measure import measure_robustness
 from compressctl.robustness.schema import Robustness
 from compressctl.versions import versions
-from compressctl.world import world
 
 _NO_GAIN = warning("nothing was gained: the result is neither smaller nor faster than the input")
 _FEWER = 0.05  # a share of multiply-accumulates that latency is expected to follow
@@ -52,10 +52,13 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
         CompressctlError: of the kind that names what is wrong; nothing is written then.
     """
     started = time.perf_counter()
-    with open_setup(recipe, progress or Silent()) as setup, locked(recipe.output) if world().leads else nullcontext():
+    with (
+        open_setup(recipe, progress or Silent()) as setup,
+        locked(recipe.output) if this_process().is_main else nullcontext(),
+    ):
         read = setup.data | model_hashes(recipe.passes)
         stages = run_passes(setup, recipe.passes)
-        if not world().leads:
+        if not this_process().is_main:
             return None
         measured = _Measured(setup, stages)
         choice = choose(recipe, len(stages), measured.at, measured.known)

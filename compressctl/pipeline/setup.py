@@ -15,6 +15,7 @@ from compressctl.container.signature import PACKED
 from compressctl.data.notation import open_source
 from compressctl.data.source import Source
 from compressctl.data.subset import every
+from compressctl.distributed import this_process
 from compressctl.errors import UsageError
 from compressctl.measure.clocks import NO_LIMITS, Limits
 from compressctl.measure.measurement import Workload, compare_outputs
@@ -37,10 +38,9 @@ from compressctl.progress import Progress
 from compressctl.recipe import Recipe
 from compressctl.scratch import temporary_folder
 from compressctl.tensorspec import parse_tensor_specs, with_sizes
+from compressctl.training.checkpoint_paths import Checkpoints
 from compressctl.training.options import TrainingOptions
-from compressctl.training.slots import Checkpoints
 from compressctl.versions import versions
-from compressctl.world import world
 
 _FIDELITY_SAMPLES = 32
 _PATIENCE = 2.0  # times the usual seconds that latency is measured where a busy machine keeps the interval wide
@@ -164,7 +164,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         notes=(*loaded.notes, *(note for source in sources for note in source.notes)),
         workdir=workdir,
         report=report_path(recipe),
-        cache=Cache(recipe.cache) if recipe.cache is not None and world().size == 1 else None,
+        cache=Cache(recipe.cache) if recipe.cache is not None and this_process().size == 1 else None,
         checkpoints=checkpoints,
     )
 

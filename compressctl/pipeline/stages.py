@@ -51,8 +51,8 @@ def run_passes(setup: Setup, passes: Sequence[PassConfig]) -> list[Stage]:
         setup.context.progress.step(config.type)
         begun = time.perf_counter()
         current = stages[-1].outcome.model if stages else setup.loaded.model
-        slot = setup.checkpoints.slot(index, config.type) if setup.checkpoints is not None else None
-        context = replace(_read(setup.context, config), checkpoint=slot)
+        checkpoint = setup.checkpoints.of_pass(index, config.type) if setup.checkpoints is not None else None
+        context = replace(_read(setup.context, config), checkpoint=checkpoint)
         outcome = config.run(current.clone(), context)
         verify_graph(outcome.model, where=config.type)
         seconds = time.perf_counter() - begun

@@ -49,9 +49,9 @@ def mean_magnitudes(
     Raises:
         DataError: an activation becomes NaN or infinite; no samples at all.
     """
-    probed = model.clone()
-    outputs = _probe(probed, axes)
-    session = Session(probed, threads=threads, workdir=workdir, spinning="never")
+    observed = model.clone()
+    outputs = _observe_axes(observed, axes)
+    session = Session(observed, threads=threads, workdir=workdir, spinning="never")
     first, size = First(source, samples), source.fixed_batch or _BATCH
     batches = first.batches(size)
     sums: dict[str, NDArray[np.float64]] = {}
@@ -73,7 +73,7 @@ def mean_magnitudes(
     return {name: total / max(counts[name], 1) for name, total in sums.items()}
 
 
-def _probe(model: ir.Model, axes: Mapping[str, int]) -> dict[str, tuple[str, str]]:
+def _observe_axes(model: ir.Model, axes: Mapping[str, int]) -> dict[str, tuple[str, str]]:
     """Make the means, and the numbers of elements, the model's only outputs; return their names."""
     graph, shapes = model.graph, Shapes(model)
     values = {value.name: value for node in graph for value in node.outputs} | {v.name: v for v in graph.inputs}

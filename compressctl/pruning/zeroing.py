@@ -12,7 +12,7 @@ from compressctl.arrays import Mask
 from compressctl.data.source import Source
 from compressctl.layers.weights import Weight
 from compressctl.progress import Progress
-from compressctl.pruning.surgeon import Fixed, Pattern, Rule, Share, operate
+from compressctl.pruning.obs import Fixed, Pattern, Rule, Share, operate
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from compressctl.notes import Note, warning
 from compressctl.numerics.histogram import Histogram
 from compressctl.numerics.ranges import Range, RangeMethod, choose
 from compressctl.progress import Progress, Silent
-from compressctl.quantization.probes import Prober, Probes, observable
+from compressctl.quantization.observers import Observed, Observer, observable
 
 _SAMPLED = 2**19  # values of a tensor that go into its histogram, of all calibration samples together
 _IRRATIONAL = 1.0 + math.sqrt(5) / 200  # sampling distances that share no factor with the tensor's dimensions
@@ -85,20 +85,20 @@ def observe(
         DataError: a tensor becomes NaN or infinite; data that do not fit; no samples at all.
     """
     clone = model.clone()
-    prober = Prober(clone)
+    observer = Observer(clone)
     for value in observable(clone.graph, channel_means).values():
-        prober.channel_mean(value)
+        observer.channel_mean(value)
     for value in observable(clone.graph, channel_absmax).values():
-        prober.channel_extrema(value)
+        observer.channel_extrema(value)
     observed = observable(clone.graph, tensors)
     for value in observed.values():
-        prober.extrema(value)
+        observer.extrema(value)
         if method != "minmax":
-            prober.sample(value)
+            observer.sample(value)
     remove_dead(clone)
     batch_size = batch_size or _fitting_batch(source)
     session = Session(clone, threads=threads, workdir=workdir, spinning="never")
-    collected = _Collected(prober.probes, source)
+    collected = _Collected(observer.observed, source)
     batches = (progress or Silent()).track(
         source.batches(batch_size), "calibrating", math.ceil(len(source) / (source.fixed_batch or batch_size))
     )
@@ -127,34 +127,34 @@ def _fitting_batch(source: Source) -> int:
 
 
 class _Collected:
-    """What the probes of all batches so far add up to."""
+    """What the observed of all batches so far add up to."""
 
-    def __init__(self, probes: Probes, source: Source) -> None:
-        self.probes = probes
+    def __init__(self, observed: Observed, source: Source) -> None:
+        self.observed = observed
         self.source = source
         self.samples = 0
-        self.histograms = {name: Histogram() for name in probes.high}
+        self.histograms = {name: Histogram() for name in observed.high}
         self.absmax: dict[str, NDArray[np.float32]] = {}
         self._sums: dict[str, NDArray[np.float64]] = {}
-        self._counts = dict.fromkeys(probes.mean, 0.0)
+        self._counts = dict.fromkeys(observed.mean, 0.0)
 
     def add(self, session: Session, batch: Batch) -> None:
         feeds = batch.feeds
-        if self.probes.stride is not None:
+        if self.observed.stride is not None:
             share = batch.count / len(self.source)
-            feeds = {**feeds, self.probes.stride: np.asarray(_IRRATIONAL / (_SAMPLED * share), np.float64)}
+            feeds = {**feeds, self.observed.stride: np.asarray(_IRRATIONAL / (_SAMPLED * share), np.float64)}
         results = session.run(feeds)
         for name, histogram in self.histograms.items():
             self._extend(name, histogram, results)
-        for name, output in self.probes.mean.items():
+        for name, output in self.observed.mean.items():
             mean = results[output].astype(np.float64)
-            weight = float(results[self.probes.size[name]]) / max(mean.size, 1)
+            weight = float(results[self.observed.size[name]]) / max(mean.size, 1)
             if weight:
                 self._check(name, mean)
                 self._sums[name] = self._sums.get(name, 0.0) + mean * weight
                 self._counts[name] += weight
-        for name, output in self.probes.channel_low.items():
-            largest = np.maximum(-results[output], results[self.probes.channel_high[name]])
+        for name, output in self.observed.channel_low.items():
+            largest = np.maximum(-results[output], results[self.observed.channel_high[name]])
             largest = np.maximum(largest, self.absmax.get(name, np.float32(0)))
             self._check(name, largest)
             self.absmax[name] = largest
@@ -164,16 +164,16 @@ class _Collected:
         return {name: total / self._counts[name] for name, total in self._sums.items()}
 
     def _extend(self, name: str, histogram: Histogram, results: Mapping[str, NDArray[Any]]) -> None:
-        probes = self.probes
-        high = float(results[probes.high[name]])
-        low = float(results[probes.low[name]]) if name in probes.low else 0.0
+        observed = self.observed
+        high = float(results[observed.high[name]])
+        low = float(results[observed.low[name]]) if name in observed.low else 0.0
         if high == -math.inf and low >= 0.0:  # the extrema of no elements
             return
-        nan = np.isnan(results[probes.sum[name]])  # the sum alone may overflow: it must not be NaN, that is all
+        nan = np.isnan(results[observed.sum[name]])  # the sum alone may overflow: it must not be NaN, that is all
         self._check(name, np.array([low, math.nan if nan else high]))
         histogram.cover(low, high)
-        if name in probes.sample:
-            histogram.update(results[probes.sample[name]])
+        if name in observed.sample:
+            histogram.update(results[observed.sample[name]])
 
     def _check(self, name: str, values: NDArray[Any]) -> None:
         if not np.all(np.isfinite(values)):

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from compressctl.model.graph import bias_of, ensure_opset, initializer, replace_node
 from compressctl.model.ops import PRODUCTS
-from compressctl.model.spool import Spool
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.numerics.packing import pack
 from compressctl.quantization.weight_rounding import Rounded
 from compressctl.quantization.weight_targets import Target
@@ -38,14 +38,14 @@ def obstacle(target: Target, size: int) -> str | None:
     return None if size in _BLOCKS else f"its blocks are of {size}"
 
 
-def store_blocks(model: ir.Model, target: Target, rounded: Rounded, spool: Spool) -> None:
+def store_blocks(model: ir.Model, target: Target, rounded: Rounded, files: TensorFiles) -> None:
     """Let the layers of `target`, which have no `obstacle`, multiply by packed weights of 4 bits.
 
     Args:
         model: edited.
         target: its float constant goes.
         rounded: 16 levels without offsets, -8 to 7.
-        spool: keeps the packed weights.
+        files: keeps the packed weights.
     """
     graph, layer, size = model.graph, target.layers[0], rounded.size
     _, outputs, inputs = layer.shape
@@ -57,7 +57,7 @@ def store_blocks(model: ir.Model, target: Target, rounded: Rounded, spool: Spool
     (packed,) = pack(codes, 16)
     name = target.value.name or ""
     weight = initializer(graph, f"{name}_packed", packed.reshape(outputs, blocks, size // 2))
-    spool.keep(weight)
+    files.keep(weight)
     scales = initializer(graph, f"{name}_scale", scale.reshape(-1))
     for one in target.layers:
         bias = bias_of(one.node)

@@ -7,7 +7,7 @@ from math import lcm
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.spool import Spool
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, skipped
 from compressctl.numerics.packing import pack, planes
 from compressctl.quantization import matmul_nbits
@@ -18,7 +18,7 @@ from compressctl.storage.codes import table_of_bytes
 from compressctl.storage.decoder import Decoder
 
 
-def place(model: ir.Model, target: Target, rounded: Rounded, rows: int | None, spool: Spool) -> list[Note]:
+def place(model: ir.Model, target: Target, rounded: Rounded, rows: int | None, files: TensorFiles) -> list[Note]:
     """Store the constant of `target` in the form that suits its use; say where it is not the one that `rows` asks for.
 
     Args:
@@ -26,30 +26,30 @@ def place(model: ir.Model, target: Target, rounded: Rounded, rows: int | None, s
         target: its float constant goes.
         rounded: the same, on few levels.
         rows: that products of matrices multiply at a time in use, or None; see `matmul_nbits`.
-        spool: keeps what is large.
+        files: keeps what is large.
     """
     if target.lookups:
-        store_table(model.graph, target, rounded, spool)
+        store_table(model.graph, target, rounded, files)
         return []
     reason = matmul_nbits.obstacle(target, rounded.size)
     if rows is not None and rows > matmul_nbits.MOST_ROWS:
         reason = f"that pays up to {matmul_nbits.MOST_ROWS} rows only"
     if rows is not None and reason is None:
-        matmul_nbits.store_blocks(model, target, rounded, spool)
+        matmul_nbits.store_blocks(model, target, rounded, files)
         return []
     told = [] if rows is None else [skipped(f"does not compute on packed weights: {reason}", target.name)]
-    store(model.graph, target, rounded, spool)
+    store(model.graph, target, rounded, files)
     return told
 
 
-def store(graph: ir.Graph, target: Target, rounded: Rounded, spool: Spool | None) -> None:
+def store(graph: ir.Graph, target: Target, rounded: Rounded, files: TensorFiles | None) -> None:
     """Put nodes that make the constant of `target`, which onnxruntime folds as it loads the model, in its place."""
-    decoder = Decoder(graph, target.value.name or target.name, spool)
+    decoder = Decoder(graph, target.value.name or target.name, files)
     value = _typed(decoder, emit_affine(decoder, rounded.affine(target)), target)
     decoder.replace(target.value, value)
 
 
-def store_table(graph: ir.Graph, target: Target, rounded: Rounded, spool: Spool) -> None:
+def store_table(graph: ir.Graph, target: Target, rounded: Rounded, files: TensorFiles) -> None:
     """Let the embeddings of `target` look up packed rows, and make those alone float.
 
     Gather(packed rows) -> Cast -> Gather(table of all bytes) -> Reshape -> Cast -> Mul(Gather(scales)) -> Reshape
@@ -59,7 +59,7 @@ def store_table(graph: ir.Graph, target: Target, rounded: Rounded, spool: Spool)
     filled = -(-width // (whole := lcm(*(plane.digits for plane in parts)))) * whole
     codes = np.zeros((count, filled), np.uint8)
     codes[:, :width] = rounded.codes.reshape(count, width)
-    decoder = Decoder(graph, target.value.name or target.name, spool)
+    decoder = Decoder(graph, target.value.name or target.name, files)
     packed = [decoder.own("packed", plane.reshape(count, -1)) for plane in pack(codes, levels.count)]
     last = (groups, 1) if groups > 1 else (1,)
     scale = decoder.own("scale", levels.scale.reshape(count, *last))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from compressctl.budgets import BUDGETS, PLAIN, Unit
+from compressctl.report.formatting import is_fraction, si
 from compressctl.report.schema import BudgetVerdict, Report
 from compressctl.report.tables import Table
-from compressctl.report.words import is_fraction, si
 
 _DIGITS = 5  # so that what just misses a limit does not read like it
 

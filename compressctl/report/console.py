@@ -14,6 +14,7 @@ from compressctl.notes import Note
 from compressctl.plain import plain
 from compressctl.report.budgets import budgets, unsettled
 from compressctl.report.details import details
+from compressctl.report.formatting import PASTE
 from compressctl.report.schema import BenchReport, Report
 from compressctl.report.tables import (
     Table,
@@ -26,7 +27,6 @@ from compressctl.report.tables import (
     slowest_nodes,
     summary,
 )
-from compressctl.report.words import PASTE
 
 _STYLE = {"warning": "yellow", "skipped": "dim", "done": ""}
 

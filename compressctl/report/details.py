@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from compressctl.explanation.schema import Cost, Explanation, LayerRow
+from compressctl.report.formatting import decibels, drop, percent, ratio, score, si, times
 from compressctl.report.schema import Report
 from compressctl.report.tables import Table
-from compressctl.report.words import decibels, drop, percent, ratio, score, si, times
 from compressctl.robustness.schema import Robustness
 
 

@@ -7,9 +7,9 @@ from collections import Counter
 
 from compressctl.measure.interval import Interval
 from compressctl.report.diff import Figure, ReportDiff, Unit, Value
+from compressctl.report.formatting import change, decibels, drop, points, ratio, score, si, times
 from compressctl.report.model_diff import ModelDiff, TensorForm
 from compressctl.report.tables import Table, comparison
-from compressctl.report.words import change, decibels, drop, points, ratio, score, si, times
 from compressctl.tensorspec import TensorSpec
 
 

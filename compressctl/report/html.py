@@ -16,6 +16,7 @@ from compressctl.report import plots
 from compressctl.report.budgets import budgets, unsettled
 from compressctl.report.charts import Bars, Chart, Lines, Scatter
 from compressctl.report.details import front, layers, robustness, worst
+from compressctl.report.formatting import PASTE, drop, ms, ratio, score, si, times
 from compressctl.report.schema import PassReport, Report
 from compressctl.report.tables import (
     Table,
@@ -27,7 +28,6 @@ from compressctl.report.tables import (
     slowest_nodes,
     summary,
 )
-from compressctl.report.words import PASTE, drop, ms, ratio, score, si, times
 
 if TYPE_CHECKING:
     from jinja2 import Template

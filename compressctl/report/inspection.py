@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from compressctl.model.size import LayerSize
 from compressctl.notes import Note
+from compressctl.report.formatting import si
 from compressctl.report.tables import Table, grouped
-from compressctl.report.words import si
 from compressctl.tensorspec import TensorSpec
 
 

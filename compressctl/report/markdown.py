@@ -9,9 +9,9 @@ from compressctl.notes import Note
 from compressctl.plain import plain
 from compressctl.report.budgets import budgets, unsettled
 from compressctl.report.details import details
+from compressctl.report.formatting import PASTE
 from compressctl.report.schema import Report
 from compressctl.report.tables import Table, after_each_pass, executed, grouped, has_steps, summary
-from compressctl.report.words import PASTE
 
 MEASURED_ON = "\n\nMeasured on: "  # the last paragraph, by which a report is told from other documents
 # What GitHub's dialect takes for markup, and addresses that it takes for links.

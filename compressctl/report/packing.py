@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from compressctl.container.figures import PackedPart, Packing, Unpacking
+from compressctl.report.formatting import si
 from compressctl.report.tables import Table
-from compressctl.report.words import si
 
 
 def packing_tables(packing: Packing, *, verbose: bool) -> list[Table]:

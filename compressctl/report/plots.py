@@ -9,9 +9,9 @@ from compressctl.explanation.schema import Explanation
 from compressctl.measure.interval import Interval
 from compressctl.measure.measurement import Measurement
 from compressctl.report.charts import Bars, Chart, Item, Lines, Scatter, bars, dots, lines, scatter
+from compressctl.report.formatting import decibels, drop, ms, percent, ratio, score, si
 from compressctl.report.schema import FrontPoint, Report
 from compressctl.report.tables import labels
-from compressctl.report.words import decibels, drop, ms, percent, ratio, score, si
 from compressctl.robustness.schema import Robustness
 
 _OPERATORS = 10  # of a profile; the rest is small

@@ -12,7 +12,6 @@ from compressctl.errors import EXIT_BUDGET, EXIT_FAULT, EXIT_OK, EXIT_UNUSABLE, 
 from compressctl.report.as_json import to_json
 from compressctl.report.schema import Report
 from compressctl.report.tables import Table
-from compressctl.report.words import drop, ratio, score, si, times
 
 _WORST_LAST = (EXIT_OK, EXIT_BUDGET, EXIT_USAGE, EXIT_UNUSABLE, EXIT_FAULT)
 

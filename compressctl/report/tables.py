@@ -12,8 +12,8 @@ from compressctl.measure.fidelity import OutputFidelity
 from compressctl.measure.measurement import Measurement
 from compressctl.measure.profile import Profile
 from compressctl.notes import Note
+from compressctl.report.formatting import change, clock, drop, fidelity, ms, percent, ratio, score, si, times
 from compressctl.report.schema import BenchReport, Report
-from compressctl.report.words import change, clock, drop, fidelity, ms, percent, ratio, score, si, times
 
 _SPARSE = 0.9  # a smaller share of parameters that are not zero is worth a row
 

@@ -20,13 +20,13 @@ from compressctl.progress import Progress, Silent
 from compressctl.recipe import Recipe
 from compressctl.report.schema import Report
 from compressctl.report.write import write_report
-from compressctl.search.begin import check, check_output, own_seed, process, search_writes, working
 from compressctl.search.clock import Clock
 from compressctl.search.front import measure_front, write_front
 from compressctl.search.locks import leading
 from compressctl.search.loop import Search
 from compressctl.search.ranking import front
 from compressctl.search.record import Record
+from compressctl.search.start import check, check_output, own_seed, process, search_writes, working
 from compressctl.search.study import require_optuna, storage_of
 from compressctl.search.workers import helpers
 
@@ -45,15 +45,15 @@ def search(recipe: Recipe, progress: Progress | None = None) -> Report | None:
     options = recipe.search
     assert options is not None
     clock, asked, recipe = Clock(options.time_limit), recipe, working(recipe)
-    with open_setup(recipe, progress or Silent()) as setup, leading(recipe.output) as leads:
-        if leads:
+    with open_setup(recipe, progress or Silent()) as setup, leading(recipe.output) as is_main:
+        if is_main:
             check_output(asked, setup, storage_of(recipe))
-        own = process(setup, clock, "trial", recipe.seed if leads else own_seed(recipe.seed))
-        own = replace(own, publishes=leads)
+        own = process(setup, clock, "trial", recipe.seed if is_main else own_seed(recipe.seed))
+        own = replace(own, publishes=is_main)
         own.begin()
         with helpers(recipe, options.workers - 1, clock.left() - own.reserve):
             own.run()
-        if not leads:
+        if not is_main:
             setup.context.progress.step(f"helped: another process writes {recipe.output}")
             return None
         points = measure_front(setup, _front(recipe, own))

@@ -14,8 +14,8 @@ from compressctl.measure.interval import Interval
 from compressctl.measure.latency import Latency, compare_latency
 from compressctl.measure.measurement import Measurement, compare_outputs
 from compressctl.measure.memory import peak_memory
-from compressctl.measure.probes import Probes
 from compressctl.measure.session import Session
+from compressctl.measure.stress import StressTest
 from compressctl.model.scores import score_axes
 from compressctl.model.size import file_bytes
 from compressctl.passes.base import PassConfig
@@ -26,7 +26,7 @@ from compressctl.pipeline.setup import Setup, trains
 from compressctl.pipeline.stages import Stage, run_passes
 from compressctl.recipe import Recipe
 from compressctl.search.clock import kind, seconds_of
-from compressctl.search.race import Race, Stand
+from compressctl.search.halving import PartialScore, SuccessiveHalving
 from compressctl.search.record import Record, dumped, recipe_of
 
 _LATENCY_SECONDS = 0.4  # of a trial; the front is measured for as long as any result
@@ -60,12 +60,12 @@ class Bench:
 
     Args:
         setup: of the search.
-        race: on its samples.
+        halving: on its samples.
         name: of this process; its candidates are saved under it.
     """
 
-    def __init__(self, setup: Setup, race: Race, name: str) -> None:
-        self._setup, self._race, self._name = setup, race, name
+    def __init__(self, setup: Setup, halving: SuccessiveHalving, name: str) -> None:
+        self._setup, self._halving, self._name = setup, halving, name
 
     def attempt(
         self, params: Params, passes: Sequence[PassConfig], rivals: Sequence[Record]
@@ -100,23 +100,25 @@ class Bench:
         ratio = measured.latency_ratio.value if measured.latency_ratio else None
         record = replace(record, bytes=measured.bytes, latency=ratio, costs=self._costs(stages))
 
-        def leaves(stand: Stand) -> bool:
-            return _hopeless(found, stand) or any(_beats(rival, record, stand) for rival in rivals)
+        def leaves(partial: PartialScore) -> bool:
+            return _hopeless(found, partial) or any(_beats(rival, record, partial) for rival in rivals)
 
-        stand = self._race.run(candidate.file, leaves)
-        score = Interval(stand.score.value, stand.score.low, stand.score.high)
-        measured = replace(measured, score=score, samples=stand.score.count, drop=stand.drop, judged=stand.score.output)
-        if stand.last:
+        partial = self._halving.run(candidate.file, leaves)
+        score = Interval(partial.score.value, partial.score.low, partial.score.high)
+        measured = replace(
+            measured, score=score, samples=partial.score.count, drop=partial.drop, judged=partial.score.output
+        )
+        if partial.last:
             measured = self._compared(candidate, measured)
-        if not math.isfinite(stand.drop.drop):
+        if not math.isfinite(partial.drop.drop):
             return replace(record, reason="its metric is no number"), candidate
         return replace(
             record,
-            drop=(stand.drop.drop, stand.drop.low, stand.drop.high),
-            samples=stand.score.count,
-            complete=stand.last,
+            drop=(partial.drop.drop, partial.drop.low, partial.drop.high),
+            samples=partial.score.count,
+            complete=partial.last,
             missed=missed(found, measured),
-            hopeless=_hopeless(found, stand),
+            hopeless=_hopeless(found, partial),
         ), candidate
 
     def _compared(self, candidate: Candidate, measured: Measurement) -> Measurement:
@@ -128,7 +130,7 @@ class Bench:
         return replace(
             measured,
             fidelity=compare_outputs(baseline, result, workload, scores, most=_FIDELITY_SAMPLES),
-            non_finite=Probes(baseline, workload.feeds or {}, workload.seed).non_finite(result),
+            non_finite=StressTest(baseline, workload.feeds or {}, workload.seed).non_finite(result),
         )
 
     def _cheap(self, found: Recipe, candidate: Candidate) -> Measurement:
@@ -163,15 +165,15 @@ class Bench:
         return found
 
 
-def _hopeless(found: Recipe, stand: Stand) -> bool:
+def _hopeless(found: Recipe, partial: PartialScore) -> bool:
     """Whether a candidate surely loses more accuracy than it may."""
-    lost = found.max_accuracy_drop is not None and stand.drop.low > found.max_accuracy_drop
-    return lost or (found.min_accuracy is not None and stand.score.high < found.min_accuracy)
+    lost = found.max_accuracy_drop is not None and partial.drop.low > found.max_accuracy_drop
+    return lost or (found.min_accuracy is not None and partial.score.high < found.min_accuracy)
 
 
-def _beats(rival: Record, record: Record, stand: Stand) -> bool:
+def _beats(rival: Record, record: Record, partial: PartialScore) -> bool:
     """Whether a rival is no larger and no slower, and surely loses no more accuracy."""
     if not rival.feasible or rival.bytes is None or rival.drop is None or record.bytes is None:
         return False
     no_slower = record.latency is None or rival.latency is None or rival.latency <= record.latency
-    return rival.bytes <= record.bytes and no_slower and rival.drop[0] < stand.drop.low
+    return rival.bytes <= record.bytes and no_slower and rival.drop[0] < partial.drop.low

@@ -16,9 +16,9 @@ from compressctl.search.attempt import Bench
 from compressctl.search.best import publish
 from compressctl.search.candidate import label, passes_of
 from compressctl.search.clock import Clock, Costs
-from compressctl.search.harsher import harsher
-from compressctl.search.neighbour import neighbour
-from compressctl.search.race import Race
+from compressctl.search.halving import SuccessiveHalving
+from compressctl.search.local_search import local_move
+from compressctl.search.monotone import dominates
 from compressctl.search.ranking import front, measured, values
 from compressctl.search.record import Record, dumped, read
 from compressctl.search.study import abandoned, ask
@@ -39,7 +39,7 @@ class Search:
         setup: of the run.
         study: what all have tried.
         space: what candidates are made of.
-        race: the samples.
+        halving: the samples.
         clock: the time.
         reserve: seconds to leave for what comes after the trials.
         name: of this process.
@@ -50,7 +50,7 @@ class Search:
     setup: Setup
     study: Study
     space: Space
-    race: Race
+    halving: SuccessiveHalving
     clock: Clock
     reserve: float
     name: str
@@ -75,7 +75,7 @@ class Search:
         """
         options = self.setup.recipe.search
         assert options is not None
-        bench = Bench(self.setup, self.race, self.name)
+        bench = Bench(self.setup, self.halving, self.name)
         stale = 0
         while stale < _STALE and not deserted():
             records = self.records()
@@ -126,7 +126,7 @@ class Search:
         parents = [record for record in front(self.setup.recipe, records, _PARENTS) if record.feasible]
         if parents and number % 2 and not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             parent = parents[number // 2 % len(parents)]
-            self.study.enqueue_trial(neighbour(parent.params, self.space, f"{self.seed} {number}"))
+            self.study.enqueue_trial(local_move(parent.params, self.space, f"{self.seed} {number}"))
 
     def _known(self, params: dict[str, Any], passes: Sequence[PassConfig], records: Sequence[Record]) -> Record | None:
         """Return what needs no trial to be known of a candidate, or None."""
@@ -134,7 +134,7 @@ class Search:
         for record in records:
             if record.provenance and json.dumps(record.passes, sort_keys=True) == same:
                 return replace(record, seconds=0.0)
-            if record.hopeless and harsher(params, record.params):
+            if record.hopeless and dominates(params, record.params):
                 return replace(record, params=params, passes=dumped(passes), seconds=0.0, costs=None, provenance="")
         return None
 
@@ -147,7 +147,7 @@ class Search:
         besides = [record.seconds - sum((record.costs or {}).values()) for record in records if record.complete]
         samples = len(training) if training is not None else 0
         known = {kind: median(seconds) for kind, seconds in costs.items()}
-        return Costs(known, samples, self.race.inference, median(besides) if besides else 0.0)
+        return Costs(known, samples, self.halving.inference, median(besides) if besides else 0.0)
 
     def _tell(self, trial: Trial, record: Record) -> None:
         """End a trial: what was measured guides the choice of the next ones."""

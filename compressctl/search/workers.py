@@ -1,4 +1,4 @@
-"""Processes that help the one that leads a search, as many as `workers` asks for."""
+"""Processes that help the main process of a search, as many as `workers` asks for."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from compressctl import signals
 from compressctl.pipeline.setup import open_setup
 from compressctl.progress import Silent
 from compressctl.recipe import Recipe
-from compressctl.search.begin import process
 from compressctl.search.clock import Clock
+from compressctl.search.start import process
 from compressctl.search.study import require_optuna
 
 
@@ -52,7 +52,7 @@ def _help(recipe: Recipe, index: int, seconds: float) -> None:
 
 
 def _take_part(recipe: Recipe, index: int, seconds: float, deserted: Callable[[], bool]) -> None:
-    """Help a search that another process leads.
+    """Help a search whose main process is another.
 
     Args:
         recipe: as that process works with it.

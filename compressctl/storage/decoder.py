@@ -15,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.model.graph import constant, initializer, insert_before, replace_node
-from compressctl.model.spool import Spool
+from compressctl.model.tensor_file import TensorFiles
 
 NAME = "decode"  # of all nodes and their outputs, with a number: the names of weights would take more bytes than codes
 
@@ -26,18 +26,18 @@ class Decoder:
     Args:
         graph: the main graph that the nodes go to.
         name: of the constant; what is made for it is named after it.
-        spool: keeps large arrays on disk until the model is saved; None keeps them in memory.
+        files: keeps large arrays on disk until the model is saved; None keeps them in memory.
     """
 
-    def __init__(self, graph: ir.Graph, name: str, spool: Spool | None = None) -> None:
-        self._graph, self._name, self._spool = graph, name, spool
+    def __init__(self, graph: ir.Graph, name: str, files: TensorFiles | None = None) -> None:
+        self._graph, self._name, self._files = graph, name, files
         self._nodes: list[ir.Node] = []
 
     def own(self, what: str, array: NDArray[Any]) -> ir.Value:
         """Return a new initializer, for this constant alone."""
         value = initializer(self._graph, f"{self._name}_{what}", array)
-        if self._spool is not None:
-            self._spool.keep(value)
+        if self._files is not None:
+            self._files.keep(value)
         return value
 
     def shared(self, name: str, array: NDArray[Any]) -> ir.Value:

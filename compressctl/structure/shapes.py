@@ -15,7 +15,7 @@ from compressctl.model.shapes import concrete_shapes
 Size = tuple[int, int]
 """The size of an axis at the first and at the second input sizes."""
 
-_PROBES = ((7, 1), (67, 1), (3, 32))  # the least sizes and their unit: short for tables, longer or even for images
+_TRIED_SIZES = ((7, 1), (67, 1), (3, 32))  # the least sizes and their unit: short for tables, longer or even for images
 _APART = 4  # the second sizes are so much larger that no cascade of strides brings both to the same size
 
 
@@ -41,7 +41,7 @@ class Shapes:
     def __init__(self, model: ir.Model) -> None:
         self._sizes: dict[str, tuple[Size, ...]] = {}
         least = len(model.graph) + 1
-        for alike, (start, unit) in product_of((False, True), _PROBES):
+        for alike, (start, unit) in product_of((False, True), _TRIED_SIZES):
             sizes = _observe(model, start, unit, alike=alike)
             if (doubts := _doubts(model, sizes)) < least:
                 self._sizes, least = sizes, doubts
@@ -50,7 +50,7 @@ class Shapes:
         bare = model.clone()
         for value in (value for node in bare.graph for value in node.outputs if not value.is_graph_output()):
             value.shape = None
-        sizes = _observe(bare, *_PROBES[0], alike=True)
+        sizes = _observe(bare, *_TRIED_SIZES[0], alike=True)
         if _doubts(model, sizes) < least:
             self._sizes = sizes
 

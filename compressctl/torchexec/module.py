@@ -16,10 +16,10 @@ from compressctl.model.ops import QDQ, QUANTIZED
 from compressctl.torchexec.interpreter import run
 from compressctl.torchexec.parameters import running_statistics, tensor_of, trainable
 from compressctl.torchexec.plan import Plan, Step, make_plan
-from compressctl.torchexec.specialize import Recorder, ValueDependent
 from compressctl.torchexec.tensors import to_numpy, to_torch
+from compressctl.torchexec.trace import Recorder, ValueDependent
 
-Mode = Literal["specialize", "interpret", "compile"]
+Mode = Literal["trace", "interpret", "compile"]
 BatchNorm = Literal["train", "freeze"]
 _SIGNATURES = 32  # kept at once: a sequence model that is fed every length must not fill the memory
 _INTEGER_ONLY = QUANTIZED.keys() - QDQ
@@ -54,7 +54,7 @@ class GraphModule(nn.Module):
         extra_outputs: Sequence[str] = (),
         batch_norm: BatchNorm = "train",
         frozen: Collection[str] = (),
-        mode: Mode = "specialize",
+        mode: Mode = "trace",
         device: str = "cpu",
     ) -> None:
         super().__init__()

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from compressctl.errors import ModelError
 from compressctl.model.graph import operand
+from compressctl.torchexec.fusion import Fused, find_fused
 from compressctl.torchexec.ops import OPS
-from compressctl.torchexec.peepholes import Fused, find_fused
 from compressctl.torchexec.tensors import to_torch
 
 _DOMAINS = ("", "ai.onnx")

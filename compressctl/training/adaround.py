@@ -26,6 +26,7 @@ from torch import Tensor
 
 from compressctl.data.first import First
 from compressctl.data.source import Source
+from compressctl.distributed import this_process
 from compressctl.layers.unseen import picked, unseen
 from compressctl.measure.captures import Captures, section
 from compressctl.notes import Note, done
@@ -40,7 +41,6 @@ from compressctl.quantization.trainable import make_trainable
 from compressctl.torchexec.determinism import deterministic
 from compressctl.torchexec.module import GraphModule
 from compressctl.training.distributed import torch_device
-from compressctl.world import world
 
 Integers = NDArray[np.int8]
 
@@ -100,7 +100,7 @@ def adaround(
     learned: dict[ir.Value, Integers] = {}  # scale -> integers: layers that share a weight share its rounding
     gains: list[float] = []
     blind: list[Note] = []
-    device = torch_device(device, world())
+    device = torch_device(device, this_process())
     with deterministic(threads, device), TemporaryDirectory(prefix="adaround-", dir=workdir) as folder:
         ours, theirs = Path(folder, "quantized"), Path(folder, "float")
         ours.mkdir()

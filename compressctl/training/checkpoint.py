@@ -11,7 +11,7 @@ from torch import Tensor
 
 from compressctl.errors import DataError, OutputError, UsageError
 from compressctl.model.staging import move_into_place, staging, sync
-from compressctl.training.slots import CheckpointSlot
+from compressctl.training.checkpoint_paths import CheckpointPath
 
 _FORMAT = 1
 _DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError, ValueError, AttributeError)
@@ -59,44 +59,45 @@ class State:
     finished: bool = False
 
 
-def save(slot: CheckpointSlot, state: State) -> None:
+def save(checkpoint: CheckpointPath, state: State) -> None:
     """Write a checkpoint; a crash at any moment leaves the former one or the new one.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    content = {"format": _FORMAT, "key": slot.key, "state": _plain(state)}
+    content = {"format": _FORMAT, "key": checkpoint.key, "state": _plain(state)}
     try:
-        slot.path.parent.mkdir(parents=True, exist_ok=True)
-        with staging(slot.path) as folder:
-            staged = folder / slot.path.name
+        checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
+        with staging(checkpoint.path) as folder:
+            staged = folder / checkpoint.path.name
             with staged.open("wb") as file:
                 torch.save(content, file)
                 sync(file)
-            move_into_place([staged], [slot.path])
+            move_into_place([staged], [checkpoint.path])
     except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError where the disk is full
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise OutputError(f"{slot.path}: the checkpoint cannot be written: {reason}") from error
+        raise OutputError(f"{checkpoint.path}: the checkpoint cannot be written: {reason}") from error
 
 
-def load(slot: CheckpointSlot | None, device: str = "cpu") -> State | None:
+def load(checkpoint: CheckpointPath | None, device: str = "cpu") -> State | None:
     """Return the state to go on from, its tensors on `device`; None where there is nothing to resume.
 
     Raises:
         UsageError: the file is a checkpoint of something else.
         DataError: it is damaged.
     """
-    if slot is None or not slot.resume or not slot.path.exists():
+    if checkpoint is None or not checkpoint.resume or not checkpoint.path.exists():
         return None
     try:
-        content = torch.load(slot.path, map_location=device, weights_only=True)
+        content = torch.load(checkpoint.path, map_location=device, weights_only=True)
         key, state = content["key"], content["state"] if content["format"] == _FORMAT else None
-        if key == slot.key and state is not None:
+        if key == checkpoint.key and state is not None:
             return _restored(state)
     except _DAMAGE as error:
-        raise DataError(f"{slot.path}: a damaged checkpoint, or none at all", "--force starts again") from error
+        raise DataError(f"{checkpoint.path}: a damaged checkpoint, or none at all", "--force starts again") from error
     raise UsageError(
-        f"{slot.path}: is a checkpoint of another recipe, input or version", "--force starts again, or restore them"
+        f"{checkpoint.path}: is a checkpoint of another recipe, input or version",
+        "--force starts again, or restore them",
     )
 
 

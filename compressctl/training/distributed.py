@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
+from compressctl.distributed import Process
 from compressctl.errors import UsageError
-from compressctl.world import World
 
 
-def torch_device(device: str, place: World) -> str:
+def torch_device(device: str, place: Process) -> str:
     """Return torch's name of "cpu", "cuda", or "auto" (a GPU where there is one).
 
     Raises:
@@ -34,7 +34,7 @@ def torch_device(device: str, place: World) -> str:
 
 
 @contextmanager
-def process_group(place: World, device: str) -> Iterator[None]:
+def process_group(place: Process, device: str) -> Iterator[None]:
     """Connect the processes for the duration of the block; inside another such block, that one's connection serves."""
     if place.size == 1 or dist.is_initialized():
         yield
@@ -51,7 +51,7 @@ def process_group(place: World, device: str) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def gather(place: World, item: Any) -> list[Any]:
+def gather(place: Process, item: Any) -> list[Any]:
     """Return the items of all processes, by rank; every process must call it."""
     if place.size == 1:
         return [item]
@@ -60,7 +60,7 @@ def gather(place: World, item: Any) -> list[Any]:
     return items
 
 
-def average_(place: World, tensors: Iterable[Tensor]) -> None:
+def average_(place: Process, tensors: Iterable[Tensor]) -> None:
     """Replace the values of tensors by their means over all processes; every process must call it."""
     if place.size == 1:
         return

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from compressctl.arrays import Array
 from compressctl.data.source import Batch
+from compressctl.distributed import Process
 from compressctl.measure.metric import Metric
 from compressctl.torchexec.module import GraphModule
 from compressctl.torchexec.tensors import to_numpy
@@ -21,7 +22,6 @@ from compressctl.training.distributed import gather
 from compressctl.training.objective import Objective
 from compressctl.training.samples import Samples
 from compressctl.training.teacher import Teachers
-from compressctl.world import World
 
 K = TypeVar("K")
 
@@ -61,7 +61,7 @@ class HeldOut:
         objective: Objective,
         metric: Metric | None,
         size: int,
-        place: World,
+        place: Process,
         device: str,
     ) -> None:
         self._samples, self._teachers, self._objective = samples, teachers, objective

@@ -14,7 +14,7 @@ from compressctl.data.source import Source
 from compressctl.measure.metric import Metric
 from compressctl.notes import Note
 from compressctl.progress import Progress
-from compressctl.training.slots import CheckpointSlot
+from compressctl.training.checkpoint_paths import CheckpointPath
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Job:
     device: str = "cpu"
     metric: Metric | None = None
     teachers: tuple[ir.Model, ...] = ()
-    checkpoint: CheckpointSlot | None = None
+    checkpoint: CheckpointPath | None = None
     constraint: Callable[[Mapping[str, Tensor]], None] | None = None
 
 

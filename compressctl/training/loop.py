@@ -10,18 +10,18 @@ from tempfile import TemporaryDirectory
 
 import onnx_ir as ir
 
+from compressctl.distributed import this_process
 from compressctl.errors import UsageError
 from compressctl.torchexec.determinism import deterministic
 from compressctl.torchexec.merged import separate_merged
 from compressctl.torchexec.module import require_trainable
 from compressctl.training.checkpoint import load
+from compressctl.training.checkpoint_paths import CheckpointPath
 from compressctl.training.distributed import gather, process_group, torch_device
 from compressctl.training.job import Job, Training
 from compressctl.training.options import LossTerm, TrainingOptions
 from compressctl.training.run import Run, conclude
 from compressctl.training.setup import graph_module, set_up
-from compressctl.training.slots import CheckpointSlot
-from compressctl.world import world
 
 __all__ = ["Job", "Training", "train"]
 
@@ -49,7 +49,7 @@ def train(model: ir.Model, options: TrainingOptions, losses: Sequence[LossTerm],
         raise UsageError("there is no loss to train with", "name one, e.g. cross-entropy or kl")
     require_trainable(model)
     separate_merged(model)
-    place = world()
+    place = this_process()
     device = torch_device(job.device, place)
     with (
         process_group(place, device),
@@ -67,14 +67,14 @@ def train(model: ir.Model, options: TrainingOptions, losses: Sequence[LossTerm],
         return conclude(module, state)
 
 
-def _of_this_start(slot: CheckpointSlot | None, models: Iterable[ir.Model]) -> CheckpointSlot | None:
-    """Return the slot with a key that also depends on the weights that training starts from and is taught by."""
-    if slot is None:
+def _of_this_start(checkpoint: CheckpointPath | None, models: Iterable[ir.Model]) -> CheckpointPath | None:
+    """Return the checkpoint with a key that also depends on the weights that training starts from and is taught by."""
+    if checkpoint is None:
         return None
-    digest = sha256(slot.key.encode())
+    digest = sha256(checkpoint.key.encode())
     for model in models:
         for name, value in model.graph.initializers.items():
             digest.update(name.encode())
             if value.const_value is not None:
                 digest.update(value.const_value.tobytes())
-    return replace(slot, key=digest.hexdigest())
+    return replace(checkpoint, key=digest.hexdigest())

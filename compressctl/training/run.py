@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from compressctl.distributed import Process
 from compressctl.errors import ModelError
 from compressctl.notes import Note, warning
 from compressctl.torchexec.module import GraphModule
@@ -23,7 +24,6 @@ from compressctl.training.optimizer import schedule_factor, set_rate
 from compressctl.training.options import TrainingOptions
 from compressctl.training.setup import Setup, why_not_finite
 from compressctl.training.teacher import Names
-from compressctl.world import World
 
 _Batch = tuple[dict[str, Tensor], dict[Names, Tensor], Tensor | None]
 
@@ -46,7 +46,7 @@ class Run:
     """
 
     def __init__(
-        self, setup: Setup, options: TrainingOptions, job: Job, place: World, device: str, resumed: State | None
+        self, setup: Setup, options: TrainingOptions, job: Job, place: Process, device: str, resumed: State | None
     ) -> None:
         self._setup, self._options, self._job, self._place, self._device = setup, options, job, place, device
         self._objective, self._optimizer = setup.objective, setup.optimizer
@@ -130,7 +130,7 @@ class Run:
         """Return this process's part of the batch of a step."""
         setup = self._setup
         rows = setup.samples.rows(step)
-        part = self._place.share(len(rows))
+        part = self._place.shard(len(rows))
         batch = setup.samples.at(rows[part])
         if setup.augment:
             feeds = setup.augment(batch.feeds, (self._job.seed, 2, step), len(rows), part)
@@ -191,7 +191,7 @@ class Run:
         state.now, state.optimizer = None, None
 
     def _save(self) -> None:
-        if self._job.checkpoint is not None and self._place.leads:
+        if self._job.checkpoint is not None and self._place.is_main:
             checkpoint.save(self._job.checkpoint, self._state)
 
     def _weights(self) -> Weights:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from compressctl.data.source import Batch
+from compressctl.distributed import Process
 from compressctl.errors import ModelError, UsageError
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.torchexec.module import GraphModule
@@ -29,7 +30,6 @@ from compressctl.training.options import LossTerm, TrainingOptions
 from compressctl.training.samples import Samples
 from compressctl.training.teacher import Teachers
 from compressctl.training.zeros import Zeros
-from compressctl.world import World
 
 _NAMED = 3  # weights that a note names
 
@@ -78,7 +78,7 @@ def graph_module(model: ir.Model, options: TrainingOptions, losses: Sequence[Los
         extra_outputs=watched(model, losses),
         batch_norm=options.batch_norm,
         frozen={name for matched in frozen.values() for name in matched},
-        mode="compile" if options.compile else "specialize",
+        mode="compile" if options.compile else "trace",
         device=device,
     )
 
@@ -88,7 +88,7 @@ def set_up(
     options: TrainingOptions,
     losses: Sequence[LossTerm],
     job: Job,
-    place: World,
+    place: Process,
     device: str,
     folder: Path,
 ) -> Setup:
@@ -109,7 +109,7 @@ def set_up(
     augment = Augmentation(options.augment, samples.shapes, samples.label_shape)
     steps = options.steps or options.epochs * samples.steps_per_epoch
 
-    first = samples.at(samples.rows(0)[place.share(samples.batch)])
+    first = samples.at(samples.rows(0)[place.shard(samples.batch)])
     feeds = to_tensors(first.feeds, device)
     labels = None if first.labels is None else torch.from_numpy(first.labels).to(device)
     module.eval()

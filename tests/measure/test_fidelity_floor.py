@@ -11,7 +11,7 @@ from compressctl.measure.floor import TARGET, VERDICT, below, shortfall
 from compressctl.measure.interval import Interval
 from compressctl.measure.latency import Latency
 from compressctl.measure.measurement import Measurement
-from compressctl.measure.probes import NonFinite
+from compressctl.measure.stress import NonFinite
 
 
 def _output(

@@ -13,7 +13,7 @@ from compressctl.model.graph import initializer
 from compressctl.numerics import ranges
 from compressctl.numerics.histogram import Histogram
 from compressctl.quantization.calibration import observe
-from compressctl.quantization.probes import Prober
+from compressctl.quantization.observers import Observer
 from compressctl.tensorspec import TensorSpec
 from tests.quantization import graphs
 
@@ -216,10 +216,10 @@ def test_fixed_batch_model():
 
 def test_sampling_has_no_favourite_columns():
     model = _model("y = Neg(x)", "float[512, 256] x", "float[512, 256] y")
-    prober = Prober(model)
-    prober.sample(model.graph[0].outputs[0])
-    prober.extrema(model.graph[0].outputs[0])
-    stride, sample = prober.probes.stride, prober.probes.sample["y"]
+    observer = Observer(model)
+    observer.sample(model.graph[0].outputs[0])
+    observer.extrema(model.graph[0].outputs[0])
+    stride, sample = observer.observed.stride, observer.observed.sample["y"]
     assert stride is not None
     x = np.broadcast_to(-np.arange(256, dtype=np.float32), (512, 256))
     for count in (4096, 8192):  # plain distances of 32 and 16: they would hit every 32nd or 16th column only
@@ -230,8 +230,8 @@ def test_sampling_has_no_favourite_columns():
         assert hits.min() >= 0.8 * count / 256 and hits.max() <= 1.2 * count / 256
 
 
-def test_probe_names_stay_clear_of_the_models():
+def test_observer_names_stay_clear_of_the_models():
     model = _model(CNN.replace(" r = Relu(c)", " sampling_stride = Relu(c)").replace("(r)", "(sampling_stride)"))
-    initializer(model.graph, "probe_zero", np.zeros(1, np.float32))
+    initializer(model.graph, "observer_zero", np.zeros(1, np.float32))
     rows = [RNG.standard_normal((3, 7, 9)).astype(np.float32)]
     assert observe(model, ["sampling_stride"], _source(model, rows), method="mse", threads=1).ranges

@@ -59,13 +59,13 @@ def quantized(m: ir.Model, x: np.ndarray, keep: tuple[str, ...] = (), **options:
 
 
 def observed(m: ir.Model, names: list[str], x: np.ndarray) -> dict[str, tuple[float, float]]:
-    probe = m.clone()
-    values = {v.name: v for node in probe.graph for v in node.outputs}
+    observed = m.clone()
+    values = {v.name: v for node in observed.graph for v in node.outputs}
     for name in names:
         if name in values and not values[name].is_graph_output():
             values[name].dtype = ir.DataType.FLOAT
-            probe.graph.outputs.append(values[name])
-    results = {"x": x, **Session(probe, optimize=False).run({"x": x})}
+            observed.graph.outputs.append(values[name])
+    results = {"x": x, **Session(observed, optimize=False).run({"x": x})}
     return {name: (float(results[name].min()), float(results[name].max())) for name in names}
 
 

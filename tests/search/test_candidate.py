@@ -10,8 +10,8 @@ from compressctl.passes import simplify
 from compressctl.passes.space import Format, Space
 from compressctl.recipe import build_recipe
 from compressctl.search.candidate import label, passes_of
-from compressctl.search.harsher import harsher
-from compressctl.search.neighbour import neighbour
+from compressctl.search.local_search import local_move
+from compressctl.search.monotone import dominates
 from compressctl.search.record import dumped
 from compressctl.search.suggest import starts, suggest
 
@@ -133,14 +133,14 @@ def test_order_is_a_parameter():
 @given(st.integers(0, 10**9))
 def test_a_neighbour_is_valid_different_and_near(seed):
     parent = suggest(Dice(seed), space())
-    found = neighbour(parent, space(), str(seed))
-    assert found != parent and found == neighbour(parent, space(), str(seed))
+    found = local_move(parent, space(), str(seed))
+    assert found != parent and found == local_move(parent, space(), str(seed))
     assert list(build_recipe(content(passes(found)), "search").passes) == passes(found)
 
 
 def test_most_settings_of_neighbours_stay():
     parent = {**next(iter(starts(space()))), "calibration_method": "mse"}
-    near = [neighbour(parent, space(), str(seed)) for seed in range(200)]
+    near = [local_move(parent, space(), str(seed)) for seed in range(200)]
     changed = [sum(found.get(key) != value for key, value in parent.items()) for found in near]
     assert 1 <= sum(changed) / len(changed) <= 3 and min(changed) >= 1
 
@@ -162,4 +162,4 @@ HARSH = {"format": "w4a8", "structure": "prune", "prune_ratio": 0.4, "spared": 2
     ],
 )
 def test_what_is_harsher_in_every_respect(changes, expected):
-    assert harsher({**HARSH, **changes}, HARSH) is expected
+    assert dominates({**HARSH, **changes}, HARSH) is expected

@@ -12,8 +12,8 @@ import pytest
 
 from compressctl.__main__ import run
 from compressctl.recipe import build_recipe
-from compressctl.search.begin import working
 from compressctl.search.record import read
+from compressctl.search.start import working
 from compressctl.search.study import worker
 from compressctl.search.workers import helpers
 from tests.deadlines import HUNG
@@ -105,7 +105,7 @@ def test_a_worker_is_a_process_of_its_own_that_tries_and_writes(tmp_path, monkey
     search = {"storage": "sqlite:///shared.db", "trials": 2, "objective": "size"}
     recipe = working(build_recipe({**content, "calibrate": "digits:train[:32]", "search": search}, "test"))
     with helpers(recipe, 1, HUNG):
-        pass  # the one that leads does nothing
+        pass  # the main process does nothing
     found = optuna.load_study(study_name="compressctl", storage="sqlite:///shared.db").trials
     records = [record for record in map(read, found) if record is not None]
     assert len(records) == 2 and {trial.user_attrs["worker"] for trial in found[:2]} != {worker()}

@@ -23,7 +23,7 @@ LIGHT = sorted((Path(onnx.__file__).parent / "backend/test/data/light").glob("li
 def test_sample_models(file):
     model = load_model(file).model
     specs = interface(model)[0]
-    modules = [GraphModule(model, mode=mode).eval() for mode in ("interpret", "specialize")]
+    modules = [GraphModule(model, mode=mode).eval() for mode in ("interpret", "trace")]
     for batch in (1, 5, 5):  # a record serves the second time
         feeds = random_feeds(specs, batch, seed=batch)
         expected = Session(model, optimize=False).run(feeds)

@@ -37,7 +37,7 @@ def test_conformance(module, record_property):
         try:
             check(case)
             if case is recorded:
-                check(case, "specialize")
+                check(case, "trace")
         except Exception as error:  # noqa: BLE001 - every failure is listed below
             if reason is None:
                 failures.append(f"{case.name}: {type(error).__name__}: {error}")

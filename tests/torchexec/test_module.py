@@ -41,7 +41,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("mode", ["interpret", "specialize"])
+@pytest.mark.parametrize("mode", ["interpret", "trace"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_twenty_steps_equal_those_of_the_native_module(name, mode):
     build, shape = NETWORKS[name]

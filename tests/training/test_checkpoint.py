@@ -9,16 +9,16 @@ import torch
 
 from compressctl.errors import DataError, OutputError, UsageError
 from compressctl.measure.metrics import parse_metric
+from compressctl.training.checkpoint_paths import CheckpointPath
 from compressctl.training.loop import Training
-from compressctl.training.slots import CheckpointSlot
 from tests.quantization.graphs import model
 from tests.training.tiny import Arrays, Interrupted, blobs, fit, mlp, options, weights
 
 RNG = np.random.default_rng(0)
 
 
-def slot(folder, *, key: str = "k", resume: bool = True) -> CheckpointSlot:
-    return CheckpointSlot(folder / "checkpoints" / "0-finetune.pt", key, resume)
+def checkpoint(folder, *, key: str = "k", resume: bool = True) -> CheckpointPath:
+    return CheckpointPath(folder / "checkpoints" / "0-finetune.pt", key, resume)
 
 
 def net() -> ir.Model:
@@ -47,12 +47,12 @@ def run(folder, m=None, **given) -> tuple[Training, dict[str, bytes]]:
 def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path, at):
     result, want = run(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, checkpoint=slot(tmp_path), progress=Interrupted(at))
-    assert slot(tmp_path).path.exists() == (at >= 7)
-    resumed, got = run(tmp_path, checkpoint=slot(tmp_path))
+        run(tmp_path, checkpoint=checkpoint(tmp_path), progress=Interrupted(at))
+    assert checkpoint(tmp_path).path.exists() == (at >= 7)
+    resumed, got = run(tmp_path, checkpoint=checkpoint(tmp_path))
     assert got == want and resumed == result
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoints"]
-    assert [p.name for p in slot(tmp_path).path.parent.iterdir()] == ["0-finetune.pt"]
+    assert [p.name for p in checkpoint(tmp_path).path.parent.iterdir()] == ["0-finetune.pt"]
 
 
 def test_varied_images_go_on_as_they_would_have(tmp_path):
@@ -67,32 +67,32 @@ def test_varied_images_go_on_as_they_would_have(tmp_path):
 
     want = varied()
     with pytest.raises(KeyboardInterrupt):
-        varied(checkpoint=slot(tmp_path), progress=Interrupted(8))
-    assert varied(checkpoint=slot(tmp_path)) == want
+        varied(checkpoint=checkpoint(tmp_path), progress=Interrupted(8))
+    assert varied(checkpoint=checkpoint(tmp_path)) == want
 
 
 def test_a_finished_training_is_not_repeated(tmp_path):
-    result, want = run(tmp_path, checkpoint=slot(tmp_path))
-    again, got = run(tmp_path, checkpoint=slot(tmp_path), progress=Interrupted(0))
+    result, want = run(tmp_path, checkpoint=checkpoint(tmp_path))
+    again, got = run(tmp_path, checkpoint=checkpoint(tmp_path), progress=Interrupted(0))
     assert got == want and again == result
 
 
 def test_without_resume_training_starts_again(tmp_path):
-    run(tmp_path, checkpoint=slot(tmp_path))
+    run(tmp_path, checkpoint=checkpoint(tmp_path))
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, checkpoint=slot(tmp_path, resume=False), progress=Interrupted(0))
+        run(tmp_path, checkpoint=checkpoint(tmp_path, resume=False), progress=Interrupted(0))
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path):
-    run(tmp_path, checkpoint=slot(tmp_path))
+    run(tmp_path, checkpoint=checkpoint(tmp_path))
     with pytest.raises(UsageError, match=r"0-finetune\.pt: is a checkpoint of another recipe.*--force"):
-        run(tmp_path, checkpoint=slot(tmp_path, key="other"))
+        run(tmp_path, checkpoint=checkpoint(tmp_path, key="other"))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "foreign", "pickle"])
 def test_a_damaged_checkpoint_is_said_to_be_one(tmp_path, damage):
-    path = slot(tmp_path).path
-    run(tmp_path, checkpoint=slot(tmp_path))
+    path = checkpoint(tmp_path).path
+    run(tmp_path, checkpoint=checkpoint(tmp_path))
     content = path.read_bytes()
     if damage == "foreign":
         torch.save({"weights": torch.zeros(3)}, path)
@@ -103,19 +103,19 @@ def test_a_damaged_checkpoint_is_said_to_be_one(tmp_path, damage):
         flipped = content[:200] + bytes(byte ^ 255 for byte in content[200:1200]) + content[1200:]
         path.write_bytes({"cut": content[:middle], "flipped": flipped, "empty": b"", "text": b"hello"}[damage])
     with pytest.raises(DataError, match=r"0-finetune\.pt: a damaged checkpoint"):
-        run(tmp_path, checkpoint=slot(tmp_path))
+        run(tmp_path, checkpoint=checkpoint(tmp_path))
 
 
 def test_a_checkpoint_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "checkpoints").write_text("a file where the folder should be")
     with pytest.raises(OutputError, match="the checkpoint cannot be written"):
-        run(tmp_path, checkpoint=slot(tmp_path))
+        run(tmp_path, checkpoint=checkpoint(tmp_path))
 
 
 def test_the_former_checkpoint_survives_a_write_that_fails(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, checkpoint=slot(tmp_path), progress=Interrupted(10))
-    before = slot(tmp_path).path.read_bytes()
+        run(tmp_path, checkpoint=checkpoint(tmp_path), progress=Interrupted(10))
+    before = checkpoint(tmp_path).path.read_bytes()
 
     def full(content, file):
         file.write(b"half")
@@ -123,6 +123,6 @@ def test_the_former_checkpoint_survives_a_write_that_fails(tmp_path, monkeypatch
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OutputError, match="No space left on device"):
-        run(tmp_path, checkpoint=slot(tmp_path))
-    assert slot(tmp_path).path.read_bytes() == before
-    assert len(list(slot(tmp_path).path.parent.iterdir())) == 1
+        run(tmp_path, checkpoint=checkpoint(tmp_path))
+    assert checkpoint(tmp_path).path.read_bytes() == before
+    assert len(list(checkpoint(tmp_path).path.parent.iterdir())) == 1

@@ -11,7 +11,7 @@ import pytest
 
 from compressctl.model.graph import set_constant
 from compressctl.passes import finetune
-from compressctl.training.slots import CheckpointSlot
+from compressctl.training.checkpoint_paths import CheckpointPath
 from tests.deadlines import HUNG
 from tests.training.passes import ONE_STEP, context
 from tests.training.tiny import Arrays, Interrupted, blobs, classes, fit, mlp, options, weights
@@ -130,12 +130,12 @@ def test_what_is_no_cluster_trains_freely(tmp_path, array):
 
 def test_a_resumed_training_keeps_them_to_the_byte(tmp_path):
     o = options(steps=40, checkpoint_every=7, evaluate_every=5)
-    slot = CheckpointSlot(tmp_path / "slot.pt", "k", True)
+    checkpoint = CheckpointPath(tmp_path / "checkpoint.pt", "k", True)
     whole, resumed = shared(), shared()
     fit(whole, blobs(), "cross-entropy", tmp_path, o)
     with pytest.raises(KeyboardInterrupt):
-        fit(shared(), blobs(), "cross-entropy", tmp_path, o, checkpoint=slot, progress=Interrupted(24))
-    fit(resumed, blobs(), "cross-entropy", tmp_path, o, checkpoint=slot)
+        fit(shared(), blobs(), "cross-entropy", tmp_path, o, checkpoint=checkpoint, progress=Interrupted(24))
+    fit(resumed, blobs(), "cross-entropy", tmp_path, o, checkpoint=checkpoint)
     for name, array in weights(whole).items():
         assert array.tobytes() == weights(resumed)[name].tobytes()
     _values(resumed, "W1")
@@ -152,10 +152,10 @@ def test_two_processes_keep_them_as_one_does(tmp_path):
     script = tmp_path / "shared.py"
     script.write_text(
         "import sys\nfrom pathlib import Path\nimport numpy as np\n"
-        "from compressctl.world import world\nfrom tests.training.test_clusters import shared, trained\n"
+        "from compressctl.distributed import this_process\nfrom tests.training.test_clusters import shared, trained\n"
         "from tests.training.tiny import weights\n"
         "model = shared()\ntrained(model, Path(sys.argv[1]))\n"
-        'np.savez(Path(sys.argv[1], f"{world().rank}.npz"), **weights(model))\n'
+        'np.savez(Path(sys.argv[1], f"{this_process().rank}.npz"), **weights(model))\n'
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from compressctl.distributed import Process, this_process
 from compressctl.errors import UsageError
 from compressctl.training.distributed import torch_device
-from compressctl.world import World, world
 from tests.deadlines import HUNG
 from tests.training.tiny import mlp, weights
 from tests.training.torchrun import trained
@@ -41,15 +41,15 @@ def test_two_processes_train_as_one_and_agree(tmp_path):
 
 
 def test_the_place_of_a_process_is_torchruns(monkeypatch):
-    assert world() == World(0, 1, 0)
+    assert this_process() == Process(0, 1, 0)
     for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
-    assert world() == World(3, 4, 1)
-    assert world().share(10) == slice(6, 8)
+    assert this_process() == Process(3, 4, 1)
+    assert this_process().shard(10) == slice(6, 8)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_the_device_without_a_gpu():
-    assert torch_device("auto", World()) == torch_device("cpu", World()) == "cpu"
+    assert torch_device("auto", Process()) == torch_device("cpu", Process()) == "cpu"
     with pytest.raises(UsageError, match="torch sees 0 GPUs"):
-        torch_device("cuda", World())
+        torch_device("cuda", Process())

@@ -7,7 +7,7 @@ import pytest
 from compressctl.model.graph import constant, set_constant
 from compressctl.model.save import save_model
 from compressctl.passes import distill, finetune, qat
-from compressctl.training.slots import CheckpointSlot
+from compressctl.training.checkpoint_paths import CheckpointPath
 from tests.training.passes import context
 from tests.training.tiny import Interrupted, blobs, fit, mlp, options, weights
 
@@ -76,12 +76,12 @@ def test_tensors_of_zeros_alone_train(tmp_path):
 
 def test_a_resumed_training_keeps_them_to_the_byte(tmp_path):
     o = options(steps=40, checkpoint_every=7, evaluate_every=5)
-    slot = CheckpointSlot(tmp_path / "slot.pt", "k", True)
+    checkpoint = CheckpointPath(tmp_path / "checkpoint.pt", "k", True)
     whole, resumed = pruned(), pruned()
     fit(whole, blobs(), "cross-entropy", tmp_path, o)
     with pytest.raises(KeyboardInterrupt):
-        fit(pruned(), blobs(), "cross-entropy", tmp_path, o, checkpoint=slot, progress=Interrupted(24))
-    fit(resumed, blobs(), "cross-entropy", tmp_path, o, checkpoint=slot)
+        fit(pruned(), blobs(), "cross-entropy", tmp_path, o, checkpoint=checkpoint, progress=Interrupted(24))
+    fit(resumed, blobs(), "cross-entropy", tmp_path, o, checkpoint=checkpoint)
     for name, array in weights(whole).items():
         assert array.tobytes() == weights(resumed)[name].tobytes()
     np.testing.assert_array_equal(_zeros(resumed)["W1"], _zeros(pruned())["W1"])

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.distributed import this_process
 from compressctl.measure.metrics import parse_metric
+from compressctl.training.checkpoint_paths import CheckpointPath
 from compressctl.training.job import Training
-from compressctl.training.slots import CheckpointSlot
-from compressctl.world import world
 from tests.training.tiny import blobs, fit, mlp, normed, options, weights
 
 
-def trained(m: ir.Model, workdir: Path, checkpoint: CheckpointSlot | None = None) -> Training:
+def trained(m: ir.Model, workdir: Path, checkpoint: CheckpointPath | None = None) -> Training:
     """Train a classifier on labels and a teacher, in all processes."""
     o = options(steps=12, evaluate_every=5, learning_rate=0.01, checkpoint_every=4)
     given = {"metric": parse_metric("top1"), "teachers": (mlp(2),), "checkpoint": checkpoint}
@@ -21,9 +21,9 @@ def trained(m: ir.Model, workdir: Path, checkpoint: CheckpointSlot | None = None
 
 
 if __name__ == "__main__":
-    folder, rank = Path(sys.argv[1]), world().rank
+    folder, rank = Path(sys.argv[1]), this_process().rank
     (folder / f"work{rank}").mkdir()
     for name, m in (("plain", mlp(1)), ("normed", normed())):
-        result = trained(m, folder / f"work{rank}", CheckpointSlot(folder / f"{name}.pt", "k", resume=True))
+        result = trained(m, folder / f"work{rank}", CheckpointPath(folder / f"{name}.pt", "k", resume=True))
         scores = [row["held_out"] for row in result.history]
         np.savez(folder / f"{name}{rank}.npz", scores=scores, **weights(m))

@@ -15,7 +15,7 @@ from compressctl.errors import ModelError, UsageError
 from compressctl.layers.linear import other_layers
 from compressctl.layers.unseen import unseen
 from compressctl.layers.weights import Weight
-from compressctl.model.spool import Spool
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.cluster import Config
@@ -47,7 +47,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         importance=_importance(model, weights, config, context),
         samples=samples,
     )
-    told = share(model, weights, sharing, Spool(context.workdir), context.progress)
+    told = share(model, weights, sharing, TensorFiles(context.workdir), context.progress)
     return Outcome(model, (*notes, *_notes(told, sharing, config)), {"layers": [_row(one) for one in told]})
 
 

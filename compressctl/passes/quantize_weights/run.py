@@ -10,12 +10,12 @@ import onnx_ir as ir
 
 from compressctl.errors import UsageError
 from compressctl.layers.unseen import unseen
-from compressctl.model.spool import Spool
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.quantize_weights import Config, Rounding
 from compressctl.quantization.eight_bits import STYLE
-from compressctl.quantization.halves import store_halves
+from compressctl.quantization.fp16 import store_fp16
 from compressctl.quantization.plan import edge_layers
 from compressctl.quantization.weight_awq import scale_inputs
 from compressctl.quantization.weight_gptq import gptq_layers
@@ -35,9 +35,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     """
     selection = config.selection
     selection.check(model.graph)
-    spool = Spool(context.workdir)
+    files = TensorFiles(context.workdir)
     if config.scheme == "fp16" or config.scheme == "bf16":
-        rows, told = store_halves(model, config.scheme, selection, spool)
+        rows, told = store_fp16(model, config.scheme, selection, files)
         return Outcome(model, (*_summary(rows), *told), {"weights": rows})
     if config.rounding in ("gptq", "awq") and context.calibration is None:
         raise UsageError(f"rounding {config.rounding} needs calibration samples", "add --calibrate DATA")
@@ -50,7 +50,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         styles, _ = _styles(model, config)
         notes += _scale_inputs(model, styles, context)
     styles, told = _styles(model, config)
-    rows, more = _carry_out(model, styles, rounding, config, context, spool)
+    rows, more = _carry_out(model, styles, rounding, config, context, files)
     return Outcome(model, (*_summary(rows), *notes, *told, *more), {"rounding": rounding, "weights": rows})
 
 
@@ -94,7 +94,7 @@ def _carry_out(
     rounding: Rounding,
     config: Config,
     context: Context,
-    spool: Spool,
+    files: TensorFiles,
 ) -> tuple[list[dict[str, Any]], list[Note]]:
     """Round the weights and store them; return a row for the report a weight, and notes."""
     notes: list[Note] = []
@@ -107,7 +107,7 @@ def _carry_out(
             notes.append(skipped(f"rounded to nearest, not by gptq: {target.obstacle}", target.name))
         rounded = style.round(target)
         rows.append(_row(target, rounded))
-        notes += place(model, target, rounded, config.target_rows, spool)
+        notes += place(model, target, rounded, config.target_rows, files)
     if fitted:
         assert context.calibration is not None
         results, errors = gptq_layers(
@@ -126,7 +126,7 @@ def _carry_out(
             known = target.name in errors
             rows.append(_row(target, rounded) | ({"output_error": errors[target.name]} if known else {}))
             notes += [] if known else [unseen(target.name, "rounded to the nearest")]
-            notes += place(model, target, rounded, config.target_rows, spool)
+            notes += place(model, target, rounded, config.target_rows, files)
     return rows, notes
 
 

@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from compressctl.model.coo import CooTensor
 from compressctl.model.graph import initializer, remove_dead, set_constant
-from compressctl.model.spool import Spool
 from compressctl.model.stored import evaluate, is_packed, made_tensors
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, done, skipped
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.store import Config, Format
@@ -31,23 +31,23 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         ModelError: what unpacks a constant cannot be evaluated (format dense).
     """
     config.selection.check(model.graph)
-    spool = Spool(context.workdir)
-    return _undo(model, config, context, spool) if config.format == "dense" else _store(model, config, context, spool)
+    files = TensorFiles(context.workdir)
+    return _undo(model, config, context, files) if config.format == "dense" else _store(model, config, context, files)
 
 
-def _store(model: ir.Model, config: Config, context: Context, spool: Spool) -> Outcome:
+def _store(model: ir.Model, config: Config, context: Context, files: TensorFiles) -> Outcome:
     found, notes = storable(model.graph, _LEAST)
     found = [value for value in found if config.selection.allows_names(readers(value))]
     rows = []
     for value in context.progress.track(found, "storing constants", len(found)):
-        row, told = _store_one(model.graph, value, config.format, spool)
+        row, told = _store_one(model.graph, value, config.format, files)
         rows += [] if row is None else [row]
         notes += told
     return Outcome(model, (_summary(rows), *notes), {"tensors": rows, "bytes": _totals(rows)})
 
 
 def _store_one(
-    graph: ir.Graph, value: ir.Value, format_: Format, spool: Spool
+    graph: ir.Graph, value: ir.Value, format_: Format, files: TensorFiles
 ) -> tuple[dict[str, Any] | None, list[Note]]:
     """Store a constant; return its line of the report, if it has one, and notes. No array outlives the call."""
     notes: list[Note] = []
@@ -61,14 +61,14 @@ def _store_one(
         notes.append(skipped(f"not stored as {format_}: {_unfit(seen, format_)}", name))
         form = options["dense"]
     row = _row(value, seen, options, form)
-    place(graph, value, form, seen, spool)
+    place(graph, value, form, seen, files)
     if form.format != "dense":
         how = f"{form.format} of {form.detail}" if form.detail else form.format
         notes.append(done(f"{how}: {row['bytes']['dense']:,} -> {form.bytes:,} bytes", name))
     return row, notes
 
 
-def _undo(model: ir.Model, config: Config, context: Context, spool: Spool) -> Outcome:
+def _undo(model: ir.Model, config: Config, context: Context, files: TensorFiles) -> Outcome:
     graph, notes = model.graph, []
     sparse = [value for value in graph.initializers.values() if isinstance(value.const_value, CooTensor)]
     made = [value for value in made_tensors(graph) if is_packed(value)]
@@ -77,7 +77,7 @@ def _undo(model: ir.Model, config: Config, context: Context, spool: Spool) -> Ou
         name = value.name or ""
         if value.const_value is not None:
             set_constant(value, value.const_value.numpy())
-            spool.keep(value)
+            files.keep(value)
         elif value.is_graph_output():
             notes.append(skipped("left packed: it is an output of the model", name))
             continue
@@ -87,7 +87,7 @@ def _undo(model: ir.Model, config: Config, context: Context, spool: Spool) -> Ou
                 continue  # a shape, that the exporter left to arithmetic
             value.name = None
             plain = initializer(graph, name, array)
-            spool.keep(plain)
+            files.keep(plain)
             value.replace_all_uses_with(plain)
         notes.append(done("unpacked", name))
     if not notes:

@@ -23,7 +23,7 @@ def _write(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
         np.ascontiguousarray(tensor.numpy()).tofile(file)
 
 
-class Spool:
+class TensorFiles:
     """A folder of tensors; it must outlive the models that hold them.
 
     Args:

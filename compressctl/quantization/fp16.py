@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from compressctl.errors import ModelError
 from compressctl.model.graph import initializer, walk_subgraphs
 from compressctl.model.qops import is_quantized
-from compressctl.model.spool import Spool
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.model.tensors import read_array
 from compressctl.notes import Note, skipped, warning
 from compressctl.numerics.parallel import by_rows
@@ -29,8 +29,8 @@ _LEAST = 256  # elements; fewer save less than the Cast takes
 _TYPES: dict[Half, np.dtype[Any]] = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
 
 
-def store_halves(
-    model: ir.Model, scheme: Half, selection: Selection, spool: Spool
+def store_fp16(
+    model: ir.Model, scheme: Half, selection: Selection, files: TensorFiles
 ) -> tuple[list[dict[str, Any]], list[Note]]:
     """Store the float32 constants of `model` in 16 bits, in place, those of bodies of control flow too.
 
@@ -40,7 +40,7 @@ def store_halves(
         model: edited.
         scheme: "fp16", 10 bits of fraction up to 65504, or "bf16", 7 bits and float32's range.
         selection: of the nodes whose constants may be stored so.
-        spool: keeps what is new.
+        files: keeps what is new.
 
     Returns:
         a row for the report for each constant that is stored so, and notes on the others.
@@ -64,7 +64,7 @@ def store_halves(
         if body is not model.graph:
             value = _moved(model.graph, body, value, tensor)
         name = value.name or ""
-        decoder = Decoder(model.graph, name, spool)
+        decoder = Decoder(model.graph, name, files)
         decoder.replace(value, emit_cast(decoder, array, ir.DataType.FLOAT))
         rows.append({"weight": name, "weights": array.size, "bits": 16, "bytes": array.nbytes})
     return rows, notes

@@ -17,7 +17,7 @@ from compressctl.search.suggest import suggest
 _CHANGES = 1.5  # settings that are drawn anew, in the mean
 
 
-def neighbour(parent: Params, space: Space, seed: str) -> dict[str, Any]:
+def local_move(parent: Params, space: Space, seed: str) -> dict[str, Any]:
     """Return parameters near those of `parent`, different at least in one; the same seed gives the same ones."""
     for attempt in range(100):
         found = suggest(_Near(parent, random.Random(f"{seed} {attempt}")), space)

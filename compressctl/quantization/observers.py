@@ -1,6 +1,6 @@
 """Observing tensors inside onnxruntime: append to a graph the small reductions that measure them.
 
-Only the observed tensors get one more consumer, so onnxruntime fuses everything else as it does without probes, and no
+Only the observed tensors get one more consumer, so onnxruntime fuses everything else as it does without, and no
 activation leaves it.
 """
 
@@ -20,7 +20,7 @@ _CHANNELS_SECOND = CONVOLUTIONS | CHANNEL_NORMS
 
 
 @dataclass
-class Probes:
+class Observed:
     """The names of the outputs that measure each observed tensor.
 
     Attributes:
@@ -69,12 +69,12 @@ def observable(graph: ir.Graph, names: Collection[str]) -> dict[str, ir.Value]:
     return found
 
 
-class Prober:
-    """Appends probes to a model, which it edits in place: the model's own outputs are gone, probes are its outputs."""
+class Observer:
+    """Appends observers to a model, which it edits in place: they are its outputs, and its own are gone."""
 
     def __init__(self, model: ir.Model) -> None:
         self.graph = model.graph
-        self.probes = Probes()
+        self.observed = Observed()
         self._axes_are_inputs = model.opset_imports.get("", 0) >= 18
         self._constants: dict[str, ir.Value] = {}
         self._floats: dict[ir.Value, ir.Value] = {}
@@ -85,11 +85,11 @@ class Prober:
     def extrema(self, value: ir.Value) -> None:
         """Measure the minimum, maximum and sum of all elements."""
         name, real = _name(value), self._float(value)
-        self.probes.high[name] = self._output("ReduceMax", [real], ir.DataType.FLOAT, keepdims=0)
+        self.observed.high[name] = self._output("ReduceMax", [real], ir.DataType.FLOAT, keepdims=0)
         producer = value.producer()
         if producer is None or producer.op_type != "Relu":
-            self.probes.low[name] = self._output("ReduceMin", [real], ir.DataType.FLOAT, keepdims=0)
-        self.probes.sum[name] = self._output("ReduceSum", [real], ir.DataType.FLOAT, keepdims=0)
+            self.observed.low[name] = self._output("ReduceMin", [real], ir.DataType.FLOAT, keepdims=0)
+        self.observed.sum[name] = self._output("ReduceSum", [real], ir.DataType.FLOAT, keepdims=0)
 
     def sample(self, value: ir.Value) -> None:
         """Pick values spread evenly over the tensor, all where it is small enough for the stride fed.
@@ -103,30 +103,30 @@ class Prober:
                 shape=ir.Shape([]),
             )
             self.graph.inputs.append(self._stride)
-            self.probes.stride = self._stride.name
+            self.observed.stride = self._stride.name
         size = self._add("Cast", [self._add("Size", [value])], to=ir.DataType.DOUBLE)
         distance = self._add("Max", [self._add("Mul", [size, self._stride]), self._constant("one", np.float64(1))])
         steps = self._add("Range", [self._constant("zero", np.float64(0)), size, distance])
         places = self._add("Cast", [steps], to=ir.DataType.INT64)
         flat = self._add("Reshape", [value, self._constant("flat", np.array([-1]))])
         picked = self._add("GatherElements", [flat, places])  # 4 times as fast as Gather for single values
-        self.probes.sample[_name(value)] = self._output("Cast", [picked], ir.DataType.FLOAT, to=ir.DataType.FLOAT)
+        self.observed.sample[_name(value)] = self._output("Cast", [picked], ir.DataType.FLOAT, to=ir.DataType.FLOAT)
 
     def channel_mean(self, value: ir.Value) -> None:
         """Measure the mean of each channel: axis 1 of what a convolution or normalisation reads, else the last axis."""
         name, real = _name(value), self._float(value)
         if any(node.op_type in _CHANNELS_SECOND for node in value.consumers()):
             folded = self._add("Reshape", [real, self._constant("channels", np.array([0, 0, -1]))])
-            self.probes.mean[name] = self._reduce("ReduceMean", folded, (0, 2))
+            self.observed.mean[name] = self._reduce("ReduceMean", folded, (0, 2))
         else:
-            self.probes.mean[name] = self._reduce("ReduceMean", self._rows(real), (0,))
-        self.probes.size[name] = self._output("Size", [value], ir.DataType.INT64)
+            self.observed.mean[name] = self._reduce("ReduceMean", self._rows(real), (0,))
+        self.observed.size[name] = self._output("Size", [value], ir.DataType.INT64)
 
     def channel_extrema(self, value: ir.Value) -> None:
         """Measure minimum and maximum over all but the last axis."""
         name, rows = _name(value), self._rows(self._float(value))
-        self.probes.channel_low[name] = self._reduce("ReduceMin", rows, (0,))
-        self.probes.channel_high[name] = self._reduce("ReduceMax", rows, (0,))
+        self.observed.channel_low[name] = self._reduce("ReduceMin", rows, (0,))
+        self.observed.channel_high[name] = self._reduce("ReduceMax", rows, (0,))
 
     def _float(self, value: ir.Value) -> ir.Value:
         if value.dtype == ir.DataType.FLOAT:
@@ -148,7 +148,7 @@ class Prober:
 
     def _constant(self, key: str, array: np.ndarray | np.generic) -> ir.Value:
         if key not in self._constants:
-            self._constants[key] = initializer(self.graph, f"probe_{key}", np.asarray(array))
+            self._constants[key] = initializer(self.graph, f"observer_{key}", np.asarray(array))
         return self._constants[key]
 
     def _add(self, op_type: str, inputs: list[ir.Value], **attributes: int | tuple[int, ...]) -> ir.Value:

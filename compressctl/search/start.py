@@ -7,6 +7,7 @@ from zlib import crc32
 
 from compressctl.container.opened import holds, read_provenance
 from compressctl.container.signature import PACKED
+from compressctl.distributed import this_process
 from compressctl.errors import OutputError, UsageError
 from compressctl.guard import Write
 from compressctl.model.save import check_writable
@@ -14,13 +15,12 @@ from compressctl.pipeline.setup import Setup
 from compressctl.recipe import Recipe
 from compressctl.search.best import best_path, front_path, is_found, is_front
 from compressctl.search.clock import Clock
+from compressctl.search.halving import SuccessiveHalving
 from compressctl.search.locks import locks
 from compressctl.search.loop import Search
-from compressctl.search.race import Race
 from compressctl.search.record import read
 from compressctl.search.space import survey
 from compressctl.search.study import begun, identity, is_storage, keep_space, open_study, space_of, storage_of, worker
-from compressctl.world import world
 
 _MEASURED = 8  # models that are measured in full at the end: the front, and the stages of the final run
 _OVERHEAD = 2.5  # seconds to prove, time and look into one of them
@@ -38,7 +38,7 @@ def check(recipe: Recipe) -> None:
         raise UsageError("a search needs a budget on accuracy", "add --max-accuracy-drop B, --data D and --metric M")
     if not (recipe.data and recipe.metric):
         raise UsageError("a search measures accuracy", "add --data D and --metric M")
-    if world().size > 1:
+    if this_process().size > 1:
         raise UsageError("a search does not run under torchrun", "use --workers, or the same --storage on each machine")
 
 
@@ -124,13 +124,13 @@ def process(setup: Setup, clock: Clock, name: str, seed: int) -> Search:
         raise UsageError("accuracy cannot be judged on random data", "give real samples as --data")
     study = open_study(storage_of(recipe), identity(setup), objectives(recipe))
     setup.context.progress.step("measure the input")
-    race = Race(setup.baseline_file, workload.evaluation, workload.metric, recipe.threads)
+    halving = SuccessiveHalving(setup.baseline_file, workload.evaluation, workload.metric, recipe.threads)
     space = space_of(study)
     if space is None:
         space = survey(setup)
         keep_space(study, space)
-    reserve = min(_MEASURED * (race.seconds + _OVERHEAD), _MOST_RESERVED * clock.limit)
-    return Search(setup, study, space, race, clock, reserve, name, seed)
+    reserve = min(_MEASURED * (halving.seconds + _OVERHEAD), _MOST_RESERVED * clock.limit)
+    return Search(setup, study, space, halving, clock, reserve, name, seed)
 
 
 def own_seed(seed: int) -> int:

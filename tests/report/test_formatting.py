@@ -10,10 +10,10 @@ import pytest
 from compressctl.report.budgets import budgets, unsettled
 from compressctl.report.console import print_report
 from compressctl.report.details import details
+from compressctl.report.formatting import decibels, si
 from compressctl.report.markdown import to_markdown
 from compressctl.report.schema import BudgetVerdict
 from compressctl.report.tables import after_each_pass
-from compressctl.report.words import decibels, si
 from tests.report.full_report import NASTY, full_report
 
 

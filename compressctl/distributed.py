@@ -14,7 +14,7 @@ _VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 
 
 @dataclass(frozen=True)
-class World:
+class Process:
     """This process among those that train together.
 
     Attributes:
@@ -28,17 +28,17 @@ class World:
     local_rank: int = 0
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes and reports."""
         return self.rank == 0
 
-    def share(self, count: int) -> slice:
+    def shard(self, count: int) -> slice:
         """Return this process's part of `count` rows; all parts are equal, what does not divide is left out."""
         part = count // self.size
         return slice(self.rank * part, (self.rank + 1) * part)
 
 
-def world() -> World:
+def this_process() -> Process:
     """Return this process's place, from the environment; alone where torchrun did not start it.
 
     Raises:
@@ -48,7 +48,7 @@ def world() -> World:
     for name, text in given.items():
         if not (text.isascii() and text.isdecimal()):
             raise UsageError(f"{name}={text}: not a number", "torchrun sets it; unset it otherwise")
-    place = World(*map(int, given.values()))
+    place = Process(*map(int, given.values()))
     if place.rank >= place.size:
         raise UsageError(
             f"RANK={place.rank} of WORLD_SIZE={place.size}: no such process", "torchrun sets them; unset them otherwise"

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from compressctl.distributed import this_process
 from compressctl.errors import OutputError
 from compressctl.model.staging import reported
 from compressctl.scratch import discard
-from compressctl.world import world
 
-_OURS = re.compile(r"\d+-\w+\.pt")  # as `slot` names them; what else is there is not ours to delete
+_OURS = re.compile(r"\d+-\w+\.pt")  # as `of_pass` names them; what else is there is not ours to delete
 _SCRATCH = ".compressctl-"  # begins the names of folders of `scratch`
 
 
 @dataclass(frozen=True)
-class CheckpointSlot:
+class CheckpointPath:
     """Where one pass keeps its state.
 
     Attributes:
@@ -59,8 +59,8 @@ class Checkpoints:
             OutputError: an interrupted run left checkpoints, and it was not said what is to become of them.
         """
         folder = output.with_suffix(".checkpoints")
-        place = world()
-        if place.leads and not resume and _kept(folder):
+        place = this_process()
+        if place.is_main and not resume and _kept(folder):
             if not force:
                 raise OutputError(
                     f"{folder} holds the checkpoints of an interrupted run",
@@ -70,9 +70,9 @@ class Checkpoints:
         key = sha256("\n".join((*depends_on, str(place.size))).encode()).hexdigest()
         return cls(folder, key, resume)
 
-    def slot(self, index: int, name: str) -> CheckpointSlot:
+    def of_pass(self, index: int, name: str) -> CheckpointPath:
         """Return the place of pass number `index`, of type `name`."""
-        return CheckpointSlot(self.folder / f"{index}-{name}.pt", self.key, self.resume)
+        return CheckpointPath(self.folder / f"{index}-{name}.pt", self.key, self.resume)
 
     def remove(self) -> None:
         """Delete the checkpoints: the run has ended."""

@@ -32,14 +32,14 @@ class NonFinite:
     values: int
 
 
-class Probes:
+class StressTest:
     """Zeros, ones, large inputs and noise in the shape of samples, and where the baseline is finite on them.
 
     A cut network may divide by a sum of features that are gone; samples that all look alike need not show it.
 
     Args:
         baseline: the model that results are compared with.
-        feeds: samples; their integers (ids, masks) stay as they are. Of samples without floats there are no probes.
+        feeds: samples; their integers (ids, masks) stay as they are. Of samples without floats there is nothing to try.
         seed: of the noise.
     """
 

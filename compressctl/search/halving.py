@@ -22,7 +22,7 @@ _BATCH = 16
 
 
 @dataclass(frozen=True)
-class Stand:
+class PartialScore:
     """How a candidate does after some of the samples.
 
     Attributes:
@@ -36,7 +36,7 @@ class Stand:
     last: bool
 
 
-class Race:
+class SuccessiveHalving:
     """The samples, and what the input model scores on them after each stage.
 
     Args:
@@ -57,7 +57,7 @@ class Race:
         self.seconds = perf_counter() - begun
         self.inference = self.seconds / max(len(source), 1)
 
-    def run(self, file: Path, hopeless: Callable[[Stand], bool]) -> Stand:
+    def run(self, file: Path, hopeless: Callable[[PartialScore], bool]) -> PartialScore:
         """Score a candidate until all samples are used or it is hopeless; return how it stands then.
 
         Raises:
@@ -65,9 +65,9 @@ class Race:
         """
         for number, score in enumerate(self._scores(file)):
             last = number == len(self._reference) - 1
-            stand = Stand(score, compare(self._reference[number], score, self._metric), last)
-            if last or hopeless(stand):
-                return stand
+            partial = PartialScore(score, compare(self._reference[number], score, self._metric), last)
+            if last or hopeless(partial):
+                return partial
         raise AssertionError("a source has at least one sample")
 
     def _scores(self, file: Path) -> Iterator[Score]:

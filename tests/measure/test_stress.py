@@ -1,10 +1,10 @@
-"""Results are probed on inputs that no sample shows."""
+"""Results are tried on inputs that no sample shows."""
 
 import numpy as np
 import onnx
 
-from compressctl.measure.probes import Probes
 from compressctl.measure.session import Session
+from compressctl.measure.stress import StressTest
 
 
 def _session(body: str) -> Session:
@@ -15,14 +15,14 @@ def _session(body: str) -> Session:
 
 def test_where_a_result_is_not_finite_and_the_baseline_is():
     feeds = {"x": np.ones((2, 3), np.float32), "i": np.arange(2)}
-    probes = Probes(_session("a = Abs(x) b = Add(a, one) y = Div(x, b)"), feeds, 0)
-    assert probes.non_finite(_session("y = Identity(x)")) == ()
-    found = probes.non_finite(_session("a = Abs(x) y = Div(x, a)"))
+    stress = StressTest(_session("a = Abs(x) b = Add(a, one) y = Div(x, b)"), feeds, 0)
+    assert stress.non_finite(_session("y = Identity(x)")) == ()
+    found = stress.non_finite(_session("a = Abs(x) y = Div(x, a)"))
     assert [(one.output, one.inputs, one.values) for one in found] == [("y", "zeros", 6)]
-    noise = {one.inputs for one in probes.non_finite(_session("y = Sqrt(x)"))}
+    noise = {one.inputs for one in stress.non_finite(_session("y = Sqrt(x)"))}
     assert noise == {f"noise ({number} of 4)" for number in (1, 2, 3, 4)}
 
 
 def test_what_the_baseline_makes_of_zeros_is_no_fault_of_the_result():
     same = _session("a = Abs(x) y = Div(x, a)")
-    assert Probes(same, {"x": np.ones((2, 3), np.float32), "i": np.arange(2)}, 0).non_finite(same) == ()
+    assert StressTest(same, {"x": np.ones((2, 3), np.float32), "i": np.arange(2)}, 0).non_finite(same) == ()

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compressctl.data.notation import open_source
 from compressctl.measure.metrics import parse_metric
-from compressctl.search.race import Race
+from compressctl.search.halving import SuccessiveHalving
 from compressctl.tensorspec import TensorSpec
 
 CLASSES, FEATURES, SAMPLES = 4, 6, 300
@@ -24,7 +24,7 @@ def linear(path, weight):
 
 
 @pytest.fixture
-def race(tmp_path):
+def halving(tmp_path):
     rng = np.random.default_rng(0)
     x, weight = rng.normal(size=(SAMPLES, FEATURES)).astype(np.float32), rng.normal(size=(FEATURES, CLASSES))
     labels = np.argmax(x @ weight, axis=1)
@@ -33,7 +33,7 @@ def race(tmp_path):
     specs = [TensorSpec("x", "float32", ("batch", FEATURES))]
     source = open_source(str(tmp_path / "d.npz"), specs, seed=0, allow_python=False)
     baseline = linear(tmp_path / "a.onnx", weight)
-    return Race(baseline, source, parse_metric("top1"), 1), x, labels, weight, tmp_path
+    return SuccessiveHalving(baseline, source, parse_metric("top1"), 1), x, labels, weight, tmp_path
 
 
 def right(path, x, labels):
@@ -41,27 +41,27 @@ def right(path, x, labels):
     return np.argmax(y, axis=1) == labels
 
 
-def test_a_good_candidate_is_judged_on_all_samples(race):
-    race, x, labels, weight, folder = race
+def test_a_good_candidate_is_judged_on_all_samples(halving):
+    halving, x, labels, weight, folder = halving
     file = linear(folder / "b.onnx", weight + 0.05 * np.random.default_rng(1).normal(size=weight.shape))
-    stand = race.run(file, lambda stand: stand.drop.low > 0.1)
+    partial = halving.run(file, lambda partial: partial.drop.low > 0.1)
     before, after = right(folder / "a.onnx", x, labels), right(file, x, labels)
-    assert stand.last and stand.score.count == SAMPLES
-    assert stand.score.value == pytest.approx(after.mean())
-    assert stand.drop.drop == pytest.approx(before.mean() - after.mean())
+    assert partial.last and partial.score.count == SAMPLES
+    assert partial.score.value == pytest.approx(after.mean())
+    assert partial.drop.drop == pytest.approx(before.mean() - after.mean())
 
 
-def test_a_hopeless_one_is_left_after_the_first_samples(race):
-    race, x, labels, weight, folder = race
+def test_a_hopeless_one_is_left_after_the_first_samples(halving):
+    halving, x, labels, weight, folder = halving
     file = linear(folder / "b.onnx", -weight)
-    stand = race.run(file, lambda stand: stand.drop.low > 0.1)
+    partial = halving.run(file, lambda partial: partial.drop.low > 0.1)
     before, after = right(folder / "a.onnx", x, labels)[:64], right(file, x, labels)[:64]
-    assert not stand.last and stand.score.count == 64
-    assert stand.drop.drop == pytest.approx(before.mean() - after.mean())
+    assert not partial.last and partial.score.count == 64
+    assert partial.drop.drop == pytest.approx(before.mean() - after.mean())
 
 
-def test_stages_grow_fourfold(race):
-    race, _, _, weight, folder = race
+def test_stages_grow_fourfold(halving):
+    halving, _, _, weight, folder = halving
     counts = []
-    race.run(linear(folder / "b.onnx", weight), lambda stand: counts.append(stand.score.count))
+    halving.run(linear(folder / "b.onnx", weight), lambda partial: counts.append(partial.score.count))
     assert counts == [64, 256]

@@ -9,7 +9,7 @@ _SIGNS = {"spared": -1} | {name: sign for part in SPACES for name, sign in part.
 _LADDERS = [ladder for part in SPACES for ladder in part.ladders]
 
 
-def harsher(params: Params, other: Params) -> bool:
+def dominates(params: Params, other: Params) -> bool:
     """Whether a candidate is at least as harsh as another in every respect, and comparable with it at all."""
     return params.keys() == other.keys() and all(_at_least(key, params[key], other[key]) for key in params)
 
