@@ -2,7 +2,7 @@
 
 RegNet (Radosavovic et al. 2020, arXiv:2003.13678), ConvNeXt (Liu et al. 2022, arXiv:2201.03545), EfficientNet (Tan and
 Le 2019, arXiv:1905.11946), GhostNet (Han et al. 2020, arXiv:1911.11907), FastViT (Vasu et al. 2023, arXiv:2303.14189);
-and two that rounding harms: an upsampler that adds to its input (as Shi et al. 2016, arXiv:1609.05158), and a
+and two that rounding sensitivities: an upsampler that adds to its input (as Shi et al. 2016, arXiv:1609.05158), and a
 classifier of the bytes of files.
 """
 

@@ -13,9 +13,9 @@ import onnx_ir as ir
 from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.explanation.costs import costs
-from compressctl.explanation.harm import HarmMeter
 from compressctl.explanation.layers import WeightedNode, weighted_nodes
 from compressctl.explanation.schema import Cost, Explanation, LayerRow, OutputsSqnr
+from compressctl.explanation.sensitivity import SensitivityMeter
 from compressctl.explanation.sqnr import LayerNoise, layer_noise
 from compressctl.explanation.weights import ResultWeights
 from compressctl.explanation.worst import patches, rank, worst_layer
@@ -28,8 +28,8 @@ from compressctl.notes import Note, done, skipped
 from compressctl.progress import Progress, Silent
 
 SAMPLES = 256  # rows that are run, at most
-HARM_MACS = 2 * 10**12  # multiply-accumulates that measuring harm may take: a few minutes on one core
-_FEWEST = 32  # rows that harm is measured on all the same
+SENSITIVITY_MACS = 2 * 10**12  # multiply-accumulates that measuring sensitivity may take: a few minutes on one core
+_FEWEST = 32  # rows that sensitivity is measured on all the same
 
 
 def explain(
@@ -46,14 +46,14 @@ def explain(
 ) -> Explanation:
     """Look into each layer of a model and of what passes made of it, on the first 256 samples.
 
-    The harm of single layers needs a run of the model each, so of large models it is measured on fewer, 32 at least.
+    The sensitivity of single layers needs a run of the model each: of large models it is measured on fewer, 32 at least.
 
     Args:
         baseline: the input, as onnxruntime opens it.
         stages: label of each pass ("quantize", or "2 quantize" where a type comes twice) and the file after it, in
             order; the last one is the result.
         source: samples; labels are not needed.
-        metric: for the harm of single layers; without it, or without `evaluation`, that is in the outputs alone.
+        metric: for the sensitivity of single layers; without it, or without `evaluation`, that is in the outputs alone.
         evaluation: samples with labels, or None.
         entries: the recipe's entries of the passes by label, without what is left at its default; patches repeat them.
         threads: of onnxruntime.
@@ -79,18 +79,21 @@ def explain(
         rows_judged = _affordable(before, len(layers))
         metric = None if evaluation is None else metric
         judged = First(evaluation if evaluation is not None and metric else source, rows_judged, labels=True)
-        meter, weights = HarmMeter(original, judged, metric, threads, Path(folder)), ResultWeights(result, threads)
+        meter, weights = (
+            SensitivityMeter(original, judged, metric, threads, Path(folder)),
+            ResultWeights(result, threads),
+        )
         rows = []
-        for layer in progress.track(layers, "measure each layer's harm", len(layers)):
+        for layer in progress.track(layers, "measure each layer's sensitivity", len(layers)):
             noises = [stage.layers[layer.name] for stage in seen]
-            harm, why = meter.of(layer, noises[-1], weights) if noises else (None, "no pass was run")
+            sensitivity, why = meter.of(layer, noises[-1], weights) if noises else (None, "no pass was run")
             sqnr = tuple(noise.sqnr for noise in noises)
-            row = LayerRow(layer.name, layer.op, before[layer.name], after[layer.name], sqnr, harm, why)
+            row = LayerRow(layer.name, layer.op, before[layer.name], after[layer.name], sqnr, sensitivity, why)
             rows.append(row)
         ranked = rank(rows, {name: noise.lost_db for name, noise in seen[-1].layers.items()} if seen else {})
         nodes = {layer.name: layer for layer in layers}
-        harms = _harms([nodes[row.name] for row, _ in ranked], stages, seen, meter, threads)
-    worst = [worst_layer(row, why, harms[row.name]) for row, why in ranked]
+        sensitivities = _sensitivities([nodes[row.name] for row, _ in ranked], stages, seen, meter, threads)
+    worst = [worst_layer(row, why, sensitivities[row.name]) for row, why in ranked]
     return Explanation(
         layers=tuple(rows),
         other_before=before[None],
@@ -99,7 +102,7 @@ def explain(
         worst=tuple(worst),
         patches=patches(worst, rows, entries or {}, {stage.label: stage.found for stage in seen}),
         samples=len(samples),
-        harm_samples=len(judged),
+        sensitivity_samples=len(judged),
         metric=metric.name if metric is not None else None,
         notes=(*notes_before, *notes_after, *_notes(original, layers, len(judged), len(samples))),
     )
@@ -144,28 +147,28 @@ def _follow(
     return model, seen
 
 
-def _harms(
+def _sensitivities(
     layers: Sequence[WeightedNode],
     stages: Sequence[tuple[str, Path]],
     seen: Sequence[_Stage],
-    meter: HarmMeter,
+    meter: SensitivityMeter,
     threads: int,
 ) -> dict[str, dict[str, float]]:
-    """Return the harm in dB that the weights of some layers do after each pass, by layer and label."""
+    """Return the sensitivity in dB to the weights of some layers after each pass, by layer and label."""
     found: dict[str, dict[str, float]] = {layer.name: {} for layer in layers}
     for (_, path), stage in zip(stages if layers else (), seen if layers else (), strict=True):
         weights = ResultWeights(load_model(path).model, threads)
         for layer in layers:
-            harm, _ = meter.of(layer, stage.layers[layer.name], weights)
-            if harm is not None:
-                found[layer.name][stage.label] = harm.sqnr_db
+            sensitivity, _ = meter.of(layer, stage.layers[layer.name], weights)
+            if sensitivity is not None:
+                found[layer.name][stage.label] = sensitivity.sqnr_db
     return found
 
 
 def _affordable(costs: Mapping[str | None, Cost], layers: int) -> int:
-    """Return on how many samples each layer's harm can be measured within `HARM_MACS`."""
+    """Return on how many samples each layer's sensitivity can be measured within `SENSITIVITY_MACS`."""
     once = sum(cost.macs or 0 for cost in costs.values())
-    return int(min(SAMPLES, max(_FEWEST, HARM_MACS // max(1, once * layers))))
+    return int(min(SAMPLES, max(_FEWEST, SENSITIVITY_MACS // max(1, once * layers))))
 
 
 def _notes(model: ir.Model, layers: Sequence[WeightedNode], judged: int, run: int) -> tuple[Note, ...]:
@@ -175,5 +178,7 @@ def _notes(model: ir.Model, layers: Sequence[WeightedNode], judged: int, run: in
     if not layers:
         notes.append(skipped("the model has no layers with weights of its own"))
     elif judged < min(run, SAMPLES):
-        notes.append(done(f"the harm of single layers was measured on the first {judged} samples: the model is large"))
+        notes.append(
+            done(f"the sensitivity of single layers was measured on the first {judged} samples: the model is large")
+        )
     return tuple(notes)

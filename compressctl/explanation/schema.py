@@ -44,7 +44,7 @@ class LayerSqnr:
 
 
 @dataclass(frozen=True)
-class Harm:
+class Sensitivity:
     """What the original loses when this layer alone has the result's weights.
 
     Attributes:
@@ -65,8 +65,8 @@ class LayerRow:
         op: its operator.
         before, after: what it costs in the original and in the result; all 0 where the result lacks it.
         sqnr: after each pass.
-        harm: of its weights; None where the result's do not fit the original.
-        no_harm: why there is none, else None.
+        sensitivity: to its weights; None where the result's do not fit the original.
+        no_sensitivity: why there is none, else None.
     """
 
     name: str
@@ -74,8 +74,8 @@ class LayerRow:
     before: Cost
     after: Cost
     sqnr: tuple[LayerSqnr, ...]
-    harm: Harm | None
-    no_harm: str | None = None
+    sensitivity: Sensitivity | None
+    no_sensitivity: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class WorstLayer:
 
     Attributes:
         name: its node.
-        after: label of the pass that does the harm, or None where that cannot be told.
+        after: label of the pass that is to blame, or None where that cannot be told.
         why: one sentence.
     """
 
@@ -124,11 +124,11 @@ class Explanation:
         layers: those of the original, in graph order.
         other_before, other_after: what all other nodes cost.
         outputs: SQNR of the model's outputs after each pass.
-        worst: the most harmful layers, the worst first; empty where none stands out.
+        worst: the most sensitive layers, the worst first; empty where none stands out.
         patches: what would mend accuracy, one entry a pass.
         samples: how many were run.
-        harm_samples: how many of them `harm` was measured on: fewer of large models.
-        metric: that `Harm.drop` is of, or None.
+        sensitivity_samples: how many of them `sensitivity` was measured on: fewer of large models.
+        metric: that `Sensitivity.drop` is of, or None.
         notes: what could not be looked into.
     """
 
@@ -139,6 +139,6 @@ class Explanation:
     worst: tuple[WorstLayer, ...]
     patches: tuple[RecipePatch, ...]
     samples: int
-    harm_samples: int
+    sensitivity_samples: int
     metric: str | None
     notes: tuple[Note, ...]

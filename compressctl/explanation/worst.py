@@ -14,7 +14,7 @@ from compressctl.plain import pass_lines
 MOST = 5  # layers to name
 _LOUD_DB = 40.0  # quieter noise (1 % of the amplitude) harms no output
 _LOUD_SHARE = 0.1  # of the noise that all layers bring to the outputs
-_LOST_DB = 6.0  # that a layer itself adds, where its harm cannot be measured
+_LOST_DB = 6.0  # that a layer itself adds, where its sensitivity cannot be measured
 _CHANCE = 0.05  # that any of the layers is said to cost accuracy, where none does (Bonferroni)
 _MOST_NOISE = 1e6
 _EDGED = ("quantize", "qat", "quantize_weights")
@@ -25,46 +25,45 @@ def rank(rows: Sequence[LayerRow], lost: Mapping[str, float | None]) -> list[tup
     """Return the layers that stand out, the worst first, 5 at most, each with the reason.
 
     Those whose weights cost accuracy beyond chance come first, by how much; then those that bring a tenth or more of
-    the noise to the model's outputs, where that is more than 1 % of their amplitude; then those whose harm cannot be
-    measured and that lose 6 dB or more between what they read and what they give.
+    the noise to the model's outputs, where that is more than 1 % of their amplitude; then those whose sensitivity cannot
+    be measured and that lose 6 dB or more between what they read and what they give.
 
     Args:
         rows: the layers.
         lost: SQNR of what each reads less that of its output, in the result, by name.
     """
-    noises = {row.name: _noise(row.harm.sqnr_db) for row in rows if row.harm is not None}
+    noises = {row.name: _noise(row.sensitivity.sqnr_db) for row in rows if row.sensitivity is not None}
     total, sure = sum(noises.values()), _CHANCE / max(1, len(noises))
     ranked: list[tuple[tuple[int, float, float], LayerRow, str]] = []
     for row in rows:
         lost_db = lost.get(row.name)
-        if row.harm is None:
+        if row.sensitivity is None:
             if lost_db is not None and lost_db >= _LOST_DB and (_last(row) or 0) < _LOUD_DB:
                 text = f"its output is {lost_db:.1f} dB noisier than what it reads"
                 ranked.append(((2, -lost_db, 0.0), row, text))
             continue
         share = noises[row.name] / total if total else 0.0
-        text = (
-            f"its weights alone leave the outputs at {row.harm.sqnr_db:.1f} dB, {share:.0%} of the noise of all layers"
-        )
-        if row.harm.drop is not None and row.harm.drop.drop > 0 and row.harm.drop.p_value < sure:
-            text = f"its weights alone cost {row.harm.drop.drop:.4g} of the metric, beyond chance; {text}"
-            ranked.append(((0, -row.harm.drop.drop, -noises[row.name]), row, text))
-        elif share >= _LOUD_SHARE and row.harm.sqnr_db < _LOUD_DB:
+        level = f"{row.sensitivity.sqnr_db:.1f} dB"
+        text = f"its weights alone leave the outputs at {level}, {share:.0%} of the noise of all layers"
+        if row.sensitivity.drop is not None and row.sensitivity.drop.drop > 0 and row.sensitivity.drop.p_value < sure:
+            text = f"its weights alone cost {row.sensitivity.drop.drop:.4g} of the metric, beyond chance; {text}"
+            ranked.append(((0, -row.sensitivity.drop.drop, -noises[row.name]), row, text))
+        elif share >= _LOUD_SHARE and row.sensitivity.sqnr_db < _LOUD_DB:
             ranked.append(((1, -noises[row.name], 0.0), row, text))
     ranked.sort(key=lambda one: one[0])
     return [(row, text) for _, row, text in ranked[:MOST]]
 
 
-def worst_layer(row: LayerRow, why: str, harms: Mapping[str, float]) -> WorstLayer:
+def worst_layer(row: LayerRow, why: str, sensitivities: Mapping[str, float]) -> WorstLayer:
     """Say of a layer which pass harms it: the one that adds most to the noise that its weights bring to the outputs.
 
     Args:
         row: the layer.
         why: it stands out.
-        harms: by label of each pass, in order, `Harm.sqnr_db` of the weights after it; where there are none, the SQNR
-            of the layer's output tells.
+        sensitivities: by label of each pass, in order, `Sensitivity.sqnr_db` of the weights after it; where there are
+            none, the SQNR of the layer's output tells.
     """
-    levels = harms or {one.after: one.sqnr_db for one in row.sqnr if one.sqnr_db is not None}
+    levels = sensitivities or {one.after: one.sqnr_db for one in row.sqnr if one.sqnr_db is not None}
     before, label, most = 0.0, None, 0.0
     for after, level in levels.items():
         now = _noise(level)

@@ -221,6 +221,6 @@ class PassSpace:
         """Return the names of the layers that it may give more bits than others."""
         return ()
 
-    def harms(self, subject: Subject, layers: Sequence[str]) -> Mapping[str, float]:
+    def sensitivities(self, subject: Subject, layers: Sequence[str]) -> Mapping[str, float]:
         """Return the noise that few bits in each of these layers alone bring to the outputs."""
         return {}

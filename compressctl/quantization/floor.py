@@ -13,7 +13,7 @@ from compressctl.measure.session import Session
 from compressctl.model.scores import score_axes
 from compressctl.progress import Progress
 from compressctl.quantization.plan import Plan
-from compressctl.quantization.sensitivity import Build, Harm, rank, shortest_prefix
+from compressctl.quantization.sensitivity import Build, Sensitivity, rank, shortest_prefix
 
 _BATCH = 8
 _PARTS = 48  # of the model, ranked before their layers are: the rank of each costs a session
@@ -41,7 +41,7 @@ class Held:
     weights: tuple[str, ...] = ()
     float: tuple[str, ...] = ()
     holds: bool = True
-    ranking: tuple[Harm, ...] = ()
+    ranking: tuple[Sensitivity, ...] = ()
 
 
 class Judge:
@@ -86,7 +86,7 @@ class Judge:
         """Whether the floor holds under a plan."""
         return self.accepts(self.measure(plan))
 
-    def rank(self, plan: Plan, parts: Sequence[Sequence[str]]) -> list[Harm]:
+    def rank(self, plan: Plan, parts: Sequence[Sequence[str]]) -> list[Sensitivity]:
         """Rank parts of a plan, each by its first layer."""
         return rank(
             self._build,
@@ -104,7 +104,7 @@ class Judge:
 
 
 def hold(judge: Judge, plan: Plan, dynamic: Collection[str]) -> Held:
-    """Move the layers that do most harm until the floor holds.
+    """Move the most sensitive layers until the floor holds.
 
     First to dynamic quantization, where they are static and have such a form, else to 8-bit weights under floats; where
     that is not enough, all of them to the latter, and then to float. Within each, the fewest of the ranking.
@@ -142,7 +142,7 @@ def _fewest(judge: Judge, layers: Sequence[str], move: Callable[[Sequence[str]],
     return shortest_prefix(layers, lambda names: bool(names) and judge.holds(move(names)))
 
 
-def _ranking(judge: Judge, plan: Plan) -> tuple[list[str], list[Harm]]:
+def _ranking(judge: Judge, plan: Plan) -> tuple[list[str], list[Sensitivity]]:
     """Rank the layers; of many, only those of the worst parts one by one, the rest behind them in order of the parts.
 
     Returns:
@@ -150,10 +150,10 @@ def _ranking(judge: Judge, plan: Plan) -> tuple[list[str], list[Harm]]:
     """
     layers = list(plan.layers)
     if len(layers) <= _PARTS:
-        harms = judge.rank(plan, [[name] for name in layers])
-        return [harm.layer for harm in harms], harms
+        sensitivities = judge.rank(plan, [[name] for name in layers])
+        return [sensitivity.layer for sensitivity in sensitivities], sensitivities
     size = -(-len(layers) // _PARTS)
     parts = {layers[start]: layers[start : start + size] for start in range(0, len(layers), size)}
-    ordered = [name for harm in judge.rank(plan, list(parts.values())) for name in parts[harm.layer]]
-    harms = judge.rank(plan, [[name] for name in ordered[:_PARTS]])
-    return [harm.layer for harm in harms] + ordered[_PARTS:], harms
+    ordered = [name for sensitivity in judge.rank(plan, list(parts.values())) for name in parts[sensitivity.layer]]
+    sensitivities = judge.rank(plan, [[name] for name in ordered[:_PARTS]])
+    return [sensitivity.layer for sensitivity in sensitivities] + ordered[_PARTS:], sensitivities

@@ -1,4 +1,4 @@
-"""Mixed precision: rank layers by the harm they do, measured one at a time, and find how many must stay in float."""
+"""Mixed precision: rank layers by their sensitivity, measured one at a time, and find how many must stay in float."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Build = Callable[[Plan], ir.Model]
 
 
 @dataclass(frozen=True)
-class Harm:
+class Sensitivity:
     """What quantizing one layer alone does to the outputs.
 
     Attributes:
@@ -48,7 +48,7 @@ def rank(
     workdir: Path,
     progress: Progress,
     parts: Sequence[Sequence[str]] | None = None,
-) -> list[Harm]:
+) -> list[Sensitivity]:
     """Quantize each layer of `plan` alone and measure the noise that brings to the outputs; the worst first.
 
     Args:
@@ -63,17 +63,17 @@ def rank(
     """
     feeds = first_feeds(source, samples)
     reference = float_outputs(build(Plan()), feeds, threads, workdir)
-    harms = []
+    sensitivities = []
     parts = [[layer] for layer in plan.layers] if parts is None else parts
-    for part in progress.track(parts, "measure each layer's harm", total=len(parts)):
+    for part in progress.track(parts, "measure each layer's sensitivity", total=len(parts)):
         outputs = float_outputs(build(plan.only(part)), feeds, threads, workdir)
-        harms.append(Harm(part[0], noise(reference, outputs)))
-    return sorted(harms, key=lambda harm: (-harm.noise, harm.layer))
+        sensitivities.append(Sensitivity(part[0], noise(reference, outputs)))
+    return sorted(sensitivities, key=lambda sensitivity: (-sensitivity.noise, sensitivity.layer))
 
 
-def fewest_in_float(harms: Sequence[Harm], holds: Callable[[Sequence[str]], bool]) -> list[str] | None:
+def fewest_in_float(sensitivities: Sequence[Sensitivity], holds: Callable[[Sequence[str]], bool]) -> list[str] | None:
     """Return the shortest prefix of the ranking that, kept in float, makes `holds` true; None if none does."""
-    return shortest_prefix([harm.layer for harm in harms], holds)
+    return shortest_prefix([sensitivity.layer for sensitivity in sensitivities], holds)
 
 
 def shortest_prefix(items: Sequence[T], holds: Callable[[Sequence[T]], bool]) -> list[T] | None:

@@ -32,7 +32,7 @@ def layers(explanation: Explanation) -> Table:
 
 
 def worst(explanation: Explanation) -> Table:
-    """The most harmful layers."""
+    """The most sensitive layers."""
     rows = tuple((layer.name, layer.after or "", layer.why) for layer in explanation.worst)
     return Table("Worst layers", ("layer", "harmed by", "why"), rows)
 
@@ -73,14 +73,14 @@ def front(report: Report) -> Table:
 
 
 def _layer_row(row: LayerRow, metric: str | None) -> tuple[str, ...]:
-    harm = decibels(row.harm.sqnr_db) if row.harm else ""
-    drops = (drop(metric, row.harm.drop) if row.harm else "",) if metric else ()
+    sensitivity = decibels(row.sensitivity.sqnr_db) if row.sensitivity else ""
+    drops = (drop(metric, row.sensitivity.drop) if row.sensitivity else "",) if metric else ()
     return (
         row.name,
         row.op,
         *_costs(row.before, row.after),
         *(decibels(found.sqnr_db) for found in row.sqnr),
-        harm,
+        sensitivity,
         *drops,
     )
 

@@ -114,7 +114,7 @@ def _layers(a: Report, b: Report) -> Iterator[Figure]:
     for row in a.explanation.layers:
         if (other := theirs.get(row.name)) is not None:
             last = [rows.sqnr[-1].sqnr_db if rows.sqnr else None for rows in (row, other)]
-            alone = [rows.harm.sqnr_db if rows.harm else None for rows in (row, other)]
+            alone = [rows.sensitivity.sqnr_db if rows.sensitivity else None for rows in (row, other)]
             yield Figure(f"{row.name}: bytes", "B", row.after.bytes, other.after.bytes)
             yield Figure(f"{row.name}: SQNR of its output", "dB", *last)
             yield Figure(f"{row.name}: SQNR of it alone", "dB", *alone)

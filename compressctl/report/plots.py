@@ -69,10 +69,10 @@ def of_layers(explanation: Explanation) -> list[Bars]:
         if items:
             charts.append(bars(f"SQNR of each layer's output after {end}: more is closer to the original", items))
             break
-    harms = [(row.name, row.harm) for row in explanation.layers if row.harm]
-    if harms:
-        items = [Item(name, harm.sqnr_db, decibels(harm.sqnr_db)) for name, harm in harms]
-        charts.append(bars("SQNR of the outputs with one layer's new weights alone: less is more harm", items))
+    sensitivities = [(row.name, row.sensitivity) for row in explanation.layers if row.sensitivity]
+    if sensitivities:
+        items = [Item(name, sensitivity.sqnr_db, decibels(sensitivity.sqnr_db)) for name, sensitivity in sensitivities]
+        charts.append(bars("SQNR of the outputs with one layer's new weights alone: less is more sensitive", items))
     return charts
 
 

@@ -1,8 +1,8 @@
-"""What is cheap to know of layers before anything is searched: the harm of few bits, and what they save.
+"""What is cheap to know of layers before anything is searched: sensitivity to few bits, and what they save.
 
-Layers that do much harm for what they save are worth more bits than the others. Harm is measured one layer at a time,
+Layers that are sensitive for what they save are worth more bits than others. Sensitivity is measured a layer at a time,
 on a few samples without labels; savings are a layer's share of the weights, and of the time that a profile of the model
-on this machine shows. Harms of single layers nearly add up (Dong et al. 2019, HAWQ, arXiv:1905.03696, rank alike).
+on this machine shows. What single layers do nearly adds up (Dong et al. 2019, HAWQ, arXiv:1905.03696, rank alike).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _RUNS = 10
 
 
 def rank_layers(setup: Setup, subject: Subject) -> list[str]:
-    """Return layers by harm for what their few bits save, the one to spare first; of the first pass that has any.
+    """Return layers by sensitivity for what few bits save, the one to spare first; of the first pass that has any.
 
     Args:
         setup: of the run; says what is to become small.
@@ -38,9 +38,9 @@ def rank_layers(setup: Setup, subject: Subject) -> list[str]:
     size = count(model, sizes_of(interface(model)[0], setup.workload.feeds or {}))
     weights = _share({row.node: float(row.parameters) for row in size.by_layer}, names)
     layers = sorted(names, key=lambda name: -weights[name])[:_MOST_LAYERS]
-    harm = part.harms(subject, layers)
+    sensitivity = part.sensitivities(subject, layers)
     savings = _savings(setup, model, size, layers, weights)
-    return sorted(harm, key=lambda name: (-harm[name] / max(savings[name], 1e-6), name))
+    return sorted(sensitivity, key=lambda name: (-sensitivity[name] / max(savings[name], 1e-6), name))
 
 
 def _savings(

@@ -125,7 +125,7 @@ def budgets(advice: Advice, data: DataFacts | None) -> list[str]:
 
 def extras() -> list[str]:
     """Return what helps while one tries."""
-    explain = "a table of each layer's bytes, time, error and harm, with what spares the worst"
+    explain = "a table of each layer's bytes, time, error and sensitivity, with what spares the worst"
     return option(Option(("explain: true",), explain))
 
 

@@ -42,7 +42,7 @@ def feeds_of(model, data=DATA):
 
 
 @pytest.mark.parametrize(("name", "layer", "weight", "output"), BROKEN)
-def test_a_layer_broken_by_hand_is_named_with_its_harm(name, layer, weight, output, tmp_path):
+def test_a_layer_broken_by_hand_is_named_with_its_sensitivity(name, layer, weight, output, tmp_path):
     model = SAMPLES / f"{name}.onnx"
     broken = changed(model, weight, two_bits, tmp_path)
     found = explained(model, [("quantize_weights", broken)], tmp_path, DATA)
@@ -53,7 +53,7 @@ def test_a_layer_broken_by_hand_is_named_with_its_harm(name, layer, weight, outp
     assert row.sqnr[0].sqnr_db == pytest.approx(expected, abs=1e-3) and row.sqnr[0].value == output
     # the whole file differs in this layer only, so it measures what the layer's weights do
     logits = sqnr(value(model, "logits", feeds), value(broken, "logits", feeds))
-    assert row.harm.sqnr_db == pytest.approx(logits, abs=1e-3)
+    assert row.sensitivity.sqnr_db == pytest.approx(logits, abs=1e-3)
     assert found.outputs[0].sqnr_db == pytest.approx(logits, abs=1e-3)
     source, metric = open_source(DATA, Session(model).inputs), parse_metric("top1")
     scores = [evaluate(Session(path, threads=1), source, metric) for path in (model, broken)]
@@ -72,7 +72,7 @@ def test_it_is_named_after_int8_as_well(name, layer, weight, output, tmp_path):
     )
     found = explained(model, [("quantize", result)], tmp_path, DATA)
     assert [worst.name for worst in found.worst] == [layer]
-    assert all(row.harm.sqnr_db > 40 for row in found.layers if row.name != layer)
+    assert all(row.sensitivity.sqnr_db > 40 for row in found.layers if row.name != layer)
     assert not found.notes
 
 
@@ -82,7 +82,7 @@ def test_what_computes_the_same_has_no_noise(name, tmp_path):
     found = explained(model, [("simplify", after(model, INT8[:1], tmp_path))], tmp_path, DATA)
     assert found.worst == found.patches == ()
     for row in found.layers:  # BatchNormalization was folded into the weights: they stand for both
-        assert row.sqnr[0].sqnr_db > 110 and row.harm.sqnr_db > 110 and row.harm.drop.drop == 0
+        assert row.sqnr[0].sqnr_db > 110 and row.sensitivity.sqnr_db > 110 and row.sensitivity.drop.drop == 0
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_channels_that_were_cut_are_said_to_be(tmp_path):
     found = explained(model, [("prune", result)], tmp_path, DATA)
     row = rows(found)["/block2/conv1/Conv"]
     assert row.sqnr[0].sqnr_db is None and "cut" in row.sqnr[0].reason
-    assert row.harm is None and "shape" in row.no_harm and row.after.macs < row.before.macs
+    assert row.sensitivity is None and "shape" in row.no_sensitivity and row.after.macs < row.before.macs
     feeds = feeds_of(model)
     expected = sqnr(value(model, "logits", feeds), value(result, "logits", feeds))
     assert found.outputs[0].sqnr_db == pytest.approx(expected, abs=1e-3)
@@ -148,25 +148,25 @@ def test_rescaled_channels_are_compared_without_their_factors(tmp_path):
     found = explained(model, stages, tmp_path, DATA)
     row = rows(found)["/block2/conv1/Conv"]
     assert row.sqnr[0].sqnr_db > 60 and "factors" in row.sqnr[0].reason
-    assert 25 < row.sqnr[1].sqnr_db < 60 and row.harm is None and "factors" in row.no_harm
+    assert 25 < row.sqnr[1].sqnr_db < 60 and row.sensitivity is None and "factors" in row.no_sensitivity
     assert found.worst == ()
 
 
-def test_without_a_metric_harm_is_in_the_outputs_alone(tmp_path):
+def test_without_a_metric_sensitivity_is_in_the_outputs_alone(tmp_path):
     model = SAMPLES / "mlp.onnx"
     found = explained(model, [("quantize", after(model, INT8, tmp_path))], tmp_path, "random:20", metric=None)
     assert found.metric is None and found.samples == 20
-    assert all(row.harm.drop is None and 30 < row.harm.sqnr_db < 80 for row in found.layers)
+    assert all(row.sensitivity.drop is None and 30 < row.sensitivity.sqnr_db < 80 for row in found.layers)
     many = explained(model, [("quantize", tmp_path / "after.onnx")], tmp_path, "random:999", metric=None)
-    assert many.samples == many.harm_samples == MOST
+    assert many.samples == many.sensitivity_samples == MOST
 
 
-def test_the_harm_of_large_models_is_measured_on_fewer_samples(tmp_path, monkeypatch):
+def test_the_sensitivity_of_large_models_is_measured_on_fewer_samples(tmp_path, monkeypatch):
     model = SAMPLES / "mlp.onnx"
     after(model, INT8, tmp_path)
-    monkeypatch.setattr(explain, "HARM_MACS", 2 * 40 * (8192 + 1280))  # both layers, on 40 samples
+    monkeypatch.setattr(explain, "SENSITIVITY_MACS", 2 * 40 * (8192 + 1280))  # both layers, on 40 samples
     found = explained(model, [("quantize", tmp_path / "after.onnx")], tmp_path, "digits:test[:64]")
-    assert (found.samples, found.harm_samples) == (64, 40) and "first 40" in found.notes[-1].text
+    assert (found.samples, found.sensitivity_samples) == (64, 40) and "first 40" in found.notes[-1].text
 
 
 def test_the_same_explanation_twice(tmp_path):
@@ -223,7 +223,7 @@ def test_values_of_unknown_type_are_compared(tmp_path):
     name, paths = "/lstm/LSTM_output_0", (model, tmp_path / "bare.onnx")
     both = [np.stack([value(path, name, part) for part in parts]) for path in paths]
     assert rows(found)["/lstm/LSTM"].sqnr[0].sqnr_db == pytest.approx(sqnr(*both), abs=1e-2)
-    assert rows(found)["/lstm/LSTM"].harm.sqnr_db > 40
+    assert rows(found)["/lstm/LSTM"].sensitivity.sqnr_db > 40
 
 
 def test_weights_that_make_no_finite_outputs_are_the_worst(tmp_path):
@@ -265,7 +265,7 @@ def test_a_fixed_batch_and_a_body(tmp_path):
     hidden = np.maximum(np.vstack([x, x[-1:], x[-1:]]) @ arrays["first"], 0) @ arrays["inner"]
     expected = sqnr(hidden[:23] @ arrays["last"], hidden[:23] @ two_bits(arrays["last"]))
     assert found.outputs[0].sqnr_db == pytest.approx(expected, abs=1e-3)
-    assert found.layers[1].harm.sqnr_db == pytest.approx(expected, abs=1e-3)
+    assert found.layers[1].sensitivity.sqnr_db == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_pass_that_changed_the_weights_is_named_not_one_that_harmed_layers_before(tmp_path):

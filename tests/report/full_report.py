@@ -5,11 +5,11 @@ import math
 from compressctl.explanation.schema import (
     Cost,
     Explanation,
-    Harm,
     LayerRow,
     LayerSqnr,
     OutputsSqnr,
     RecipePatch,
+    Sensitivity,
     WorstLayer,
 )
 from compressctl.measure.accuracy import Comparison
@@ -103,9 +103,11 @@ def _explanation():
     rows = []
     for index, name in enumerate(LAYERS):
         sqnr = tuple(LayerSqnr(end, 40.0 - index, "v") for end in ("prune", "2 quantize"))
-        harm = Harm(math.inf if index == 3 else 25.0 + index, Comparison(0.001 * index, 0.0, 0.002 * index, 0.5))
+        sensitivity = Sensitivity(
+            math.inf if index == 3 else 25.0 + index, Comparison(0.001 * index, 0.0, 0.002 * index, 0.5)
+        )
         before, after = Cost(40_000, 1_000_000, 0.04), Cost(10_000, 1_000_000, None)
-        rows.append(LayerRow(name, "Conv", before, after, sqnr, None if index == 2 else harm))
+        rows.append(LayerRow(name, "Conv", before, after, sqnr, None if index == 2 else sensitivity))
     return Explanation(
         layers=tuple(rows),
         other_before=Cost(100, 0, 0.1),
@@ -114,7 +116,7 @@ def _explanation():
         worst=(WorstLayer(NASTY, "prune", "its weights cost most"),),
         patches=(RecipePatch("prune", ("- type: prune", f"  exclude: ['{NASTY}']"), "spares the worst layer"),),
         samples=64,
-        harm_samples=64,
+        sensitivity_samples=64,
         metric="top1",
         notes=(Note("skipped", "a layer could not be looked into", NASTY),),
     )

@@ -80,7 +80,7 @@ def test_a_model_of_integer_inputs_and_no_convolutions_gets_dynamic_int8_and_emb
     assert "prune" in space.structures
 
 
-def test_layers_that_do_harm_and_save_little_come_first(tmp_path):
+def test_sensitive_layers_that_save_little_come_first(tmp_path):
     """Two layers of the same size; 4 bits hold the weights of one exactly."""
     rng = np.random.default_rng(0)
     good = rng.integers(-7, 8, (32, 32)).astype(np.float32)

@@ -8,7 +8,7 @@ LSTM becomes DynamicQuantizeLSTM, embedding tables become int8 rows with a scale
 `auto`: per node the fastest: static for convolutions and what hangs on them, dynamic for the other weight MatMuls, LSTM
 and embeddings, and for the rest 8-bit weights under floats. Without calibration data nothing is static. Convolutions
 whose better form depends on shape and processor are timed on this machine; where samples show an output below 15 dB, or
-an agreement below 95 %, the layers that do the most harm become dynamic or compute in float; and where the result is
+an agreement below 95 %, the most sensitive layers become dynamic or compute in float; and where the result is
 slower than the input, layers that lose compute in float.
 `w4a8`, `w3a8`, `w2a8`, `ternary-a8`, `w1a8`: as `int8`, but weights take few integers: 4, 3 or 2 bits, {-1, 0, 1} or
 {-1, 1}, times a scale per channel of least squared error. They are packed in the file, and onnxruntime unpacks them to

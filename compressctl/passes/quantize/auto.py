@@ -125,7 +125,7 @@ def hold_floor(trial: Trial, plan: Plan, dynamic: Sequence[str]) -> Decision:
         "weights": list(held.weights),
         "float": list(held.float),
         "latency_ratio": {"before": latency[0], "after": latency[1]},
-        "harm": [{"layer": harm.layer, "sqnr_db": harm.sqnr_db} for harm in held.ranking],
+        "sensitivity": [{"layer": sensitivity.layer, "sqnr_db": sensitivity.sqnr_db} for sensitivity in held.ranking],
     }
     change = f"SQNR {_lowest(held.before):.1f} -> {_lowest(held.after):.1f} dB"
     paid = f"latency x {latency[0]:.2f} -> x {latency[1]:.2f} of float"
@@ -135,8 +135,8 @@ def hold_floor(trial: Trial, plan: Plan, dynamic: Sequence[str]) -> Decision:
         ("kept in float", held.float),
     ]
     notes = [
-        done(f"to hold {floor}, the layers that do the most harm were moved: {change}, {paid}"),
-        *(skipped(f"{how}: among the layers that do the most harm", name) for how, names in moved for name in names),
+        done(f"to hold {floor}, the most sensitive layers were moved: {change}, {paid}"),
+        *(skipped(f"{how}: among the most sensitive layers", name) for how, names in moved for name in names),
     ]
     return Decision(held.plan, tuple(notes), {"floor": facts, "moved": [*held.dynamic, *held.weights, *held.float]})
 

@@ -26,7 +26,7 @@ from compressctl.quantization.dynamic import candidates
 from compressctl.quantization.plan import Plan, make_plan, named, rule_of_thumb, weight_grids
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.saturation import saturation_notes, simulate
-from compressctl.quantization.sensitivity import Harm, fewest_in_float, rank
+from compressctl.quantization.sensitivity import Sensitivity, fewest_in_float, rank
 from compressctl.quantization.static_gptq import round_by_gptq
 
 _HARM_SAMPLES = 64
@@ -67,9 +67,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     if config.scheme == "auto":
         decided = _measured(Trial(model, build, reduced, context), plan, config)
         plan, notes, measured = decided.plan, (*notes, *decided.notes), {**measured, **decided.facts}
-    kept, harms, told = _keep_in_float(build, plan, config, context)
+    kept, sensitivities, told = _keep_in_float(build, plan, config, context)
     plan = plan.without(kept)
-    notes = (*notes, *told, *(skipped("kept in float: among the layers that do the most harm", name) for name in kept))
+    notes = (*notes, *told, *(skipped("kept in float: among the most sensitive layers", name) for name in kept))
     lines = _pinning_lines(model, plan, config, context) if kept or measured.keys() & {"timed", "moved"} else []
     notes += tuple(apply(model, plan, observations, settings))
     facts: dict[str, Any] = {
@@ -77,7 +77,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         "reduced_range": reduced,
         "quantized": {"static": len(plan.static), "dynamic": len(plan.dynamic), "weights": len(plan.weights)},
         "saturation": {name: {"share": one.share, "noise": one.noise} for name, one in saturated.items()},
-        "harm": [{"layer": harm.layer, "sqnr_db": harm.sqnr_db} for harm in harms],
+        "sensitivity": [{"layer": sensitivity.layer, "sqnr_db": sensitivity.sqnr_db} for sensitivity in sensitivities],
         **measured,
     }
     if lines:
@@ -174,20 +174,22 @@ def _saturated(
 
 def _keep_in_float(
     build: Callable[[Plan], ir.Model], plan: Plan, config: Config, context: Context
-) -> tuple[list[str], list[Harm], tuple[Note, ...]]:
+) -> tuple[list[str], list[Sensitivity], tuple[Note, ...]]:
     """Return the layers to leave in float, the ranking they come from (empty where none was needed), and notes."""
     source = context.evaluation or context.calibration
     if config.keep_float == 0 or (config.keep_float is None and not has_budget(context)):
         return [], [], ()
 
-    def harms() -> list[Harm]:
+    def sensitivities() -> list[Sensitivity]:
         if source is None:
-            raise UsageError("keep_float needs samples to measure harm on", "add --calibrate DATA or --data DATA")
+            raise UsageError(
+                "keep_float needs samples to measure sensitivity on", "add --calibrate DATA or --data DATA"
+            )
         return rank(
             build,
             plan,
             source,
-            samples=_HARM_SAMPLES,
+            samples=_SENSITIVITY_SAMPLES,
             threads=context.threads,
             workdir=context.workdir,
             progress=context.progress,
@@ -203,7 +205,7 @@ def _keep_in_float(
 
     if holds([]):
         return [], [], ()
-    ranking = harms()
+    ranking = sensitivities()
     enough = fewest_in_float(ranking, holds)
     if enough is not None:
         return enough, ranking, ()

@@ -1,4 +1,4 @@
-"""What a search may try of `quantize`: formats that compute on integers, and which layers they harm."""
+"""What a search may try of `quantize`: formats that compute on integers, and which layers they sensitivity."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class QuantizeSpace(PassSpace):
         """Return the static layers, or else the dynamic ones."""
         return _static(subject) or _dynamic(subject)
 
-    def harms(self, subject: Subject, layers: Sequence[str]) -> Mapping[str, float]:
+    def sensitivities(self, subject: Subject, layers: Sequence[str]) -> Mapping[str, float]:
         """Return the noise of weights of 4 bits, or of dynamic INT8."""
         model, context, source = subject.model, subject.context, subject.context.calibration or subject.samples
         if not layers or source is None:
@@ -94,7 +94,7 @@ class QuantizeSpace(PassSpace):
             workdir=context.workdir,
             progress=context.progress,
         )
-        return {harm.layer: harm.noise for harm in found}
+        return {sensitivity.layer: sensitivity.noise for sensitivity in found}
 
 
 def _static(subject: Subject) -> tuple[str, ...]:

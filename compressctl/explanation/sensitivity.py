@@ -12,7 +12,7 @@ from compressctl.data.source import Source
 from compressctl.errors import ModelError
 from compressctl.explanation.layers import WeightedNode
 from compressctl.explanation.noise import Noise, decibels
-from compressctl.explanation.schema import Harm
+from compressctl.explanation.schema import Sensitivity
 from compressctl.explanation.sqnr import LayerNoise
 from compressctl.explanation.streams import Kept, batch_size
 from compressctl.explanation.weights import ResultWeights, Weights, weight_indices
@@ -27,7 +27,7 @@ _CUT = "the result's weights have another shape"
 _NONE = "the result has no such weights"
 
 
-class HarmMeter:
+class SensitivityMeter:
     """Puts other weights into the original, one layer at a time, and measures that.
 
     Args:
@@ -47,8 +47,10 @@ class HarmMeter:
         self._kept = Kept(session, source, batch_size(session, source), folder)
         self._score = self._measure(session)[1]
 
-    def of(self, layer: WeightedNode, noise: LayerNoise, result: ResultWeights) -> tuple[Harm | None, str | None]:
-        """Return the harm of a layer's weights in a model after a pass, or why there is none.
+    def of(
+        self, layer: WeightedNode, noise: LayerNoise, result: ResultWeights
+    ) -> tuple[Sensitivity | None, str | None]:
+        """Return the sensitivity to a layer's weights in a model after a pass, or why there is none.
 
         Args:
             layer: of the original.
@@ -80,13 +82,13 @@ class HarmMeter:
             return None, _CUT
         same = all(np.array_equal(one, other) for one, other in pairs)
         if same and not noise.stands_for and self._same_bias(layer, weights):
-            return Harm(math.inf, None if self._score is None else Comparison(0.0, 0.0, 0.0, 1.0)), None
+            return Sensitivity(math.inf, None if self._score is None else Comparison(0.0, 0.0, 0.0, 1.0)), None
         model = self._with(layer, noise, weights)
         ratio, score = self._measure(Session(model, threads=self._threads, workdir=self._workdir, spinning="never"))
         drop = None
         if score is not None and self._score is not None and self._metric is not None:
             drop = compare(self._score, score, self._metric)
-        return Harm(decibels(ratio), drop), None
+        return Sensitivity(decibels(ratio), drop), None
 
     def _same_bias(self, layer: WeightedNode, weights: Weights) -> bool:
         node = self._nodes[layer.name]
