@@ -163,9 +163,9 @@ class Budgets(Options):
     model's, at least; needs no labels."""
     strict: bool = False
     """Budgets are met only where the whole 95 % interval of what was measured keeps to them."""
-    on_regression: Literal["take-back", "keep"] = "take-back"
+    on_regression: Literal["rollback", "keep"] = "rollback"
     """A pass whose result is measured slower and not smaller, is below the fidelity floor, or breaks a budget that the
-    result before it keeps, is taken back, or kept and flagged."""
+    result before it keeps, is rolled back, or kept and flagged."""
 
     def limits(self) -> Iterator[tuple[str, Budget, float]]:
         """Yield the budgets that are asked for: name, what it says of itself, and its limit."""

@@ -67,7 +67,7 @@ def test_options_are_completed():
         (("init", "--goal", ""), ["fast", "small", "both"]),
         (("store", "--format", "co"), ["codebook", "coo"]),
         (("bench", "--metric", "top"), ["top1", "top5"]),
-        (("pipeline", "--on-regression", ""), ["take-back", "keep"]),
+        (("pipeline", "--on-regression", ""), ["rollback", "keep"]),
         (("finetune", "--optimizer", "s"), ["sgd"]),
     ],
 )

@@ -37,7 +37,7 @@ def reports(tmp_path):
         verdict="ok",
         output=measurement("b.onnx", 100_000, 0.5, 0.93, 0.02),
         budgets=tuple(replace(verdict, met=True) for verdict in first.budgets),
-        passes=(*first.passes[:3], replace(first.passes[3], type="store", taken_back=None)),
+        passes=(*first.passes[:3], replace(first.passes[3], type="store", rolled_back=None)),
         machine=replace(first.machine, cpu="Another"),
         recipe={"model": "in.onnx", "passes": [{"type": "prune", "ratio": 0.5}, {"type": "store"}], "strict": True},
         versions={**first.versions, "numpy": "2.5.0"},

@@ -89,8 +89,8 @@ def test_the_kind_decides_the_scheme(init, name, kind, scheme):
 def test_the_recipe_runs_and_keeps_its_budgets(init, capsys, name, goal):
     samples = ("--calibrate", "digits:train", "--data", "digits:test")
     assert init(MODELS / f"{name}.onnx", "--goal", goal, *samples)[0] == 0
-    # What is as slow as the input is taken back where a busy machine measures it slower; sizes are what is looked at.
-    Path(f"{name}.yaml").write_text(Path(f"{name}.yaml").read_text().replace("take-back", "keep"))
+    # What is as slow as the input is rolled back where a busy machine measures it slower; sizes are what is looked at.
+    Path(f"{name}.yaml").write_text(Path(f"{name}.yaml").read_text().replace("rollback", "keep"))
     assert run(["pipeline", f"{name}.yaml", "--json", "-q"]) == 0, capsys.readouterr().err
     report = json.loads(capsys.readouterr().out)
     assert [verdict["met"] for verdict in report["budgets"]] == [True, True]

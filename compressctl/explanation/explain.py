@@ -46,7 +46,7 @@ def explain(
 ) -> Explanation:
     """Look into each layer of a model and of what passes made of it, on the first 256 samples.
 
-    The sensitivity of single layers needs a run of the model each: of large models it is measured on fewer, 32 at least.
+    The sensitivity of single layers needs a run of the model each: of large models on fewer, 32 at least.
 
     Args:
         baseline: the input, as onnxruntime opens it.

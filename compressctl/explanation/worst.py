@@ -25,8 +25,8 @@ def rank(rows: Sequence[LayerRow], lost: Mapping[str, float | None]) -> list[tup
     """Return the layers that stand out, the worst first, 5 at most, each with the reason.
 
     Those whose weights cost accuracy beyond chance come first, by how much; then those that bring a tenth or more of
-    the noise to the model's outputs, where that is more than 1 % of their amplitude; then those whose sensitivity cannot
-    be measured and that lose 6 dB or more between what they read and what they give.
+    the noise to the model's outputs, where that is more than 1 % of their amplitude; then those whose sensitivity is
+    not known and that lose 6 dB or more between what they read and what they give.
 
     Args:
         rows: the layers.

@@ -66,7 +66,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
         short = below(after)
         regressions = _regressions(after)
         gained = _gained(setup, stages, choice, after)
-        verdicts = (*judge(recipe, after), *judge_targets(stages, choice.taken_back))
+        verdicts = (*judge(recipe, after), *judge_targets(stages, choice.rolled_back))
         explanation, robustness = _explain(setup, measured, choice.length), _robustness(setup, result)
         written = write_candidate(result, recipe.output)
         report = Report(
@@ -74,7 +74,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
             input=replace(before, path=str(recipe.model)),
             output=replace(after, path=str(recipe.output)),
             passes=tuple(
-                _pass_report(stage, choice.taken_back.get(index), measured.found.get(index + 1))
+                _pass_report(stage, choice.rolled_back.get(index), measured.found.get(index + 1))
                 for index, stage in enumerate(stages)
             ),
             budgets=verdicts,
@@ -235,7 +235,7 @@ def _gained(setup: Setup, stages: Sequence[Stage], choice: Choice, after: Measur
     changed = [
         stage.config
         for index, stage in enumerate(stages)
-        if index not in choice.taken_back and not same_model(models[index], models[index + 1])
+        if index not in choice.rolled_back and not same_model(models[index], models[index + 1])
     ]
     prepared = all(config.prepares for config in changed) and not all(stage.config.prepares for stage in stages)
     if changed and not prepared:
@@ -256,14 +256,14 @@ def _verdict(
     return "ok" if gained else "no gain"
 
 
-def _pass_report(stage: Stage, taken_back: str | None, measured: Measurement | None) -> PassReport:
+def _pass_report(stage: Stage, rolled_back: str | None, measured: Measurement | None) -> PassReport:
     return PassReport(
         type=stage.config.type,
         options=stage.config.model_dump(mode="json"),
         seconds=stage.seconds,
         notes=stage.outcome.notes,
         facts=stage.outcome.facts,
-        taken_back=taken_back,
+        rolled_back=rolled_back,
         cached=stage.cached,
         measured=measured,
     )

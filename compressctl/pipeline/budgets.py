@@ -32,16 +32,16 @@ def missed(recipe: Recipe, after: Measurement) -> tuple[int, float]:
     return count, sum(map(excess, verdicts)) + sum(abs(one.value - one.limit) / max(one.limit, 1e-9) for one in short)
 
 
-def judge_targets(stages: Sequence[Stage], taken_back: Collection[int]) -> tuple[BudgetVerdict, ...]:
-    """Judge what passes were asked to reach; the result of one that was taken back has not reached it."""
+def judge_targets(stages: Sequence[Stage], rolled_back: Collection[int]) -> tuple[BudgetVerdict, ...]:
+    """Judge what passes were asked to reach; the result of one that was rolled back has not reached it."""
     verdicts = []
     for index, stage in enumerate(stages):
         for target in stage.outcome.targets:
-            met = target.value <= target.limit and index not in taken_back
+            met = target.value <= target.limit and index not in rolled_back
             reason = (
                 f"{stage.config.type}: {target.key} at most {target.limit:g} was asked for, {target.value:.4g} reached"
             )
-            reason += ", but the pass was taken back" if index in taken_back else ""
+            reason += ", but the pass was rolled back" if index in rolled_back else ""
             verdicts.append(
                 BudgetVerdict(target.key, target.limit, target.value, met, target.value, target.value, reason)
             )

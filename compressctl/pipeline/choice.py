@@ -1,4 +1,4 @@
-"""Which of the models after some of the passes becomes the result: passes that made things worse are taken back."""
+"""Which of the models after some of the passes becomes the result: passes that made things worse are rolled back."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Choice:
 
     Attributes:
         length: how many passes lead to it.
-        taken_back: why, by the index of a pass whose result was dropped.
+        rolled_back: why, by the index of a pass whose result was dropped.
     """
 
     length: int
-    taken_back: dict[int, str]
+    rolled_back: dict[int, str]
 
 
 def lengths(passes: Sequence[PassConfig]) -> list[int]:
@@ -36,31 +36,31 @@ def lengths(passes: Sequence[PassConfig]) -> list[int]:
 def choose(recipe: Recipe, passes: int, measured: Callable[[int], Measurement], known: Sequence[int]) -> Choice:
     """Choose the result.
 
-    Passes are taken back, last first, while the result is slower and not smaller than the input, or an output of it is
+    Passes are rolled back, last first, while the result is slower and not smaller than the input, or an output of it is
     below the fidelity floor. If what remains breaks a budget, the longest run of passes whose result keeps all of them
     is the result; where there is none, the one that misses the fewest, by the least.
 
     Args:
-        recipe: with the budgets, and `on_regression: keep`, by which nothing is taken back.
+        recipe: with the budgets, and `on_regression: keep`, by which nothing is rolled back.
         passes: how many there are.
         measured: returns what the model measures after so many passes.
         known: after how many passes it is measured already.
     """
     if recipe.on_regression == "keep":
         return Choice(passes, {})
-    taken_back: dict[int, str] = {}
+    rolled_back: dict[int, str] = {}
     length = passes
     while length and (why := _worse(measured(length))):
         length -= 1
-        taken_back[length] = why
+        rolled_back[length] = why
     verdicts = judge(recipe, measured(length))
     if all(verdict.met for verdict in verdicts) or not length:
-        return Choice(length, taken_back)
+        return Choice(length, rolled_back)
     others = [count for count in known if count < length and not _worse(measured(count))]
     judged = {count: judge(recipe, measured(count)) for count in others} | {length: verdicts}
     best = min(judged, key=lambda count: (*_shortfall(judged[count]), -count))
     why = _reason(verdicts, judged[best])
-    return Choice(best, taken_back | dict.fromkeys(range(best, length), why))
+    return Choice(best, rolled_back | dict.fromkeys(range(best, length), why))
 
 
 def slower_and_not_smaller(after: Measurement) -> bool:

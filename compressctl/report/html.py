@@ -176,8 +176,8 @@ def _passes(report: Report) -> tuple[Part, ...]:
 
 def _pass(label: str, item: PassReport) -> list[Part]:
     parts: list[Part] = [Heading(f"{label} ({'cached' if item.cached else f'{item.seconds:.1f} s'})")]
-    if item.taken_back:
-        parts.append(Notes((("taken back", item.taken_back),)))
+    if item.rolled_back:
+        parts.append(Notes((("rolled back", item.rolled_back),)))
     parts += _remarks(item.notes) or [Notes((("done", "nothing to do"),))]
     if lines := item.facts.get("recipe_lines"):
         parts.append(Code(PASTE, "\n".join(lines), folded=False))

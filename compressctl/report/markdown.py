@@ -39,8 +39,8 @@ def to_markdown(report: Report) -> str:
     parts.append("## Passes")
     for item in report.passes:
         parts.append(f"### {item.type} ({'cached' if item.cached else f'{item.seconds:.1f} s'})")
-        if item.taken_back:
-            parts.append(f"**Taken back**: {_escaped(item.taken_back)}")
+        if item.rolled_back:
+            parts.append(f"**Rolled back**: {_escaped(item.rolled_back)}")
         parts += _notes(item.notes) or ["- nothing to do"]
         if lines := item.facts.get("recipe_lines"):
             parts.append(f"{PASTE}:\n\n{_yaml(lines)}")

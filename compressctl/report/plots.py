@@ -121,9 +121,9 @@ def _stages(report: Report) -> list[tuple[str, Measurement, str]]:
     passes = list(zip(labels(report), report.passes, strict=True))
     for label, item in passes:
         if item.measured is not None:
-            tone = _DROPPED if item.taken_back else ""
-            stages.append((f"after {label}{' (taken back)' if item.taken_back else ''}", item.measured, tone))
-    if len(stages) == 1 or any(item.taken_back for _, item in passes):
+            tone = _DROPPED if item.rolled_back else ""
+            stages.append((f"after {label}{' (rolled back)' if item.rolled_back else ''}", item.measured, tone))
+    if len(stages) == 1 or any(item.rolled_back for _, item in passes):
         stages.append(("result", report.output, ""))
     return stages
 

@@ -32,7 +32,7 @@ class PassReport:
         seconds: wall time.
         notes: what it did, skipped or warns of.
         facts: its tables and chosen numbers.
-        taken_back: why its result was dropped, or None.
+        rolled_back: why its result was dropped, or None.
         cached: whether its result came from the cache; `seconds` is then what it took when it ran.
         measured: the model after it, or None where it was not measured: after passes that only prepare the next.
     """
@@ -42,7 +42,7 @@ class PassReport:
     seconds: float
     notes: tuple[Note, ...]
     facts: dict[str, Any] = field(default_factory=dict)
-    taken_back: str | None = None
+    rolled_back: str | None = None
     cached: bool = False
     measured: Measurement | None = None
 
@@ -105,7 +105,7 @@ class Report:
         output: the file that was written.
         verdict: the first that holds of "budget missed", "degraded" (an output is below the fidelity floor, or NaN or
             infinite where the input's is finite), "regression" (something else measured worse than the input), "no
-            gain" (all that the passes did was taken back, or they found nothing to do), "ok".
+            gain" (all that the passes did was rolled back, or they found nothing to do), "ok".
         notes: from loading, data and judging, as opposed to those of a pass.
         recipe: the resolved recipe.
         inputs_sha256: of what was read besides the model: samples by the recipe's key, students and teachers by path.

@@ -53,7 +53,7 @@ def summary(report: Report) -> Table:
 def has_steps(report: Report) -> bool:
     """Whether a table of what happens after each pass says more than that of the result."""
     measured = sum(item.measured is not None for item in report.passes)
-    return measured > 1 or any(item.cached or item.taken_back for item in report.passes)
+    return measured > 1 or any(item.cached or item.rolled_back for item in report.passes)
 
 
 def after_each_pass(report: Report) -> Table:
@@ -63,7 +63,7 @@ def after_each_pass(report: Report) -> Table:
     rows = [_pass_row(report.metric, "input", report.input, "")]
     for label, item in zip(labels(report), report.passes, strict=True):
         remarks = ["cached"] if item.cached else []
-        remarks += ["taken back"] if item.taken_back else []
+        remarks += ["rolled back"] if item.rolled_back else []
         rows.append(_pass_row(report.metric, label, item.measured, ", ".join(remarks)))
     return Table("After each pass", (*header, ""), tuple(rows))
 

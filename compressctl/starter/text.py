@@ -119,8 +119,8 @@ def budgets(advice: Advice, data: DataFacts | None) -> list[str]:
         lines.append(key("size_ratio", bound))
     lines += option(Option(("latency_ratio: 0.8",), "a budget on time, on a machine that does nothing else"))
     lines += option(Option(("strict: true",), "budgets that are met only where the whole 95 % interval keeps to them"))
-    lines += comment("A result that measures slower and not smaller is taken back; keep: it is flagged.")
-    return [*lines, "on_regression: take-back"]
+    lines += comment("A result that measures slower and not smaller is rolled back; keep: it is flagged.")
+    return [*lines, "on_regression: rollback"]
 
 
 def extras() -> list[str]:

@@ -76,7 +76,7 @@ def test_a_budget_that_cannot_be_met_leaves_the_best_candidate_and_the_reason(pi
     assert not verdict["met"] and "min_accuracy: at least" in verdict["reason"]
     first, second = (item["measured"]["score"]["value"] for item in report["passes"])
     assert first > second and report["output"]["score"]["value"] == first
-    assert "below the fidelity floor: logits has an SQNR of" in report["passes"][1]["taken_back"]
+    assert "below the fidelity floor: logits has an SQNR of" in report["passes"][1]["rolled_back"]
     assert digest(tmp_path / "out.onnx") == report["output_sha256"]
 
 

@@ -29,13 +29,13 @@ def test_what_is_measured_are_results_and_no_preparations():
 
 def test_a_good_result_stands():
     assert chosen([{}, {}, {}], size_ratio=0.6) == chosen([None, None, {}], size_ratio=0.6)
-    assert (chosen([{}, {}]).length, chosen([{}, {}]).taken_back) == (1, {})
+    assert (chosen([{}, {}]).length, chosen([{}, {}]).rolled_back) == (1, {})
 
 
 def test_slower_and_not_smaller_is_taken_back_one_by_one():
     choice = chosen([{}, {"size": 0.99, "latency": (1.0, 0.9, 1.1)}, SLOWER, SLOWER])
-    assert choice.length == 1 and set(choice.taken_back) == {1, 2}
-    assert choice.taken_back[2] == "the result was slower than the input (x 1.30) and not smaller (x 1.00)"
+    assert choice.length == 1 and set(choice.rolled_back) == {1, 2}
+    assert choice.rolled_back[2] == "the result was slower than the input (x 1.30) and not smaller (x 1.00)"
 
 
 def test_slower_but_smaller_stands():
@@ -50,7 +50,7 @@ def test_a_pass_that_breaks_a_budget_is_taken_back():
     lossy = {"drop": (0.1, 0.05, 0.15), "size": 0.2}
     choice = chosen([{}, {}, lossy], max_accuracy_drop=0.02)
     assert choice.length == 1
-    assert choice.taken_back == {
+    assert choice.rolled_back == {
         1: "its result broke a budget that the one before it keeps:"
         " max_accuracy_drop: at most 0.02 was asked for, 0.1 measured [0.05, 0.15]"
     }
@@ -72,19 +72,19 @@ def test_a_pass_in_between_may_break_what_a_later_one_mends():
 def test_where_no_result_keeps_all_budgets_the_least_bad_is_chosen(first, second, length):
     choice = chosen([{}, first, second], size_ratio=0.1, max_accuracy_drop=0.02)
     assert choice.length == length
-    assert all("at most 0.1 was asked for" in why or "at most 0.02" in why for why in choice.taken_back.values())
+    assert all("at most 0.1 was asked for" in why or "at most 0.02" in why for why in choice.rolled_back.values())
 
 
 def test_the_input_is_the_last_resort():
     choice = chosen([{"size": 1.0}, SLOWER], size_ratio=0.5)
-    assert choice.length == 0 and set(choice.taken_back) == {0}
+    assert choice.length == 0 and set(choice.rolled_back) == {0}
 
 
 def test_a_pass_below_the_fidelity_floor_is_taken_back():
     destroyed = {"size": 0.1, "outputs": (output(30.0, name="boxes"), output(2.0))}
     choice = chosen([{}, {"outputs": (output(15.0),)}, destroyed])
     assert choice.length == 1
-    assert choice.taken_back == {
+    assert choice.rolled_back == {
         1: "its result is below the fidelity floor: y has an SQNR of 2.0 dB, the floor is 10 dB"
     }
     assert chosen([{}, {}, destroyed], on_regression="keep").length == 2

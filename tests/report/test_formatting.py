@@ -60,7 +60,7 @@ def test_after_each_pass():
     assert table.rows[1] == ("simplify", "", "", "", "", "", "")  # it only prepares
     assert table.rows[2][1:4] == ("600 kB", "x 0.600", "x 0.900 [0.855, 0.945]")
     assert table.rows[2][5:] == ("+2.00 points [+1.40, +2.60]", "cached")
-    assert table.rows[4][-1] == "taken back"
+    assert table.rows[4][-1] == "rolled back"
 
 
 def test_details_have_a_cell_for_each_column():
