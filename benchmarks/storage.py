@@ -37,7 +37,7 @@ ROWS = (
     Row("ternary", "quantize", ("--scheme", "ternary")),
     Row("1 bit", "quantize", ("--scheme", "int1")),
     *(pruned("0.5", form) for form in ("bitmask", "coo")),
-    *(pruned("0.9", form) for form in ("bitmask", "gaps", "csr", "coo")),
+    *(pruned("0.9", form) for form in ("bitmask", "delta-index", "csr", "coo")),
 )
 
 

@@ -142,7 +142,7 @@ def test_keep_float_keeps_the_worst_layers_and_prints_the_lines_that_pin_them(ca
 
 def test_keep_float_0_quantizes_all_layers_whatever_the_budget(call, tmp_path):
     out = tmp_path / "o.onnx"
-    arguments = ("-o", out, "--scheme", "w1a8", "--edges", "same", "--max-accuracy-drop", 0, "--force")
+    arguments = ("-o", out, "--scheme", "w1a8", "--first-last", "same", "--max-accuracy-drop", 0, "--force")
     ranked = []
     for extra in ((), ("--keep-float", 0)):
         call("quantize", MLP, *CALIBRATE, *TOP1, *arguments, *extra)

@@ -65,10 +65,10 @@ def test_dense_storage_shows_the_values(report, tmp_path):
 
 @pytest.mark.long
 def test_finetune_trains_the_values(report, tmp_path):
-    found = report(MLP, "--clusters", 4, *TRAINED, "--distil", 0.25, *DIGITS, "--format", "dense")
+    found = report(MLP, "--clusters", 4, *TRAINED, "--teacher-weight", 0.25, *DIGITS, "--format", "dense")
     assert types(found) == ["simplify", "cluster", "finetune", "store"]
     assert found["recipe"]["train"] == "digits:train[:256]"
-    assert options(found, 2)["steps"] == 4 and options(found, 2)["distil"] == 0.25
+    assert options(found, 2)["steps"] == 4 and options(found, 2)["teacher_weight"] == 0.25
     weights = [onnx.numpy_helper.to_array(t) for t in onnx.load(tmp_path / "out.onnx").graph.initializer]
     assert [len(np.unique(w)) for w in weights if w.ndim == 2] == [4, 4]
     free = report(MLP, "--clusters", 4, *TRAINED, "--free-clusters", "--learning-rate", 0.01, "--force")
@@ -97,7 +97,7 @@ def test_the_same_command_gives_the_same_bytes(call, tmp_path):
         ((MLP, "--reconstruct", "--importance", "hessian", *SAMPLES), 2, "importance cannot be hessian"),
         ((MLP, "--include", "nothing*"), 2, "include 'nothing*' matches no node"),
         ((MLP, "--epochs", 3), 2, "--epochs needs --finetune DATA"),
-        ((MLP, "--distil", 0.5), 2, "--distil needs --finetune DATA"),
+        ((MLP, "--teacher-weight", 0.5), 2, "--teacher-weight needs --finetune DATA"),
         ((MLP, "--train", "digits", *TRAINED), 2, "--train and --finetune both"),
         ((MLP, "--train", "digits"), 2, "--train: no pass of this run trains"),
         ((MLP, "--clusters", 256, "--exclude", "/hidden/*", "--vector", 8), 3, "no weight can be clustered: its"),

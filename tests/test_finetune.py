@@ -18,9 +18,9 @@ def _answer(model):
     return Session(model, threads=1).run({"x": X[None]})["y"][0].astype(np.float64)
 
 
-@pytest.mark.parametrize("distil", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("teacher_weight", [0.0, 0.25, 1.0])
 @pytest.mark.parametrize("kind", ["classes", "values"])
-def test_one_step_follows_the_formula(tmp_path, distil, kind):
+def test_one_step_follows_the_formula(tmp_path, teacher_weight, kind):
     original, model = linear(0), linear(9)
     s, t = _answer(model), _answer(original)
     if kind == "classes":
@@ -32,16 +32,16 @@ def test_one_step_follows_the_formula(tmp_path, distil, kind):
         label, metric = (t + 0.1).astype(np.float32), "mse"
         hard, soft = 2 * (s - label) / 4, 2 * (s - t) / 4
         names = ["mse", "mse"]
-    gradient = (1 - distil) * hard + distil * soft
+    gradient = (1 - teacher_weight) * hard + teacher_weight * soft
     before = weights(model)
-    out = finetune.Config(distil=distil, **ONE_STEP).run(
+    out = finetune.Config(teacher_weight=teacher_weight, **ONE_STEP).run(
         model, context(model, tmp_path, alike(tmp_path, X, label), metric, baseline=original)
     )
     assert out.model is model
     after = weights(model)
     np.testing.assert_allclose(after["b"], before["b"] - 0.05 * gradient, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(after["w"], before["w"] - 0.05 * np.outer(X, gradient), rtol=1e-5, atol=1e-6)
-    used = [name for name, weight in zip(names, (1 - distil, distil), strict=True) if weight]
+    used = [name for name, weight in zip(names, (1 - teacher_weight, teacher_weight), strict=True) if weight]
     assert [text.partition(":")[0] for text in out.facts["losses"]] == used
 
 
@@ -70,7 +70,7 @@ def test_without_labels_the_original_brings_back_what_was_lost(tmp_path):
 
 def test_labels_teach_a_model_with_random_weights(tmp_path):
     model = load_model(SAMPLES / "cnn_student.onnx").model
-    config = finetune.Config(distil=0, epochs=6, learning_rate=0.02)
+    config = finetune.Config(teacher_weight=0, epochs=6, learning_rate=0.02)
     out = config.run(model, context(model, tmp_path, "digits:train", "top1"))
     assert out.facts["losses"] == ["cross-entropy"]
     assert right(out.model) > 0.9  # seeds give 0.97
@@ -89,4 +89,4 @@ def test_nothing_to_learn_from(tmp_path):
     with pytest.raises(UsageError, match=r"needs samples to train on.*--train.*--data"):
         finetune.Config().run(linear(0), context(linear(0), tmp_path, None))
     with pytest.raises(DataError, match="no labels"):
-        finetune.Config(distil=0).run(linear(0), context(linear(0), tmp_path, alike(tmp_path, X)))
+        finetune.Config(teacher_weight=0).run(linear(0), context(linear(0), tmp_path, alike(tmp_path, X)))

@@ -102,10 +102,12 @@ def test_auto_keeps_the_budget(report):
 
 @pytest.mark.long
 def test_finetune_trains_after_the_cut(report):
-    found = report(MLP, "--ratio", 0.75, *TRAINED, "--distil", 0.25, "--data", "digits:test", "--metric", "top1")
+    found = report(
+        MLP, "--ratio", 0.75, *TRAINED, "--teacher-weight", 0.25, "--data", "digits:test", "--metric", "top1"
+    )
     assert [one["type"] for one in found["passes"]] == ["simplify", "prune", "finetune", "simplify"]
     assert found["recipe"]["train"] == "digits:train[:256]"
-    assert options(found, 2)["steps"] == 4 and options(found, 2)["distil"] == 0.25
+    assert options(found, 2)["steps"] == 4 and options(found, 2)["teacher_weight"] == 0.25
     assert found["passes"][2]["facts"]["steps"] == 4
     assert options(found, 1)["reconstruct"] is False
 
@@ -192,7 +194,7 @@ def test_the_same_command_gives_the_same_bytes(call, tmp_path):
         ((MLP, "--ratio", 0.5, "--structure", "filters"), 2, "filters"),
         ((MLP, "--ratio", 0.5, "--importance", "l3"), 2, "l3"),
         ((MLP, "--ratio", 0.5, "--epochs", 3), 2, "--epochs needs --finetune DATA"),
-        ((MLP, "--ratio", 0.5, "--distil", 0.5), 2, "--distil needs --finetune DATA"),
+        ((MLP, "--ratio", 0.5, "--teacher-weight", 0.5), 2, "--teacher-weight needs --finetune DATA"),
         ((MLP, "--ratio", 0.5, "--rounds", 3), 2, "--rounds needs --finetune DATA"),
         ((MLP, "--target-macs", 0.5, "--rounds", 3, *TRAINED), 2, "--rounds needs --finetune DATA, and --ratio"),
         ((MLP, "--ratio", "auto", "--rounds", 3, *TRAINED), 2, "--rounds needs --finetune DATA, and --ratio"),

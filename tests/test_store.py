@@ -71,7 +71,7 @@ def test_each_constant_gets_its_smallest_form(tmp_path):
     assert {name: row["format"] for name, row in rows.items()} == {
         "dense": "dense",
         "few": "codebook",
-        "sparse": "gaps",
+        "sparse": "delta-index",
         "half": "float16",
         "zero": "codebook",
         "vectors": "codebook",
@@ -79,7 +79,7 @@ def test_each_constant_gets_its_smallest_form(tmp_path):
     assert [rows[name]["distinct"] for name in ("dense", "few", "zero")] == [None, 16, 1]
     assert rows["vectors"]["detail"] == "20 vectors of 8" and rows["few"]["layer"] == "MatMul_1"
     assert rows["sparse"]["zeros"] == np.sum(WEIGHTS["sparse"] == 0)
-    assert {"dense", "bitmask", "gaps", "coo", "csr"} <= set(rows["sparse"]["bytes"])
+    assert {"dense", "bitmask", "delta-index", "coo", "csr"} <= set(rows["sparse"]["bytes"])
     np.testing.assert_array_equal(_output(outcome.model), _output(_mlp()))
     before, after = (len(serialize(model, tmp_path)) for model in (_mlp(), outcome.model))
     told = outcome.facts["bytes"]
@@ -88,7 +88,7 @@ def test_each_constant_gets_its_smallest_form(tmp_path):
     assert _executed(outcome.model, tmp_path) == _executed(_mlp(), tmp_path)
 
 
-@pytest.mark.parametrize("format_", ["auto", "codebook", "bitmask", "gaps", "coo", "csr"])
+@pytest.mark.parametrize("format_", ["auto", "codebook", "bitmask", "delta-index", "coo", "csr"])
 def test_dense_undoes_every_form(tmp_path, format_):
     stored = _run(_mlp(), tmp_path, format=format_).model
     np.testing.assert_array_equal(_output(stored), _output(_mlp()))
@@ -128,7 +128,7 @@ def test_storing_twice_changes_nothing(tmp_path):
     assert serialize(_run(_mlp(), tmp_path).model, tmp_path) == serialize(once.model, tmp_path)
 
 
-@pytest.mark.parametrize("format_", ["auto", "bitmask", "gaps", "coo", "csr"])
+@pytest.mark.parametrize("format_", ["auto", "bitmask", "delta-index", "coo", "csr"])
 def test_simplify_leaves_stored_weights_small(tmp_path, format_):
     stored = _run(_mlp(), tmp_path, format=format_).model
     context = Context(baseline=stored, workdir=tmp_path, threads=1)
@@ -148,11 +148,11 @@ def _quantized() -> ir.Model:
     return graphs.model(body, arrays, "float[1, 16, 9, 9] x", "float[1, 32, 7, 7] y")
 
 
-@pytest.mark.parametrize("format_", ["auto", "bitmask", "gaps", "coo", "csr", "codebook"])
+@pytest.mark.parametrize("format_", ["auto", "bitmask", "delta-index", "coo", "csr", "codebook"])
 def test_integer_kernels_stay(tmp_path, format_):
     model = _quantized()
     outcome = _run(model, tmp_path, format=format_)
-    assert outcome.facts["tensors"][0]["format"] == (format_ if format_ != "auto" else "gaps")
+    assert outcome.facts["tensors"][0]["format"] == (format_ if format_ != "auto" else "delta-index")
     x = RNG.standard_normal((1, 16, 9, 9)).astype(np.float32)
     expected, found = (Session(m, threads=1).run({"x": x})["y"] for m in (model, outcome.model))
     np.testing.assert_array_equal(found, expected)

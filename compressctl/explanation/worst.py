@@ -17,8 +17,8 @@ _LOUD_SHARE = 0.1  # of the noise that all layers bring to the outputs
 _LOST_DB = 6.0  # that a layer itself adds, where its sensitivity cannot be measured
 _CHANCE = 0.05  # that any of the layers is said to cost accuracy, where none does (Bonferroni)
 _MOST_NOISE = 1e6
-_EDGED = ("quantize", "qat", "quantize_weights")
-_EXCLUDING = (*_EDGED, "prune", "sparsify", "cluster", "low_rank", "clip", "store")
+_WITH_FIRST_LAST = ("quantize", "qat", "quantize_weights")
+_EXCLUDING = (*_WITH_FIRST_LAST, "prune", "sparsify", "cluster", "low_rank", "clip", "store")
 
 
 def rank(rows: Sequence[LayerRow], lost: Mapping[str, float | None]) -> list[tuple[LayerRow, str]]:
@@ -101,7 +101,7 @@ def patches(
         others = [name for name in spared if name not in edges]
         reasons = []
         if edges:
-            entry["edges"] = "int8"
+            entry["first_last"] = "int8"
             reasons.append(f"8 bits for the first and the last layers, as {', '.join(edges)} suffers most")
         if others:
             entry["exclude"] = [*entry.get("exclude", ()), *map(escape, others)]
@@ -123,7 +123,9 @@ def _edges(type_: str, entry: Mapping[str, Any], rows: Sequence[LayerRow]) -> se
     scheme = str(entry.get("scheme", "int8"))
     few = scheme.startswith(("w", "int", "ternary")) and not scheme.startswith("int8")
     return (
-        {*products[:1], *products[-1:]} if type_ in _EDGED and few and entry.get("edges", default) == "same" else set()
+        {*products[:1], *products[-1:]}
+        if type_ in _WITH_FIRST_LAST and few and entry.get("first_last", default) == "same"
+        else set()
     )
 
 

@@ -22,7 +22,7 @@ class StaticOptions(PassConfig):
     """Percent of the values kept inside the range by calibration_method percentile."""
     per_channel: Annotated[bool, Option(flags=("--per-channel/--per-tensor",))] = True
     """One weight scale per output channel; false: one per tensor."""
-    edges: Literal["int8", "same"] = "int8"
+    first_last: Literal["int8", "same"] = "int8"
     """Schemes of fewer than 8 bits: the first and the last layers keep 8-bit weights, or same: they get as few too."""
     embeddings: bool = True
     """Store embedding tables as int8 rows."""

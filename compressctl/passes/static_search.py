@@ -11,18 +11,18 @@ NARROW = STATIC[1:]
 
 
 class StaticSpace(PassSpace):
-    """The parameters `calibration_method` and `edges`."""
+    """The parameters `calibration_method` and `first_last`."""
 
     ladders = (NARROW,)
 
     def draw(self, draw: Draw) -> None:
-        """Ask for the ranges of activations, and for the edges where weights get few bits."""
+        """Ask for the ranges of activations, and for the first and last layers where weights get few bits."""
         if draw.format.name in STATIC:
             draw.choice("calibration_method", ("percentile", "mse", "minmax"))
         if draw.format.name in NARROW:
-            draw.choice("edges", ("int8", "same"))
+            draw.choice("first_last", ("int8", "same"))
 
 
 def static_options(params: Params) -> dict[str, Any]:
     """Return the options that passes share, as far as they were drawn for the format."""
-    return {name: params[name] for name in ("edges", "calibration_method") if name in params}
+    return {name: params[name] for name in ("first_last", "calibration_method") if name in params}

@@ -20,7 +20,7 @@ from compressctl.selection import Selection, check_globs, matches
 
 StaticScheme = Literal["int8", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"]
 Scheme = Literal["auto", "int8", "int8-dynamic", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"]
-Edges = Literal["int8", "same"]
+FirstLast = Literal["int8", "same"]
 
 _GRIDS = {"w4a8": INT4, "w3a8": INT3, "w2a8": INT2, "ternary-a8": TERNARY, "w1a8": BINARY}
 _ALL_STATIC = get_args(StaticScheme)
@@ -170,22 +170,22 @@ def _weights_alone(model: ir.Model, selection: Selection, *, embeddings: bool) -
     return [name for node in model.graph if (name := node.name or "") in found and selection.allows(node)]
 
 
-def weight_grids(model: ir.Model, plan: Plan, scheme: Scheme, edges: Edges) -> dict[str, Grid]:
+def weight_grids(model: ir.Model, plan: Plan, scheme: Scheme, first_last: FirstLast) -> dict[str, Grid]:
     """Return the grid of each static layer of `plan` whose weights have fewer than 8 bits under `scheme`.
 
     Args:
         model: not edited.
         plan: made for it.
         scheme: decides the grid.
-        edges: "int8": layers before which, or after which, no other layer comes keep 8 bits; "same": they do not.
+        first_last: "int8": layers before which, or after which, no other layer comes keep 8 bits; "same": they do not.
     """
     if scheme not in _GRIDS:
         return {}
-    kept = edge_layers(model.graph) if edges == "int8" else set()
+    kept = first_and_last_layers(model.graph) if first_last == "int8" else set()
     return {name: _GRIDS[scheme] for name in plan.static if name not in kept}
 
 
-def edge_layers(graph: ir.Graph) -> set[str]:
+def first_and_last_layers(graph: ir.Graph) -> set[str]:
     """The names of the layers with weights that read no other such layer's results, or whose results none reads."""
     layers = {node for node in graph if node.op_type in COMPUTE and not node.domain and static_obstacle(node) is None}
     edges: set[str] = set()

@@ -10,20 +10,20 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.footprint import field_bytes, info_bytes, sparse_bytes, tensor_bytes
+from compressctl.numerics.delta_index import fillers, split
 from compressctl.numerics.distinct import MOST, Distinct
-from compressctl.numerics.gaps import fillers, split
 from compressctl.storage.codebook import emit_codebook
 from compressctl.storage.codes import Packed
 from compressctl.storage.decoder import Decoder
 from compressctl.storage.floats import emit_cast
 from compressctl.storage.meter import Meter
-from compressctl.storage.positions import Rows, column_type, emit_bitmask, emit_gaps, emit_rows
+from compressctl.storage.positions import Rows, column_type, emit_bitmask, emit_delta_index, emit_rows
 from compressctl.storage.survey import Survey
 
 DENSE, COO = "dense", "coo"
-FORMATS = (DENSE, "float16", "bfloat16", "float32", "codebook", "bitmask", "gaps", COO, "csr")
+FORMATS = (DENSE, "float16", "bfloat16", "float32", "codebook", "bitmask", "delta-index", COO, "csr")
 
-_BITS = range(2, 9)  # of a gap
+_BITS = range(2, 9)  # of a delta
 
 Emit = Callable[[Decoder], ir.Value]
 
@@ -70,8 +70,8 @@ def forms(graph: ir.Graph, name: str, seen: Survey) -> dict[str, Form]:
         if candidate.format not in best or size < best[candidate.format].bytes:
             emit = partial(candidate.emit, blank=False)
             best[candidate.format] = Form(candidate.format, size, candidate.detail, emit)
-    if seen.gaps is not None:
-        size = field_bytes(sparse_bytes(name, dtype, shape, len(seen.gaps)))
+    if seen.deltas is not None:
+        size = field_bytes(sparse_bytes(name, dtype, shape, len(seen.deltas)))
         best[COO] = Form(COO, size, "places of 64 bits")
     return {format_: best[format_] for format_ in FORMATS if format_ in best}
 
@@ -88,7 +88,7 @@ def _candidates(seen: Survey) -> Iterator[_Candidate]:
         if found is not None:
             yield _Candidate("codebook", _described(found), partial(_codebook, seen, found, max(len(found.values), 2)))
             yield _Candidate("codebook", _described(found), partial(_codebook, seen, found, MOST))  # needs no tables
-    if seen.gaps is None:
+    if seen.deltas is None:
         return
     for values in (None, seen.values):
         how = "" if values is None else _described(values)
@@ -97,9 +97,11 @@ def _candidates(seen: Survey) -> Iterator[_Candidate]:
         if seen.array.ndim > 1 and seen.array.size > len(seen.array):
             yield _Candidate("csr", how, partial(_csr, seen, coded))
         for bits in _BITS:
-            if seen.nonzeros(coded=coded, blank=True, count=len(seen.gaps) + fillers(seen.gaps, bits)) is not None:
-                gaps = f"{bits} bits"
-                yield _Candidate("gaps", f"{gaps}, {how}" if how else gaps, partial(_gaps, seen, coded, bits))
+            if seen.nonzeros(coded=coded, blank=True, count=len(seen.deltas) + fillers(seen.deltas, bits)) is not None:
+                deltas = f"{bits} bits"
+                yield _Candidate(
+                    "delta-index", f"{deltas}, {how}" if how else deltas, partial(_deltas, seen, coded, bits)
+                )
         if seen.values is None:
             return
 
@@ -121,35 +123,35 @@ def _codebook(seen: Survey, found: Distinct, levels: int, decoder: Decoder, *, b
 
 
 def _bitmask(seen: Survey, coded: bool, decoder: Decoder, *, blank: bool) -> ir.Value:
-    assert seen.gaps is not None
+    assert seen.deltas is not None
     bits = Packed.blank(seen.array.size, 2) if blank else Packed.of(seen.mask, 2)
-    values = seen.nonzeros(coded=coded, blank=blank, count=len(seen.gaps))
+    values = seen.nonzeros(coded=coded, blank=blank, count=len(seen.deltas))
     assert values is not None
     return emit_bitmask(decoder, bits, values, seen.array.shape)
 
 
-def _gaps(seen: Survey, coded: bool, bits: int, decoder: Decoder, *, blank: bool) -> ir.Value:
-    assert seen.gaps is not None
-    count, real = len(seen.gaps) + fillers(seen.gaps, bits), None
+def _deltas(seen: Survey, coded: bool, bits: int, decoder: Decoder, *, blank: bool) -> ir.Value:
+    assert seen.deltas is not None
+    count, real = len(seen.deltas) + fillers(seen.deltas, bits), None
     if blank:
-        gaps = Packed.blank(count, 1 << bits)
+        deltas = Packed.blank(count, 1 << bits)
     else:
-        short, real = split(seen.gaps, bits)
-        gaps = Packed.of(short, 1 << bits)
+        short, real = split(seen.deltas, bits)
+        deltas = Packed.of(short, 1 << bits)
     values = seen.nonzeros(coded=coded, blank=blank, count=count, real=real)
     assert values is not None
-    return emit_gaps(decoder, gaps, values, seen.array.shape)
+    return emit_delta_index(decoder, deltas, values, seen.array.shape)
 
 
 def _csr(seen: Survey, coded: bool, decoder: Decoder, *, blank: bool) -> ir.Value:
-    assert seen.gaps is not None
-    shape, count = seen.array.shape, len(seen.gaps)
+    assert seen.deltas is not None
+    shape, count = seen.array.shape, len(seen.deltas)
     width = seen.array.size // shape[0]
     if blank:
         used = np.broadcast_to(np.int32(0), int(seen.mask.reshape(shape[0], width).any(axis=1).sum()))
         rows = Rows(np.broadcast_to(column_type(width).type(0), count), used, used)
     else:
-        rows = Rows.of(np.cumsum(seen.gaps, dtype=np.int32), width)
+        rows = Rows.of(np.cumsum(seen.deltas, dtype=np.int32), width)
     values = seen.nonzeros(coded=coded, blank=blank, count=count)
     assert values is not None
     return emit_rows(decoder, rows, values, shape)

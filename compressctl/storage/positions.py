@@ -1,7 +1,7 @@
 """Sparse tensors: values other than zero, and where they are. Everything else is zero.
 
 - bitmask: a bit an element; the running count of the bits says which value.
-- gaps: the distance of each value from the one before, as in Deep Compression (arXiv:1510.00149, section 2).
+- deltas: the distance of each value from the one before, as in Deep Compression (arXiv:1510.00149, section 2).
 - csr: the column of each value, and where rows begin; rows without values are left out (Buluç and Gilbert 2008).
 
 Places are counted in int32, so tensors have fewer than 2^31 elements.
@@ -96,9 +96,9 @@ def emit_bitmask(decoder: Decoder, bits: Packed, values: Values, shape: Sequence
     return _shaped(decoder, decoder.node("Gather", [every, index]), shape)
 
 
-def emit_gaps(decoder: Decoder, gaps: Packed, values: Values, shape: Sequence[int]) -> ir.Value:
+def emit_delta_index(decoder: Decoder, deltas: Packed, values: Values, shape: Sequence[int]) -> ir.Value:
     """Append nodes that make a tensor of `shape` of values, each so far behind the one before."""
-    steps = emit_packed(decoder, gaps, (gaps.count,), ir.DataType.INT32)
+    steps = emit_packed(decoder, deltas, (deltas.count,), ir.DataType.INT32)
     return _scatter(decoder, _sums(decoder, steps), values, shape)
 
 

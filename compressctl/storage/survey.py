@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.numerics.delta_index import Deltas, deltas_of
 from compressctl.numerics.distinct import MOST, Distinct, distinct
-from compressctl.numerics.gaps import Gaps, gaps_of
 from compressctl.numerics.parallel import by_rows
 from compressctl.storage.codes import Packed
 from compressctl.storage.floats import narrowest
@@ -31,15 +31,15 @@ class Survey:
         array: the constant.
         zeros: how many elements are zero.
         narrow: the smallest type that holds all elements.
-        gaps: the distances between elements other than zero; None where hardly any or all are zero.
-        values: the different values among the elements other than zero where there are gaps, else among all.
+        deltas: the distances between elements other than zero; None where hardly any or all are zero.
+        values: the different values among the elements other than zero where there are deltas, else among all.
         vectors: different runs of 2, 4 or 8 elements.
     """
 
     array: NDArray[Any]
     zeros: int
     narrow: np.dtype[Any]
-    gaps: Gaps | None
+    deltas: Deltas | None
     values: Distinct | None
     vectors: tuple[Distinct, ...]
 
@@ -52,7 +52,7 @@ class Survey:
     @property
     def distinct(self) -> Distinct | None:
         """The different values among all elements."""
-        if self.values is None or self.gaps is None:
+        if self.values is None or self.deltas is None:
             return self.values
         if len(self.values.values) == MOST:
             return None
@@ -69,8 +69,8 @@ class Survey:
             count: how many are stored; beyond those that are not zero, fillers.
             real: [count], which are no fillers; None where all are.
         """
-        assert self.gaps is not None
-        filled, dtype = count > len(self.gaps), self.array.dtype
+        assert self.deltas is not None
+        filled, dtype = count > len(self.deltas), self.array.dtype
         if not coded:
             if blank:
                 return Values(dtype, count, plain=np.broadcast_to(np.zeros((), self.narrow), count))
@@ -97,7 +97,7 @@ def survey(array: NDArray[Any]) -> Survey:
         array=array,
         zeros=zeros,
         narrow=narrowest(flat),
-        gaps=gaps_of(flat) if sparse else None,
+        deltas=deltas_of(flat) if sparse else None,
         values=_few(flat[bits != 0] if sparse else flat),
         vectors=tuple(found for found in runs if found is not None),
     )

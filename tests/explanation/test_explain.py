@@ -187,14 +187,18 @@ def test_the_same_explanation_twice(tmp_path):
 @pytest.mark.parametrize(
     ("name", "entry", "spares"),
     [
-        ("cnn", {"type": "quantize", "scheme": "w2a8", "edges": "same"}, "edges"),
+        ("cnn", {"type": "quantize", "scheme": "w2a8", "first_last": "same"}, "first_last"),
         ("cnn", {"type": "quantize", "scheme": "w3a8"}, "exclude"),
         (
             "mlp",
             {"type": "quantize_weights", "scheme": "int2", "rounding": "nearest", "group_size": "channel"},
-            "edges",
+            "first_last",
         ),
-        ("transformer", {"type": "quantize_weights", "scheme": "int2", "edges": "int8", "rounding": "hqq"}, "exclude"),
+        (
+            "transformer",
+            {"type": "quantize_weights", "scheme": "int2", "first_last": "int8", "rounding": "hqq"},
+            "exclude",
+        ),
         ("lstm", {"type": "quantize_weights", "scheme": "ternary"}, "exclude"),
     ],
 )
@@ -204,7 +208,9 @@ def test_the_patch_of_the_recipe_mends_it(name, entry, spares, tmp_path):
     found = explained(model, [(entry["type"], result)], tmp_path, DATA, entries={entry["type"]: entry})
     (patch,) = found.patches
     (mended,) = yaml.safe_load("\n".join(patch.lines))
-    assert {key: mended[key] for key in entry if key != "edges"} == {key: entry[key] for key in entry if key != "edges"}
+    assert {key: mended[key] for key in entry if key != "first_last"} == {
+        key: entry[key] for key in entry if key != "first_last"
+    }
     assert spares in mended
     better = after(model, [INT8[0], mended], tmp_path, "mended.onnx")
     again = explained(model, [(entry["type"], better)], tmp_path, DATA)

@@ -36,7 +36,7 @@ def sparse_cnn() -> ir.Model:
     return ir_model(CNN, **weights)
 
 
-@pytest.mark.parametrize("format_", ["codebook", "bitmask", "gaps", "csr", "coo"])
+@pytest.mark.parametrize("format_", ["codebook", "bitmask", "delta-index", "csr", "coo"])
 def test_parameters_are_those_of_the_dense_model(format_: str, tmp_path: Path) -> None:
     model = sparse_cnn()
     dense = count(model)

@@ -104,7 +104,7 @@ def test_outputs_are_judged_apart_and_embeddings_do_not_agree(command, tmp_path)
         one=np.array([1]),
     )
     onnx.save(model, tmp_path / "m.onnx")
-    flags = ("--scheme", "int1", "--edges", "same", "--include", "emb")
+    flags = ("--scheme", "int1", "--first-last", "same", "--include", "emb")
     _, text, report = command("quantize", tmp_path / "m.onnx", *flags)
     assert report is not None, text
     assert report["verdict"] == "degraded" and [found["output"] for found in report["below"]] == ["embedding"]

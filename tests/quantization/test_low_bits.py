@@ -181,7 +181,7 @@ def test_fewer_bits_do_more_harm_and_all_layers_more_than_the_inner_ones(tmp_pat
 
     steps = [noise(scheme=scheme) for scheme in ("int8", "w4a8", "w2a8")]
     assert steps[0] < steps[1] < steps[2]
-    assert noise(scheme="w4a8", edges="same") > steps[1]
+    assert noise(scheme="w4a8", first_last="same") > steps[1]
 
 
 def test_edges_are_the_layers_that_no_layer_precedes_or_follows():

@@ -29,7 +29,7 @@ def _net() -> ir.Model:
 
 def _quantized(m: ir.Model, folder, samples=None, **options) -> ir.Model:
     source = samples or RandomSource("random:64", interface(m)[0], 64, 0, {})
-    config = quantize.Config(target="vnni", edges="same", **options)
+    config = quantize.Config(target="vnni", first_last="same", **options)
     outcome = config.run(m.clone(), Context(baseline=m, workdir=folder, calibration=source))
     verify_graph(outcome.model, where="test")
     return outcome.model
@@ -69,6 +69,6 @@ def test_a_weight_of_two_layers_is_rounded_to_the_nearest_and_said(tmp_path):
     m = graphs.model("a = MatMul(x, k) r = Relu(a) y = MatMul(r, k)", {"k": k}, "float[N,32] x", "float[N,32] y")
     source = RandomSource("random:16", interface(m)[0], 16, 0, {})
     context = Context(baseline=m, workdir=tmp_path, calibration=source)
-    outcome = quantize.Config(scheme="w4a8", rounding="gptq", edges="same").run(m.clone(), context)
+    outcome = quantize.Config(scheme="w4a8", rounding="gptq", first_last="same").run(m.clone(), context)
     told = [note.text for note in outcome.notes if "nearest" in note.text]
     assert told == ["rounded to the nearest: other nodes use its weight, too"] * 2

@@ -125,7 +125,7 @@ def test_first_and_last_layers_may_keep_eight_bits(tmp_path):
     body = "a = MatMul(x, u) b = Relu(a) c = MatMul(b, v) d = Relu(c) y = MatMul(d, w)"
     arrays = {name: weights(64, 64, seed=seed) for seed, name in enumerate("uvw")}
     model = graphs.model(body, arrays, "float[n, 64] x", "float[n, 64] y")
-    outcome = compress(model, "int2", tmp_path, edges="int8")
+    outcome = compress(model, "int2", tmp_path, first_last="int8")
     assert [row["bits"] for row in outcome.facts["weights"]] == [8, 2, 8]
     feeds = {"x": weights(3, 64, seed=9)}
     reference.run(model, feeds)

@@ -100,7 +100,7 @@ def test_starts_of_a_model_without_static_layers_begin_with_dynamic_int8():
 
 
 def test_spared_layers_get_the_next_wider_format_by_escaped_globs():
-    narrow = {"format": "w3a8", "structure": "", "narrow_rounding": "gptq", "edges": "same", "spared": 2}
+    narrow = {"format": "w3a8", "structure": "", "narrow_rounding": "gptq", "first_last": "same", "spared": 2}
     _, few, wide = passes(narrow)
     assert few.exclude == wide.include == ("a/Conv", "b[[]0]") and wide.scheme == "int8" and few.scheme == "w3a8"
     _, few, wide = passes({"format": "int4", "structure": "", "weight_rounding": "gptq", "spared": 1})
@@ -145,7 +145,7 @@ def test_most_settings_of_neighbours_stay():
     assert 1 <= sum(changed) / len(changed) <= 3 and min(changed) >= 1
 
 
-HARSH = {"format": "w4a8", "structure": "prune", "prune_ratio": 0.4, "spared": 2, "edges": "same"}
+HARSH = {"format": "w4a8", "structure": "prune", "prune_ratio": 0.4, "spared": 2, "first_last": "same"}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ HARSH = {"format": "w4a8", "structure": "prune", "prune_ratio": 0.4, "spared": 2
         ({"format": "w3a8", "spared": 0}, True),
         ({"format": "int8"}, False),
         ({"spared": 3}, False),
-        ({"edges": "int8"}, False),
+        ({"first_last": "int8"}, False),
         ({"tune_epochs": 3}, False),
     ],
 )

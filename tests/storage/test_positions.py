@@ -37,9 +37,9 @@ def test_a_bit_an_element(tmp_path):
 def test_gaps_take_the_bits_that_pay(tmp_path, zeros, bits):
     array = _sparse((400, 400), zeros)
     seen = survey(array)
-    found = forms(model_of(array).graph, "w", seen)["gaps"]
+    found = forms(model_of(array).graph, "w", seen)["delta-index"]
     assert found.detail == f"{bits} bits"
-    parts = _stored(tmp_path, array, "gaps")
+    parts = _stored(tmp_path, array, "delta-index")
     stored = parts["w_values"].nbytes // 4
     assert stored >= np.count_nonzero(array)
     planes = sum(part.nbytes for name, part in parts.items() if name.startswith("w_packed"))
@@ -48,7 +48,7 @@ def test_gaps_take_the_bits_that_pay(tmp_path, zeros, bits):
 
 def test_gaps_and_codes_are_deep_compression(tmp_path):
     array = _sparse((100, 100), 0.9, few=15)
-    parts = _stored(tmp_path, array, "gaps")
+    parts = _stored(tmp_path, array, "delta-index")
     assert sum(part.nbytes for name, part in parts.items() if name.startswith("w_packed")) < 1000 * 1.6
     assert parts["w_values"].nbytes in (60, 64)  # 15 values, and 0 where there are fillers
 
@@ -56,7 +56,7 @@ def test_gaps_and_codes_are_deep_compression(tmp_path):
 def test_far_values_are_reached_by_fillers(tmp_path):
     array = np.zeros((3000, 2), np.float32)
     array[[5, 2999], [1, 0]] = [1.5, -2.5]
-    _stored(tmp_path, array, "gaps")
+    _stored(tmp_path, array, "delta-index")
 
 
 @pytest.mark.parametrize(("width", "type_"), [(256, "UINT8"), (257, "UINT16"), (65537, "INT32")])
@@ -78,7 +78,7 @@ def test_rows_are_those_of_scipy():
     np.testing.assert_array_equal(np.cumsum(rows.steps), filled * 9)
 
 
-@pytest.mark.parametrize("format_", ["bitmask", "gaps", "csr", "coo"])
+@pytest.mark.parametrize("format_", ["bitmask", "delta-index", "csr", "coo"])
 def test_minus_zero_stays(tmp_path, format_):
     array = _sparse((30, 40), 0.6)
     array[::3, ::5] = -0.0

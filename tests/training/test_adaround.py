@@ -87,7 +87,9 @@ def test_integers_stay_on_the_grid_next_to_the_weights(grid, tmp_path):
 
 def _quantized(m: ir.Model, folder: Path, **options) -> ir.Model:
     context = Context(baseline=m, workdir=folder, calibration=Arrays({"x": images()}))
-    config = quantize.Config(**{"scheme": "w3a8", "edges": "same", "target": "vnni", "adaround_steps": 80, **options})
+    config = quantize.Config(
+        **{"scheme": "w3a8", "first_last": "same", "target": "vnni", "adaround_steps": 80, **options}
+    )
     outcome = config.run(m.clone(), context)
     verify_graph(outcome.model, where="test")
     return outcome.model

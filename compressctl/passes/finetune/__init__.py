@@ -1,8 +1,8 @@
 """Train the model further: on labels, and towards the answers of the original, the model as it was loaded.
 
-Where there are labels their loss (cross-entropy of classes, else the mean squared error) weighs 1 - distil, and the
-original's answers weigh distil: kl of class scores, else the mean squared error. Without labels only the original
-teaches, which recovers what earlier passes lost.
+Where there are labels their loss (cross-entropy of classes, else the mean squared error) weighs 1 - teacher_weight,
+and the original's answers weigh teacher_weight: kl of class scores, else the mean squared error. Without labels only
+the original teaches, which recovers what earlier passes lost.
 
 Source: Hinton, Vinyals and Dean 2015 (arXiv:1503.02531) for the term towards the original.
 """
@@ -28,9 +28,9 @@ class Config(TrainingOptions, PassConfig):
     telling: ClassVar[tuple[str, ...]] = ("epochs", "steps")
 
     type: Literal["finetune"] = "finetune"
-    distil: float = Field(default=0.5, ge=0, le=1)
-    """Weight of the original's answers in the loss; the labels, where there are any, weigh 1 - distil. 0: labels
-    alone."""
+    teacher_weight: float = Field(default=0.5, ge=0, le=1)
+    """Weight of the original's answers in the loss; the labels, where there are any, weigh 1 - teacher_weight. 0:
+    labels alone."""
 
     def run(self, model: ir.Model, context: Context) -> Outcome:
         """See `run.py`."""

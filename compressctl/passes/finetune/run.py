@@ -16,23 +16,25 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
 
     Raises:
         UsageError: there is nothing to train on.
-        DataError: distil is 0 and there are no labels, or labels fit no output.
+        DataError: teacher_weight is 0 and there are no labels, or labels fit no output.
         ModelError: the graph cannot be trained.
     """
     source = training_samples(context, "finetune")
-    losses = config.losses or _losses(model, config.distil, context, source)
+    losses = config.losses or _losses(model, config.teacher_weight, context, source)
     needs_original = any(term.aim == "teacher" for term in losses)
     notes, facts = fit(model, config, losses, context, source, (context.baseline,) if needs_original else ())
     return Outcome(model, notes, facts)
 
 
-def _losses(model: ir.Model, distil: float, context: Context, source: Source) -> tuple[LossTerm, ...]:
+def _losses(model: ir.Model, teacher_weight: float, context: Context, source: Source) -> tuple[LossTerm, ...]:
     labelled = source.has_labels and not source.pairs  # the label of a pair belongs to no row
-    on_labels = terms(model, source, context, teacher=False) if (labelled and distil < 1) or distil == 0 else ()
-    towards = terms(model, source, context, teacher=True) if distil else ()
+    on_labels = (
+        terms(model, source, context, teacher=False) if (labelled and teacher_weight < 1) or teacher_weight == 0 else ()
+    )
+    towards = terms(model, source, context, teacher=True) if teacher_weight else ()
     soft = [term for term in towards if term.aim == "teacher"]
-    share = distil if on_labels else 1.0
+    share = teacher_weight if on_labels else 1.0
     return (
-        *(part for term in on_labels for part in weighted(term, 1 - distil)),
+        *(part for term in on_labels for part in weighted(term, 1 - teacher_weight)),
         *(part for term in soft for part in weighted(term, share)),
     )

@@ -40,7 +40,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         per_channel=config.per_channel,
         bias_correction=False,
         reduced_range=reduced,
-        grids=weight_grids(model, plan, config.scheme, config.edges),
+        grids=weight_grids(model, plan, config.scheme, config.first_last),
     )
     samples = context.calibration or First(source, _CALIBRATION_SAMPLES)
     plan, observations = observe_static(model, plan, config, samples, context, means=False)

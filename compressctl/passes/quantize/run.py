@@ -44,7 +44,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     plan, notes, measured = _plan(model, config, context, reduced)
     if not plan.layers and not plan.weights:
         return Outcome(model, (*notes, warning("nothing was quantized")), measured)
-    grids = weight_grids(model, plan, config.scheme, config.edges)
+    grids = weight_grids(model, plan, config.scheme, config.first_last)
     settings = Settings(config.per_channel, config.bias_correction, reduced, grids)
     observations = None
     if plan.static and calibration is not None:

@@ -52,7 +52,7 @@ class QuantizeSpace(PassSpace):
             rounding = params.get("narrow_rounding" if narrow else "rounding", "nearest")
             yield Stage.NUMBERS, Config(scheme=kind, rounding=rounding, keep_float=0, exclude=spared, **options)
         if narrow and spared:
-            method = {key: value for key, value in options.items() if key != "edges"}
+            method = {key: value for key, value in options.items() if key != "first_last"}
             yield Stage.NUMBERS, Config(scheme="int8", keep_float=0, include=spared, **method)
 
     def starts(self, space: Space) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -61,7 +61,7 @@ class QuantizeSpace(PassSpace):
             if space.has(kind):
                 yield place, {"format": kind}
         if space.has("w4a8") and space.most_spared >= 2:
-            yield 7, {"format": "w4a8", "edges": "same", "spared": 2}
+            yield 7, {"format": "w4a8", "first_last": "same", "spared": 2}
 
     def layers(self, subject: Subject) -> tuple[str, ...]:
         """Return the static layers, or else the dynamic ones."""

@@ -54,7 +54,7 @@ class Config(PassConfig):
     of int4, int3 and int2 in products of matrices and embeddings, else channel."""
     symmetric: Annotated[bool | None, Option(flags=("--symmetric/--asymmetric",))] = None
     """Scales without offsets: smaller, and less exact. Default: false for int4, int3 and int2; others have none."""
-    edges: Literal["int8", "same"] = "same"
+    first_last: Literal["int8", "same"] = "same"
     """The first and the last layers get 8-bit weights, or same: they get as few bits as the others."""
     embeddings: bool = True
     """Store embedding tables so, too."""

@@ -16,7 +16,7 @@ from compressctl.passes.base import Context, Outcome
 from compressctl.passes.quantize_weights import Config, Rounding
 from compressctl.quantization.eight_bits import STYLE
 from compressctl.quantization.fp16 import store_fp16
-from compressctl.quantization.plan import edge_layers
+from compressctl.quantization.plan import first_and_last_layers
 from compressctl.quantization.weight_awq import scale_inputs
 from compressctl.quantization.weight_gptq import gptq_layers
 from compressctl.quantization.weight_rounding import GRIDS, Rounded, Style
@@ -58,7 +58,7 @@ def _styles(model: ir.Model, config: Config) -> tuple[list[tuple[Target, Style]]
     """Return the weights to round, each with how, and notes on those that stay and on groups that do not divide."""
     assert config.scheme != "fp16" and config.scheme != "bf16"
     usual = Style(GRIDS[config.scheme], config.group_size, config.offsets, config.rounding == "hqq")
-    edges = edge_layers(model.graph) if config.edges == "int8" else set()
+    edges = first_and_last_layers(model.graph) if config.first_last == "int8" else set()
     found, notes = targets(model.graph, embeddings=config.embeddings)
     styles = []
     for target in found:

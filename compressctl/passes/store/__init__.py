@@ -10,8 +10,8 @@ these forms once, as it loads the model: it then runs as before, on the same bit
 - csr: columns of 8 or 16 bits, and where rows begin.
 - floats of 16 bits, where those hold each element exactly.
 
-bitmask, gaps and csr hold their values in a codebook where few differ. Operators are those of opset 13. Passes that
-edit weights see coo as a plain weight, and the other forms not at all: store last, or undo it by `format: dense`.
+bitmask, delta-index and csr hold their values in a codebook where few differ. Operators are those of opset 13. Passes
+that edit weights see coo as a plain weight, and the other forms not at all: store last, or undo it by `format: dense`.
 
 Left alone: constants with NaN; types of fewer than 8 bits; what nodes unpack already; inputs and outputs of the model;
 bodies of If, Loop and Scan.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-Format = Literal["auto", "dense", "codebook", "bitmask", "gaps", "coo", "csr"]
+Format = Literal["auto", "dense", "codebook", "bitmask", "delta-index", "coo", "csr"]
 
 
 class Config(PassConfig):

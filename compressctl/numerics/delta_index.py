@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 _ELEMENTS = 1 << 22
 
-Gaps = NDArray[np.int32]
+Deltas = NDArray[np.int32]
 
 
-def gaps_of(array: NDArray[Any]) -> Gaps:
+def deltas_of(array: NDArray[Any]) -> Deltas:
     """Return the distances between elements with any bit set, [n]: the first from the start, so that sums are places.
 
     Args:
@@ -31,23 +31,23 @@ def gaps_of(array: NDArray[Any]) -> Gaps:
     return np.concatenate(parts)
 
 
-def fillers(gaps: Gaps, bits: int) -> int:
-    """Return how many fillers gaps of so many bits need."""
-    return int(_fillers(gaps, bits).sum(dtype=np.int64))
+def fillers(deltas: Deltas, bits: int) -> int:
+    """Return how many fillers deltas of so many bits need."""
+    return int(_fillers(deltas, bits).sum(dtype=np.int64))
 
 
-def split(gaps: Gaps, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return gaps that fit 1 to 8 bits, [n + fillers], and which of them lead to an element rather than to a filler."""
-    ends = np.cumsum(_fillers(gaps, bits) + 1) - 1
+def split(deltas: Deltas, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return deltas that fit 1 to 8 bits, [n + fillers], and which lead to an element rather than to a filler."""
+    ends = np.cumsum(_fillers(deltas, bits) + 1) - 1
     most = (1 << bits) - 1
     short = np.full(ends[-1] + 1 if ends.size else 0, most, np.uint8)
-    short[ends] = gaps - _fillers(gaps, bits) * most
+    short[ends] = deltas - _fillers(deltas, bits) * most
     real = np.zeros(short.size, np.bool_)
     real[ends] = True
     return short, real
 
 
-def _fillers(gaps: Gaps, bits: int) -> Gaps:
+def _fillers(deltas: Deltas, bits: int) -> Deltas:
     """Return how many fillers stand before each element; the last step to it is at least 1 unless the gap is 0."""
-    count: Gaps = np.maximum(gaps - 1, 0) // ((1 << bits) - 1)
+    count: Deltas = np.maximum(deltas - 1, 0) // ((1 << bits) - 1)
     return count
