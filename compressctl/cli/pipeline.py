@@ -14,9 +14,9 @@ from compressctl.cli.groups import RARE, Group
 from compressctl.cli.options import Models
 from compressctl.cli.progress import terminal_progress
 from compressctl.cli.run import RUN, Shared, fresh
+from compressctl.distributed import this_process
 from compressctl.errors import EXIT_OK, UsageError
 from compressctl.progress import Progress
-from compressctl.world import world
 
 if TYPE_CHECKING:
     from compressctl.recipe import Recipe

@@ -13,10 +13,10 @@ from compressctl.cli.groups import Group
 from compressctl.cli.options import Models
 from compressctl.cli.progress import terminal_progress
 from compressctl.cli.views import Views
+from compressctl.distributed import this_process
 from compressctl.errors import CompressctlError
 from compressctl.plain import plain
 from compressctl.progress import Progress
-from compressctl.world import world
 
 if TYPE_CHECKING:
     from compressctl.guard import Write
@@ -77,7 +77,7 @@ class Shared:
         ended: list[Ended] = []
         for recipe in recipes:
             try:
-                with terminal_progress(self.views.quiet or not world().leads) as progress:
+                with terminal_progress(self.views.quiet or not this_process().is_main) as progress:
                     ended.append((attempt or fresh)(recipe, progress))
             except CompressctlError as error:
                 if len(recipes) == 1:

@@ -57,9 +57,9 @@ def test_a_layer_broken_by_hand_is_named_with_its_sensitivity(name, layer, weigh
     assert found.outputs[0].sqnr_db == pytest.approx(logits, abs=1e-3)
     source, metric = open_source(DATA, Session(model).inputs), parse_metric("top1")
     scores = [evaluate(Session(path, threads=1), source, metric) for path in (model, broken)]
-    assert row.harm.drop == compare(*scores, metric)
-    others = [other.harm for other in found.layers if other.name != layer]
-    assert all(harm.sqnr_db == math.inf and harm.drop.drop == 0 for harm in others)
+    assert row.sensitivity.drop == compare(*scores, metric)
+    others = [other.sensitivity for other in found.layers if other.name != layer]
+    assert all(sensitivity.sqnr_db == math.inf and sensitivity.drop.drop == 0 for sensitivity in others)
 
 
 @pytest.mark.parametrize(("name", "layer", "weight", "output"), BROKEN)

@@ -59,7 +59,7 @@ class Config(StaticOptions):
     adaround_steps: int = Field(default=400, ge=1)
     """Steps of adaround a block of the model, 32 calibration samples each."""
     keep_float: Annotated[int | None, Option(everyday=True)] = Field(default=None, ge=0)
-    """Keep this many of the most harmful layers in float (ranked by measured harm). Default: as few as
+    """Keep this many of the most sensitive layers in float (ranked by measured sensitivity). Default: as few as
     max_accuracy_drop needs; none where there is no such budget."""
     dynamic: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Quantize nodes whose name matches one of these globs as their input comes, not statically; only MatMul, Gemm and

@@ -29,7 +29,7 @@ from compressctl.quantization.saturation import saturation_notes, simulate
 from compressctl.quantization.sensitivity import Sensitivity, fewest_in_float, rank
 from compressctl.quantization.static_gptq import round_by_gptq
 
-_HARM_SAMPLES = 64
+_SENSITIVITY_SAMPLES = 64
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
@@ -196,8 +196,8 @@ def _keep_in_float(
         )
 
     if config.keep_float:
-        ranking = harms()
-        return [harm.layer for harm in ranking[: config.keep_float]], ranking, ()
+        ranking = sensitivities()
+        return [sensitivity.layer for sensitivity in ranking[: config.keep_float]], ranking, ()
     keeps = budget_keeper(context)
 
     def holds(kept: Sequence[str]) -> bool:

@@ -134,4 +134,4 @@ def _unfit(seen: Survey, format_: str) -> str:
         return "too many of its values differ"
     if seen.zeros == seen.array.size:
         return "all its elements are zero, which a codebook of one value says"
-    return "hardly any element is zero" if seen.gaps is None else "it has one axis, or one column"
+    return "hardly any element is zero" if seen.deltas is None else "it has one axis, or one column"
