@@ -214,7 +214,7 @@ def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
 def _settle(model: ir.Model, path: Path) -> list[Note]:
     """Bring a model of either origin to the common form, and refuse what no pass could work on."""
     notes = _lift_constants(model)
-    _check_domains(model, path)
+    _check_nodes(model, path)
     notes += check_numbers(model, about=str(path))
     if fault := next(quantization_faults(model.graph), None):
         raise ModelError(f"{path}: {fault}")
@@ -251,8 +251,12 @@ def _lift(graph: ir.Graph, node: ir.Node, tensor: ir.TensorProtocol) -> None:
     graph.remove(node, safe=True)
 
 
-def _check_domains(model: ir.Model, path: Path) -> None:
+def _check_nodes(model: ir.Model, path: Path) -> None:
     for node in model.graph.all_nodes():
+        for name, attribute in node.attributes.items():
+            if attribute.is_ref():  # functions are inlined: nothing is left that could give it a value
+                what = f"has the attribute {name!r} refer to one of a function, which it is not part of"
+                raise ModelError(f"{path}: node {node.name!r} {what}")
         if node.domain not in _KNOWN_DOMAINS and not node.domain.startswith(_KNOWN_PREFIXES):
             what = f"operator {node.op_type} of the custom domain {node.domain!r}"
             raise ModelError(f"{path}: node {node.name!r} is {what}, which onnxruntime does not know")

@@ -495,6 +495,13 @@ def test_custom_operators(tmp_path: Path) -> None:
     assert load(known, tmp_path).notes == ()
 
 
+def test_an_attribute_of_no_function_is_refused(tmp_path: Path) -> None:
+    model = proto(CUSTOM.replace("own.Thing", "Relu"))
+    model.graph.node[0].attribute.append(onnx.AttributeProto(name="axis", type="INT", ref_attr_name="other"))
+    with pytest.raises(ModelError, match="node 'mine' has the attribute 'axis' refer to one of a function"):
+        load(model, tmp_path)
+
+
 @pytest.mark.parametrize("dtype", [onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16])
 def test_nan_is_refused(dtype: int, tmp_path: Path) -> None:
     model = proto("""<ir_version: 8, opset_import: ["" : 17]> m (float[3] x) => (float[3] y) { y = Relu (x) }""")
