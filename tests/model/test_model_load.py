@@ -496,7 +496,7 @@ def test_custom_operators(tmp_path: Path) -> None:
 
 
 def test_an_attribute_of_no_function_is_refused(tmp_path: Path) -> None:
-    model = proto(CUSTOM.replace("own.Thing", "Relu"))
+    model = proto(CUSTOM.replace("own.Thing", "Softmax"))
     model.graph.node[2].attribute.append(onnx.AttributeProto(name="axis", type="INT", ref_attr_name="other"))
     with pytest.raises(ModelError, match="node 'mine' has the attribute 'axis' refer to one of a function"):
         load(model, tmp_path)
