@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.clustering.codebook import Codebook, Part, fit_codebook
-from compressctl.clustering.reconstruct import Samples, reconstruct
+from compressctl.clustering.reconstruct import ObservedSamples, reconstruct
 from compressctl.errors import ModelError
 from compressctl.layers.weights import Weight, layer_weights, tables
 from compressctl.model.graph import set_constant
@@ -42,7 +42,7 @@ class Sharing:
     together: bool
     seed: int
     importance: Mapping[str, NDArray[Any]]
-    samples: Samples | None
+    samples: ObservedSamples | None
 
     def obstacle(self, weight: Weight) -> str | None:
         """Return why the layer of a weight cannot be reconstructed, or None."""

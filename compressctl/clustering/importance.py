@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.arrays import Array
-from compressctl.clustering.reconstruct import Samples
+from compressctl.clustering.reconstruct import ObservedSamples
 from compressctl.layers.weights import Weight, input_squares
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LEAST = 1e-6  # of the mean
 
 
-def by_activation(model: ir.Model, weights: Sequence[Weight], samples: Samples) -> dict[str, Array]:
+def by_activation(model: ir.Model, weights: Sequence[Weight], samples: ObservedSamples) -> dict[str, Array]:
     """Return the mean square of the input that each element multiplies, of the weights' shapes, by name.
 
     Weights of which nothing is known have no entry; see `input_squares`, also for what it raises.
@@ -42,7 +42,7 @@ def by_activation(model: ir.Model, weights: Sequence[Weight], samples: Samples) 
 
 
 def by_hessian(
-    model: ir.Model, weights: Sequence[Weight], samples: Samples, *, loss: Loss | None, device: str, seed: int
+    model: ir.Model, weights: Sequence[Weight], samples: ObservedSamples, *, loss: Loss | None, device: str, seed: int
 ) -> dict[str, Array]:
     """Return the mean over samples of the squared gradient of each element: the diagonal of the Fisher matrix.
 

@@ -33,7 +33,7 @@ _ROUNDS = 2
 
 
 @dataclass(frozen=True)
-class Samples:
+class ObservedSamples:
     """What layers are observed on.
 
     Attributes:
@@ -55,7 +55,7 @@ def reconstruct(
     model: ir.Model,
     layers: Sequence[LinearLayer],
     books: Mapping[str, Codebook],
-    samples: Samples,
+    samples: ObservedSamples,
     *,
     clusters: int,
     vector: int,

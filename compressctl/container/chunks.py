@@ -20,7 +20,7 @@ _MOST = 256  # entries of a palette
 _SAMPLE = 4096  # numbers that are looked at before all are
 
 
-class Form(IntEnum):
+class ChunkForm(IntEnum):
     """What the streams of a chunk are; the numbers stand in files."""
 
     PLAIN = 0
@@ -37,7 +37,7 @@ class Chunk(NamedTuple):
         streams: coded.
     """
 
-    form: Form
+    form: ChunkForm
     palette: int
     streams: tuple[Stream, ...]
 
@@ -51,47 +51,47 @@ def encode(data: bytes, width: int, only: Coder | None = None) -> Chunk:
     """Return `data`, numbers of `width` bytes each, in the shortest form; `only` names the one coder to use."""
     plain = np.frombuffer(data, np.uint8)
     if width == 1:
-        return Chunk(Form.PLAIN, 0, (streams.encode(plain, only),))
+        return Chunk(ChunkForm.PLAIN, 0, (streams.encode(plain, only),))
     planes = _planes(plain, width)
-    found = [Chunk(Form.PLANES, 0, tuple(streams.encode(plane, only) for plane in planes))]
+    found = [Chunk(ChunkForm.PLANES, 0, tuple(streams.encode(plane, only) for plane in planes))]
     if (palette := _palette(plain, width)) is not None:
         entries, indices = palette
         coded = (streams.encode(entries.reshape(-1), only), streams.encode(indices, only))
-        found.append(Chunk(Form.PALETTE, entries.shape[1], coded))
+        found.append(Chunk(ChunkForm.PALETTE, entries.shape[1], coded))
     best = min(found, key=lambda chunk: chunk.bytes)
     if only in (None, Coder.ZSTD) and streams.zstd_promises(plain, best.bytes):
         stream = streams.encode(plain, Coder.ZSTD)
         if len(stream.coded) < best.bytes:
-            return Chunk(Form.PLAIN, 0, (stream,))
+            return Chunk(ChunkForm.PLAIN, 0, (stream,))
     return best
 
 
-def sizes(form: Form, palette: int, width: int, length: int) -> tuple[int, ...]:
+def sizes(form: ChunkForm, palette: int, width: int, length: int) -> tuple[int, ...]:
     """Return the bytes of each stream of a chunk of `length` bytes, before it was coded.
 
     Raises:
         ValueError: such a chunk cannot be.
     """
-    if form is Form.PLAIN:
+    if form is ChunkForm.PLAIN:
         return (length,)
     if width == 1 or length % width:
         raise ValueError("a chunk ends within a number")
-    if form is Form.PLANES:
+    if form is ChunkForm.PLANES:
         return (length // width,) * width
     if not 1 <= palette <= min(_MOST, length // width):
         raise ValueError("a palette has the wrong size")
     return palette * width, length // width
 
 
-def decode(form: Form, palette: int, width: int, parts: Sequence[Bytes]) -> bytes:
+def decode(form: ChunkForm, palette: int, width: int, parts: Sequence[Bytes]) -> bytes:
     """Return the bytes of a chunk from its decoded streams.
 
     Raises:
         ValueError: an index points behind the palette.
     """
-    if form is Form.PLAIN:
+    if form is ChunkForm.PLAIN:
         return parts[0].tobytes()
-    if form is Form.PLANES:
+    if form is ChunkForm.PLANES:
         return np.stack(parts, axis=1).tobytes()
     entries, indices = parts
     if indices.size and int(indices.max()) >= palette:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from compressctl.container import chunks
-from compressctl.container.chunks import Form
+from compressctl.container.chunks import ChunkForm
 from compressctl.container.layout import Piece
 from compressctl.container.signature import MAGIC
 from compressctl.container.streams import MOST_RATIO, Coder, unzstd, zstd
@@ -51,7 +51,7 @@ class Entry(NamedTuple):
         length: bytes of the chunk before it was coded.
     """
 
-    form: Form
+    form: ChunkForm
     palette: int
     spans: tuple[Span, ...]
     length: int
@@ -127,7 +127,7 @@ def write(directory: Directory) -> bytes:
     for section in directory.sections:
         out += varint(section.width)
         for entry in section.chunks:
-            out += varint(entry.form) + (varint(entry.palette) if entry.form is Form.PALETTE else b"")
+            out += varint(entry.form) + (varint(entry.palette) if entry.form is ChunkForm.PALETTE else b"")
             for span in entry.spans:
                 out += varint(span.coder) + varint(span.length)
     packed = zstd(bytes(out))
@@ -210,8 +210,8 @@ def _parse_section(file: io.BytesIO, total: int, chunk: int, offset: int) -> tup
     entries = []
     for start in range(0, total, chunk):
         length = min(chunk, total - start)
-        form = Form(read_varint(file))
-        palette = read_varint(file) if form is Form.PALETTE else 0
+        form = ChunkForm(read_varint(file))
+        palette = read_varint(file) if form is ChunkForm.PALETTE else 0
         spans = []
         for plain in chunks.sizes(form, palette, width, length):
             coder, coded = Coder(read_varint(file)), read_varint(file)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compressctl.container.chunks import Form
+from compressctl.container.chunks import ChunkForm
 from compressctl.container.directory import Entry
 from compressctl.container.layout import Part
 
@@ -87,7 +87,7 @@ def figures_of(part: Part, chunks: Sequence[Entry], entropy: float) -> PackedPar
         for span in chunk.spans:
             by_coder[span.coder.name.lower()] += span.length
     packed = by_coder.total()
-    forms = sorted({chunk.form for chunk in chunks} - {Form.PLAIN})
+    forms = sorted({chunk.form for chunk in chunks} - {ChunkForm.PLAIN})
     words = [*(form.name.lower() for form in forms), *(coder for coder, _ in by_coder.most_common())]
     return PackedPart(
         name=part.name,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compressctl.factorization.costs import FASTER, factored_macs, macs
-from compressctl.factorization.forms import MULTIPLE, Factors, Form, Ranks, Shape
+from compressctl.factorization.forms import MULTIPLE, Factorization, Factors, Ranks, Shape
 from compressctl.factorization.units import Unit
 from compressctl.measure.latency import LatencyRatio
 
@@ -28,7 +28,7 @@ class Aim:
     energy: float | None = None
     ratio: float | None = None
 
-    def ranks(self, form: Form) -> Ranks | None:
+    def ranks(self, form: Factorization) -> Ranks | None:
         """Return the ranks of `form`, None where there are none so low."""
         if self.energy is not None:
             return form.ranks_for_energy(self.energy)
@@ -40,7 +40,7 @@ class Aim:
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class ChosenFactors:
     """The factors that a weight gets.
 
     Attributes:
@@ -59,8 +59,8 @@ class Choice:
 
 
 def choose(
-    unit: Unit, forms: Sequence[Form], x: Shape, aim: Aim, where: Where, measure: Measure | None = None
-) -> Choice | str:
+    unit: Unit, forms: Sequence[Factorization], x: Shape, aim: Aim, where: Where, measure: Measure | None = None
+) -> ChosenFactors | str:
     """Return the factors of a weight, or why it is left.
 
     Of several forms that pay, the one of fewest multiply-accumulates holds a given energy, and the one of least error
@@ -77,7 +77,7 @@ def choose(
     """
     layer = unit.layers[0]
     before = macs(layer, x)
-    costs: list[tuple[float, float, Form, Ranks]] = []  # of multiply-accumulates, of elements
+    costs: list[tuple[float, float, Factorization, Ranks]] = []  # of multiply-accumulates, of elements
     for form in forms:
         ranks = aim.ranks(form)
         if ranks is not None and ranks != form.full:
@@ -93,7 +93,7 @@ def choose(
         return f"no gain at {aim}: {form.method} of {ranks_text(ranks)} makes {told}"
     if aim.energy is not None:
         paying = [min(paying, key=lambda cost: cost[0])]
-    built = [Choice(unit, x, form.build(ranks), size, share) for share, size, form, ranks in paying]
+    built = [ChosenFactors(unit, x, form.build(ranks), size, share) for share, size, form, ranks in paying]
     choice = min(built, key=lambda choice: choice.factors.error)
     if where == "latency":
         assert measure is not None

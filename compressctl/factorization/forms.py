@@ -53,7 +53,7 @@ class Factors:
         return sum(weight.size for weight in self.weights)
 
 
-class Form(ABC):
+class Factorization(ABC):
     """One form of one layer's weight; `moments` of its input rows, or None."""
 
     method: ClassVar[Method]
@@ -103,7 +103,7 @@ class Form(ABC):
         return Factors(self.method, ranks, tuple(stored), error)
 
 
-class Svd(Form):
+class Svd(Factorization):
     """Fewer outputs, then all of them of those."""
 
     method = "svd"
@@ -129,7 +129,7 @@ class Svd(Form):
         return self._finish(ranks, weights, up @ down)
 
 
-class Spatial(Form):
+class Spatial(Factorization):
     """A column, then a row, of a kernel of two axes."""
 
     method = "spatial"
@@ -156,7 +156,7 @@ class Spatial(Form):
         return np.asarray(self.matrix.reshape(len(self.matrix), -1, *self.kernel))
 
 
-class Tucker(Form):
+class Tucker(Factorization):
     """Fewer channels, the kernel between fewer channels and fewer outputs, all outputs."""
 
     method = "tucker"
@@ -184,10 +184,10 @@ class Tucker(Form):
         return np.asarray(self.matrix.reshape(len(self.matrix), -1, math.prod(self.kernel)))
 
 
-def forms(layer: LinearLayer, moments: RowMoments | None, method: MethodOrAuto) -> tuple[Form, ...]:
+def forms(layer: LinearLayer, moments: RowMoments | None, method: MethodOrAuto) -> tuple[Factorization, ...]:
     """Return the forms that `layer` may take: of auto all, of another one that it has, and svd where it has not."""
     kernel = layer.weight_shape[2:] if layer.node.op_type == "Conv" else ()
-    kinds: dict[Method, type[Form]] = {"svd": Svd}
+    kinds: dict[Method, type[Factorization]] = {"svd": Svd}
     if math.prod(kernel) > 1:
         kinds["tucker"] = Tucker
     if len(kernel) == 2 and min(kernel) > 1:

@@ -13,9 +13,9 @@ from compressctl.arrays import Floats
 from compressctl.data.source import Feeds, Source
 from compressctl.errors import DataError
 from compressctl.factorization import rewrite
-from compressctl.factorization.choice import Aim, Choice, Measure, Where, choose
+from compressctl.factorization.choice import Aim, ChosenFactors, Measure, Where, choose
 from compressctl.factorization.costs import latency_ratio
-from compressctl.factorization.forms import Factors, Form, MethodOrAuto, Shape, forms
+from compressctl.factorization.forms import Factorization, Factors, MethodOrAuto, Shape, forms
 from compressctl.factorization.units import Unit
 from compressctl.layers.inputs import LayerInputs
 from compressctl.layers.linear import linear_layers
@@ -40,7 +40,7 @@ class Prepared:
 
     unit: Unit
     input: Shape
-    forms: tuple[Form, ...]
+    forms: tuple[Factorization, ...]
 
 
 def input_shapes(model: ir.Model, units: Sequence[Unit], feeds: Feeds, *, threads: int, workdir: Path) -> list[Shape]:
@@ -112,20 +112,22 @@ def prepare(
         yield Prepared(unit, shape, forms(unit.layers[0], None if moments is None else moments[i], method))
 
 
-def plan(prepared: Iterable[Prepared], aim: Aim, where: Where, measure: Measure | None) -> tuple[list[Choice], Reasons]:
+def plan(
+    prepared: Iterable[Prepared], aim: Aim, where: Where, measure: Measure | None
+) -> tuple[list[ChosenFactors], Reasons]:
     """Return the weights to factor, and those to leave with the reason; arguments as `choose`."""
-    choices: list[Choice] = []
+    choices: list[ChosenFactors] = []
     reasons: Reasons = []
     for one in prepared:
         found = choose(one.unit, one.forms, one.input, aim, where, measure)
-        if isinstance(found, Choice):
+        if isinstance(found, ChosenFactors):
             choices.append(found)
         else:
             reasons.append((one.unit, found))
     return choices, reasons
 
 
-def apply(model: ir.Model, choices: Iterable[Choice]) -> None:
+def apply(model: ir.Model, choices: Iterable[ChosenFactors]) -> None:
     """Put the factors into `model`, in place: the model that the choices were made for, or a clone of it."""
     layers = {layer.name: layer for layer in linear_layers(model.graph)}
     for choice in choices:

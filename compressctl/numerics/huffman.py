@@ -29,7 +29,7 @@ _LANE_SHARE = 512  # coded bytes for each lane: where it ends costs two, 0.4 %
 _AT_ONCE = 1 << 20  # symbols
 
 
-class Plan(NamedTuple):
+class HuffmanCode(NamedTuple):
     """How data are going to be coded, and in how many bytes, but for a few.
 
     Attributes:
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     bytes: int
 
 
-def plan(counts: Counts) -> Plan:
+def plan(counts: Counts) -> HuffmanCode:
     """Return the best lengths for bytes that occur `counts` [256] times.
 
     Raises:
@@ -50,7 +50,7 @@ def plan(counts: Counts) -> Plan:
     lengths = code_lengths(counts)
     coded = int((counts * lengths).sum()) // 8 + 1
     lanes = max(1, min(_LANES, coded // _LANE_SHARE))
-    return Plan(lengths, lanes, coded + len(_table(lengths)) + 2 * lanes + 4)
+    return HuffmanCode(lengths, lanes, coded + len(_table(lengths)) + 2 * lanes + 4)
 
 
 def code_lengths(counts: Counts, longest: int = LONGEST) -> Lengths:
@@ -81,7 +81,7 @@ def code_lengths(counts: Counts, longest: int = LONGEST) -> Lengths:
     return lengths
 
 
-def encode(data: Bytes, plan: Plan) -> bytes:
+def encode(data: Bytes, plan: HuffmanCode) -> bytes:
     """Return the lengths of codes and of lanes, and the lanes, for flat `data` whose counts were planned for."""
     lengths, codes = plan.lengths, _codes(plan.lengths)
     row = -(-data.size // plan.lanes)

@@ -41,7 +41,7 @@ class Table(NamedTuple):
     frequencies: NDArray[np.uint32]
 
 
-class Plan(NamedTuple):
+class RansCode(NamedTuple):
     """How data are going to be coded, and in how many bytes, but for one or two."""
 
     table: Table
@@ -49,7 +49,7 @@ class Plan(NamedTuple):
     bytes: int
 
 
-def plan(counts: Counts) -> Plan:
+def plan(counts: Counts) -> RansCode:
     """Return the precision that makes table and data smallest, for bytes that occur `counts` [256] times.
 
     Raises:
@@ -64,7 +64,7 @@ def plan(counts: Counts) -> Plan:
         present = counts > 0
         bits = (counts[present] * (precision - np.log2(table.frequencies[present]))).sum()
         lanes = max(1, min(_LANES, max(int(bits / 8) // _LANE_SHARE, steps // _LANE_STEPS)))
-        plans.append(Plan(table, lanes, len(_header(table, lanes)) + 3 * lanes + int(bits / 8) + 1))
+        plans.append(RansCode(table, lanes, len(_header(table, lanes)) + 3 * lanes + int(bits / 8) + 1))
     return min(plans, key=lambda plan: plan.bytes)
 
 
@@ -85,7 +85,7 @@ def quantized(counts: Counts, precision: int) -> NDArray[np.uint32]:
     return frequencies.astype(np.uint32)
 
 
-def encode(data: Bytes, plan: Plan) -> bytes:
+def encode(data: Bytes, plan: RansCode) -> bytes:
     """Return the table, the lanes' states and their words, for flat `data` whose counts were planned for."""
     precision, frequencies = plan.table
     starts = (np.cumsum(frequencies) - frequencies).astype(np.uint32)

@@ -11,7 +11,7 @@ from compressctl.measure.machine import int8_target
 from compressctl.passes.base import Context
 from compressctl.passes.static_options import StaticOptions
 from compressctl.quantization.calibration import Observations, observe
-from compressctl.quantization.plan import Plan
+from compressctl.quantization.plan import QuantizationPlan
 from compressctl.quantization.seen import seen_part
 from compressctl.quantization.trainable import placement_of
 
@@ -24,14 +24,14 @@ def range_for_target(options: StaticOptions) -> tuple[str, bool]:
 
 def observe_static(
     model: ir.Model,
-    plan: Plan,
+    plan: QuantizationPlan,
     options: StaticOptions,
     source: Source,
     context: Context,
     *,
     means: bool,
     dynamic: bool = False,
-) -> tuple[Plan, Observations]:
+) -> tuple[QuantizationPlan, Observations]:
     """Observe, in one pass over `source`, what the static part of the plan needs; return what it can be for, too.
 
     Args:

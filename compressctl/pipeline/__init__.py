@@ -21,7 +21,7 @@ from compressctl.notes import Note, done, warning
 from compressctl.passes.base import PassConfig
 from compressctl.pipeline.budgets import judge, judge_targets
 from compressctl.pipeline.candidates import Candidate, measure_candidates, save_candidate, write_candidate
-from compressctl.pipeline.choice import Choice, choose, lengths
+from compressctl.pipeline.choice import ChosenResult, choose, lengths
 from compressctl.pipeline.fidelity import degraded
 from compressctl.pipeline.inputs import model_hashes
 from compressctl.pipeline.lock import locked
@@ -228,7 +228,7 @@ def _promised(before: Measurement, after: Measurement) -> list[Note]:
     return [done(f"MACs fell to x {promised:.2f}, latency only to x {after.latency_ratio.value:.2f}: {why}")]
 
 
-def _gained(setup: Setup, stages: Sequence[Stage], choice: Choice, after: Measurement) -> bool:
+def _gained(setup: Setup, stages: Sequence[Stage], choice: ChosenResult, after: Measurement) -> bool:
     """Whether a pass that did anything is in the result, or the result is smaller; where all that is left merely
     prepared others, it has to be faster."""
     models = [setup.loaded.model, *(stage.outcome.model for stage in stages)]

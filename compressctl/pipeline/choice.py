@@ -16,7 +16,7 @@ from compressctl.report.schema import BudgetVerdict
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenResult:
     """The result.
 
     Attributes:
@@ -33,7 +33,7 @@ def lengths(passes: Sequence[PassConfig]) -> list[int]:
     return [count for count, config in enumerate(passes, 1) if count == len(passes) or not config.prepares]
 
 
-def choose(recipe: Recipe, passes: int, measured: Callable[[int], Measurement], known: Sequence[int]) -> Choice:
+def choose(recipe: Recipe, passes: int, measured: Callable[[int], Measurement], known: Sequence[int]) -> ChosenResult:
     """Choose the result.
 
     Passes are rolled back, last first, while the result is slower and not smaller than the input, or an output of it is
@@ -47,7 +47,7 @@ def choose(recipe: Recipe, passes: int, measured: Callable[[int], Measurement], 
         known: after how many passes it is measured already.
     """
     if recipe.on_regression == "keep":
-        return Choice(passes, {})
+        return ChosenResult(passes, {})
     rolled_back: dict[int, str] = {}
     length = passes
     while length and (why := _worse(measured(length))):
@@ -55,12 +55,12 @@ def choose(recipe: Recipe, passes: int, measured: Callable[[int], Measurement], 
         rolled_back[length] = why
     verdicts = judge(recipe, measured(length))
     if all(verdict.met for verdict in verdicts) or not length:
-        return Choice(length, rolled_back)
+        return ChosenResult(length, rolled_back)
     others = [count for count in known if count < length and not _worse(measured(count))]
     judged = {count: judge(recipe, measured(count)) for count in others} | {length: verdicts}
     best = min(judged, key=lambda count: (*_shortfall(judged[count]), -count))
     why = _reason(verdicts, judged[best])
-    return Choice(best, rolled_back | dict.fromkeys(range(best, length), why))
+    return ChosenResult(best, rolled_back | dict.fromkeys(range(best, length), why))
 
 
 def slower_and_not_smaller(after: Measurement) -> bool:

@@ -39,7 +39,7 @@ class PlannedPass:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedRun:
     """A run before it runs.
 
     Attributes:
@@ -64,7 +64,7 @@ class Plan:
     writes: tuple[str, ...]
 
 
-def plan(recipe: Recipe, progress: Progress | None = None) -> Plan:
+def plan(recipe: Recipe, progress: Progress | None = None) -> PlannedRun:
     """Load and check all that a run needs, time one inference, and return what the run would do.
 
     Raises:
@@ -80,7 +80,7 @@ def plan(recipe: Recipe, progress: Progress | None = None) -> Plan:
         results = len(lengths(recipe.passes)) or 1
         samples = len(setup.context.evaluation) if setup.context.evaluation is not None else 0
         measuring = results * setup.workload.seconds + (results + 1) * samples * each
-        return Plan(
+        return PlannedRun(
             model=str(recipe.model),
             output=str(recipe.output),
             up_to_date=not recipe.force and earlier_report(recipe) is not None,
@@ -93,7 +93,7 @@ def plan(recipe: Recipe, progress: Progress | None = None) -> Plan:
         )
 
 
-def tables(found: Plan) -> list[Table]:
+def tables(found: PlannedRun) -> list[Table]:
     """Return a plan in words."""
     rows = [
         (
@@ -106,7 +106,7 @@ def tables(found: Plan) -> list[Table]:
     ]
     rows.append(("measure input and results", "", "", _time(found.measuring_seconds)))
     rows.append(("all", "", "", _time(found.seconds)))
-    title = f"Plan: {found.model} -> {found.output}{' (up to date)' if found.up_to_date else ''}"
+    title = f"PlannedRun: {found.model} -> {found.output}{' (up to date)' if found.up_to_date else ''}"
     planned = Table(title, ("", "cached", "inferences", "estimate"), tuple(rows))
     budgets = Table("Budgets", ("", "limit"), tuple((key, f"{limit:g}") for key, limit in found.budgets.items()))
     writes = Table("Would write", ("",), tuple((file,) for file in found.writes))

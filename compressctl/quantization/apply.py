@@ -10,13 +10,13 @@ from compressctl.numerics.bias import bias_shift
 from compressctl.quantization.calibration import Observations
 from compressctl.quantization.dynamic import quantize
 from compressctl.quantization.eight_bits import pack_weights
-from compressctl.quantization.plan import Plan, named
+from compressctl.quantization.plan import QuantizationPlan, named
 from compressctl.quantization.quantizers import Settings, fold_weights
 from compressctl.quantization.static import add_to_bias, output_axis
 from compressctl.quantization.trainable import finish, make_trainable
 
 
-def apply(model: ir.Model, plan: Plan, observations: Observations | None, settings: Settings) -> list[Note]:
+def apply(model: ir.Model, plan: QuantizationPlan, observations: Observations | None, settings: Settings) -> list[Note]:
     """Quantize the nodes of `plan` in place; nodes keep their names where they stay.
 
     Args:
@@ -37,7 +37,7 @@ def apply(model: ir.Model, plan: Plan, observations: Observations | None, settin
     return notes
 
 
-def _static(model: ir.Model, plan: Plan, observations: Observations, settings: Settings) -> list[Note]:
+def _static(model: ir.Model, plan: QuantizationPlan, observations: Observations, settings: Settings) -> list[Note]:
     trainable = make_trainable(model, plan, observations, settings)
     errors = fold_weights(model, trainable.quantizers, settings.rounded)
     corrected = 0

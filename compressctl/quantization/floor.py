@@ -12,7 +12,7 @@ from compressctl.measure.floor import Floor, shortfall
 from compressctl.measure.session import Session
 from compressctl.model.scores import score_axes
 from compressctl.progress import Progress
-from compressctl.quantization.plan import Plan
+from compressctl.quantization.plan import QuantizationPlan
 from compressctl.quantization.sensitivity import Build, Sensitivity, rank, shortest_prefix
 
 _BATCH = 8
@@ -34,7 +34,7 @@ class Held:
         ranking: what was measured on the way; empty where the given plan holds.
     """
 
-    plan: Plan
+    plan: QuantizationPlan
     before: tuple[OutputFidelity, ...]
     after: tuple[OutputFidelity, ...]
     dynamic: tuple[str, ...] = ()
@@ -61,10 +61,10 @@ class Judge:
     ) -> None:
         self._build, self._source, self._floor, self._progress = build, source, floor, progress
         self._threads, self._workdir = threads, workdir
-        self._reference = self._open(Plan())
-        self._scores = score_axes(build(Plan()))
+        self._reference = self._open(QuantizationPlan())
+        self._scores = score_axes(build(QuantizationPlan()))
 
-    def measure(self, plan: Plan) -> tuple[OutputFidelity, ...]:
+    def measure(self, plan: QuantizationPlan) -> tuple[OutputFidelity, ...]:
         """Return the fidelity of the float outputs under a plan."""
         outputs = fidelity(
             self._reference,
@@ -82,11 +82,11 @@ class Judge:
         """Whether every output is at the floor, or above."""
         return not shortfall(outputs, self._floor)
 
-    def holds(self, plan: Plan) -> bool:
+    def holds(self, plan: QuantizationPlan) -> bool:
         """Whether the floor holds under a plan."""
         return self.accepts(self.measure(plan))
 
-    def rank(self, plan: Plan, parts: Sequence[Sequence[str]]) -> list[Sensitivity]:
+    def rank(self, plan: QuantizationPlan, parts: Sequence[Sequence[str]]) -> list[Sensitivity]:
         """Rank parts of a plan, each by its first layer."""
         return rank(
             self._build,
@@ -99,11 +99,11 @@ class Judge:
             parts=parts,
         )
 
-    def _open(self, plan: Plan) -> Session:
+    def _open(self, plan: QuantizationPlan) -> Session:
         return Session(self._build(plan), threads=self._threads, workdir=self._workdir)
 
 
-def hold(judge: Judge, plan: Plan, dynamic: Collection[str]) -> Held:
+def hold(judge: Judge, plan: QuantizationPlan, dynamic: Collection[str]) -> Held:
     """Move the most sensitive layers until the floor holds.
 
     First to dynamic quantization, where they are static and have such a form, else to 8-bit weights under floats; where
@@ -122,7 +122,7 @@ def hold(judge: Judge, plan: Plan, dynamic: Collection[str]) -> Held:
         return Held(plan, before, before)
     layers, ranking = _ranking(judge, plan)
 
-    def softened(names: Sequence[str]) -> Plan:
+    def softened(names: Sequence[str]) -> QuantizationPlan:
         come = [name for name in names if name in dynamic and name in plan.static]
         return plan.as_they_come(come).weights_alone([name for name in names if name not in come])
 
@@ -138,11 +138,11 @@ def hold(judge: Judge, plan: Plan, dynamic: Collection[str]) -> Held:
     return Held(plan, before, before, holds=False, ranking=tuple(ranking))
 
 
-def _fewest(judge: Judge, layers: Sequence[str], move: Callable[[Sequence[str]], Plan]) -> list[str] | None:
+def _fewest(judge: Judge, layers: Sequence[str], move: Callable[[Sequence[str]], QuantizationPlan]) -> list[str] | None:
     return shortest_prefix(layers, lambda names: bool(names) and judge.holds(move(names)))
 
 
-def _ranking(judge: Judge, plan: Plan) -> tuple[list[str], list[Sensitivity]]:
+def _ranking(judge: Judge, plan: QuantizationPlan) -> tuple[list[str], list[Sensitivity]]:
     """Rank the layers; of many, only those of the worst parts one by one, the rest behind them in order of the parts.
 
     Returns:

@@ -30,7 +30,7 @@ _HINT = "add --calibrate DATA: static quantization observes activations on sampl
 
 
 @dataclass(frozen=True)
-class Plan:
+class QuantizationPlan:
     """Names of the nodes to quantize, each in graph order.
 
     Attributes:
@@ -50,24 +50,24 @@ class Plan:
         """The names of those that compute on integers."""
         return self.static + self.dynamic
 
-    def without(self, names: Collection[str]) -> Plan:
+    def without(self, names: Collection[str]) -> QuantizationPlan:
         """The plan with some nodes left in float."""
         parts = (self.static, self.dynamic, self.weights)
         static, dynamic, weights = (tuple(name for name in part if name not in names) for part in parts)
-        return Plan(static, dynamic, self.unseen, weights)
+        return QuantizationPlan(static, dynamic, self.unseen, weights)
 
-    def as_they_come(self, names: Collection[str]) -> Plan:
+    def as_they_come(self, names: Collection[str]) -> QuantizationPlan:
         """The plan with some static nodes quantized dynamically."""
         moved = tuple(name for name in self.static if name in names)
         left = self.without(moved)
         return replace(left, dynamic=left.dynamic + moved)
 
-    def weights_alone(self, names: Collection[str]) -> Plan:
+    def weights_alone(self, names: Collection[str]) -> QuantizationPlan:
         """The plan with the weights of some nodes in 8 bits, and their computation in float."""
         left = self.without(names)
         return replace(left, weights=(*left.weights, *names))
 
-    def only(self, names: Collection[str]) -> Plan:
+    def only(self, names: Collection[str]) -> QuantizationPlan:
         """The plan of some of its nodes."""
         return self.without([other for other in (*self.layers, *self.weights) if other not in names])
 
@@ -97,7 +97,7 @@ def make_plan(
     embeddings: bool,
     dynamic: Sequence[str] = (),
     slow: Callable[[ir.Node], str | None] = rule_of_thumb,
-) -> tuple[Plan, tuple[Note, ...]]:
+) -> tuple[QuantizationPlan, tuple[Note, ...]]:
     """Assign each quantizable node of the main graph to static or dynamic quantization.
 
     Args:
@@ -160,7 +160,7 @@ def make_plan(
     if scheme == "auto" and not calibrated and convolutions:
         notes.append(warning(f"{convolutions} convolutions compute in float; {_HINT}"))
     chosen = tuple(node.name or "" for node, reason in static.items() if reason is None)
-    plan = Plan(chosen, tuple(found))
+    plan = QuantizationPlan(chosen, tuple(found))
     return plan.weights_alone([name for name in alone if name not in plan.layers]), tuple(notes)
 
 
@@ -170,7 +170,7 @@ def _weights_alone(model: ir.Model, selection: Selection, *, embeddings: bool) -
     return [name for node in model.graph if (name := node.name or "") in found and selection.allows(node)]
 
 
-def weight_grids(model: ir.Model, plan: Plan, scheme: Scheme, first_last: FirstLast) -> dict[str, Grid]:
+def weight_grids(model: ir.Model, plan: QuantizationPlan, scheme: Scheme, first_last: FirstLast) -> dict[str, Grid]:
     """Return the grid of each static layer of `plan` whose weights have fewer than 8 bits under `scheme`.
 
     Args:

@@ -15,12 +15,12 @@ from compressctl.notes import Note
 from compressctl.quantization.calibration import Observations
 from compressctl.quantization.dynamic import candidates
 from compressctl.quantization.placement import quantized_around
-from compressctl.quantization.plan import Plan, named
+from compressctl.quantization.plan import QuantizationPlan, named
 
 
 def seen_part(
-    model: ir.Model, plan: Plan, observations: Observations, *, dynamic: bool
-) -> tuple[Plan, tuple[Note, ...]]:
+    model: ir.Model, plan: QuantizationPlan, observations: Observations, *, dynamic: bool
+) -> tuple[QuantizationPlan, tuple[Note, ...]]:
     """Return the plan without static layers whose input or output was empty or zero throughout, and warnings of these.
 
     Args:

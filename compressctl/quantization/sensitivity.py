@@ -13,10 +13,10 @@ import onnx_ir as ir
 from compressctl.data.source import Source
 from compressctl.measure.noise import first_feeds, float_outputs, noise
 from compressctl.progress import Progress
-from compressctl.quantization.plan import Plan
+from compressctl.quantization.plan import QuantizationPlan
 
 T = TypeVar("T")
-Build = Callable[[Plan], ir.Model]
+Build = Callable[[QuantizationPlan], ir.Model]
 """Quantizes a fresh clone of the model by a plan."""
 
 
@@ -40,7 +40,7 @@ class Sensitivity:
 
 def rank(
     build: Build,
-    plan: Plan,
+    plan: QuantizationPlan,
     source: Source,
     *,
     samples: int,
@@ -62,7 +62,7 @@ def rank(
         parts: layers to quantize together, each ranked under the name of its first; by default every layer by itself.
     """
     feeds = first_feeds(source, samples)
-    reference = float_outputs(build(Plan()), feeds, threads, workdir)
+    reference = float_outputs(build(QuantizationPlan()), feeds, threads, workdir)
     sensitivities = []
     parts = [[layer] for layer in plan.layers] if parts is None else parts
     for part in progress.track(parts, "measure each layer's sensitivity", total=len(parts)):

@@ -28,7 +28,7 @@ from compressctl.numerics.obs import damped
 from compressctl.progress import Progress
 from compressctl.quantization.calibration import Observations
 from compressctl.quantization.gptq_start import paired, start
-from compressctl.quantization.plan import Plan
+from compressctl.quantization.plan import QuantizationPlan
 from compressctl.quantization.quantizers import Quantizer, Settings
 from compressctl.quantization.trainable import make_trainable
 
@@ -38,7 +38,7 @@ _SAMPLES = 1024
 
 def round_by_gptq(
     model: ir.Model,
-    plan: Plan,
+    plan: QuantizationPlan,
     observations: Observations,
     settings: Settings,
     source: Source,
@@ -103,7 +103,9 @@ def round_by_gptq(
     return replace(settings, rounded={**settings.rounded, **kept}), tuple(notes)
 
 
-def _quantizers(model: ir.Model, plan: Plan, observations: Observations, settings: Settings) -> dict[str, Quantizer]:
+def _quantizers(
+    model: ir.Model, plan: QuantizationPlan, observations: Observations, settings: Settings
+) -> dict[str, Quantizer]:
     """Return what rounds each static layer's weight, of a clone."""
     made = make_trainable(model.clone(), plan, observations, settings)
     return {quantizer.node.name or "": quantizer for quantizer in made.quantizers}

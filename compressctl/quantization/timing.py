@@ -22,9 +22,9 @@ from compressctl.measure.sprint import sprint
 from compressctl.model.graph import constant
 from compressctl.model.save import serialize
 from compressctl.progress import Progress, Silent
-from compressctl.quantization.apply import apply
+from compressctl.quantization.apply import apply_plan
 from compressctl.quantization.placement import place
-from compressctl.quantization.plan import Plan, named
+from compressctl.quantization.plan import QuantizationPlan, named
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.surroundings import LAYER, Surroundings, joined, read_by, surroundings, timeable
 from compressctl.scratch import temporary_folder, user_cache
@@ -53,7 +53,7 @@ class Timing:
         return self.integer_s / self.float_s
 
 
-def doubtful(model: ir.Model, plan: Plan) -> list[str]:
+def doubtful(model: ir.Model, plan: QuantizationPlan) -> list[str]:
     """Return the static convolutions of a plan for which integers may be slower than floats.
 
     Those with 16 channels or more that are dense, or depthwise up to 5x5, win between other integers on every processor
@@ -77,7 +77,7 @@ def _fast(node: ir.Node) -> bool:
 
 def time_layers(
     model: ir.Model,
-    plan: Plan,
+    plan: QuantizationPlan,
     names: Collection[str],
     feeds: Feeds,
     *,
@@ -172,12 +172,12 @@ def _fixed_shape(value: ir.Value | None) -> tuple[int, ...] | None:
 def _timed(around: Surroundings, static: bool, reduced_range: bool) -> Timing:
     """Time a layer both ways."""
     settings = Settings(bias_correction=False, reduced_range=reduced_range)
-    in_float = Plan(static=around.integers)
-    on_integers = Plan((*around.integers, LAYER)) if static else Plan(around.integers, (LAYER,))
+    in_float = QuantizationPlan(static=around.integers)
+    on_integers = QuantizationPlan((*around.integers, LAYER)) if static else QuantizationPlan(around.integers, (LAYER,))
     forms = []
     for plan in (in_float, on_integers):
         form = around.model.clone()
-        apply(form, plan, around.observations, settings)
+        apply_plan(form, plan, around.observations, settings)
         forms.append(form)
     (x,) = around.model.graph.inputs
     shape = _fixed_shape(x)

@@ -19,7 +19,7 @@ from compressctl.notes import Note, done, skipped
 from compressctl.quantization.calibration import Observations
 from compressctl.quantization.packing import pack_weights
 from compressctl.quantization.placement import Placement, place
-from compressctl.quantization.plan import Plan, named
+from compressctl.quantization.plan import QuantizationPlan, named
 from compressctl.quantization.quantizers import Quantizer, Settings, bias_and_input_scale, fold_weights, round_in_graph
 from compressctl.quantization.static import (
     activation_limit,
@@ -90,12 +90,14 @@ class Trainable:
         return [node for node in nodes if node.op_type == "QuantizeLinear" and node.inputs[0] not in weights]
 
 
-def placement_of(model: ir.Model, plan: Plan) -> Placement:
+def placement_of(model: ir.Model, plan: QuantizationPlan) -> Placement:
     """Where the static part of a plan puts Q/DQ pairs."""
     return place(model.graph, set(named(model.graph, plan.static)), plan.unseen)
 
 
-def make_trainable(model: ir.Model, plan: Plan, observations: Observations, settings: Settings) -> Trainable:
+def make_trainable(
+    model: ir.Model, plan: QuantizationPlan, observations: Observations, settings: Settings
+) -> Trainable:
     """Quantize the static nodes of `plan` in place, leaving the weights float behind the nodes that round them.
 
     Args:

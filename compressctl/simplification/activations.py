@@ -27,7 +27,7 @@ class _Bounds:
     high: float
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def rewrite_activations(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     graph, notes = model.graph, []
     for node in tuple(graph):

@@ -23,7 +23,7 @@ from compressctl.simplification.facts import Facts
 from compressctl.simplification.layers import scale_inputs, scale_outputs
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def fold_batchnorm(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     graph, notes = model.graph, []
     for node in tuple(graph):

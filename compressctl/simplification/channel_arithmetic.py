@@ -20,7 +20,7 @@ from compressctl.simplification.layers import scale_batch_norm, scale_outputs
 _LAYERS = (*BIASED, "BatchNormalization")
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def fold_channel_arithmetic(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     graph, notes = model.graph, []
     for node in tuple(graph):

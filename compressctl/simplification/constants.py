@@ -27,7 +27,7 @@ _DECOMPRESSING = ("ConstantOfShape", "Expand", "ScatterElements")
 _DECOMPRESSED_ELEMENTS = 16
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def fold_constants(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     return [*_lift(model.graph), *_fold(model, facts)]
 

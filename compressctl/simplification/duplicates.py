@@ -24,7 +24,7 @@ _SAMPLE = 64  # bytes
 _FINGERPRINT = "compressctl.fingerprint"
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def merge_duplicates(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     return [*_share_initializers(model.graph), *_merge_nodes(model.graph)]
 

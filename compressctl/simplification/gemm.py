@@ -13,7 +13,7 @@ from compressctl.simplification.edit import become, is_op, producer
 from compressctl.simplification.facts import Facts
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def form_gemm(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     notes = []
     for node in tuple(model.graph):

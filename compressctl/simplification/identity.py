@@ -23,7 +23,7 @@ _NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1, "Pow": 1}
 _FAR = 2**31 - 1  # an end from here on means "to the end"
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def remove_identity(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     notes = []
     for node in tuple(model.graph):

@@ -20,7 +20,7 @@ _KEEPS_SIGN = AVERAGES | {"MaxPool", "Transpose", "Concat", "Add", "Mul"}
 _DEPTH = 8
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def fold_pads(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     notes = []
     for node in tuple(model.graph):

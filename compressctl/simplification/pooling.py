@@ -13,7 +13,7 @@ from compressctl.simplification.edit import add_before, become, ints, is_op
 from compressctl.simplification.facts import Facts
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def simplify_pooling(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     notes = []
     for node in tuple(model.graph):

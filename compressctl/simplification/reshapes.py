@@ -20,7 +20,7 @@ from compressctl.simplification.shape_arithmetic import reshape_target
 _RESHAPES = ("Reshape", "Flatten")
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def merge_reshapes(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     notes = []
     for node in tuple(model.graph):

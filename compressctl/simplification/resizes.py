@@ -15,7 +15,7 @@ from compressctl.simplification.edit import is_op
 from compressctl.simplification.facts import Facts
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def simplify_resizes(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     notes = []
     for node in model.graph:

@@ -8,45 +8,43 @@ import onnx_ir as ir
 
 from compressctl.model.graph import remove_dead
 from compressctl.notes import Note, done, warning
-from compressctl.simplification import (
-    activations,
-    batchnorm,
-    channel_arithmetic,
-    constants,
-    duplicates,
-    gemm,
-    identity,
-    pads,
-    pooling,
-    reshapes,
-    resizes,
-    sequences,
-    shape_arithmetic,
-    slices,
-    sums,
-    transposes,
-)
+from compressctl.simplification.activations import rewrite_activations
+from compressctl.simplification.batchnorm import fold_batchnorm
+from compressctl.simplification.channel_arithmetic import fold_channel_arithmetic
+from compressctl.simplification.constants import fold_constants
+from compressctl.simplification.duplicates import merge_duplicates
 from compressctl.simplification.facts import Facts
+from compressctl.simplification.gemm import form_gemm
+from compressctl.simplification.identity import remove_identity
+from compressctl.simplification.pads import fold_pads
+from compressctl.simplification.pooling import simplify_pooling
+from compressctl.simplification.reshapes import merge_reshapes
+from compressctl.simplification.resizes import simplify_resizes
+from compressctl.simplification.sequences import remove_sequences
+from compressctl.simplification.shape_arithmetic import fold_shape_arithmetic
+from compressctl.simplification.slices import merge_slices
+from compressctl.simplification.sums import flatten_sums
+from compressctl.simplification.transposes import cancel_transposes
 
 Rule = Callable[[ir.Model, Facts], list[Note]]
 
 RULES: dict[str, Rule] = {
-    "identity": identity.apply,
-    "duplicates": duplicates.apply,
-    "constants": constants.apply,
-    "shape_arithmetic": shape_arithmetic.apply,
-    "resizes": resizes.apply,
-    "sequences": sequences.apply,
-    "transposes": transposes.apply,
-    "reshapes": reshapes.apply,
-    "slices": slices.apply,
-    "pads": pads.apply,
-    "batchnorm": batchnorm.apply,
-    "channel_arithmetic": channel_arithmetic.apply,
-    "pooling": pooling.apply,
-    "sums": sums.apply,
-    "gemm": gemm.apply,
-    "activations": activations.apply,
+    "identity": remove_identity,
+    "duplicates": merge_duplicates,
+    "constants": fold_constants,
+    "shape_arithmetic": fold_shape_arithmetic,
+    "resizes": simplify_resizes,
+    "sequences": remove_sequences,
+    "transposes": cancel_transposes,
+    "reshapes": merge_reshapes,
+    "slices": merge_slices,
+    "pads": fold_pads,
+    "batchnorm": fold_batchnorm,
+    "channel_arithmetic": fold_channel_arithmetic,
+    "pooling": simplify_pooling,
+    "sums": flatten_sums,
+    "gemm": form_gemm,
+    "activations": rewrite_activations,
 }
 _MAX_ROUNDS = 50  # a chain as long as that takes a round a link; only a fault of ours would go on for ever
 

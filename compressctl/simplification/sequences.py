@@ -11,7 +11,7 @@ from compressctl.simplification.edit import bypass, is_op
 from compressctl.simplification.facts import Facts
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def remove_sequences(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     graph, notes = model.graph, []
     for node in tuple(graph):

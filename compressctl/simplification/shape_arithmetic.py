@@ -21,7 +21,7 @@ from compressctl.simplification.facts import Facts
 from compressctl.tensorspec import Dim
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def fold_shape_arithmetic(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     graph, notes = model.graph, []
     targets: dict[tuple[int, ...], ir.Value] = {}  # the nodes of a model's layers share theirs

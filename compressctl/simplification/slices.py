@@ -12,7 +12,7 @@ from compressctl.simplification.edit import become, is_op, producer
 from compressctl.simplification.facts import Facts
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def merge_slices(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     graph, notes = model.graph, []
     for node in tuple(graph):

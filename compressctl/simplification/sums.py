@@ -9,7 +9,7 @@ from compressctl.simplification.edit import become, is_op
 from compressctl.simplification.facts import Facts
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def flatten_sums(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     notes = []
     for node in model.graph:

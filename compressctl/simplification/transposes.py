@@ -22,7 +22,7 @@ _DEPTH = 4  # nodes between a Transpose and the place where several meet
 _PERMUTABLE = UNARY | BROADCAST | {"Pad", "Concat"}
 
 
-def apply(model: ir.Model, facts: Facts) -> list[Note]:
+def cancel_transposes(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     graph, notes = model.graph, []
     for node in tuple(graph):

@@ -25,7 +25,7 @@ _SEQUENCE, _SIDE = 128, 224  # usual sizes of a sequence and of an image
 
 
 @dataclass(frozen=True)
-class Samples:
+class GivenSamples:
     """The samples that were given, looked at; None where they were not."""
 
     calibrate: DataFacts | None
@@ -46,7 +46,7 @@ class Starter:
     """
 
     model: ModelFacts
-    samples: Samples
+    samples: GivenSamples
     advice: Advice
     notes: tuple[Note, ...]
     text: str
@@ -88,7 +88,7 @@ def starter(
             data_facts(n, loaded, sized, allow_python=allow_python) if n else None for n in (calibrate, train)
         ]
         judging = judged_facts(data, loaded, sized, metric=metric, allow_python=allow_python) if data else None
-        samples = Samples(unlabelled[0], unlabelled[1], judging)
+        samples = GivenSamples(unlabelled[0], unlabelled[1], judging)
     judged = samples.data is not None and bool(samples.data.metrics)
     advice = advise(model, goal, trains=samples.train is not None)
     calibration = _calibration(samples, advice, judged=judged)
@@ -108,7 +108,7 @@ def starter(
     return Starter(model, samples, advice, tuple(notes), "\n\n".join("\n".join(block) for block in blocks) + "\n")
 
 
-def _calibration(samples: Samples, advice: Advice, *, judged: bool) -> Calibration | None:
+def _calibration(samples: GivenSamples, advice: Advice, *, judged: bool) -> Calibration | None:
     """Return the samples to calibrate on: those given for it, else others that there are, where they are needed."""
     if samples.calibrate is not None:
         return Calibration(samples.calibrate.some, "given")

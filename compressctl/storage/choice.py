@@ -29,7 +29,7 @@ Emit = Callable[[Decoder], ir.Value]
 
 
 @dataclass(frozen=True, eq=False)
-class Form:
+class StorageForm:
     """A way to store one constant.
 
     Attributes:
@@ -54,7 +54,7 @@ class _Candidate:
     emit: Callable[..., ir.Value]
 
 
-def forms(graph: ir.Graph, name: str, seen: Survey) -> dict[str, Form]:
+def forms(graph: ir.Graph, name: str, seen: Survey) -> dict[str, StorageForm]:
     """Return the smallest form of each format that applies, in the order of `FORMATS`.
 
     Args:
@@ -63,20 +63,20 @@ def forms(graph: ir.Graph, name: str, seen: Survey) -> dict[str, Form]:
         seen: what it is like.
     """
     shape, dtype = seen.array.shape, ir.DataType.from_numpy(seen.array.dtype)
-    best = {DENSE: Form(DENSE, tensor_bytes(name, dtype, shape))}
+    best = {DENSE: StorageForm(DENSE, tensor_bytes(name, dtype, shape))}
     meter = Meter(graph)
     for candidate in _candidates(seen):
         size = meter.measure(name, partial(candidate.emit, blank=True)) + info_bytes(name, dtype, shape)
         if candidate.format not in best or size < best[candidate.format].bytes:
             emit = partial(candidate.emit, blank=False)
-            best[candidate.format] = Form(candidate.format, size, candidate.detail, emit)
+            best[candidate.format] = StorageForm(candidate.format, size, candidate.detail, emit)
     if seen.deltas is not None:
         size = field_bytes(sparse_bytes(name, dtype, shape, len(seen.deltas)))
-        best[COO] = Form(COO, size, "places of 64 bits")
+        best[COO] = StorageForm(COO, size, "places of 64 bits")
     return {format_: best[format_] for format_ in FORMATS if format_ in best}
 
 
-def smallest(found: dict[str, Form]) -> Form:
+def smallest(found: dict[str, StorageForm]) -> StorageForm:
     """Return the form of fewest bytes; of equals the first."""
     return min(found.values(), key=lambda form: form.bytes)
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from compressctl.model.coo import CooTensor
 from compressctl.model.graph import set_constant
 from compressctl.model.tensor_file import TensorFiles
-from compressctl.storage.choice import COO, Form
+from compressctl.storage.choice import COO, StorageForm
 from compressctl.storage.decoder import Decoder
 from compressctl.storage.survey import Survey, bits_of
 
 
-def place(graph: ir.Graph, value: ir.Value, form: Form, seen: Survey, files: TensorFiles | None = None) -> None:
+def place(graph: ir.Graph, value: ir.Value, form: StorageForm, seen: Survey, files: TensorFiles | None = None) -> None:
     """Let `form` stand for a constant, under its name.
 
     Args:

@@ -8,12 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
-from compressctl.torchexec.plan import Plan, Step
+from compressctl.torchexec.plan import ExecutionPlan, Step
 
 Observer = Callable[[Step, tuple[Any, ...]], None]
 
 
-def run(plan: Plan, values: Mapping[str, Any], *, training: bool, observe: Observer | None = None) -> dict[str, Any]:
+def run(
+    plan: ExecutionPlan, values: Mapping[str, Any], *, training: bool, observe: Observer | None = None
+) -> dict[str, Any]:
     """Return the outputs of a plan by name.
 
     Args:
@@ -45,6 +47,6 @@ def call(step: Step, live: Mapping[str, Any], training: bool) -> tuple[Any, ...]
     return result if isinstance(result, tuple) else (result,)
 
 
-def _run_body(plan: Plan, captured: Mapping[str, Any], training: bool, *inputs: Tensor) -> tuple[Any, ...]:
+def _run_body(plan: ExecutionPlan, captured: Mapping[str, Any], training: bool, *inputs: Tensor) -> tuple[Any, ...]:
     results = run(plan, {**captured, **dict(zip(plan.inputs, inputs, strict=True))}, training=training)
     return tuple(results[name] for name in plan.outputs)

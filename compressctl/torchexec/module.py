@@ -15,7 +15,7 @@ from compressctl.model.graph import set_constant
 from compressctl.model.ops import QDQ, QUANTIZED
 from compressctl.torchexec.interpreter import run
 from compressctl.torchexec.parameters import running_statistics, tensor_of, trainable
-from compressctl.torchexec.plan import Plan, Step, make_plan
+from compressctl.torchexec.plan import ExecutionPlan, Step, make_plan
 from compressctl.torchexec.tensors import to_numpy, to_torch
 from compressctl.torchexec.trace import Recorder, ValueDependent
 
@@ -209,7 +209,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _training_batch_norms(plan: Plan, statistics: Collection[str]) -> Plan:
+def _training_batch_norms(plan: ExecutionPlan, statistics: Collection[str]) -> ExecutionPlan:
     """Let BatchNormalization of inference learn, where its running statistics are initializers."""
     from dataclasses import replace
 

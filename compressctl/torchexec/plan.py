@@ -39,13 +39,13 @@ class Step:
     inputs: tuple[str | None, ...]
     outputs: tuple[str | None, ...]
     keywords: Mapping[str, Any]
-    bodies: Mapping[str, Plan]
+    bodies: Mapping[str, ExecutionPlan]
     trains: bool
     releases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExecutionPlan:
     """The steps of a graph.
 
     Attributes:
@@ -71,7 +71,7 @@ class _Problems:
         self.lines.append(f"{node.op_type} {node.name!r}: {why}")
 
 
-def make_plan(model: ir.Model, extra_outputs: Sequence[str] = ()) -> Plan:
+def make_plan(model: ir.Model, extra_outputs: Sequence[str] = ()) -> ExecutionPlan:
     """Bind every node of a model to its function.
 
     Args:
@@ -100,7 +100,7 @@ def make_plan(model: ir.Model, extra_outputs: Sequence[str] = ()) -> Plan:
     return plan
 
 
-def _plan(graph: ir.Graph, outputs: Sequence[str], opset: int, problems: _Problems) -> Plan:
+def _plan(graph: ir.Graph, outputs: Sequence[str], opset: int, problems: _Problems) -> ExecutionPlan:
     fused = find_fused(graph, set(outputs))
     absorbed = {node for one in fused.values() for node in one.absorbed}
     constants: dict[str, Tensor] = {}
@@ -122,7 +122,7 @@ def _plan(graph: ir.Graph, outputs: Sequence[str], opset: int, problems: _Proble
                 steps.append(step)
     captures = tuple(sorted(set(_used(steps, outputs)) - _defined(graph, steps, constants)))
     names = tuple(value.name or "" for value in graph.inputs)
-    return Plan(names, tuple(outputs), constants, _with_releases(steps, outputs), captures)
+    return ExecutionPlan(names, tuple(outputs), constants, _with_releases(steps, outputs), captures)
 
 
 def _fused_step(node: ir.Node, fused: Fused) -> Step:
@@ -140,7 +140,7 @@ def _step(node: ir.Node, opset: int, problems: _Problems) -> Step | None:
         return None
     accepted = inspect.signature(function).parameters
     keywords: dict[str, Any] = {}
-    bodies: dict[str, Plan] = {}
+    bodies: dict[str, ExecutionPlan] = {}
     for name, attribute in node.attributes.items():
         if name not in accepted:
             problems.add(node, f"its attribute {name!r} is not supported")
@@ -181,7 +181,7 @@ def _narrow_type(node: ir.Node) -> int:
 _PLAIN = frozenset(getattr(ir.AttributeType, name) for name in ("INT", "FLOAT", "STRING", "INTS", "FLOATS", "STRINGS"))
 
 
-def _body(graph: ir.Graph, opset: int, problems: _Problems) -> Plan:
+def _body(graph: ir.Graph, opset: int, problems: _Problems) -> ExecutionPlan:
     plan = _plan(graph, [value.name or "" for value in graph.outputs], opset, problems)
     for name, value in graph.initializers.items():
         if value.const_value is not None:

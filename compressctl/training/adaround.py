@@ -35,7 +35,7 @@ from compressctl.numerics.qparams import along
 from compressctl.progress import Progress, Silent
 from compressctl.quantization.blocks import Block, cut
 from compressctl.quantization.calibration import Observations
-from compressctl.quantization.plan import Plan, named
+from compressctl.quantization.plan import QuantizationPlan, named
 from compressctl.quantization.quantizers import Quantizer, Settings, fold_weights
 from compressctl.quantization.trainable import make_trainable
 from compressctl.torchexec.determinism import deterministic
@@ -57,7 +57,7 @@ _REGULARISER = 10.0  # weight of the regulariser, against an error of 1 for roun
 
 def adaround(
     model: ir.Model,
-    plan: Plan,
+    plan: QuantizationPlan,
     observations: Observations,
     settings: Settings,
     source: Source,

@@ -20,7 +20,7 @@ from compressctl.torchexec.module import GraphModule
 from compressctl.torchexec.tensors import to_numpy
 from compressctl.training.distributed import gather
 from compressctl.training.objective import Objective
-from compressctl.training.samples import Samples
+from compressctl.training.samples import TrainingSamples
 from compressctl.training.teacher import Teachers
 
 K = TypeVar("K")
@@ -56,7 +56,7 @@ class HeldOut:
 
     def __init__(
         self,
-        samples: Samples,
+        samples: TrainingSamples,
         teachers: Teachers,
         objective: Objective,
         metric: Metric | None,

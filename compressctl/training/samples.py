@@ -19,7 +19,7 @@ from compressctl.progress import Progress
 _DECODED_AT_ONCE = 64
 
 
-class Samples:
+class TrainingSamples:
     """The samples of a source in two parts: those that train, in a new order each epoch, and those held out.
 
     Args:

@@ -27,7 +27,7 @@ from compressctl.training.job import Job
 from compressctl.training.objective import Objective
 from compressctl.training.optimizer import make_optimizer, scale_names
 from compressctl.training.options import LossTerm, TrainingOptions
-from compressctl.training.samples import Samples
+from compressctl.training.samples import TrainingSamples
 from compressctl.training.teacher import Teachers
 from compressctl.training.zeros import Zeros
 
@@ -49,7 +49,7 @@ class Setup:
         notes: what was found while setting up.
     """
 
-    samples: Samples
+    samples: TrainingSamples
     augment: Augmentation
     teachers: Teachers
     objective: Objective
@@ -97,7 +97,7 @@ def set_up(
     Raises:
         UsageError, DataError, ModelError: as `loop.train`.
     """
-    samples = Samples(
+    samples = TrainingSamples(
         job.source,
         folder,
         held_out=options.held_out,

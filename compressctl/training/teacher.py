@@ -19,7 +19,7 @@ from compressctl.errors import ModelError
 from compressctl.measure.session import Session
 from compressctl.notes import Note, done
 from compressctl.progress import Progress
-from compressctl.training.samples import DiskArray, Samples, free_bytes
+from compressctl.training.samples import DiskArray, TrainingSamples, free_bytes
 
 Names = tuple[str, ...]
 """The value that a loss compares with, by its name in each teacher."""
@@ -76,7 +76,7 @@ class Teachers:
             return {names: array[places] for names, array in self._kept.items()}
         return self.run(feeds)
 
-    def keep(self, samples: Samples, rows: NDArray[np.int64], progress: Progress) -> Note | None:
+    def keep(self, samples: TrainingSamples, rows: NDArray[np.int64], progress: Progress) -> Note | None:
         """Compute the values of rows of the source now, and keep them on disk if there is space (4 GiB at most).
 
         They are computed in the same batches each time, so that a resumed training meets the same numbers.
@@ -105,7 +105,7 @@ class Teachers:
         self._place[rows] = np.arange(len(rows))
         return None
 
-    def _find_coupled(self, samples: Samples) -> str | None:
+    def _find_coupled(self, samples: TrainingSamples) -> str | None:
         """Return a value that changes for the same rows in another batch, tried on one: half of it, with less beside.
 
         A fixed batch is filled up with these rows again, any other one is half as large.

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compressctl.container import directory
-from compressctl.container.chunks import Form
+from compressctl.container.chunks import ChunkForm
 from compressctl.container.directory import Directory, Entry, Member, Section, Span
 from compressctl.container.layout import CHUNK, Piece
 from compressctl.container.opened import opened
@@ -116,7 +116,7 @@ def test_a_missing_file(tmp_path):
 
 def raw(*lengths: int) -> Section:
     """A part of bytes that are stored as they are."""
-    return Section(1, tuple(Entry(Form.PLAIN, 0, (Span(Coder.RAW, 0, length),), length) for length in lengths))
+    return Section(1, tuple(Entry(ChunkForm.PLAIN, 0, (Span(Coder.RAW, 0, length),), length) for length in lengths))
 
 
 def forged(sections: tuple[Section, ...], pieces: tuple[Piece, ...], names=("",), chunk=CHUNK, body=b"") -> bytes:
@@ -132,7 +132,7 @@ def test_the_forger_can_write_what_is_true(tmp_path):
     assert (tmp_path / "m.onnx").read_bytes() == b"hello"
 
 
-ZSTD_ENTRY = Entry(Form.PLAIN, 0, (Span(Coder.ZSTD, 0, 5),), CHUNK)
+ZSTD_ENTRY = Entry(ChunkForm.PLAIN, 0, (Span(Coder.ZSTD, 0, 5),), CHUNK)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_damage_behind_true_checksums_is_found_while_decoding(tmp_path):
 def test_more_than_the_disk_holds_is_refused_before_anything_is_written(tmp_path):
     count = shutil.disk_usage(tmp_path).total // CHUNK + 2  # what is free changes while the test runs
     coded = 1 << 8
-    entry = Entry(Form.PLAIN, 0, (Span(Coder.ZSTD, 0, coded),), CHUNK)
+    entry = Entry(ChunkForm.PLAIN, 0, (Span(Coder.ZSTD, 0, coded),), CHUNK)
     body = bytes(count * coded)
     content = forged((Section(1, (entry,) * count),), (Piece(0, CHUNK * count),), body=body)
     (tmp_path / "m.ccz").write_bytes(content)

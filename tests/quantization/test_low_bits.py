@@ -31,7 +31,7 @@ from compressctl.numerics.grids import (
 from compressctl.numerics.qparams import QParams, dequantize, symmetric
 from compressctl.passes import quantize
 from compressctl.passes.base import Context
-from compressctl.quantization.plan import Plan, make_plan, weight_grids
+from compressctl.quantization.plan import QuantizationPlan, make_plan, weight_grids
 from compressctl.quantization.quantizers import Settings, fold_weights, round_in_graph
 from compressctl.selection import Selection
 from tests.quantization import graphs
@@ -230,5 +230,5 @@ def test_nodes_that_share_a_weight_share_its_integers():
 
 def test_a_layer_left_out_of_the_plan_changes_no_edge(tmp_path):
     m = _conv_net()
-    plan = Plan(("Conv_2",))
+    plan = QuantizationPlan(("Conv_2",))
     assert weight_grids(m, plan, "w4a8", "int8") == {"Conv_2": INT4}

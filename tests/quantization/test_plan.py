@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compressctl.errors import UsageError
-from compressctl.quantization.plan import Plan, make_plan
+from compressctl.quantization.plan import QuantizationPlan, make_plan
 from compressctl.selection import Selection
 from tests.quantization import graphs
 
@@ -29,19 +29,19 @@ CNN_IO = ("float[N,4,4,4] x", "float[N,64] y")
 
 def test_auto_is_static_for_convolutions_and_what_hangs_on_them():
     chosen, _ = plan(CNN, CNN_ARRAYS, *CNN_IO)
-    assert chosen == Plan(static=("Conv_0", "Gemm_3", "Gemm_5"))
+    assert chosen == QuantizationPlan(static=("Conv_0", "Gemm_3", "Gemm_5"))
 
 
 def test_auto_without_samples_is_dynamic_and_says_what_it_leaves():
     chosen, notes = plan(CNN, CNN_ARRAYS, *CNN_IO, calibrated=False)
-    assert chosen == Plan(dynamic=("Gemm_3", "Gemm_5"))
+    assert chosen == QuantizationPlan(dynamic=("Gemm_3", "Gemm_5"))
     assert any(note.kind == "warning" and "1 convolutions compute in float" in note.text for note in notes)
 
 
 def test_auto_is_dynamic_behind_what_carries_no_integers():
     body = "c = Conv(x, w) t = Tanh(c) f = Flatten(t) y = Gemm(f, k)"
     chosen, _ = plan(body, CNN_ARRAYS, *CNN_IO)
-    assert chosen == Plan(static=("Conv_0",), dynamic=("Gemm_3",))
+    assert chosen == QuantizationPlan(static=("Conv_0",), dynamic=("Gemm_3",))
 
 
 @pytest.mark.parametrize(
@@ -78,21 +78,21 @@ def test_what_stays_float_is_named():
 
 
 def test_without_and_only():
-    whole = Plan(static=("a", "b"), dynamic=("c",))
-    assert whole.without(["a", "c"]) == Plan(static=("b",))
-    assert whole.only(["c"]) == Plan(dynamic=("c",))
+    whole = QuantizationPlan(static=("a", "b"), dynamic=("c",))
+    assert whole.without(["a", "c"]) == QuantizationPlan(static=("b",))
+    assert whole.only(["c"]) == QuantizationPlan(dynamic=("c",))
 
 
 def test_what_is_to_be_dynamic_is_not_static():
     chosen, _ = plan(CNN, CNN_ARRAYS, *CNN_IO, scheme="int8", dynamic=("Gemm_5",))
-    assert chosen == Plan(static=("Conv_0", "Gemm_3"), dynamic=("Gemm_5",))
+    assert chosen == QuantizationPlan(static=("Conv_0", "Gemm_3"), dynamic=("Gemm_5",))
     assert plan(CNN, CNN_ARRAYS, *CNN_IO, dynamic=("Gemm_*",))[0].dynamic == ("Gemm_3", "Gemm_5")
     chosen, (note,) = plan(CNN, CNN_ARRAYS, *CNN_IO, scheme="int8", dynamic=("Conv_0",))
     assert "Conv_0" in chosen.static and note.node == "Conv_0" and "statically all the same" in note.text
 
 
 def test_parts_of_a_plan_keep_what_calibration_did_not_see():
-    whole = Plan(("a", "b"), ("c",), frozenset({"t"}))
+    whole = QuantizationPlan(("a", "b"), ("c",), frozenset({"t"}))
     assert {part.unseen for part in (whole.without(["a"]), whole.only("b"), whole.as_they_come(["a"]))} == {
         whole.unseen
     }

@@ -14,9 +14,9 @@ from compressctl.passes import quantize, quantize_weights
 from compressctl.passes.base import Context
 from compressctl.passes.quantize.auto import Trial, keep_pace
 from compressctl.passes.static import observe_static
-from compressctl.quantization.apply import apply
+from compressctl.quantization.apply import apply_plan
 from compressctl.quantization.placement import place
-from compressctl.quantization.plan import Plan, named
+from compressctl.quantization.plan import QuantizationPlan, named
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.surroundings import LAYER, surroundings
 from compressctl.quantization.timing import doubtful, time_layers
@@ -51,8 +51,8 @@ def context(multiplier, tmp_path):
 
 
 def test_only_shapes_that_depend_on_the_processor_are_doubtful(multiplier):
-    assert doubtful(multiplier, Plan(static=tuple(NAMES))) == [MULTIPLIER]
-    assert doubtful(multiplier, Plan(static=("Conv_0",))) == ["Conv_0"]  # between floats
+    assert doubtful(multiplier, QuantizationPlan(static=tuple(NAMES))) == [MULTIPLIER]
+    assert doubtful(multiplier, QuantizationPlan(static=("Conv_0",))) == ["Conv_0"]  # between floats
 
 
 def test_surroundings_have_the_form_that_the_plan_gives_them(multiplier):
@@ -63,7 +63,7 @@ def test_surroundings_have_the_form_that_the_plan_gives_them(multiplier):
         assert around.integers == expected
         assert [n.op_type for n in around.model.graph] == ["Conv", "Conv", "Relu", "Conv"]
         quantized = around.model.clone()
-        apply(quantized, Plan(static=(*around.integers, LAYER)), around.observations, SETTINGS)
+        apply_plan(quantized, QuantizationPlan(static=(*around.integers, LAYER)), around.observations, SETTINGS)
         x = RNG.normal(size=(1, 16, 16, 16)).astype(np.float32)
         assert Session(quantized, threads=1).run({"x": x}).popitem()[1].shape[0] == 1
 
@@ -72,7 +72,7 @@ def test_timings_are_kept_and_come_from_there(multiplier, tmp_path, monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def timed():
-        plan = Plan(static=tuple(NAMES))
+        plan = QuantizationPlan(static=tuple(NAMES))
         options = {"reduced_range": False, "threads": 1, "workdir": tmp_path}
         return time_layers(multiplier, plan, [MULTIPLIER], {"x": X[:1]}, **options)[MULTIPLIER]
 
@@ -107,12 +107,12 @@ def test_auto_computes_the_slow_shape_in_float_and_int8_does_not(multiplier, con
 
 
 def test_a_slow_result_is_tried_without_what_makes_it_slow(multiplier, context):
-    plan = Plan(static=tuple(NAMES))
+    plan = QuantizationPlan(static=tuple(NAMES))
     plan, with_ranges = observe_static(multiplier, plan, quantize.Config(), context.calibration, context, means=False)
 
     def build(part):
         clone = multiplier.clone()
-        apply(clone, part, with_ranges, SETTINGS)
+        apply_plan(clone, part, with_ranges, SETTINGS)
         return clone
 
     decision = keep_pace(Trial(multiplier, build, False, context), plan)

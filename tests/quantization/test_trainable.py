@@ -11,9 +11,9 @@ from compressctl.measure.session import Session
 from compressctl.model.graph import remove_dead
 from compressctl.model.verify import verify_graph
 from compressctl.numerics.grids import BINARY, INT2, INT4, INT8, TERNARY
-from compressctl.quantization.apply import apply
+from compressctl.quantization.apply import apply_plan
 from compressctl.quantization.calibration import Observations
-from compressctl.quantization.plan import Plan
+from compressctl.quantization.plan import QuantizationPlan
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.trainable import Trainable, fold, make_trainable, placement_of
 from tests.quantization import graphs
@@ -43,11 +43,11 @@ def net(body: str = CONVOLUTIONS, x: str = "float[N,4,8,8] x", y: str = "float[N
     return graphs.model(body, ARRAYS, x, y)
 
 
-def planned(m: ir.Model) -> Plan:
-    return Plan(tuple(str(node.name) for node in m.graph if node.op_type in ("Conv", "Gemm", "MatMul")))
+def planned(m: ir.Model) -> QuantizationPlan:
+    return QuantizationPlan(tuple(str(node.name) for node in m.graph if node.op_type in ("Conv", "Gemm", "MatMul")))
 
 
-def observed(m: ir.Model, plan: Plan, feed: np.ndarray) -> Observations:
+def observed(m: ir.Model, plan: QuantizationPlan, feed: np.ndarray) -> Observations:
     """The ranges that `feed` really has."""
     clone = m.clone()
     names = [str(value.name) for value in placement_of(clone, plan).observed]
@@ -107,7 +107,7 @@ def test_untrained_it_folds_to_what_static_quantization_writes(grid, per_channel
     notes = fold(folded, trainable)
     remove_dead(folded)
     static = m.clone()
-    told = apply(static, planned(m), observed(m, planned(m), X), settings)
+    told = apply_plan(static, planned(m), observed(m, planned(m), X), settings)
     assert Counter(n.op_type for n in folded.graph) == Counter(n.op_type for n in static.graph)
     assert set(folded.graph.initializers) == set(static.graph.initializers)
     for name, value in static.graph.initializers.items():

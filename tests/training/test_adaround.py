@@ -16,7 +16,7 @@ from compressctl.passes import quantize
 from compressctl.passes.base import Context
 from compressctl.quantization.blocks import cut
 from compressctl.quantization.calibration import observe
-from compressctl.quantization.plan import Plan
+from compressctl.quantization.plan import QuantizationPlan
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.trainable import placement_of
 from compressctl.training.adaround import adaround
@@ -43,7 +43,7 @@ def images(count: int = 96, seed: int = 0) -> np.ndarray:
 
 
 def rounding(m: ir.Model, x: np.ndarray, grid, folder: Path, **options) -> dict[str, np.ndarray]:
-    plan = Plan(tuple(str(n.name) for n in m.graph if n.op_type in ("Conv", "Gemm", "MatMul")))
+    plan = QuantizationPlan(tuple(str(n.name) for n in m.graph if n.op_type in ("Conv", "Gemm", "MatMul")))
     source = Arrays({"x": x})
     names = [str(value.name) for value in placement_of(m, plan).observed]
     settings = Settings(grids=dict.fromkeys(plan.static, grid))

@@ -6,7 +6,7 @@ import pytest
 from compressctl.errors import DataError
 from compressctl.progress import Silent
 from compressctl.training import samples as module
-from compressctl.training.samples import Samples
+from compressctl.training.samples import TrainingSamples
 from tests.training.tiny import Arrays, Pairs
 
 
@@ -16,8 +16,10 @@ def numbered(rows: int, **given) -> Arrays:
     return Arrays({"x": x, "ids": np.arange(rows)[:, None]}, np.arange(rows) * 10, **given)
 
 
-def samples(source, folder, *, held_out=0.2, batch=8, seed=0, processes=1) -> Samples:
-    return Samples(source, folder, held_out=held_out, batch=batch, seed=seed, processes=processes, progress=Silent())
+def samples(source, folder, *, held_out=0.2, batch=8, seed=0, processes=1) -> TrainingSamples:
+    return TrainingSamples(
+        source, folder, held_out=held_out, batch=batch, seed=seed, processes=processes, progress=Silent()
+    )
 
 
 def test_every_training_row_comes_once_an_epoch_in_a_new_order(tmp_path):

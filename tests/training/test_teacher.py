@@ -6,7 +6,7 @@ import pytest
 from compressctl.errors import ModelError
 from compressctl.progress import Silent
 from compressctl.training import teacher as module
-from compressctl.training.samples import Samples
+from compressctl.training.samples import TrainingSamples
 from compressctl.training.teacher import Teachers
 from tests.quantization import graphs
 from tests.training.tiny import Arrays, blobs, classes, fit, mlp, options, weights
@@ -41,10 +41,10 @@ def test_several_teachers_give_the_mean(tmp_path):
         Teachers([one, two], [("a", "a")], 1, tmp_path).run({"x": X})
 
 
-def kept(tmp_path, monkeypatch, limit=None) -> tuple[Teachers, Samples, object]:
+def kept(tmp_path, monkeypatch, limit=None) -> tuple[Teachers, TrainingSamples, object]:
     if limit is not None:
         monkeypatch.setattr(module, "_CACHE_BYTES", limit)
-    samples = Samples(blobs(90), tmp_path, held_out=0.3, batch=16, seed=0, progress=Silent())
+    samples = TrainingSamples(blobs(90), tmp_path, held_out=0.3, batch=16, seed=0, progress=Silent())
     teachers = Teachers([mlp()], [("y",), ("a",)], 1, tmp_path)
     note = teachers.keep(samples, np.arange(90), Silent())
     monkeypatch.setattr(teachers, "run", lambda feeds: pytest.fail("ran again"))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from compressctl.clustering.apply import Shared, Sharing, obstacle, share, shareable
 from compressctl.clustering.importance import by_activation, by_hessian
-from compressctl.clustering.reconstruct import Samples
+from compressctl.clustering.reconstruct import ObservedSamples
 from compressctl.errors import ModelError, UsageError
 from compressctl.layers.linear import other_layers
 from compressctl.layers.unseen import unseen
@@ -79,10 +79,10 @@ def _selected(model: ir.Model, config: Config) -> tuple[list[Weight], list[Note]
     return weights, notes
 
 
-def _samples(context: Context) -> Samples | None:
+def _samples(context: Context) -> ObservedSamples | None:
     if context.calibration is None:
         return None
-    return Samples(context.calibration, _SAMPLES, context.threads, context.workdir, context.progress)
+    return ObservedSamples(context.calibration, _SAMPLES, context.threads, context.workdir, context.progress)
 
 
 def _importance(
@@ -93,7 +93,7 @@ def _importance(
     on = evidence(model, context, config.importance)
     activation = config.importance == "activation"
     count = _SAMPLES if activation else on.samples
-    samples = Samples(on.source, count, context.threads, context.workdir, context.progress)
+    samples = ObservedSamples(on.source, count, context.threads, context.workdir, context.progress)
     if activation:
         return by_activation(model, weights, samples)
     return by_hessian(model, weights, samples, loss=on.loss, device=on.device, seed=context.seed)

@@ -9,8 +9,17 @@ from typing import Any
 import onnx_ir as ir
 
 from compressctl.errors import UsageError
-from compressctl.factorization.choice import Aim, Choice, ranks_text
-from compressctl.factorization.search import Prepared, Reasons, Stopwatch, apply, input_shapes, observe, plan, prepare
+from compressctl.factorization.choice import Aim, ChosenFactors, ranks_text
+from compressctl.factorization.search import (
+    Prepared,
+    Reasons,
+    Stopwatch,
+    input_shapes,
+    observe,
+    plan,
+    prepare,
+    put_factors,
+)
 from compressctl.factorization.units import units
 from compressctl.layers.moments import observable
 from compressctl.layers.unseen import unseen
@@ -60,7 +69,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     if not choices:
         return Outcome(model, (*left, warning("no layer was factored")))
     rows = [_row(choice, stopwatch) for choice in context.progress.track(choices, "timing layers", len(choices))]
-    apply(model, choices)
+    put_factors(model, choices)
     facts: dict[str, Any] = {"energy": aim.energy, "ratio": aim.ratio, "layers": rows}
     if config.where == "latency" or not config.given():
         facts["recipe_lines"] = _pinning_lines(config, aim, choices)
@@ -76,17 +85,17 @@ def _check_budget(config: Config, context: Context) -> None:
 
 def _within_budget(
     model: ir.Model, prepared: Sequence[Prepared], config: Config, context: Context, stopwatch: Stopwatch
-) -> tuple[Aim, list[Choice], Reasons]:
+) -> tuple[Aim, list[ChosenFactors], Reasons]:
     """Return the lowest energy that keeps the budget, with what it chooses."""
     keeps = budget_keeper(context)
     low, high = 0, len(_ENERGIES)  # what lies below `low` misses the budget, `high` and above keeps it
-    best: tuple[Aim, list[Choice], Reasons] = Aim(energy=1.0), [], []
+    best: tuple[Aim, list[ChosenFactors], Reasons] = Aim(energy=1.0), [], []
     while low < high:
         middle = (low + high) // 2
         aim = Aim(energy=_ENERGIES[middle])
         choices, reasons = plan(prepared, aim, config.where, stopwatch)
         candidate = model.clone()
-        apply(candidate, choices)
+        put_factors(candidate, choices)
         if keeps(candidate):
             high, best = middle, (aim, choices, reasons)
         else:
@@ -94,7 +103,7 @@ def _within_budget(
     return best
 
 
-def _row(choice: Choice, stopwatch: Stopwatch) -> dict[str, Any]:
+def _row(choice: ChosenFactors, stopwatch: Stopwatch) -> dict[str, Any]:
     """Return a layer's line of the report."""
     latency = stopwatch(choice.unit, choice.input, choice.factors)
     return {
@@ -121,7 +130,7 @@ def _told(row: dict[str, Any], config: Config) -> Note:
     return done(text, row["layer"])
 
 
-def _pinning_lines(config: Config, aim: Aim, choices: Sequence[Choice]) -> list[str]:
+def _pinning_lines(config: Config, aim: Aim, choices: Sequence[ChosenFactors]) -> list[str]:
     """Return the recipe lines that repeat this choice without measuring it again."""
     names = [glob_escape(layer.name) for choice in choices for layer in choice.unit.layers]
     where = "size" if config.where == "latency" else config.where

@@ -14,8 +14,8 @@ from compressctl.passes.base import Context, Outcome
 from compressctl.passes.qat import Config
 from compressctl.passes.static import observe_static, range_for_target
 from compressctl.passes.training import fit, terms, training_samples
-from compressctl.quantization.apply import apply
-from compressctl.quantization.plan import Plan, make_plan, weight_grids
+from compressctl.quantization.apply import apply_plan
+from compressctl.quantization.plan import QuantizationPlan, make_plan, weight_grids
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.trainable import fold, make_trainable
 
@@ -52,7 +52,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     told, trained = fit(model, config, losses, context, source, (context.baseline,), keep_scales(trainable))
     change = {value.name or "": _ratio(_array(value), before[value.name or ""]) for value in trainable.scales}
     notes = (*notes, *observations.notes, *told, *fold(model, trainable))
-    notes += tuple(apply(model, Plan(dynamic=plan.dynamic), None, settings))
+    notes += tuple(apply_plan(model, QuantizationPlan(dynamic=plan.dynamic), None, settings))
     facts: dict[str, Any] = {
         "target": target,
         "reduced_range": reduced,

@@ -23,7 +23,7 @@ from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context
 from compressctl.passes.feeds import usual_feeds
 from compressctl.quantization.floor import Judge, hold
-from compressctl.quantization.plan import Plan
+from compressctl.quantization.plan import QuantizationPlan
 from compressctl.quantization.timing import Timing, doubtful, time_layers, time_models
 
 _TRIES = 8  # a session and a third of a second each, where the result is slower than the input
@@ -34,7 +34,7 @@ _LARGEST = 2**29  # bytes of weights: above, both forms would crowd memory, and 
 class Decision:
     """A plan, and why it is this one: notes, and facts for the report."""
 
-    plan: Plan
+    plan: QuantizationPlan
     notes: tuple[Note, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -51,11 +51,11 @@ class Trial:
     """
 
     model: ir.Model
-    build: Callable[[Plan], ir.Model]
+    build: Callable[[QuantizationPlan], ir.Model]
     reduced_range: bool
     context: Context
 
-    def layers(self, plan: Plan, names: Sequence[str]) -> dict[str, Timing]:
+    def layers(self, plan: QuantizationPlan, names: Sequence[str]) -> dict[str, Timing]:
         """Time layers of a plan; see `time_layers`."""
         return time_layers(
             self.model,
@@ -68,7 +68,7 @@ class Trial:
             progress=self.context.progress,
         )
 
-    def ratio(self, plan: Plan) -> float:
+    def ratio(self, plan: QuantizationPlan) -> float:
         """Return the latency of the model under a plan over that in float."""
         return time_models(self.model, self.build(plan), self._one_inference(), self.context.workdir).ratio
 
@@ -77,7 +77,7 @@ class Trial:
         return usual_feeds(self.model, self.context, 1, first=self.context.calibration)
 
 
-def slow_shapes(trial: Trial, plan: Plan) -> tuple[dict[str, str | None], dict[str, Any]]:
+def slow_shapes(trial: Trial, plan: QuantizationPlan) -> tuple[dict[str, str | None], dict[str, Any]]:
     """Time the doubtful convolutions of a plan, which has every layer that could run on integers.
 
     A layer that stays in float leaves its neighbours with other surroundings, so they are looked at again.
@@ -98,7 +98,7 @@ def slow_shapes(trial: Trial, plan: Plan) -> tuple[dict[str, str | None], dict[s
     return reasons, {"timed": _table(timings)} if timings else {}
 
 
-def hold_floor(trial: Trial, plan: Plan, dynamic: Sequence[str]) -> Decision:
+def hold_floor(trial: Trial, plan: QuantizationPlan, dynamic: Sequence[str]) -> Decision:
     """Move layers until every output is as close as `auto` promises; the context has calibration samples.
 
     Args:
@@ -141,7 +141,7 @@ def hold_floor(trial: Trial, plan: Plan, dynamic: Sequence[str]) -> Decision:
     return Decision(held.plan, tuple(notes), {"floor": facts, "moved": [*held.dynamic, *held.weights, *held.float]})
 
 
-def keep_pace(trial: Trial, plan: Plan) -> Decision:
+def keep_pace(trial: Trial, plan: QuantizationPlan) -> Decision:
     """Where the result is slower than the model in float, let the layers compute in float that are to blame.
 
     Up to eight other plans are tried: without the layers that lose when each is timed in its surroundings, then
@@ -173,7 +173,7 @@ def keep_pace(trial: Trial, plan: Plan) -> Decision:
     return Decision(best, notes, {**facts, "moved": left})
 
 
-def _others(trial: Trial, plan: Plan) -> Iterator[Plan]:
+def _others(trial: Trial, plan: QuantizationPlan) -> Iterator[QuantizationPlan]:
     """Plans with fewer layers on integers, but not without any.
 
     Layers that take the same time are of one shape. They go shape by shape, those first that lose the most together.

@@ -20,10 +20,10 @@ from compressctl.passes.quantize.auto import Decision, Trial, hold_floor, keep_p
 from compressctl.passes.static import observe_static, range_for_target
 from compressctl.passes.training import require_torch
 from compressctl.plain import pass_lines
-from compressctl.quantization.apply import apply
+from compressctl.quantization.apply import apply_plan
 from compressctl.quantization.calibration import Observations
 from compressctl.quantization.dynamic import candidates
-from compressctl.quantization.plan import Plan, make_plan, named, rule_of_thumb, weight_grids
+from compressctl.quantization.plan import QuantizationPlan, make_plan, named, rule_of_thumb, weight_grids
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.saturation import saturation_notes, simulate
 from compressctl.quantization.sensitivity import Sensitivity, fewest_in_float, rank
@@ -59,9 +59,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     saturated = _saturated(model, eight_bit, observations, config, context) if target == "avx2" and not reduced else {}
     notes = (*notes, *(observations.notes if observations else ()), *saturation_notes(saturated))
 
-    def build(part: Plan) -> ir.Model:
+    def build(part: QuantizationPlan) -> ir.Model:
         clone = model.clone()
-        apply(clone, part, observations, settings)
+        apply_plan(clone, part, observations, settings)
         return clone
 
     if config.scheme == "auto":
@@ -71,7 +71,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     plan = plan.without(kept)
     notes = (*notes, *told, *(skipped("kept in float: among the most sensitive layers", name) for name in kept))
     lines = _pinning_lines(model, plan, config, context) if kept or measured.keys() & {"timed", "moved"} else []
-    notes += tuple(apply(model, plan, observations, settings))
+    notes += tuple(apply_plan(model, plan, observations, settings))
     facts: dict[str, Any] = {
         "target": target,
         "reduced_range": reduced,
@@ -87,7 +87,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
 
 def _plan(
     model: ir.Model, config: Config, context: Context, reduced: bool
-) -> tuple[Plan, tuple[Note, ...], dict[str, Any]]:
+) -> tuple[QuantizationPlan, tuple[Note, ...], dict[str, Any]]:
     """Return the plan of the scheme, notes and facts; `auto` times the doubtful shapes where it can."""
     options = _plan_options(config, context)
     allowed = config.selection
@@ -111,7 +111,7 @@ def _plan_options(config: Config, context: Context) -> dict[str, Any]:
     return {"calibrated": calibrated, "embeddings": config.embeddings, "dynamic": config.dynamic}
 
 
-def _measured(trial: Trial, plan: Plan, config: Config) -> Decision:
+def _measured(trial: Trial, plan: QuantizationPlan, config: Config) -> Decision:
     """Return the plan that keeps the floor and is not slower than float, as far as there is one."""
     decision = Decision(plan)
     if trial.context.calibration is not None:
@@ -124,7 +124,12 @@ def _measured(trial: Trial, plan: Plan, config: Config) -> Decision:
 
 
 def _learn_rounding(
-    model: ir.Model, plan: Plan, observations: Observations, settings: Settings, config: Config, context: Context
+    model: ir.Model,
+    plan: QuantizationPlan,
+    observations: Observations,
+    settings: Settings,
+    config: Config,
+    context: Context,
 ) -> tuple[Settings, tuple[Note, ...]]:
     """Return the settings with the integers that GPTQ or AdaRound found, and notes; GPTQ moves biases of `model`."""
     assert context.calibration is not None
@@ -155,7 +160,7 @@ def _learn_rounding(
 
 
 def _saturated(
-    model: ir.Model, plan: Plan, observations: Observations | None, config: Config, context: Context
+    model: ir.Model, plan: QuantizationPlan, observations: Observations | None, config: Config, context: Context
 ) -> dict[str, Saturation]:
     """Return what saturates, of the static layers, on a processor that adds products in pairs of 16 bits."""
     if observations is None or context.calibration is None or not plan.static:
@@ -173,7 +178,7 @@ def _saturated(
 
 
 def _keep_in_float(
-    build: Callable[[Plan], ir.Model], plan: Plan, config: Config, context: Context
+    build: Callable[[QuantizationPlan], ir.Model], plan: QuantizationPlan, config: Config, context: Context
 ) -> tuple[list[str], list[Sensitivity], tuple[Note, ...]]:
     """Return the layers to leave in float, the ranking they come from (empty where none was needed), and notes."""
     source = context.evaluation or context.calibration
@@ -213,7 +218,7 @@ def _keep_in_float(
     return [], ranking, (warning(text),)
 
 
-def _pinning_lines(model: ir.Model, plan: Plan, config: Config, context: Context) -> list[str]:
+def _pinning_lines(model: ir.Model, plan: QuantizationPlan, config: Config, context: Context) -> list[str]:
     """Return the recipe lines that repeat this choice without measuring it again, on any processor."""
     scheme = config.scheme
     if scheme == "auto":

@@ -12,8 +12,8 @@ from compressctl.passes.space import Draw, Format, Params, PassSpace, Space, Sta
 from compressctl.passes.static import observe_static, range_for_target
 from compressctl.passes.static_search import NARROW, STATIC, static_options
 from compressctl.passes.training import has_torch
-from compressctl.quantization.apply import apply
-from compressctl.quantization.plan import Plan, make_plan, weight_grids
+from compressctl.quantization.apply import apply_plan
+from compressctl.quantization.plan import QuantizationPlan, make_plan, weight_grids
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.sensitivity import rank
 from compressctl.selection import Selection
@@ -72,7 +72,7 @@ class QuantizeSpace(PassSpace):
         model, context, source = subject.model, subject.context, subject.context.calibration or subject.samples
         if not layers or source is None:
             return {}
-        plan = Plan(static=tuple(layers)) if subject.calibrated else Plan(dynamic=tuple(layers))
+        plan = QuantizationPlan(static=tuple(layers)) if subject.calibrated else QuantizationPlan(dynamic=tuple(layers))
         options = Config(scheme="w4a8" if subject.calibrated else "int8-dynamic")
         grids = weight_grids(model, plan, options.scheme, "same")
         settings = Settings(True, False, range_for_target(options)[1], grids)
@@ -80,9 +80,9 @@ class QuantizeSpace(PassSpace):
         if subject.calibrated:
             plan, observations = observe_static(model, plan, options, source, context, means=False)
 
-        def build(part: Plan) -> ir.Model:
+        def build(part: QuantizationPlan) -> ir.Model:
             clone = model.clone()
-            apply(clone, part, observations, settings)
+            apply_plan(clone, part, observations, settings)
             return clone
 
         found = rank(

@@ -15,7 +15,7 @@ from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, done, skipped
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.store import Config, Format
-from compressctl.storage.choice import FORMATS, Form, forms, smallest
+from compressctl.storage.choice import FORMATS, StorageForm, forms, smallest
 from compressctl.storage.constants import array_of, readers, storable
 from compressctl.storage.place import place
 from compressctl.storage.survey import Survey, has_nan, survey
@@ -96,7 +96,7 @@ def _undo(model: ir.Model, config: Config, context: Context, files: TensorFiles)
     return Outcome(model, tuple(notes))
 
 
-def _row(value: ir.Value, seen: Survey, options: dict[str, Form], form: Form) -> dict[str, Any]:
+def _row(value: ir.Value, seen: Survey, options: dict[str, StorageForm], form: StorageForm) -> dict[str, Any]:
     """Return a constant's line of the report; `distinct` is None beyond 256 different values."""
     return {
         "tensor": value.name,
