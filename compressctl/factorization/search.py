@@ -127,7 +127,7 @@ def plan(
     return choices, reasons
 
 
-def apply(model: ir.Model, choices: Iterable[ChosenFactors]) -> None:
+def put_factors(model: ir.Model, choices: Iterable[ChosenFactors]) -> None:
     """Put the factors into `model`, in place: the model that the choices were made for, or a clone of it."""
     layers = {layer.name: layer for layer in linear_layers(model.graph)}
     for choice in choices:
