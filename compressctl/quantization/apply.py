@@ -16,7 +16,9 @@ from compressctl.quantization.static import add_to_bias, output_axis
 from compressctl.quantization.trainable import finish, make_trainable
 
 
-def apply_plan(model: ir.Model, plan: QuantizationPlan, observations: Observations | None, settings: Settings) -> list[Note]:
+def apply_plan(
+    model: ir.Model, plan: QuantizationPlan, observations: Observations | None, settings: Settings
+) -> list[Note]:
     """Quantize the nodes of `plan` in place; nodes keep their names where they stay.
 
     Args:
