@@ -10,6 +10,7 @@ from typing import Any
 
 from compressctl.errors import EXIT_BUDGET, EXIT_FAULT, EXIT_OK, EXIT_UNUSABLE, EXIT_USAGE, CompressctlError
 from compressctl.report.as_json import to_json
+from compressctl.report.formatting import drop, ratio, score, si, times
 from compressctl.report.schema import Report
 from compressctl.report.tables import Table
 
