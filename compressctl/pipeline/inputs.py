@@ -79,10 +79,7 @@ def model_hash(path: Path) -> str:
 
 
 def _notations(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    for key in ("calibrate", "train", "data"):
-        notation: str | None = getattr(recipe, key)
-        if notation is not None:
-            yield key, notation
+    yield from recipe.notations()
     if recipe.metric is not None and recipe.metric.startswith("python:"):
         yield "metric", recipe.metric
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from compressctl.measure.session import Session
@@ -16,6 +15,7 @@ from compressctl.pipeline.up_to_date import earlier_report
 from compressctl.progress import Progress, Silent
 from compressctl.recipe import Recipe
 from compressctl.report.tables import Table
+from compressctl.report.write import report_files
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def plan(recipe: Recipe, progress: Progress | None = None) -> PlannedRun:
             measuring_seconds=measuring,
             seconds=sum(planned.seconds for planned in passes) + measuring,
             budgets={name: limit for name, _, limit in recipe.limits()},
-            writes=tuple(map(str, _writes(recipe, setup))),
+            writes=tuple(map(str, (recipe.output, *report_files(setup.report)))),
         )
 
 
@@ -131,10 +131,6 @@ def _inference_seconds(setup: Setup) -> float:
     begun = time.perf_counter()
     session.run(feeds)
     return (time.perf_counter() - begun) / len(next(iter(feeds.values())))
-
-
-def _writes(recipe: Recipe, setup: Setup) -> list[Path]:
-    return [recipe.output, *(setup.report.with_suffix(suffix) for suffix in (".json", ".md", ".html"))]
 
 
 def _time(seconds: float) -> str:

@@ -43,10 +43,8 @@ def _inputs(recipe: Recipe) -> Iterator[tuple[str, Path]]:
     for index, config in enumerate(recipe.passes):
         for path in config.files:
             yield f"a model that passes[{index}] ({config.type}) reads", path
-    for key in ("calibrate", "train", "data"):
-        notation: str | None = getattr(recipe, key)
-        if notation is not None:
-            yield f"the samples of {key}", Path(parse_notation(notation).source)
+    for key, notation in recipe.notations():
+        yield f"the samples of {key}", Path(parse_notation(notation).source)
 
 
 def _same(one: Path, other: Path) -> bool:

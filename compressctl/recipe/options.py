@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -51,6 +52,12 @@ class Samples(Options):
     output."""
     allow_python: Annotated[bool, Option(leave=True)] = Field(default=False, exclude=True)
     """Let `python:` data and metrics run code of yours."""
+
+    def notations(self) -> Iterator[tuple[str, str]]:
+        """Yield the samples that are given: their key, and their notation."""
+        for key, notation in (("calibrate", self.calibrate), ("train", self.train), ("data", self.data)):
+            if notation is not None:
+                yield key, notation
 
     @field_validator("input")
     @classmethod
