@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from compressctl.cli.help import Command, help_all
-from compressctl.cli.options import Models, fields, given, parameter
+from compressctl.cli.options import Models, fields, given, parameter, stating
 from compressctl.errors import RecipeError, flag
 from compressctl.plain import problem_text
 
@@ -49,8 +49,8 @@ class Group:
         models = self.models()
         found = {}
         for name in self.names or fields(models):
-            about = next(model for model in models if name in model.model_fields).about(name)
-            found[name] = parameter(name, models, free=self.free), about.everyday
+            everyday = stating(name, models)[0].about(name).everyday
+            found[name] = parameter(name, models, free=self.free), everyday
         return found if self.besides is None else found | typed(self.besides)
 
 
@@ -72,7 +72,7 @@ def passes(*names: str, only: tuple[str, ...] = (), **others: str | None) -> Gro
     def models() -> Models:
         from compressctl.passes import PASSES
 
-        configs = {config.model_fields["type"].default: config for config in PASSES}
+        configs = {config.name(): config for config in PASSES}
         return {configs[name]: others.get(name) for name in (*names, *others)}
 
     return Group(models, names=only)
@@ -95,7 +95,7 @@ def recipe_keys(*names: str) -> Group:
 
         taken = {}
         for name in names:
-            info = next(model for model in models() if name in model.model_fields).model_fields[name]
+            info = stating(name, models())[0].model_fields[name]
             kind: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
             try:
                 taken[name] = TypeAdapter(kind).validate_python(arguments[name]) if name in arguments else info.default

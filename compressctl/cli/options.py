@@ -6,7 +6,7 @@ None stands for what is not given, so that the default of the field holds.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -39,11 +39,11 @@ def parameter(name: str, models: Models, *, free: bool = False) -> inspect.Param
         models: those that may have it; where several do, it takes the values of each.
         free: nothing is required, nor given without a flag.
     """
-    having = [model for model in models if name in model.model_fields]
-    first, info, about = having[0], having[0].model_fields[name], having[0].about(name)
-    known = list(dict.fromkeys(word for model in having for word in words(model, name)))
+    first, *others = stating(name, models)
+    info, about = first.model_fields[name], first.about(name)
+    known = list(dict.fromkeys(word for model in (first, *others) for word in words(model, name)))
     shown: dict[str, Any] = {
-        "help": _help(name, having, models),
+        "help": " ".join([_describe(first, name), *_besides(name, first, others, models)]),
         "metavar": about.metavar or _metavar(_type(first, name), known),
         "rich_help_panel": _group(first, name),
         "autocompletion": completing(*(about.words or known)),
@@ -55,6 +55,11 @@ def parameter(name: str, models: Models, *, free: bool = False) -> inspect.Param
     kind = _type(first, name) if required else _type(first, name) | None
     default = inspect.Parameter.empty if required else None
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, taken])
+
+
+def stating(name: str, models: Models) -> list[type[Options]]:
+    """Return the models that have a field of this name."""
+    return [model for model in models if name in model.model_fields]
 
 
 def words(model: type[Options], name: str) -> list[str]:
@@ -78,14 +83,11 @@ def _flags(model: type[Options], name: str) -> tuple[str, ...]:
     return stated or ((f"{plain}/--no-{plain[2:]}",) if switch else (plain,))
 
 
-def _help(name: str, having: list[type[Options]], models: Models) -> str:
-    """Return the description of the first, and those of the others that mean something else by the option."""
-    first, *others = having
-    text = _describe(first, name)
+def _besides(name: str, first: type[Options], others: list[type[Options]], models: Models) -> Iterator[str]:
+    """Yield what others mean by an option, where that is something else."""
     for model in others:
         if models[model] is not None and _kind(model, name) != _kind(first, name):
-            text += f" {models[model]}: {_describe(model, name)}"
-    return text
+            yield f"{models[model]}: {_describe(model, name)}"
 
 
 def _describe(model: type[Options], name: str) -> str:

@@ -91,7 +91,7 @@ def prune(
     trained = finetuning(finetune, training, shared)
     steps: list[dict[str, Any]] = []
     for part in _rounds(chosen, rounds, finetune):
-        steps += [{"type": config.model_fields["type"].default, **part}, *trained]
+        steps += [{"type": config.name(), **part}, *trained]
     if simplify and finetune is None:
         steps = [{"type": "simplify"}, *steps]
     elif simplify:  # what is cut trains better with its norms, which become part of the convolutions in the end

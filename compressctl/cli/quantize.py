@@ -83,7 +83,7 @@ def quantize(
         *([{"type": "simplify"}] if simplify else []),
         *([{"type": "equalize"}] if equalize else []),
         *([{"type": "smooth_quant", "alpha": smooth_alpha}] if smooth_alpha is not None else []),
-        {"type": config.model_fields["type"].default, **chosen},
+        {"type": config.name(), **chosen},
     ]
     forced = qat or scheme not in (None, "auto")  # by the user: flag what is slower, do not undo it
     return shared.compress(steps, **({"on_regression": "keep"} if forced else {}))
