@@ -133,7 +133,7 @@ def test_keep_float_keeps_the_worst_layers_and_prints_the_lines_that_pin_them(ca
     out = tmp_path / "o.onnx"
     code, stdout, _ = call("quantize", CNN, "-o", out, *CALIBRATE, "--keep-float", 2, "--scheme", "int8")
     facts = report(out)["passes"][-1]["facts"]
-    worst = [row["layer"] for row in facts["sensitivity"][:2]]
+    worst = [row["layer"] for row in facts["layer_sensitivity"][:2]]
     assert code == 0 and len(worst) == 2
     assert all(name in stdout for name in worst) and "exclude:" in stdout
     executed = report(out)["output"]["executed_ops"]
@@ -146,7 +146,7 @@ def test_keep_float_0_quantizes_all_layers_whatever_the_budget(call, tmp_path):
     ranked = []
     for extra in ((), ("--keep-float", 0)):
         call("quantize", MLP, *CALIBRATE, *TOP1, *arguments, *extra)
-        ranked.append(report(out)["passes"][-1]["facts"]["sensitivity"])
+        ranked.append(report(out)["passes"][-1]["facts"]["layer_sensitivity"])
     assert ranked[0] and not ranked[1]
 
 

@@ -125,7 +125,9 @@ def hold_floor(trial: Trial, plan: QuantizationPlan, dynamic: Sequence[str]) -> 
         "weights": list(held.weights),
         "float": list(held.float),
         "latency_ratio": {"before": latency[0], "after": latency[1]},
-        "sensitivity": [{"layer": sensitivity.layer, "sqnr_db": sensitivity.sqnr_db} for sensitivity in held.ranking],
+        "layer_sensitivity": [
+            {"layer": sensitivity.layer, "sqnr_db": sensitivity.sqnr_db} for sensitivity in held.ranking
+        ],
     }
     change = f"SQNR {_lowest(held.before):.1f} -> {_lowest(held.after):.1f} dB"
     paid = f"latency x {latency[0]:.2f} -> x {latency[1]:.2f} of float"

@@ -77,7 +77,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         "reduced_range": reduced,
         "quantized": {"static": len(plan.static), "dynamic": len(plan.dynamic), "weights": len(plan.weights)},
         "saturation": {name: {"share": one.share, "noise": one.noise} for name, one in saturated.items()},
-        "sensitivity": [{"layer": sensitivity.layer, "sqnr_db": sensitivity.sqnr_db} for sensitivity in sensitivities],
+        "layer_sensitivity": [
+            {"layer": sensitivity.layer, "sqnr_db": sensitivity.sqnr_db} for sensitivity in sensitivities
+        ],
         **measured,
     }
     if lines:
