@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from compressctl.passes.base import PassConfig
+from compressctl.pipeline.setup import trains
 from compressctl.recipe import Recipe, build_recipe
 from compressctl.recipe.model import LEAVES
 
@@ -81,8 +82,6 @@ def recipe_of(recipe: Recipe, passes: Sequence[dict[str, Any]]) -> Recipe:
 
     Samples to train on are left out where nothing trains.
     """
-    from compressctl.pipeline.setup import trains
-
     content = recipe.model_dump(mode="json", exclude={"search"}, exclude_defaults=True)
     leaves = {key: getattr(recipe, key) for key in LEAVES}
     found = build_recipe({**content, **leaves, "passes": list(passes), "on_regression": "keep"}, "search")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import onnx_ir as ir
@@ -211,7 +212,6 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _training_batch_norms(plan: ExecutionPlan, statistics: Collection[str]) -> ExecutionPlan:
     """Let BatchNormalization of inference learn, where its running statistics are initializers."""
-    from dataclasses import replace
 
     def trained(step: Step) -> Step:
         if step.function.__name__ != "BatchNormalization" or step.keywords.get("training_mode", 0):

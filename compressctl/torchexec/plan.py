@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx_ir as ir
@@ -207,8 +207,6 @@ def _reads(step: Step) -> Iterator[str]:
 
 
 def _with_releases(steps: Sequence[Step], outputs: Sequence[str]) -> tuple[Step, ...]:
-    from dataclasses import replace
-
     last: dict[str, int] = {}
     for index, step in enumerate(steps):
         made = (name for name in step.outputs if name)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from compressctl.layers.linear import linear_layers, other_layers
 from compressctl.model.graph import constant, set_constant
+from compressctl.model.ops import OPERANDS, RECURRENT
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.numerics.clipping import clip, percentile_threshold, sigma_threshold
 from compressctl.passes.base import Context, Outcome
@@ -81,8 +82,6 @@ def _weights(
 
 def _others(node: ir.Node) -> Iterator[ir.Value]:
     """Yield the weights of a recurrent layer, or the table of a Gather."""
-    from compressctl.model.ops import OPERANDS, RECURRENT
-
     if node.op_type in RECURRENT | {"Gather"} and not node.domain:
         indices = OPERANDS[node.op_type].weights + OPERANDS[node.op_type].tables
         yield from (value for index in indices if (value := node.inputs[index]) is not None)
