@@ -13,6 +13,7 @@ from compressctl.pipeline.stages import run_passes
 from compressctl.recipe import Recipe
 from compressctl.search.candidate import passes_of
 from compressctl.search.proxies import rank_layers
+from compressctl.search.suggest import filled
 
 _FLOAT = Format("float", "float")
 _KINDS = ("float", "integer", "weights")  # in the order in which they are offered
@@ -20,7 +21,8 @@ _KINDS = ("float", "integer", "weights")  # in the order in which they are offer
 
 def beginning(recipe: Recipe) -> list[PassConfig]:
     """Return the passes that every candidate begins with: those of one that changes nothing."""
-    return passes_of({"format": "float", "structure": ""}, Space((_FLOAT,), ("",), {}, False, False, ()), recipe.passes)
+    nothing = Space((_FLOAT,), ("",), {}, calibrated=False, train=False, spare=())
+    return passes_of(filled(nothing, {}), nothing, recipe.passes)
 
 
 def survey(setup: Setup) -> Space:

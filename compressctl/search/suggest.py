@@ -27,11 +27,11 @@ def starts(space: Space) -> Iterator[Params]:
     """Yield what is known to be good and quick, best first, so that the shortest search has plain INT8."""
     known = [start for part in SPACES for start in part.starts(space)]
     for _, params in sorted(known, key=lambda start: start[0]):
-        yield _filled(space, params)
-    yield _filled(space, {})
+        yield filled(space, params)
+    yield filled(space, {})
 
 
-def _filled(space: Space, params: Params) -> Params:
+def filled(space: Space, params: Params) -> Params:
     """Return parameters with the neutral value of every other one that `suggest` will ask for."""
 
     class Given:
