@@ -52,13 +52,18 @@ def encode(data: bytes, width: int, only: Coder | None = None) -> Chunk:
     plain = np.frombuffer(data, np.uint8)
     if width == 1:
         return Chunk(ChunkForm.PLAIN, 0, (streams.encode(plain, only),))
-    planes = _planes(plain, width)
-    found = [Chunk(ChunkForm.PLANES, 0, tuple(streams.encode(plane, only) for plane in planes))]
+    best = None
     if (palette := _palette(plain, width)) is not None:
         entries, indices = palette
         coded = (streams.encode(entries.reshape(-1), only), streams.encode(indices, only))
-        found.append(Chunk(ChunkForm.PALETTE, entries.shape[1], coded))
-    best = min(found, key=lambda chunk: chunk.bytes)
+        best = Chunk(ChunkForm.PALETTE, entries.shape[1], coded)
+    planes = Chunk(ChunkForm.PLANES, 0, ())
+    for plane in _planes(plain, width):
+        planes = planes._replace(streams=(*planes.streams, streams.encode(plane, only)))
+        if best is not None and planes.bytes > best.bytes:  # the other planes need not be coded
+            break
+    else:
+        best = planes
     if only in (None, Coder.ZSTD) and streams.zstd_promises(plain, best.bytes):
         stream = streams.encode(plain, Coder.ZSTD)
         if len(stream.coded) < best.bytes:
