@@ -40,14 +40,18 @@ def pack(
     from compressctl.container.streams import Coder
     from compressctl.guard import Write, guard
     from compressctl.model.save import check_writable
-    from compressctl.pipeline.inputs import files_read
     from compressctl.report.as_json import to_json
     from compressctl.report.console import print_table
     from compressctl.report.packing import packing_tables
 
+    def reads() -> list[Path]:  # seldom asked for, and much to import
+        from compressctl.pipeline.inputs import files_read
+
+        return files_read([model], [])
+
     target = output or model.with_suffix(PACKED)
     check_writable(target, force=force, provenance=None, source=model, suffixes=(PACKED,))
-    guard(lambda: files_read([model], []), [Write(target, "output", lambda path: True)], force=force)
+    guard(reads, [Write(target, "output", lambda path: True)], force=force)
     result = run(model, target, coder=None if coder == "auto" else Coder[coder.upper()], threads=keys["threads"])
     if as_json:
         print(to_json(result))
