@@ -7,6 +7,7 @@ import pytest
 from compressctl.__main__ import run
 from compressctl.measure.measurement import Workload
 from compressctl.pipeline import setup
+from compressctl.resources import Resources
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,6 +22,12 @@ def _cache(tmp_path_factory):
 def quick(monkeypatch):
     """Time the results for less long than users want, in tests that look at no latencies."""
     monkeypatch.setattr(setup, "Workload", partial(Workload, seconds=0.1))
+
+
+@pytest.fixture
+def resources(tmp_path):
+    """One thread, and the folder `tmp_path`."""
+    return Resources(workdir=tmp_path)
 
 
 @pytest.fixture

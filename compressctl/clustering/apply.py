@@ -140,7 +140,6 @@ def share(
             sharing.samples,
             clusters=sharing.clusters,
             vector=sharing.vector,
-            seed=sharing.seed,
         )
         for weight in solvable:
             files.keep(weight.value)

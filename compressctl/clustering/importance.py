@@ -23,15 +23,7 @@ def by_activation(model: ir.Model, weights: Sequence[Weight], samples: ObservedS
 
     Weights of which nothing is known have no entry; see `input_squares`, also for what it raises.
     """
-    squares = input_squares(
-        model,
-        weights,
-        samples.source,
-        samples=samples.count,
-        threads=samples.threads,
-        workdir=samples.workdir,
-        progress=samples.progress,
-    )
+    squares = input_squares(model, weights, samples.source, samples.resources, samples=samples.count)
     found = {}
     for weight in weights:
         if weight.name in squares:
@@ -42,7 +34,7 @@ def by_activation(model: ir.Model, weights: Sequence[Weight], samples: ObservedS
 
 
 def by_hessian(
-    model: ir.Model, weights: Sequence[Weight], samples: ObservedSamples, *, loss: Loss | None, device: str, seed: int
+    model: ir.Model, weights: Sequence[Weight], samples: ObservedSamples, *, loss: Loss | None
 ) -> dict[str, Array]:
     """Return the mean over samples of the squared gradient of each element: the diagonal of the Fisher matrix.
 
@@ -53,17 +45,13 @@ def by_hessian(
         weights: of the model.
         samples: with labels for `loss`.
         loss: None: the squared error of the outputs; see `torchexec.gradients`.
-        device: of torch.
-        seed: where there is no loss.
 
     Raises:
         ModelError, DataError: as `gradients`.
     """
     from compressctl.torchexec.gradients import gradients
 
-    found = gradients(
-        model, samples.source, samples=samples.count, seed=seed, threads=samples.threads, device=device, loss=loss
-    )
+    found = gradients(model, samples.source, samples.resources, samples=samples.count, loss=loss)
     seconds = {weight.name: found[weight.name].second for weight in weights if weight.name in found}
     return {name: _above_zero(second) for name, second in seconds.items() if second.any()}
 

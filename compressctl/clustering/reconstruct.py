@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 
 from compressctl.arrays import Array, Bytes, Floats, Floats32, Mask
 from compressctl.clustering.codebook import Codebook, fit_codebook
+from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.layers.layerwise import Fit, Pair, fit_layers
 from compressctl.layers.linear import LinearLayer, linear_layers
@@ -26,7 +26,7 @@ from compressctl.numerics.gptq import gptq
 from compressctl.numerics.kmeans import nearest
 from compressctl.numerics.obs import damped, refit, settle
 from compressctl.numerics.shared_fit import fit_values
-from compressctl.progress import Progress
+from compressctl.resources import Resources
 
 _DAMPING = 0.01
 _ROUNDS = 2
@@ -39,16 +39,12 @@ class ObservedSamples:
     Attributes:
         source: the samples; labels are not needed.
         count: at most so many are used, the first.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
-        progress: one tick a group of layers.
+        resources: to observe them with.
     """
 
     source: Source
     count: int
-    threads: int
-    workdir: Path
-    progress: Progress
+    resources: Resources
 
 
 def reconstruct(
@@ -59,7 +55,6 @@ def reconstruct(
     *,
     clusters: int,
     vector: int,
-    seed: int,
 ) -> dict[str, float]:
     """Cluster the weights of layers in place, and move biases, so that each layer keeps its output.
 
@@ -70,7 +65,6 @@ def reconstruct(
         samples: what to observe them on.
         clusters: of the layers' own codebooks.
         vector: weights of a vector; layers of several groups must then not be among `layers`.
-        seed: of vectors' centroids.
 
     Returns:
         the error of each layer's output, by its name: see `fit_layers`.
@@ -86,7 +80,7 @@ def reconstruct(
         if zeros.any():
             optimum = settle(fit.weight, optimum, moments)
         if vector > 1:
-            return _vectors(layer, optimum, moments, clusters, vector, seed)
+            return _vectors(layer, optimum, moments, clusters, vector, samples.resources.seed)
         if layer.name in books:
             return _single(optimum, moments, books[layer.name], zeros, moves=False)
         heavy = np.broadcast_to(np.diag(moments), optimum.shape)
@@ -99,12 +93,9 @@ def reconstruct(
         original,
         model,
         [Pair(olds[layer.name], layer, np.arange(layer.shape[0] * layer.shape[1])) for layer in layers],
-        samples.source,
+        First(samples.source, samples.count),
         solve,
-        samples=samples.count,
-        threads=samples.threads,
-        workdir=samples.workdir,
-        progress=samples.progress,
+        samples.resources,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from compressctl.measure.session import Session
 from compressctl.model.load import load_model
 from compressctl.model.ops import CONTROL_FLOW
 from compressctl.notes import Note, done, skipped
-from compressctl.progress import Progress, Silent
+from compressctl.resources import Resources
 
 SAMPLES = 256  # rows that are run, at most
 SENSITIVITY_MACS = 2 * 10**12  # multiply-accumulates that measuring sensitivity may take: a few minutes on one core
@@ -36,13 +36,11 @@ def explain(
     baseline: Path,
     stages: Sequence[tuple[str, Path]],
     source: Source,
+    resources: Resources,
     *,
     metric: Metric | None = None,
     evaluation: Source | None = None,
     entries: Mapping[str, Mapping[str, Any]] | None = None,
-    threads: int = 0,
-    workdir: Path,
-    progress: Progress | None = None,
 ) -> Explanation:
     """Look into each layer of a model and of what passes made of it, on the first 256 samples.
 
@@ -53,38 +51,33 @@ def explain(
         stages: label of each pass ("quantize", or "2 quantize" where a type comes twice) and the file after it, in
             order; the last one is the result.
         source: samples; labels are not needed.
+        resources: threads, work folder, and progress, which shows the layers as they are measured.
         metric: for the sensitivity of single layers; without it, or without `evaluation`, that is in the outputs alone.
         evaluation: samples with labels, or None.
         entries: the recipe's entries of the passes by label, without what is left at its default; patches repeat them.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
-        progress: shows the layers as they are measured.
 
     Raises:
         ModelError, DataError: a file cannot be loaded, or run on the samples.
     """
-    progress = progress or Silent()
-    progress.step("explain the result")
+    resources.progress.step("explain the result")
     original = load_model(baseline).model
     layers = weighted_nodes(original.graph)
     samples = First(source, SAMPLES)
-    with tempfile.TemporaryDirectory(prefix="explain-", dir=workdir) as folder:
-        result, seen = _follow(original, stages, layers, samples, threads, Path(folder), progress)
+    with tempfile.TemporaryDirectory(prefix="explain-", dir=resources.workdir) as folder:
+        resources = replace(resources, workdir=Path(folder))
+        result, seen = _follow(original, stages, layers, samples, resources)
         feeds = source.first(1)
-        dims = sizes_of(Session(baseline, threads=threads).inputs, feeds)
+        dims = sizes_of(Session(baseline, threads=resources.threads).inputs, feeds)
         known = {node.name or "" for node in original.graph}
-        before, notes_before = costs(baseline, original, layers, known, feeds, dims, threads)
+        before, notes_before = costs(baseline, original, layers, known, feeds, dims, resources.threads)
         last = stages[-1][1] if stages else baseline
-        after, notes_after = costs(last, result, layers, known, feeds, dims, threads)
+        after, notes_after = costs(last, result, layers, known, feeds, dims, resources.threads)
         rows_judged = _affordable(before, len(layers))
         metric = None if evaluation is None else metric
         judged = First(evaluation if evaluation is not None and metric else source, rows_judged, labels=True)
-        meter, weights = (
-            SensitivityMeter(original, judged, metric, threads, Path(folder)),
-            ResultWeights(result, threads),
-        )
+        meter, weights = SensitivityMeter(original, judged, metric, resources), ResultWeights(result, resources.threads)
         rows = []
-        for layer in progress.track(layers, "measure each layer's sensitivity", len(layers)):
+        for layer in resources.progress.track(layers, "measure each layer's sensitivity", len(layers)):
             noises = [stage.layers[layer.name] for stage in seen]
             sensitivity, why = meter.of(layer, noises[-1], weights) if noises else (None, "no pass was run")
             sqnr = tuple(noise.sqnr for noise in noises)
@@ -92,7 +85,7 @@ def explain(
             rows.append(row)
         ranked = rank(rows, {name: noise.lost_db for name, noise in seen[-1].layers.items()} if seen else {})
         nodes = {layer.name: layer for layer in layers}
-        sensitivities = _sensitivities([nodes[row.name] for row, _ in ranked], stages, seen, meter, threads)
+        sensitivities = _sensitivities([nodes[row.name] for row, _ in ranked], stages, seen, meter, resources.threads)
     worst = [worst_layer(row, why, sensitivities[row.name]) for row, why in ranked]
     return Explanation(
         layers=tuple(rows),
@@ -123,26 +116,15 @@ def _follow(
     stages: Sequence[tuple[str, Path]],
     layers: Sequence[WeightedNode],
     samples: Source,
-    threads: int,
-    workdir: Path,
-    progress: Progress,
+    resources: Resources,
 ) -> tuple[ir.Model, list[_Stage]]:
     """Return the result, and what each pass did; one of the models is open beside the original at a time."""
     model, seen = original, list[_Stage]()
     for label, path in stages:
         found = frozenset(node.name or "" for node in model.graph)
         model = load_model(path).model
-        noise, outputs = layer_noise(
-            original,
-            model,
-            label,
-            layers,
-            samples,
-            earlier=seen[-1].layers if seen else {},
-            threads=threads,
-            workdir=workdir,
-            progress=progress,
-        )
+        earlier = seen[-1].layers if seen else {}
+        noise, outputs = layer_noise(original, model, label, layers, samples, resources, earlier=earlier)
         seen.append(_Stage(label, noise, outputs, found))
     return model, seen
 

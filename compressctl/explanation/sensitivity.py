@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -21,6 +20,7 @@ from compressctl.measure.metric import Metric, Score
 from compressctl.measure.session import Session
 from compressctl.model.graph import bias_of, constant, initializer, remove_dead, replace_node
 from compressctl.model.ops import RECURRENT
+from compressctl.resources import Resources
 
 _RESCALED = "channels of it, or of what it reads, carry factors of their own (equalized), which weights alone do not"
 _CUT = "the result's weights have another shape"
@@ -34,18 +34,21 @@ class SensitivityMeter:
         baseline: the original; left as it is.
         source: samples, with labels where there is a metric.
         metric: or None.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
+        resources: threads and work folder.
     """
 
-    def __init__(self, baseline: ir.Model, source: Source, metric: Metric | None, threads: int, workdir: Path) -> None:
-        self._baseline, self._metric, self._threads, self._workdir = baseline, metric, threads, workdir
+    def __init__(self, baseline: ir.Model, source: Source, metric: Metric | None, resources: Resources) -> None:
+        self._baseline, self._metric, self._resources = baseline, metric, resources
         self._nodes = {node.name: node for node in baseline.graph}
-        session = Session(baseline, threads=threads, workdir=workdir, spinning="never")
-        folder = workdir / "outputs"
+        session = self._open(baseline)
+        folder = resources.workdir / "outputs"
         folder.mkdir()
         self._kept = Kept(session, source, batch_size(session, source), folder)
         self._score = self._measure(session)[1]
+
+    def _open(self, model: ir.Model) -> Session:
+        resources = self._resources
+        return Session(model, threads=resources.threads, workdir=resources.workdir, spinning="never")
 
     def of(
         self, layer: WeightedNode, noise: LayerNoise, result: ResultWeights
@@ -84,7 +87,7 @@ class SensitivityMeter:
         if same and not noise.stands_for and self._same_bias(layer, weights):
             return Sensitivity(math.inf, None if self._score is None else Comparison(0.0, 0.0, 0.0, 1.0)), None
         model = self._with(layer, noise, weights)
-        ratio, score = self._measure(Session(model, threads=self._threads, workdir=self._workdir, spinning="never"))
+        ratio, score = self._measure(self._open(model))
         drop = None
         if score is not None and self._score is not None and self._metric is not None:
             drop = compare(self._score, score, self._metric)

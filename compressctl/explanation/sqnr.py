@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -17,7 +16,7 @@ from compressctl.explanation.schema import LayerSqnr
 from compressctl.explanation.streams import Values, batch_size, exposed, side_by_side
 from compressctl.measure.session import Session
 from compressctl.model import ops
-from compressctl.progress import Progress
+from compressctl.resources import Resources
 
 _GONE = "no value of that name is left: the layer was removed or replaced"
 _CUT = "its channels were cut, so they cannot be compared one by one; see the model's outputs"
@@ -54,11 +53,9 @@ def layer_noise(
     label: str,
     layers: Sequence[WeightedNode],
     source: Source,
+    resources: Resources,
     *,
     earlier: Mapping[str, LayerNoise],
-    threads: int,
-    workdir: Path,
-    progress: Progress,
 ) -> tuple[dict[str, LayerNoise], float | None]:
     """Compare the output of each layer of `baseline` with that in `after`, and the outputs of both models.
 
@@ -71,10 +68,8 @@ def layer_noise(
         label: of the pass.
         layers: of the original.
         source: samples.
+        resources: threads, work folder, and progress: one tick a batch.
         earlier: what became of the layers after the pass before; empty after the first.
-        threads: of onnxruntime.
-        workdir: for temporary files.
-        progress: one tick a batch.
 
     Returns:
         What became of each layer, by name, and SQNR of the models' float outputs, None where shapes differ.
@@ -83,10 +78,11 @@ def layer_noise(
         ModelError, DataError: a model cannot be run on the samples.
     """
     sums = _Sums(baseline, after, layers)
-    first = Session(exposed(baseline, sums.wanted), threads=threads, workdir=workdir, spinning="never")
-    second = Session(exposed(after, sums.given), threads=threads, workdir=workdir, spinning="never")
+    threads, folder = resources.threads, resources.workdir
+    first = Session(exposed(baseline, sums.wanted), threads=threads, workdir=folder, spinning="never")
+    second = Session(exposed(after, sums.given), threads=threads, workdir=folder, spinning="never")
     size = batch_size(first, source)
-    for _, before, now in side_by_side(first, second, source, size, progress, f"compare {label}"):
+    for _, before, now in side_by_side(first, second, source, size, resources.progress, f"compare {label}"):
         sums.add(before, now)
     nothing = LayerNoise(LayerSqnr(label, None, None))
     found = {layer.name: sums.judge(layer, label, earlier.get(layer.name, nothing)) for layer in layers}

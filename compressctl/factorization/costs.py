@@ -18,6 +18,7 @@ from compressctl.measure.latency import LatencyRatio, compare_latency
 from compressctl.model.graph import bias_of, constant, initializer, remove_dead
 from compressctl.model.save import save_model
 from compressctl.model.shapes import infer_shapes
+from compressctl.resources import Resources
 
 FASTER = 0.95  # of the latency: the whole interval of the ratio must lie below
 _SECONDS = 0.5  # that measuring a layer takes, or a little more
@@ -40,7 +41,7 @@ def factored_macs(layer: LinearLayer, x: Shape, method: Method, shapes: Sequence
 
 
 def latency_ratio(
-    model: ir.Model, layer: LinearLayer, factors: Factors, x: Shape, *, threads: int, workdir: Path, seed: int
+    model: ir.Model, layer: LinearLayer, factors: Factors, x: Shape, resources: Resources
 ) -> LatencyRatio:
     """Return the latency of `factors` over that of `layer`, alone in a model each, on an input of shape `x`.
 
@@ -49,21 +50,26 @@ def latency_ratio(
         layer: the layer.
         factors: in its place.
         x: the shape of its input.
-        threads: of onnxruntime.
-        workdir: an existing folder for the two files, which are removed.
-        seed: of the values of the input, and of the order of measuring.
+        resources: threads, a work folder for the two files, which are removed, and the seed of the values of the input
+            and of the order of measuring.
     """
     before, after = _alone(model, layer, x), _alone(model, layer, x)
     replace(after.graph, linear_layers(after.graph), factors)
     remove_dead(after)
-    paths = [workdir / f"low_rank_{name}.onnx" for name in ("before", "after")]
+    paths = [resources.workdir / f"low_rank_{name}.onnx" for name in ("before", "after")]
     files: list[Path] = []
     try:
         for alone, path in zip((before, after), paths, strict=True):
             files += save_model(alone, path, overwrite=True)
-        value = np.random.default_rng(seed).standard_normal(x).astype(layer.stored.dtype)
+        value = np.random.default_rng(resources.seed).standard_normal(x).astype(layer.stored.dtype)
         (ratio,) = compare_latency(
-            paths[0], paths[1:], {"x": value}, threads=threads, seconds=_SECONDS, seed=seed, limits=Limits(ratio=FASTER)
+            paths[0],
+            paths[1:],
+            {"x": value},
+            threads=resources.threads,
+            seconds=_SECONDS,
+            seed=resources.seed,
+            limits=Limits(ratio=FASTER),
         )
     finally:
         for file in files:

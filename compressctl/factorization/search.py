@@ -23,7 +23,7 @@ from compressctl.layers.moments import input_statistics, observable
 from compressctl.measure.latency import LatencyRatio
 from compressctl.model.graph import remove_dead
 from compressctl.numerics.low_rank import RowMoments
-from compressctl.progress import Progress
+from compressctl.resources import Resources
 
 Reasons = list[tuple[Unit, str]]
 
@@ -43,24 +43,17 @@ class Prepared:
     forms: tuple[Factorization, ...]
 
 
-def input_shapes(model: ir.Model, units: Sequence[Unit], feeds: Feeds, *, threads: int, workdir: Path) -> list[Shape]:
+def input_shapes(model: ir.Model, units: Sequence[Unit], feeds: Feeds, resources: Resources) -> list[Shape]:
     """Return the shape of what the first layer of each unit reads when `model` runs on `feeds`; 1 for sizes of 0."""
     layers = [unit.layers[0] for unit in units]
-    read = LayerInputs(model, layers, threads=threads, workdir=workdir).read(feeds)
+    read = LayerInputs(model, layers, resources).read(feeds)
     return [tuple(max(size, 1) for size in read[layer].shape) for layer in layers]
 
 
 def observe(
-    model: ir.Model,
-    units: Sequence[Unit],
-    source: Source,
-    *,
-    samples: int,
-    threads: int,
-    workdir: Path,
-    progress: Progress,
+    model: ir.Model, units: Sequence[Unit], source: Source, resources: Resources, *, samples: int
 ) -> list[RowMoments | None]:
-    """Return the moments of each unit's inputs, the mean over its layers; on disk in `workdir`, mapped into memory.
+    """Return the moments of each unit's inputs, the mean over its layers; on disk, mapped into memory.
 
     None for layers of so many inputs that they cannot be observed, and for those that no sample reaches.
 
@@ -70,15 +63,15 @@ def observe(
     layers = [layer for unit in units for layer in unit.layers if observable(layer)]
     mapped: dict[str, RowMoments] = {}
     last: tuple[RowMoments, RowMoments] | None = None
-    observed = input_statistics(
-        model, layers, source, samples=samples, threads=threads, workdir=workdir, progress=progress
-    )
-    for layer, moments in observed:
+    for layer, moments in input_statistics(model, layers, source, resources, samples=samples):
         if moments.silent:
             continue
         if last is None or last[0] is not moments:  # layers that read the same rows share a file
             kept = RowMoments(moments.second[0], moments.mean[0], moments.rows).shrunk()
-            last = moments, replace(kept, second=_spilled(kept.second, workdir / f"moments_{len(mapped)}.npy"))
+            last = (
+                moments,
+                replace(kept, second=_spilled(kept.second, resources.workdir / f"moments_{len(mapped)}.npy")),
+            )
         mapped[layer.name] = last[1]
     seen = [[mapped[layer.name] for layer in unit.layers if layer.name in mapped] for unit in units]
     return [_mean(found) if found else None for found in seen]
@@ -138,8 +131,8 @@ def put_factors(model: ir.Model, choices: Iterable[ChosenFactors]) -> None:
 class Stopwatch:
     """Measures factored layers; those that are alike, once."""
 
-    def __init__(self, model: ir.Model, *, threads: int, workdir: Path, seed: int) -> None:
-        self._model, self._threads, self._workdir, self._seed = model, threads, workdir, seed
+    def __init__(self, model: ir.Model, resources: Resources) -> None:
+        self._model, self._resources = model, resources
         self._known: dict[tuple[object, ...], LatencyRatio] = {}
 
     def __call__(self, unit: Unit, x: Shape, factors: Factors) -> LatencyRatio:
@@ -149,9 +142,7 @@ class Stopwatch:
         shapes = tuple(weight.shape for weight in factors.weights)
         key = (layer.node.op_type, layer.weight_index, layer.weight_shape, str(attributes), x, factors.method, shapes)
         if key not in self._known:
-            self._known[key] = latency_ratio(
-                self._model, layer, factors, x, threads=self._threads, workdir=self._workdir, seed=self._seed
-            )
+            self._known[key] = latency_ratio(self._model, layer, factors, x, self._resources)
         return self._known[key]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
@@ -13,6 +12,7 @@ from compressctl.data.source import Feeds
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.measure.session import Session
 from compressctl.model.graph import remove_dead, unique_name
+from compressctl.resources import Resources
 
 
 class LayerInputs:
@@ -21,14 +21,13 @@ class LayerInputs:
     Args:
         model: left as it is; what the layers do not depend on is not run.
         layers: of its main graph.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
+        resources: threads and work folder of onnxruntime.
 
     Raises:
         ModelError: onnxruntime cannot run the model.
     """
 
-    def __init__(self, model: ir.Model, layers: Sequence[LinearLayer], *, threads: int, workdir: Path) -> None:
+    def __init__(self, model: ir.Model, layers: Sequence[LinearLayer], resources: Resources) -> None:
         clone = model.clone()
         copies = {layer.name: layer for layer in linear_layers(clone.graph)}
         clone.graph.outputs.clear()
@@ -38,7 +37,7 @@ class LayerInputs:
                 outputs[copy.input] = _output(clone.graph, copy)
         self._names = {layer: outputs[copies[layer.name].input].name or "" for layer in layers}
         remove_dead(clone)  # the layers themselves, too
-        self._session = Session(clone, threads=threads, workdir=workdir, spinning="never")
+        self._session = Session(clone, threads=resources.threads, workdir=resources.workdir, spinning="never")
 
     def read(self, feeds: Feeds) -> dict[LinearLayer, NDArray[Any]]:
         """Return what each layer reads; layers that read the same get the same array."""

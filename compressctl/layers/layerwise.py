@@ -17,7 +17,6 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.arrays import Array, Floats
-from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.errors import DataError
 from compressctl.layers.bias import find_bias
@@ -27,7 +26,7 @@ from compressctl.layers.rows import Rows, input_rows, rows_key
 from compressctl.layers.unseen import picked
 from compressctl.layers.walk import Walk
 from compressctl.model.graph import set_constant
-from compressctl.progress import Progress
+from compressctl.resources import Resources
 
 _ROWS = 2**15  # of a layer, over all samples
 _CHUNK = 2**23  # elements of rows copied out at once
@@ -84,11 +83,7 @@ def fit_layers(
     pairs: Sequence[Pair],
     source: Source,
     solve: Solve,
-    *,
-    samples: int,
-    threads: int,
-    workdir: Path,
-    progress: Progress,
+    resources: Resources,
 ) -> dict[str, float]:
     """Give the layers of `changed` new weights, and new biases where they have some, in place.
 
@@ -103,10 +98,8 @@ def fit_layers(
         pairs: the layers; none may share its weight.
         source: the samples.
         solve: decides the weights.
-        samples: at most so many are used, the first.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files: activations of all samples at a few places of both graphs.
-        progress: one tick a layer.
+        resources: threads, progress (one tick a group of layers), and a work folder that holds the activations of all
+            samples at a few places of both graphs.
 
     Returns:
         by name of the layer, the squared error of its outputs over their energy (their variance, with a bias); without
@@ -116,21 +109,20 @@ def fit_layers(
         ModelError: onnxruntime cannot run a model.
         DataError: a layer reads NaN or infinity; the disk is too small; no samples.
     """
-    first = First(source, samples)
-    if not len(first):
+    if not len(source):
         raise DataError(f"{source.notation}: no samples to reconstruct layers on")
     errors = {}
     by_name = {pair.new.name: pair for pair in pairs}
     moving = picked(original.graph)
-    with TemporaryDirectory(prefix="layers-", dir=workdir) as folder:
+    with TemporaryDirectory(prefix="layers-", dir=resources.workdir) as folder:
         theirs, ours = Path(folder, "original"), Path(folder, "changed")
         theirs.mkdir()
         ours.mkdir()
-        size = fitting_batch(first)
-        old = Walk(original, [p.old for p in pairs], (b.feeds for b in first.batches(size)), theirs, threads)
-        new = Walk(changed, [p.new for p in pairs], (b.feeds for b in first.batches(size)), ours, threads)
+        size = fitting_batch(source)
+        old = Walk(original, [p.old for p in pairs], (b.feeds for b in source.batches(size)), theirs, resources.threads)
+        new = Walk(changed, [p.new for p in pairs], (b.feeds for b in source.batches(size)), ours, resources.threads)
         order = [by_name[layer.name] for stage in new.stages for layer in stage]
-        for group in progress.track(_readers(order), "reconstruct layers"):
+        for group in resources.progress.track(_readers(order), "reconstruct layers"):
             for pair in group:
                 old.reach(pair.old.name)
                 new.reach(pair.new.name)

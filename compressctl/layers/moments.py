@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from compressctl.layers.inputs import LayerInputs
 from compressctl.layers.linear import LinearLayer
 from compressctl.layers.rows import Rows, input_rows, rows_key
 from compressctl.numerics.low_rank import RowMoments
-from compressctl.progress import Progress, Silent
+from compressctl.resources import Resources
 
 _WIDEST = 2**29  # bytes of a layer's second moments: 8,192 inputs; solving for more takes minutes and gigabytes
 _ROWS = 2**16  # of a layer, over all samples
@@ -43,11 +42,9 @@ def input_statistics(
     model: ir.Model,
     layers: Sequence[LinearLayer],
     source: Source,
+    resources: Resources,
     *,
     samples: int,
-    threads: int,
-    workdir: Path,
-    progress: Progress | None = None,
     memory: int = 2**30,
 ) -> Iterator[tuple[LinearLayer, RowMoments]]:
     """Yield each layer with the moments of its input rows, float64, with a leading axis of groups, as in `matrix`.
@@ -61,10 +58,8 @@ def input_statistics(
         model: left as it is.
         layers: of the main graph of `model`.
         source: the samples.
+        resources: threads, work folder and progress: one tick a batch.
         samples: use at most this many, the first, rounded up to whole batches.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
-        progress: where to show progress.
         memory: bytes of moments held at once; one layer's are held in any case.
 
     Raises:
@@ -75,7 +70,7 @@ def input_statistics(
     for layer in layers:
         readers.setdefault(rows_key(layer), []).append(layer)
     for run in _runs(list(readers.values()), memory):
-        collected = _collect(model, [group[0] for group in run], source, samples, threads, workdir, progress)
+        collected = _collect(model, [group[0] for group in run], source, resources, samples)
         for group in run:
             moments = collected.pop(group[0])
             yield from ((layer, moments) for layer in group)
@@ -98,22 +93,16 @@ def _runs(groups: list[list[LinearLayer]], memory: int) -> Iterator[list[list[Li
 
 
 def _collect(
-    model: ir.Model,
-    layers: Sequence[LinearLayer],
-    source: Source,
-    samples: int,
-    threads: int,
-    workdir: Path,
-    progress: Progress | None,
+    model: ir.Model, layers: Sequence[LinearLayer], source: Source, resources: Resources, samples: int
 ) -> dict[LinearLayer, RowMoments]:
-    inputs = LayerInputs(model, layers, threads=threads, workdir=workdir)
+    inputs = LayerInputs(model, layers, resources)
     total = min(samples, len(source))
     batch_size = source.fixed_batch or min(fitting_batch(source), total)
     sums = {layer: _zeros(layer) for layer in layers}
     counts = dict.fromkeys(layers, 0)
     steps = math.ceil(total / batch_size)
     batches = islice(source.batches(batch_size), steps)
-    for number, batch in enumerate((progress or Silent()).track(batches, "observing layer inputs", steps)):
+    for number, batch in enumerate(resources.progress.track(batches, "observing layer inputs", steps)):
         for layer, value in inputs.read(batch.feeds).items():
             rows = input_rows(layer, value)
             numbers = spread(len(rows), _ROWS * batch.count / total, number)

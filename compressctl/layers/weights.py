@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -16,7 +15,7 @@ from compressctl.layers.linear import LinearLayer, is_stored, linear_layers
 from compressctl.layers.moments import input_statistics, observable
 from compressctl.model import ops
 from compressctl.model.graph import constant, is_only_use, set_constant
-from compressctl.progress import Progress
+from compressctl.resources import Resources
 
 _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 
@@ -135,14 +134,7 @@ def recurrent_weights(node: ir.Node) -> Iterator[ir.Value]:
 
 
 def input_squares(
-    model: ir.Model,
-    weights: Sequence[Weight],
-    source: Source,
-    *,
-    samples: int,
-    threads: int,
-    workdir: Path,
-    progress: Progress | None = None,
+    model: ir.Model, weights: Sequence[Weight], source: Source, resources: Resources, *, samples: int
 ) -> dict[str, Floats]:
     """Return the mean squares of the inputs that each weight multiplies, [groups, inputs], by the weight's name.
 
@@ -154,9 +146,7 @@ def input_squares(
     """
     users = {layer: weight.name for weight in weights for layer in weight.layers if observable(layer)}
     squares: dict[str, Floats] = {}
-    for layer, moments in input_statistics(
-        model, list(users), source, samples=samples, threads=threads, workdir=workdir, progress=progress
-    ):
+    for layer, moments in input_statistics(model, list(users), source, resources, samples=samples):
         if not moments.silent:
             squares[users[layer]] = squares.get(users[layer], 0) + np.diagonal(moments.second, axis1=1, axis2=2)
     return squares

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from compressctl.data.source import Feeds, Source
 from compressctl.measure.session import Session
+from compressctl.resources import Resources
 
 _BATCH = 8
 
@@ -24,13 +24,13 @@ def first_feeds(source: Source, samples: int) -> list[Feeds]:
     return [batch.feeds for batch in itertools.islice(source.batches(_BATCH), batches)]
 
 
-def float_outputs(model: ir.Model, feeds: Sequence[Feeds], threads: int, workdir: Path) -> Outputs:
+def float_outputs(model: ir.Model, feeds: Sequence[Feeds], resources: Resources) -> Outputs:
     """Return the float outputs of a model, batch by batch.
 
     Raises:
         ModelError: onnxruntime cannot run it.
     """
-    session = Session(model, threads=threads, workdir=workdir)
+    session = Session(model, threads=resources.threads, workdir=resources.workdir)
     names = [spec.name for spec in session.outputs if spec.dtype.startswith("float")]
     return [[output.astype(np.float64) for output in session.run(feed, names).values()] for feed in feeds]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from compressctl.fields import Options
 from compressctl.notes import Note
 from compressctl.passes.advice import Advise
-from compressctl.progress import Progress, Silent
+from compressctl.resources import Resources
 from compressctl.selection import Selection
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ class PassConfig(Options):
         return ()
 
 
-@dataclass(frozen=True)
-class Context:
-    """What the runner hands to a pass besides the model; nothing is global.
+@dataclass(frozen=True, kw_only=True)
+class Context(Resources):
+    """What the runner hands to a pass besides the model: samples, the budget, and what it may use.
 
     Attributes:
         baseline: the model as it was loaded; never edited.
@@ -132,26 +132,16 @@ class Context:
         metric: the metric for `evaluation`, or None.
         max_accuracy_drop: the budget on the metric, in the metric's own unit, or None.
         training: samples to train on, or None.
-        device: where training computes: cpu, cuda or auto.
         checkpoint: where a pass that trains keeps its state, or None.
-        seed: seed of everything random.
-        threads: threads for onnxruntime, numpy and torch.
-        workdir: an existing folder for temporary files; removed by the runner.
-        progress: where to show progress.
     """
 
     baseline: ir.Model
-    workdir: Path
     calibration: Source | None = None
     evaluation: Source | None = None
     metric: Metric | None = None
     max_accuracy_drop: float | None = None
     training: Source | None = None
-    device: str = "cpu"
     checkpoint: CheckpointPath | None = None
-    seed: int = 0
-    threads: int = 1
-    progress: Progress = field(default_factory=Silent)
 
 
 @dataclass(frozen=True)

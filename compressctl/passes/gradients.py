@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
@@ -25,20 +26,13 @@ def evidence(model: ir.Model, context: Context, importance: str) -> Evidence:
         MissingExtraError: gradients without torch.
     """
     what = f"importance {importance}"
-    loss, source, device = None, context.calibration or context.training, "cpu"
+    loss, source, resources = None, context.calibration or context.training, context
     if importance != "activation":
         source, loss = gradient_samples(model, context, what)
-        device = _device(context)
+        resources = replace(context, device=_device(context))
     if source is None:
         raise _no_samples(what)
-    return Evidence(
-        source=source,
-        workdir=context.workdir,
-        progress=context.progress,
-        loss=loss,
-        threads=context.threads,
-        device=device,
-    )
+    return Evidence(source, resources, loss)
 
 
 def gradient_samples(model: ir.Model, context: Context, what: str) -> tuple[Source, Loss | None]:
@@ -58,8 +52,7 @@ def gradient_samples(model: ir.Model, context: Context, what: str) -> tuple[Sour
         raise _no_samples(what)
     for source in sources:
         if source.has_labels and not source.pairs:
-            loss = label_loss(model, source, context.metric, threads=context.threads, workdir=context.workdir)
-            return source, loss
+            return source, label_loss(model, source, context, context.metric)
     return sources[0], None
 
 

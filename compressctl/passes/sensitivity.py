@@ -33,7 +33,7 @@ def sensitivity_curves(
     if source is None:
         raise UsageError("sensitivity is measured on samples, and there are none", "add --data D or --calibrate D")
     metric = context.metric if source is context.evaluation else None
-    judge = Judge(model, source, metric, samples=samples, threads=context.threads, workdir=context.workdir)
+    judge = Judge(model, source, metric, context, samples=samples)
     curves = sensitivity(build, layers, ratios, judge, context.progress)
     name = metric.name if metric is not None else None
     return curves, table(curves, judge.reference, samples=min(samples, len(source)), metric=name)

@@ -49,12 +49,10 @@ def observe_static(
         model,
         [value.name or "" for value in placement.observed],
         source,
+        context,
         method=options.calibration_method,
         percentile=options.percentile,
         channel_means=sorted(inputs) if means else (),
-        threads=context.threads,
-        workdir=context.workdir,
-        progress=context.progress,
     )
     # Where only a part of the plan is carried out, a tensor may stand on its own that carries another's values here.
     carried = {value.name or "": observations.ranges[root.name or ""] for value, root in placement.scale_of.items()}

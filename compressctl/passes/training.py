@@ -54,9 +54,7 @@ def terms(model: ir.Model, source: Source, context: Context, *, teacher: bool) -
     """Return the losses that fit the outputs of `model` and the labels (see `training.defaults`)."""
     from compressctl.training.defaults import default_losses
 
-    return default_losses(
-        model, source, context.metric, teacher=teacher, threads=context.threads, workdir=context.workdir
-    )
+    return default_losses(model, source, context, context.metric, teacher=teacher)
 
 
 def weighted(term: LossTerm, weight: float) -> tuple[LossTerm, ...]:
@@ -78,11 +76,7 @@ def fit(
 
     job = Job(
         source=source,
-        seed=context.seed,
-        threads=context.threads,
-        workdir=context.workdir,
-        progress=context.progress,
-        device=context.device,
+        resources=context,
         metric=context.metric,
         teachers=tuple(teachers),
         checkpoint=context.checkpoint,

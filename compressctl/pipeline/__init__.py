@@ -157,12 +157,10 @@ def _explain(setup: Setup, measured: _Measured, length: int) -> Explanation | No
         setup.baseline_file,
         [(label(passes, count - 1) if count else "input", measured.candidate(count).file) for count in ends],
         source,
+        setup.context,
         metric=setup.context.metric,
         evaluation=setup.context.evaluation,
         entries={label(passes, index): config.entry for index, config in enumerate(passes)},
-        threads=setup.recipe.threads,
-        workdir=setup.workdir,
-        progress=setup.context.progress,
     )
 
 
@@ -170,16 +168,7 @@ def _robustness(setup: Setup, result: Candidate) -> Robustness | None:
     metric, source = setup.context.metric, setup.context.evaluation
     if not setup.recipe.robustness or metric is None or source is None:
         return None
-    return measure_robustness(
-        setup.baseline_file,
-        result.file,
-        source,
-        metric,
-        threads=setup.recipe.threads,
-        seed=setup.recipe.seed,
-        workdir=setup.workdir,
-        progress=setup.context.progress,
-    )
+    return measure_robustness(setup.baseline_file, result.file, source, metric, setup.context)
 
 
 def label(passes: Sequence[PassConfig], index: int) -> str:

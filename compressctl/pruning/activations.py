@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.errors import DataError
 from compressctl.measure.session import Session
 from compressctl.model.graph import initializer, remove_dead
-from compressctl.progress import Progress, Silent
+from compressctl.resources import Resources
 from compressctl.structure.shapes import Shapes
 
 _BATCH = 8
 
 
 def mean_magnitudes(
-    model: ir.Model,
-    axes: Mapping[str, int],
-    source: Source,
-    *,
-    samples: int,
-    threads: int = 0,
-    workdir: Path | None = None,
-    progress: Progress | None = None,
+    model: ir.Model, axes: Mapping[str, int], source: Source, resources: Resources
 ) -> dict[str, NDArray[np.float64]]:
-    """Return the mean of |activation| at each position along an axis, over the first `samples` samples.
+    """Return the mean of |activation| at each position along an axis, over the samples.
 
     Batches in which a value has no elements count for nothing; one that never has any gets zeros.
 
@@ -41,22 +32,18 @@ def mean_magnitudes(
         model: left as it is.
         axes: the axis to keep, by name of a value of the main graph; the value's rank must be known.
         source: the samples; rows that pad a fixed batch count like the sample that they repeat.
-        samples: how many rows at most.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
-        progress: one tick a batch.
+        resources: threads, work folder, and progress: one tick a batch.
 
     Raises:
         DataError: an activation becomes NaN or infinite; no samples at all.
     """
     observed = model.clone()
     outputs = _observe_axes(observed, axes)
-    session = Session(observed, threads=threads, workdir=workdir, spinning="never")
-    first, size = First(source, samples), source.fixed_batch or _BATCH
-    batches = first.batches(size)
+    session = Session(observed, threads=resources.threads, workdir=resources.workdir, spinning="never")
+    size = source.fixed_batch or _BATCH
     sums: dict[str, NDArray[np.float64]] = {}
     rows, counts = 0, dict.fromkeys(axes, 0)
-    for batch in (progress or Silent()).track(batches, "measure activations", -(-len(first) // size)):
+    for batch in resources.progress.track(source.batches(size), "measure activations", -(-len(source) // size)):
         results = session.run(batch.feeds)
         for name, (output, size_output) in outputs.items():
             mean = results[output].astype(np.float64)

@@ -39,7 +39,7 @@ def element_scores(
         model: the model that the weights are of; left as it is.
         weights: with different names.
         importance: see above.
-        seed: of random scores, and of gradients without labels.
+        seed: of random scores.
         evidence: the samples, for activation, taylor and hessian.
 
     Raises:
@@ -55,15 +55,7 @@ def element_scores(
         return _by_activation(model, weights, evidence)
     from compressctl.torchexec.gradients import gradients
 
-    found = gradients(
-        model,
-        evidence.source,
-        samples=evidence.samples,
-        seed=seed,
-        threads=evidence.threads,
-        device=evidence.device,
-        loss=evidence.loss,
-    )
+    found = gradients(model, evidence.source, evidence.resources, samples=evidence.samples, loss=evidence.loss)
     reached = [weight for weight in weights if weight.name in found and found[weight.name].second.any()]
     if importance == "taylor":
         return {weight.name: found[weight.name].first for weight in reached}
@@ -71,15 +63,7 @@ def element_scores(
 
 
 def _by_activation(model: ir.Model, weights: Sequence[Weight], evidence: Evidence) -> dict[str, Array]:
-    squares = input_squares(
-        model,
-        weights,
-        evidence.source,
-        samples=evidence.samples,
-        threads=evidence.threads,
-        workdir=evidence.workdir,
-        progress=evidence.progress,
-    )
+    squares = input_squares(model, weights, evidence.source, evidence.resources, samples=evidence.samples)
     scores = {}
     for weight in weights:
         if weight.name in squares:

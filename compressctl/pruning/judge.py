@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -14,6 +13,7 @@ from compressctl.data.source import Source
 from compressctl.measure.metric import Metric
 from compressctl.measure.noise import Outputs, noise
 from compressctl.measure.session import Session
+from compressctl.resources import Resources
 
 _BATCH = 16
 
@@ -38,15 +38,14 @@ class Judge:
         reference: whose outputs are right.
         source: the samples.
         metric: for its labels, or None.
+        resources: threads and work folder of onnxruntime.
         samples: how many rows at most, rounded up to whole batches.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
     """
 
     def __init__(
-        self, reference: ir.Model, source: Source, metric: Metric | None, *, samples: int, threads: int, workdir: Path
+        self, reference: ir.Model, source: Source, metric: Metric | None, resources: Resources, *, samples: int
     ) -> None:
-        self._source, self._metric, self._threads, self._workdir = source, metric, threads, workdir
+        self._source, self._metric, self._resources = source, metric, resources
         self._batches = -(-samples // (source.fixed_batch or _BATCH))
         self._reference, score = self._run(reference)
         self.reference = Judged(0.0, score)
@@ -62,7 +61,7 @@ class Judge:
         return Judged(noise(self._reference, outputs), score)
 
     def _run(self, model: ir.Model) -> tuple[Outputs, float | None]:
-        session = Session(model, threads=self._threads, workdir=self._workdir)
+        session = Session(model, threads=self._resources.threads, workdir=self._resources.workdir)
         floats = [spec.name for spec in session.outputs if spec.dtype.startswith("float")]
         metric = self._metric.fresh() if self._metric is not None else None
         outputs: list[list[NDArray[np.float64]]] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -16,7 +15,7 @@ from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.weights import channels_last
 from compressctl.numerics.obs import BLOCK, Choose, damped, refit, settle, surgery
 from compressctl.numerics.sparsity import n_of_m, smallest
-from compressctl.progress import Progress
+from compressctl.resources import Resources
 
 _DAMPING = 0.01
 
@@ -47,14 +46,7 @@ Rule = Fixed | Share | Pattern
 
 
 def operate(
-    model: ir.Model,
-    rules: Sequence[tuple[LinearLayer, Rule]],
-    source: Source,
-    *,
-    samples: int,
-    threads: int,
-    workdir: Path,
-    progress: Progress,
+    model: ir.Model, rules: Sequence[tuple[LinearLayer, Rule]], source: Source, resources: Resources
 ) -> dict[str, float]:
     """Zero elements of layers in place, and move the others, and biases, so that each layer keeps its output.
 
@@ -64,10 +56,7 @@ def operate(
         model: the model.
         rules: layers of its main graph, none of which may share its weight, with what becomes zero.
         source: the samples; labels are not needed.
-        samples: at most so many are used, the first.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
-        progress: one tick a group of layers.
+        resources: as `fit_layers`.
 
     Returns:
         the error of each layer's output, by its name: see `fit_layers`.
@@ -92,17 +81,7 @@ def operate(
     original = model.clone()
     olds = {layer.name: layer for layer in linear_layers(original.graph)}
     pairs = [Pair(olds[layer.name], layer, np.arange(layer.shape[0] * layer.shape[1])) for layer, _ in rules]
-    return fit_layers(
-        original,
-        model,
-        pairs,
-        source,
-        solve,
-        samples=samples,
-        threads=threads,
-        workdir=workdir,
-        progress=progress,
-    )
+    return fit_layers(original, model, pairs, source, solve, resources)
 
 
 def _chooser(rule: Rule, group: int, zeros: Mask) -> Choose:

@@ -10,7 +10,6 @@ Source: He et al. 2017 (arXiv:1707.06168), section 3.1.2, where a layer's input 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -25,8 +24,8 @@ from compressctl.layers.unseen import unseen
 from compressctl.model.graph import is_only_use
 from compressctl.notes import Note, done, skipped
 from compressctl.numerics.obs import refit
-from compressctl.progress import Progress
 from compressctl.pruning.selection import Removed
+from compressctl.resources import Resources
 from compressctl.structure.groups import Group
 
 _SAME = 1e-6  # share of the outputs' energy below which an error is rounding
@@ -38,11 +37,7 @@ def reconstruct(
     groups: Sequence[Group],
     removed: Removed,
     source: Source,
-    *,
-    samples: int,
-    threads: int,
-    workdir: Path,
-    progress: Progress,
+    resources: Resources,
 ) -> tuple[dict[str, float], tuple[Note, ...]]:
     """Fit the layers of `cut` in place.
 
@@ -53,10 +48,7 @@ def reconstruct(
         cut: `original` without some units.
         groups, removed: which ones, as `structure.cut.cut` takes them.
         source: the samples; labels are not needed.
-        samples: at most so many are used, the first.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
-        progress: one tick a group of layers.
+        resources: as `fit_layers`.
 
     Returns:
         by name, the squared error of the outputs of each layer over their energy, and what to tell.
@@ -75,17 +67,7 @@ def reconstruct(
         fits = outputs is not None and len(outputs) == new.shape[0] * new.shape[1]
         if outputs is not None and fits and is_only_use(new.weight, new.node):
             pairs.append(Pair(olds[new.name], new, outputs))
-    errors = fit_layers(
-        original,
-        cut,
-        pairs,
-        source,
-        _solve,
-        samples=samples,
-        threads=threads,
-        workdir=workdir,
-        progress=progress,
-    )
+    errors = fit_layers(original, cut, pairs, source, _solve, resources)
     told = (*wide, *(unseen(pair.new.name, "not fitted") for pair in pairs if pair.new.name not in errors))
     worst = max(errors, key=lambda name: errors[name], default=None)
     if worst is None:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from compressctl.arrays import Floats
+from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.numerics.importance import distances_to_others, unit_elements, unit_rows, unit_sums
-from compressctl.progress import Progress
 from compressctl.pruning.activations import mean_magnitudes
 from compressctl.pruning.options import MEASURED, Importance
 from compressctl.pruning.weights import distinct, tensors
+from compressctl.resources import Resources
 from compressctl.structure.axes import Axis
 from compressctl.structure.groups import Group
 
@@ -34,21 +34,15 @@ class Evidence:
 
     Attributes:
         source: the samples.
-        workdir: an existing folder for temporary files.
-        progress: where to show progress.
+        resources: to measure with.
         loss: on the samples' labels, or None (see `torchexec.gradients`).
         samples: how many samples at most.
-        threads: of onnxruntime and torch.
-        device: where gradients are computed.
     """
 
     source: Source
-    workdir: Path
-    progress: Progress
+    resources: Resources
     loss: Loss | None = None
     samples: int = 128
-    threads: int = 0
-    device: str = "cpu"
 
 
 def score(
@@ -69,7 +63,7 @@ def score(
         model: the model that the groups are of; left as it is.
         groups: with different names.
         importance: see above.
-        seed: of random scores, and of gradients without labels.
+        seed: of random scores.
         evidence: the samples, for activation, taylor and hessian.
 
     Raises:
@@ -79,7 +73,7 @@ def score(
         assert evidence is not None, f"{importance} needs samples"
         if importance == "activation":
             return _by_activation(model, groups, evidence)
-        return _by_gradient(model, groups, evidence, seed, squares=importance == "hessian")
+        return _by_gradient(model, groups, evidence, squares=importance == "hessian")
     if importance == "random":
         return {group.name: np.random.default_rng((seed, i)).random(group.size) for i, group in enumerate(groups)}
     stored = tensors(model)
@@ -114,11 +108,8 @@ def _by_activation(model: ir.Model, groups: Sequence[Group], evidence: Evidence)
         found = mean_magnitudes(
             model,
             {name: int(axis.index) for name, axis in once.items()},
-            evidence.source,
-            samples=evidence.samples,
-            threads=evidence.threads,
-            workdir=evidence.workdir,
-            progress=evidence.progress,
+            First(evidence.source, evidence.samples),
+            evidence.resources,
         )
         for name, axis in once.items():
             means[axis] = found[name]
@@ -147,24 +138,14 @@ def _read_axes(model: ir.Model, group: Group) -> list[Axis]:
     return [axis for axis in floats if values[axis] in read] or floats
 
 
-def _by_gradient(
-    model: ir.Model, groups: Sequence[Group], evidence: Evidence, seed: int, *, squares: bool
-) -> dict[str, Floats]:
+def _by_gradient(model: ir.Model, groups: Sequence[Group], evidence: Evidence, *, squares: bool) -> dict[str, Floats]:
     from compressctl.torchexec.gradients import sample_gradients
 
     totals = {group.name: np.zeros(group.size) for group in groups}
     weights = {group.name: distinct(group.weights, "makes", "follows") for group in groups}
     seen = 0
-    samples = evidence.progress.track(
-        sample_gradients(
-            model,
-            evidence.source,
-            samples=evidence.samples,
-            seed=seed,
-            threads=evidence.threads,
-            device=evidence.device,
-            loss=evidence.loss,
-        ),
+    samples = evidence.resources.progress.track(
+        sample_gradients(model, evidence.source, evidence.resources, samples=evidence.samples, loss=evidence.loss),
         "take gradients",
         min(evidence.samples, len(evidence.source)),
     )

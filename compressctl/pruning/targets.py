@@ -15,6 +15,7 @@ from compressctl.measure.latency import compare_latency
 from compressctl.model.save import save_model
 from compressctl.model.size import count
 from compressctl.pruning.selection import Removed
+from compressctl.resources import Resources
 
 Measure = Callable[[ir.Model], float]
 """Returns what a cut model has left, as a share of what there was."""
@@ -97,32 +98,28 @@ def size_left(original: ir.Model, folder: Path) -> Measure:
     return lambda model: size(model) / before
 
 
-def latency_left(
-    original: ir.Model,
-    folder: Path,
-    feeds: Mapping[str, NDArray[Any]],
-    limit: float,
-    *,
-    threads: int = 0,
-    seed: int = 0,
-) -> Measure:
+def latency_left(original: ir.Model, feeds: Mapping[str, NDArray[Any]], limit: float, resources: Resources) -> Measure:
     """Measure latency on `feeds`, interleaved with that of the original.
 
     Args:
         original: the model as it was.
-        folder: for temporary files.
         feeds: an array for every input.
         limit: what the share will be held against.
-        threads: of onnxruntime.
-        seed: of the order of measuring.
+        resources: threads, work folder, and the seed of the order of measuring.
     """
-    baseline, candidate = folder / "timed_original.onnx", folder / "timed.onnx"
+    baseline, candidate = (resources.workdir / name for name in ("timed_original.onnx", "timed.onnx"))
     save_model(original, baseline, overwrite=True)
 
     def left(model: ir.Model) -> float:
         save_model(model, candidate, overwrite=True)
         (ratio,) = compare_latency(
-            baseline, [candidate], feeds, threads=threads, seconds=_SECONDS, seed=seed, limits=Limits(ratio=limit)
+            baseline,
+            [candidate],
+            feeds,
+            threads=resources.threads,
+            seconds=_SECONDS,
+            seed=resources.seed,
+            limits=Limits(ratio=limit),
         )
         return ratio.ratio
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import onnx_ir as ir
 
 from compressctl.arrays import Mask
 from compressctl.data.source import Source
 from compressctl.layers.weights import Weight
-from compressctl.progress import Progress
 from compressctl.pruning.obs import Fixed, Pattern, Rule, Share, operate
+from compressctl.resources import Resources
 
 
 @dataclass(frozen=True)
@@ -24,19 +23,13 @@ class Zeroing:
         by_cost: within a layer that is reconstructed masks only say how many weights become zero; which ones is chosen
             by what they cost its output.
         pattern: with `by_cost`, (n, m): n of m channels stay.
-        samples: at most so many are used.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
-        progress: one tick a group of layers.
+        resources: to reconstruct with.
     """
 
     source: Source | None
     by_cost: bool
     pattern: tuple[int, int] | None
-    samples: int
-    threads: int
-    workdir: Path
-    progress: Progress
+    resources: Resources
 
     def zero(self, model: ir.Model, weights: Sequence[Weight], masks: Mapping[str, Mask]) -> dict[str, float]:
         """Zero weights of `model` in place.
@@ -57,10 +50,7 @@ class Zeroing:
             model,
             [(weight.layers[0], self._rule(weight, masks[weight.name])) for weight in operable],
             self.source,
-            samples=self.samples,
-            threads=self.threads,
-            workdir=self.workdir,
-            progress=self.progress,
+            self.resources,
         )
 
     def _rule(self, weight: Weight, mask: Mask) -> Rule:

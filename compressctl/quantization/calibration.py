@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,8 @@ from compressctl.model.graph import remove_dead
 from compressctl.notes import Note, warning
 from compressctl.numerics.histogram import Histogram
 from compressctl.numerics.ranges import Range, RangeMethod, choose
-from compressctl.progress import Progress, Silent
 from compressctl.quantization.observers import Observed, Observer, observable
+from compressctl.resources import Resources
 
 _SAMPLED = 2**19  # values of a tensor that go into its histogram, of all calibration samples together
 _IRRATIONAL = 1.0 + math.sqrt(5) / 200  # sampling distances that share no factor with the tensor's dimensions
@@ -51,13 +50,11 @@ def observe(
     model: ir.Model,
     tensors: Collection[str],
     source: Source,
+    resources: Resources,
     *,
     method: RangeMethod = "minmax",
     percentile: float = 99.999,
     batch_size: int | None = None,
-    threads: int = 0,
-    workdir: Path | None = None,
-    progress: Progress | None = None,
     channel_means: Collection[str] = (),
     channel_absmax: Collection[str] = (),
 ) -> Observations:
@@ -70,12 +67,10 @@ def observe(
         model: left as it is.
         tensors: names of values of the main graph whose ranges are wanted; any numeric type.
         source: the samples; padding rows of a fixed-batch model repeat a sample and count like it.
+        resources: threads, work folder and progress: one tick a batch.
         method: how ranges are chosen, see `numerics.ranges`.
         percentile: for method percentile.
         batch_size: samples at once; by default few enough to fit memory. A fixed-batch model is fed its own.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
-        progress: where to show progress.
         channel_means: names whose channel means are wanted: of axis 1 where a convolution reads the tensor, else of the
             last axis.
         channel_absmax: names whose largest magnitudes along the last axis are wanted.
@@ -97,9 +92,9 @@ def observe(
             observer.sample(value)
     remove_dead(clone)
     batch_size = batch_size or _fitting_batch(source)
-    session = Session(clone, threads=threads, workdir=workdir, spinning="never")
+    session = Session(clone, threads=resources.threads, workdir=resources.workdir, spinning="never")
     collected = _Collected(observer.observed, source)
-    batches = (progress or Silent()).track(
+    batches = resources.progress.track(
         source.batches(batch_size), "calibrating", math.ceil(len(source) / (source.fixed_batch or batch_size))
     )
     for batch in batches:

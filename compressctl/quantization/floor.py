@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from compressctl.data.source import Source
 from compressctl.measure.fidelity import OutputFidelity, fidelity
 from compressctl.measure.floor import Floor, shortfall
 from compressctl.measure.session import Session
 from compressctl.model.scores import score_axes
-from compressctl.progress import Progress
 from compressctl.quantization.plan import QuantizationPlan
 from compressctl.quantization.sensitivity import Build, Sensitivity, rank, shortest_prefix
+from compressctl.resources import Resources
 
 _BATCH = 8
 _PARTS = 48  # of the model, ranked before their layers are: the rank of each costs a session
@@ -51,16 +50,11 @@ class Judge:
         build: quantizes a clone; the empty plan gives the float model.
         source: samples; labels are not needed.
         floor: what every output must reach.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files of large models.
-        progress: ticks.
+        resources: threads, work folder and progress.
     """
 
-    def __init__(
-        self, build: Build, source: Source, floor: Floor, *, threads: int, workdir: Path, progress: Progress
-    ) -> None:
-        self._build, self._source, self._floor, self._progress = build, source, floor, progress
-        self._threads, self._workdir = threads, workdir
+    def __init__(self, build: Build, source: Source, floor: Floor, resources: Resources) -> None:
+        self._build, self._source, self._floor, self._resources = build, source, floor, resources
         self._reference = self._open(QuantizationPlan())
         self._scores = score_axes(build(QuantizationPlan()))
 
@@ -88,19 +82,10 @@ class Judge:
 
     def rank(self, plan: QuantizationPlan, parts: Sequence[Sequence[str]]) -> list[Sensitivity]:
         """Rank parts of a plan, each by its first layer."""
-        return rank(
-            self._build,
-            plan,
-            self._source,
-            samples=_SAMPLES,
-            threads=self._threads,
-            workdir=self._workdir,
-            progress=self._progress,
-            parts=parts,
-        )
+        return rank(self._build, plan, self._source, self._resources, samples=_SAMPLES, parts=parts)
 
     def _open(self, plan: QuantizationPlan) -> Session:
-        return Session(self._build(plan), threads=self._threads, workdir=self._workdir)
+        return Session(self._build(plan), threads=self._resources.threads, workdir=self._resources.workdir)
 
 
 def hold(judge: Judge, plan: QuantizationPlan, dynamic: Collection[str]) -> Held:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -17,6 +16,7 @@ from compressctl.numerics.im2col import windows
 from compressctl.numerics.qparams import affine, quantize, symmetric
 from compressctl.numerics.saturation import Saturation, saturation
 from compressctl.quantization.static import output_axis
+from compressctl.resources import Resources
 
 _SAMPLES = 4
 _ROWS = 256  # output positions looked at, of each layer
@@ -27,11 +27,9 @@ def simulate(
     nodes: Sequence[ir.Node],
     ranges: Mapping[str, tuple[float, float]],
     source: Source,
+    resources: Resources,
     *,
     per_channel: bool,
-    threads: int,
-    workdir: Path,
-    seed: int,
 ) -> dict[str, Saturation]:
     """Return node name -> what saturation does to it, on a few samples and output positions drawn at random.
 
@@ -40,13 +38,11 @@ def simulate(
         nodes: its Conv, Gemm and MatMul nodes that will be quantized with 8-bit weights.
         ranges: (low, high) of their inputs, by name.
         source: calibration samples.
+        resources: threads, work folder, and the seed of the positions drawn.
         per_channel: whether weights have a scale an output channel.
-        threads: of onnxruntime.
-        workdir: for temporary files of large models.
-        seed: of the positions drawn.
     """
-    rng = np.random.default_rng(seed)
-    inputs = _inputs(model, nodes, source, threads, workdir)
+    rng = np.random.default_rng(resources.seed)
+    inputs = _inputs(model, nodes, source, resources)
     found = {}
     for node in nodes:
         weight, name = constant(node.inputs[1]), _input_name(node)
@@ -80,7 +76,7 @@ def saturation_notes(found: Mapping[str, Saturation]) -> list[Note]:
     ]
 
 
-def _inputs(model: ir.Model, nodes: Sequence[ir.Node], source: Source, threads: int, workdir: Path) -> dict[str, Array]:
+def _inputs(model: ir.Model, nodes: Sequence[ir.Node], source: Source, resources: Resources) -> dict[str, Array]:
     clone = model.clone()
     names = {_input_name(node) for node in nodes}
     feeds = next(iter(source.batches(_SAMPLES))).feeds
@@ -88,7 +84,7 @@ def _inputs(model: ir.Model, nodes: Sequence[ir.Node], source: Source, threads: 
         if value.name in names and not value.is_graph_output():
             value.type = ir.TensorType(ir.DataType.FLOAT)  # clones share type objects
             clone.graph.outputs.append(value)
-    results = Session(clone, threads=threads, workdir=workdir).run(feeds)
+    results = Session(clone, threads=resources.threads, workdir=resources.workdir).run(feeds)
     return {name: feeds[name] if name in feeds else results[name] for name in names}
 
 

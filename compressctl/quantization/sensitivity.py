@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -12,8 +11,8 @@ import onnx_ir as ir
 
 from compressctl.data.source import Source
 from compressctl.measure.noise import first_feeds, float_outputs, noise
-from compressctl.progress import Progress
 from compressctl.quantization.plan import QuantizationPlan
+from compressctl.resources import Resources
 
 T = TypeVar("T")
 Build = Callable[[QuantizationPlan], ir.Model]
@@ -42,11 +41,9 @@ def rank(
     build: Build,
     plan: QuantizationPlan,
     source: Source,
+    resources: Resources,
     *,
     samples: int,
-    threads: int,
-    workdir: Path,
-    progress: Progress,
     parts: Sequence[Sequence[str]] | None = None,
 ) -> list[Sensitivity]:
     """Quantize each layer of `plan` alone and measure the noise that brings to the outputs; the worst first.
@@ -55,18 +52,16 @@ def rank(
         build: see `Build`; the empty plan gives the float reference.
         plan: the layers.
         source: samples to run; labels are not needed.
+        resources: threads, work folder, and progress: one tick a layer.
         samples: at most this many are used.
-        threads: of onnxruntime.
-        workdir: for temporary files of large models.
-        progress: one tick a layer.
         parts: layers to quantize together, each ranked under the name of its first; by default every layer by itself.
     """
     feeds = first_feeds(source, samples)
-    reference = float_outputs(build(QuantizationPlan()), feeds, threads, workdir)
+    reference = float_outputs(build(QuantizationPlan()), feeds, resources)
     sensitivities = []
     parts = [[layer] for layer in plan.layers] if parts is None else parts
-    for part in progress.track(parts, "measure each layer's sensitivity", total=len(parts)):
-        outputs = float_outputs(build(plan.only(part)), feeds, threads, workdir)
+    for part in resources.progress.track(parts, "measure each layer's sensitivity", total=len(parts)):
+        outputs = float_outputs(build(plan.only(part)), feeds, resources)
         sensitivities.append(Sensitivity(part[0], noise(reference, outputs)))
     return sorted(sensitivities, key=lambda sensitivity: (-sensitivity.noise, sensitivity.layer))
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.arrays import Bytes, Floats
+from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.layers.bias import find_bias
 from compressctl.layers.layerwise import Fit, fit_layers
@@ -25,12 +25,12 @@ from compressctl.notes import Note, done, skipped
 from compressctl.numerics.gptq import gptq
 from compressctl.numerics.levels import Levels
 from compressctl.numerics.obs import damped
-from compressctl.progress import Progress
 from compressctl.quantization.calibration import Observations
 from compressctl.quantization.gptq_start import paired, start
 from compressctl.quantization.plan import QuantizationPlan
 from compressctl.quantization.quantizers import Quantizer, Settings
 from compressctl.quantization.trainable import make_trainable
+from compressctl.resources import Resources
 
 _DAMPING = 0.01
 _SAMPLES = 1024
@@ -42,10 +42,7 @@ def round_by_gptq(
     observations: Observations,
     settings: Settings,
     source: Source,
-    *,
-    threads: int,
-    workdir: Path,
-    progress: Progress,
+    resources: Resources,
 ) -> tuple[Settings, tuple[Note, ...]]:
     """Find the integers of the static layers of `plan`, and give their biases in `model` the values that suit them.
 
@@ -55,9 +52,7 @@ def round_by_gptq(
         observations: ranges of the tensors of `placement_of(model, plan)`.
         settings: the grids of the weights.
         source: calibration samples, of which the first 1,024 are used; labels are not needed.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
-        progress: one tick a group of layers.
+        resources: as `fit_layers`.
 
     Returns:
         the settings with the integers, and notes.
@@ -84,9 +79,7 @@ def round_by_gptq(
         return levels.values(found).astype(np.float64)
 
     pairs = [paired(olds[layer.name], layer) for layer in news]
-    errors = fit_layers(
-        model, changed, pairs, source, solve, samples=_SAMPLES, threads=threads, workdir=workdir, progress=progress
-    )
+    errors = fit_layers(model, changed, pairs, First(source, _SAMPLES), solve, resources)
     for layer in news:
         grid = quantizers[layer.name].grid
         integers = np.stack(codes[layer.name]).astype(np.int16) * (2 if grid.signs else 1) + grid.low

@@ -21,12 +21,12 @@ from compressctl.measure.session import VERSION, Session
 from compressctl.measure.sprint import sprint
 from compressctl.model.graph import constant
 from compressctl.model.save import serialize
-from compressctl.progress import Progress, Silent
 from compressctl.quantization.apply import apply_plan
 from compressctl.quantization.placement import place
 from compressctl.quantization.plan import QuantizationPlan, named
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.surroundings import LAYER, Surroundings, joined, read_by, surroundings, timeable
+from compressctl.resources import Resources
 from compressctl.scratch import temporary_folder, user_cache
 
 _WIDE, _SMALL_KERNEL = 16, 5
@@ -80,11 +80,9 @@ def time_layers(
     plan: QuantizationPlan,
     names: Collection[str],
     feeds: Feeds,
+    resources: Resources,
     *,
     reduced_range: bool,
-    threads: int,
-    workdir: Path,
-    progress: Progress | None = None,
 ) -> dict[str, Timing]:
     """Time layers of a plan, each in float and on integers.
 
@@ -93,10 +91,8 @@ def time_layers(
         plan: made for it; its other layers are taken to run on integers.
         names: of the layers to time.
         feeds: of the model, one inference.
+        resources: threads, work folder, and progress: one tick a layer.
         reduced_range: as in `Settings`.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
-        progress: one tick a layer.
 
     Returns:
         the timings by the names of the layers; layers that cannot stand alone are left out.
@@ -107,11 +103,11 @@ def time_layers(
     nodes = [node for node in named(model.graph, names) if timeable(node)]
     if not nodes:
         return {}
-    shapes = observed_shapes(model, nodes, feeds, threads=threads, workdir=workdir)
+    shapes = observed_shapes(model, nodes, feeds, resources)
     chosen = set(named(model.graph, plan.static))
     known = _Known([reduced_range])
     timings: dict[str, Timing] = {}
-    for node in (progress or Silent()).track(nodes, "time layers", total=len(nodes)):
+    for node in resources.progress.track(nodes, "time layers", total=len(nodes)):
         name = node.name or ""
         around = surroundings(node, shapes[name], place(model.graph, chosen - {node}), dict(model.opset_imports))
         static = name in plan.static
@@ -141,7 +137,7 @@ def _timed_whole(files: Sequence[bytes | Path], feeds: Feeds) -> Timing:
 
 
 def observed_shapes(
-    model: ir.Model, nodes: Sequence[ir.Node], feeds: Feeds, *, threads: int, workdir: Path
+    model: ir.Model, nodes: Sequence[ir.Node], feeds: Feeds, resources: Resources
 ) -> dict[str, tuple[int, ...]]:
     """Return the shape of what each node's small model reads, by the node's name, as it is in one inference."""
     known = {node.name or "": _fixed_shape(read_by(node)) for node in nodes}
@@ -158,7 +154,7 @@ def observed_shapes(
             size.outputs[0].type = ir.TensorType(ir.DataType.INT64)
             clone.graph.outputs.append(size.outputs[0])
             outputs[node.name or ""] = size.outputs[0].name
-        ran = Session(clone, threads=threads, workdir=workdir).run(feeds)
+        ran = Session(clone, threads=resources.threads, workdir=resources.workdir).run(feeds)
         found |= {name: tuple(int(size) for size in ran[output]) for name, output in outputs.items()}
     return found
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -14,19 +12,17 @@ from compressctl.layers.moments import input_statistics, observable
 from compressctl.layers.unseen import unseen
 from compressctl.notes import Note, done
 from compressctl.numerics.awq import Rounding, awq_scales
-from compressctl.progress import Progress
 from compressctl.quantization.smoothing import Place, move_scales, places
+from compressctl.resources import Resources
 
 
 def scale_inputs(
     model: ir.Model,
     roundings: dict[str, Rounding],
     source: Source,
+    resources: Resources,
     *,
     samples: int,
-    threads: int,
-    workdir: Path,
-    progress: Progress,
 ) -> tuple[Note, ...]:
     """Scale the inputs of layers in place, as AWQ does; what the model computes stays the same but for rounding.
 
@@ -34,10 +30,8 @@ def scale_inputs(
         model: edited.
         roundings: what rounds the matrix [outputs, inputs] of a layer, by its name.
         source: the samples; labels are not needed.
+        resources: threads, work folder and progress.
         samples: at most so many are used, the first.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
-        progress: where to show progress.
 
     Returns:
         what was scaled, and why the inputs of other layers were not.
@@ -55,9 +49,7 @@ def scale_inputs(
     }
     if not usable:
         return notes
-    observed = input_statistics(
-        model, list(usable), source, samples=samples, threads=threads, workdir=workdir, progress=progress
-    )
+    observed = input_statistics(model, list(usable), source, resources, samples=samples)
     scales = [
         (usable[layer], _scales(usable[layer], layers, moments.second[0], roundings), moments.silent)
         for layer, moments in observed

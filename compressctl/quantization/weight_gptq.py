@@ -6,7 +6,6 @@ What is rounded may first be fitted, so that it makes up for the errors that rea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -18,10 +17,10 @@ from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.numerics.gptq import gptq
 from compressctl.numerics.levels import Levels
 from compressctl.numerics.obs import damped
-from compressctl.progress import Progress
 from compressctl.quantization.gptq_start import paired, start
 from compressctl.quantization.weight_rounding import Rounded, Style
 from compressctl.quantization.weight_targets import Target
+from compressctl.resources import Resources
 
 
 def gptq_layers(
@@ -29,13 +28,10 @@ def gptq_layers(
     model: ir.Model,
     styles: Sequence[tuple[Target, Style]],
     source: Source,
+    resources: Resources,
     *,
     damping: float,
     order: bool,
-    samples: int,
-    threads: int,
-    workdir: Path,
-    progress: Progress,
 ) -> tuple[list[Rounded], dict[str, float]]:
     """Round the layers of `styles` in place, and move biases to what suits them.
 
@@ -44,12 +40,9 @@ def gptq_layers(
         model: holds the targets, which have no `obstacle`; their constants become what the codes stand for.
         styles: how each is rounded; none has one scale for the tensor.
         source: the samples; labels are not needed.
+        resources: as `fit_layers`.
         damping: added to the diagonal of the moments, as a share of its mean.
         order: round inputs of large moments first.
-        samples: at most so many are used, the first.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
-        progress: one tick a group of layers.
 
     Returns:
         the codes of each target, and, by name of the layer, the squared error of its outputs over their energy.
@@ -85,10 +78,7 @@ def gptq_layers(
         [paired(olds[layer.name], layer) for layer in news],
         source,
         solve,
-        samples=samples,
-        threads=threads,
-        workdir=workdir,
-        progress=progress,
+        resources,
     )
     found = [_rounded(one, style.size(one)[0], codes[one.name], levels[one.name]) for one, style in styles]
     return found, errors

@@ -11,6 +11,7 @@ from compressctl.errors import CompressctlError
 from compressctl.measure.metric import Metric
 from compressctl.model.load import load_model
 from compressctl.notes import Note, skipped
+from compressctl.resources import Resources
 from compressctl.robustness.changed import Change
 from compressctl.robustness.changes import adversarial
 from compressctl.robustness.inputs import InputSpread
@@ -24,9 +25,7 @@ def fgsm(
     metric: Metric,
     spreads: dict[str, InputSpread],
     strength: float,
-    *,
-    threads: int,
-    workdir: Path,
+    resources: Resources,
 ) -> Change | Note:
     """Return the fast gradient sign method against a model, or a note that says why there is none.
 
@@ -36,8 +35,7 @@ def fgsm(
         metric: names the output where labels fit several.
         spreads: of the float inputs, which are changed.
         strength: in standard deviations of each input.
-        threads: of torch and onnxruntime.
-        workdir: an existing folder for temporary files.
+        resources: threads and work folder.
     """
     obstacle = _obstacle(source, spreads)
     if obstacle is not None:
@@ -54,8 +52,8 @@ def fgsm(
 
     model = load_model(path).model
     try:
-        loss = label_loss(model, source, metric.fresh(), threads=threads, workdir=workdir)
-        gradients = InputGradients(model, list(spreads), loss, threads=threads)
+        loss = label_loss(model, source, resources, metric.fresh())
+        gradients = InputGradients(model, list(spreads), loss, threads=resources.threads)
         change(next(source.batches(1)), 0)
     except CompressctlError as error:
         return skipped(f"no adversarial samples: {shorten(error.message, _LONGEST, placeholder=' …')}", path.name)

@@ -10,7 +10,7 @@ from compressctl.measure.accuracy import compare
 from compressctl.measure.interval import Interval
 from compressctl.measure.metric import Metric, Score
 from compressctl.measure.session import Session
-from compressctl.progress import Progress, Silent
+from compressctl.resources import Resources
 from compressctl.robustness.changed import Changed
 from compressctl.robustness.inputs import spreads
 from compressctl.robustness.schema import Condition, Robustness
@@ -21,15 +21,7 @@ _BATCH = 16
 
 
 def measure_robustness(
-    baseline: Path,
-    result: Path,
-    source: Source,
-    metric: Metric,
-    *,
-    threads: int = 0,
-    seed: int = 0,
-    workdir: Path,
-    progress: Progress | None = None,
+    baseline: Path, result: Path, source: Source, metric: Metric, resources: Resources
 ) -> Robustness:
     """Measure both models on the first 512 samples: as they are, with noise, and, of images, blur, other brightness and
     contrast; and on adversarial samples made against the baseline, and against the result where it has gradients.
@@ -40,20 +32,17 @@ def measure_robustness(
         baseline, result: files that onnxruntime opens.
         source: samples, with the labels that `metric` needs.
         metric: left as it is.
-        threads: of onnxruntime and torch.
-        seed: of the noise.
-        workdir: an existing folder for temporary files.
-        progress: shows one condition after the other.
+        resources: threads, work folder, the seed of the noise, and progress: one condition after the other.
 
     Raises:
         ModelError, DataError, UsageError: a model cannot be run on the samples, or the metric does not fit.
     """
     samples = First(source, SAMPLES, labels=True)
     spread = {name: one for name, one in spreads(samples, _BATCH).items() if one.std > 0}
-    found, notes = trials(baseline, result, samples, metric, spread, seed, threads, workdir)
-    sessions = [Session(path, threads=threads, spinning="never") for path in (baseline, result)]
+    found, notes = trials(baseline, result, samples, metric, spread, resources)
+    sessions = [Session(path, threads=resources.threads, spinning="never") for path in (baseline, result)]
     conditions = []
-    for trial in (progress or Silent()).track(found, "measure robustness", len(found)):
+    for trial in resources.progress.track(found, "measure robustness", len(found)):
         changed = samples if trial.change is None else Changed(samples, trial.change)
         before, after = _scores(sessions, changed, metric)
         drop = compare(before, after, metric)

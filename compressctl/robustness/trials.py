@@ -9,6 +9,7 @@ from pathlib import Path
 from compressctl.data.source import Batch, Feeds, Source
 from compressctl.measure.metric import Metric
 from compressctl.notes import Note, skipped
+from compressctl.resources import Resources
 from compressctl.robustness.attack import fgsm
 from compressctl.robustness.changed import Change
 from compressctl.robustness.changes import ImageChange, blurred, brighter, flatter, noisy
@@ -37,21 +38,19 @@ def trials(
     samples: Source,
     metric: Metric,
     spread: dict[str, InputSpread],
-    seed: int,
-    threads: int,
-    workdir: Path,
+    resources: Resources,
 ) -> tuple[list[Trial], tuple[Note, ...]]:
     """Return all conditions that apply to the inputs in `spread`, clean first, and what does not apply."""
     found, notes = [Trial("clean", 0.0, "the samples as they are", None)], []
     images = {name: one for name, one in spread.items() if one.layout is not None}
-    found += _noises(spread, seed)
+    found += _noises(spread, resources.seed)
     if not spread:
         notes.append(skipped("noise, blur and other brightness are left out: the model has no float inputs that vary"))
     elif not images:
         notes.append(skipped("blur, brightness and contrast are left out: no input is an image [N, 1 or 3, H, W]"))
     found += _image_trials(images)
     for name, path, whose in (("fgsm", baseline, "the input"), ("fgsm-result", result, "the result")):
-        change = fgsm(path, samples, metric, spread, ATTACK, threads=threads, workdir=workdir)
+        change = fgsm(path, samples, metric, spread, ATTACK, resources)
         if not isinstance(change, Note):
             text = f"a step of {ATTACK:g} standard deviations that raises the loss of {whose} model (FGSM)"
             found.append(Trial(name, ATTACK, text, change))

@@ -22,6 +22,7 @@ from torch import Tensor
 from compressctl.arrays import Array, Floats, Floats32
 from compressctl.data.source import Source
 from compressctl.errors import DataError, ModelError
+from compressctl.resources import Resources
 from compressctl.torchexec.determinism import deterministic
 from compressctl.torchexec.module import GraphModule, require_trainable
 from compressctl.torchexec.tensors import from_numpy
@@ -54,14 +55,7 @@ class Gradients:
 
 
 def gradients(
-    model: ir.Model,
-    source: Source,
-    *,
-    samples: int,
-    seed: int = 0,
-    threads: int = 0,
-    device: str = "cpu",
-    loss: Loss | None = None,
+    model: ir.Model, source: Source, resources: Resources, *, samples: int, loss: Loss | None = None
 ) -> dict[str, Gradients]:
     """Return, by name of the weight, what the gradients of the first `samples` samples add up to.
 
@@ -71,8 +65,7 @@ def gradients(
     second: dict[str, Floats] = {}
     weights: dict[str, Floats] = {}
     seen = 0
-    each = sample_gradients(model, source, samples=samples, seed=seed, threads=threads, device=device, loss=loss)
-    for found, arrays in each:
+    for found, arrays in sample_gradients(model, source, resources, samples=samples, loss=loss):
         for name, gradient in found.items():
             if name not in first:
                 weights[name] = np.abs(arrays[name].astype(np.float64))
@@ -84,14 +77,7 @@ def gradients(
 
 
 def sample_gradients(
-    model: ir.Model,
-    source: Source,
-    *,
-    samples: int,
-    seed: int = 0,
-    threads: int = 0,
-    device: str = "cpu",
-    loss: Loss | None = None,
+    model: ir.Model, source: Source, resources: Resources, *, samples: int, loss: Loss | None = None
 ) -> Iterator[tuple[dict[str, Floats32], dict[str, Floats32]]]:
     """Yield the gradients of one sample after the other, and the weights: both by name, of the weights' shapes.
 
@@ -101,10 +87,8 @@ def sample_gradients(
     Args:
         model: every node named; left as it is.
         source: the samples.
+        resources: threads and device ("cpu" or "cuda") of torch, and the seed of the signs v where there is no loss.
         samples: how many rows at most.
-        seed: of the signs v where there is no loss.
-        threads: for torch; 0 for its default.
-        device: where torch computes: "cpu" or "cuda".
         loss: on the labels of the samples, which must have some; None for v·z of the outputs.
 
     Raises:
@@ -113,12 +97,13 @@ def sample_gradients(
         DataError: the samples have no labels for the loss, or there are no samples.
     """
     require_trainable(model)
-    with deterministic(threads, device):
+    device = resources.device
+    with deterministic(resources.threads, device):
         outputs = [value.name or "" for value in model.graph.outputs]
         extra = loss.extra_outputs if loss is not None else ()
         module = GraphModule(model.clone(), extra_outputs=extra, batch_norm="freeze", device=device).eval()
         weights = {name: _array(weight) for name, weight in module.weights.items()}
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(resources.seed)
         empty = True
         for batch in islice(source.batches(1), -(-samples // (source.fixed_batch or 1))):
             empty = False

@@ -32,12 +32,12 @@ from compressctl.measure.captures import Captures, section
 from compressctl.notes import Note, done
 from compressctl.numerics.grids import neighbours, round_weights
 from compressctl.numerics.qparams import along
-from compressctl.progress import Progress, Silent
 from compressctl.quantization.blocks import Block, cut
 from compressctl.quantization.calibration import Observations
 from compressctl.quantization.plan import QuantizationPlan, named
 from compressctl.quantization.quantizers import Quantizer, Settings, fold_weights
 from compressctl.quantization.trainable import make_trainable
+from compressctl.resources import Resources
 from compressctl.torchexec.determinism import deterministic
 from compressctl.torchexec.module import GraphModule
 from compressctl.training.distributed import torch_device
@@ -61,13 +61,9 @@ def adaround(
     observations: Observations,
     settings: Settings,
     source: Source,
+    resources: Resources,
     *,
     steps: int = 400,
-    seed: int = 0,
-    threads: int = 0,
-    device: str = "cpu",
-    workdir: Path | None = None,
-    progress: Progress | None = None,
 ) -> tuple[dict[str, Integers], tuple[Note, ...]]:
     """Learn the rounding of the weights of the static layers of `plan`.
 
@@ -77,12 +73,9 @@ def adaround(
         observations: ranges of the tensors of `placement_of(model, plan)`.
         settings: the grids of the weights.
         source: calibration samples, of which the first 512 are used; labels are not needed.
+        resources: progress (one tick a block), device ("auto": a GPU where there is one), and a work folder that holds
+            the activations of all samples at one or two places of the graph; the seed gives the order of the samples.
         steps: steps of Adam a block, 32 samples each.
-        seed: of the order of the samples.
-        threads: for torch and onnxruntime; 0 for their defaults.
-        device: "cpu", "cuda", or "auto": a GPU where there is one.
-        workdir: an existing folder for temporary files: activations of all samples at one or two places of the graph.
-        progress: one tick a block.
 
     Returns:
         The integers of each layer's weight, as `Settings.rounded` takes them; a block whose error did not fall keeps
@@ -100,19 +93,20 @@ def adaround(
     learned: dict[ir.Value, Integers] = {}  # scale -> integers: layers that share a weight share its rounding
     gains: list[float] = []
     blind: list[Note] = []
-    device = torch_device(device, this_process())
-    with deterministic(threads, device), TemporaryDirectory(prefix="adaround-", dir=workdir) as folder:
+    device = torch_device(resources.device, this_process())
+    threads = resources.threads
+    with deterministic(threads, device), TemporaryDirectory(prefix="adaround-", dir=resources.workdir) as folder:
         ours, theirs = Path(folder, "quantized"), Path(folder, "float")
         ours.mkdir()
         theirs.mkdir()
         inputs = Captures(ours, (batch.feeds for batch in samples.batches(_BATCH)))
         targets = Captures(theirs, (batch.feeds for batch in samples.batches(_BATCH)))
-        for index, block in enumerate((progress or Silent()).track(blocks, "adaround", len(blocks))):
+        for index, block in enumerate(resources.progress.track(blocks, "adaround", len(blocks))):
             targets.advance(model, block.inputs, [*block.outputs, *block.others], threads)
             own = [quantizers[layer] for layer in block.layers]
             learner = _Learner(quantized, block, own, learned, inputs, targets, device)
             if learner.sees:
-                gains.append(learner.learn(steps, np.random.default_rng([seed, index])))
+                gains.append(learner.learn(steps, np.random.default_rng([resources.seed, index])))
             else:
                 blind += [unseen(layer, "rounded to the nearest") for layer in block.layers]
             learned.update(learner.integers())

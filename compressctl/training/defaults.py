@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import onnx_ir as ir
 
 from compressctl.arrays import Array
@@ -13,6 +11,7 @@ from compressctl.measure.metric import Metric
 from compressctl.measure.metrics import ClassMetric
 from compressctl.measure.session import Session
 from compressctl.model.ops import SOFTMAX
+from compressctl.resources import Resources
 from compressctl.training.losses import class_axis, squeezed
 from compressctl.training.options import LossTerm
 
@@ -23,11 +22,10 @@ _SOFT, _HARD = 0.9, 0.1  # weights of teacher and labels where there are both
 def default_losses(
     model: ir.Model,
     source: Source,
+    resources: Resources,
     metric: Metric | None = None,
     *,
     teacher: bool,
-    threads: int = 0,
-    workdir: Path | None = None,
 ) -> tuple[LossTerm, ...]:
     """Choose the losses; the model is run on a few samples to see its outputs.
 
@@ -40,7 +38,7 @@ def default_losses(
         UsageError: labels fit several outputs, and the metric does not say which is meant.
     """
     batch = next(source.batches(_ROWS))
-    outputs = Session(model, threads=threads, workdir=workdir).run(batch.feeds)
+    outputs = Session(model, threads=resources.threads, workdir=resources.workdir).run(batch.feeds)
     floats = {name: array for name, array in outputs.items() if array.dtype.kind == "f" and array.ndim}
     labels = None if source.pairs else batch.labels
     judged = _judged(floats, labels, metric)

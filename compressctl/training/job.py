@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
@@ -13,7 +12,7 @@ from torch import Tensor
 from compressctl.data.source import Source
 from compressctl.measure.metric import Metric
 from compressctl.notes import Note
-from compressctl.progress import Progress
+from compressctl.resources import Resources
 from compressctl.training.checkpoint_paths import CheckpointPath
 
 
@@ -23,11 +22,7 @@ class Job:
 
     Attributes:
         source: the samples; a share of them is held out.
-        seed: seed of everything random.
-        threads: threads for torch and onnxruntime; 0 for their defaults.
-        workdir: an existing folder for temporary files.
-        progress: where to show progress.
-        device: "cpu", "cuda", or "auto": a GPU where there is one.
+        resources: to train with; device "auto" is a GPU where there is one.
         metric: what decides on the held-out samples, where they have labels; else the loss does.
         teachers: models to come close to.
         checkpoint: where to keep the state, or None.
@@ -35,11 +30,7 @@ class Job:
     """
 
     source: Source
-    seed: int
-    threads: int
-    workdir: Path
-    progress: Progress
-    device: str = "cpu"
+    resources: Resources
     metric: Metric | None = None
     teachers: tuple[ir.Model, ...] = ()
     checkpoint: CheckpointPath | None = None

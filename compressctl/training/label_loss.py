@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import onnx_ir as ir
 from torch import Tensor
 
 from compressctl.data.source import Source
 from compressctl.measure.metric import Metric
+from compressctl.resources import Resources
 from compressctl.torchexec.gradients import Loss
 from compressctl.training import losses
 from compressctl.training.binding import bind, watched
@@ -17,23 +17,20 @@ from compressctl.training.defaults import default_losses
 from compressctl.training.objective import require_classes
 
 
-def label_loss(
-    model: ir.Model, source: Source, metric: Metric | None = None, *, threads: int = 0, workdir: Path | None = None
-) -> Loss:
+def label_loss(model: ir.Model, source: Source, resources: Resources, metric: Metric | None = None) -> Loss:
     """Return the cross-entropy of the output that fits class labels, or the mean squared error with other labels.
 
     Args:
         model: the model; it is run on a few samples to see its outputs.
         source: samples with a label each.
+        resources: threads and work folder of onnxruntime.
         metric: names the output where labels fit several.
-        threads: of onnxruntime.
-        workdir: an existing folder for temporary files.
 
     Raises:
         DataError: the labels fit no output.
         UsageError: the labels fit several outputs, and the metric does not say which is meant.
     """
-    terms = default_losses(model, source, metric, teacher=False, threads=threads, workdir=workdir)
+    terms = default_losses(model, source, resources, metric, teacher=False)
 
     def value(values: Mapping[str, Tensor], labels: Tensor) -> Tensor:
         (found,) = bind(terms, model, (), values, labels)

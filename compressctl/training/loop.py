@@ -50,11 +50,11 @@ def train(model: ir.Model, options: TrainingOptions, losses: Sequence[LossTerm],
     require_trainable(model)
     separate_merged(model)
     place = this_process()
-    device = torch_device(job.device, place)
+    device = torch_device(job.resources.device, place)
     with (
         process_group(place, device),
-        deterministic(job.threads, device),
-        TemporaryDirectory(prefix="training-", dir=job.workdir) as folder,
+        deterministic(job.resources.threads, device),
+        TemporaryDirectory(prefix="training-", dir=job.resources.workdir) as folder,
     ):
         module = graph_module(model, options, losses, device)
         job = replace(job, checkpoint=_of_this_start(job.checkpoint, (model, *job.teachers)))

@@ -102,9 +102,9 @@ def set_up(
         folder,
         held_out=options.held_out,
         batch=options.train_batch,
-        seed=job.seed,
+        seed=job.resources.seed,
         processes=place.size,
-        progress=job.progress,
+        progress=job.resources.progress,
     )
     augment = Augmentation(options.augment, samples.shapes, samples.label_shape)
     steps = options.steps or options.epochs * samples.steps_per_epoch
@@ -117,9 +117,9 @@ def set_up(
         values = module(feeds)
     comparisons = bind(losses, module.model, job.teachers, values, labels, _judged(job, module, values, first))
     wanted = [one.teachers for one in comparisons if one.teachers]
-    teachers = Teachers(job.teachers, wanted, job.threads, folder)
+    teachers = Teachers(job.teachers, wanted, job.resources.threads, folder)
     targets = to_tensors(teachers.run(first.feeds), device)
-    objective = Objective(module, comparisons, values, targets, job.seed)
+    objective = Objective(module, comparisons, values, targets, job.resources.seed)
 
     loss = objective(feeds, targets, labels)
     value = float(loss.detach())
@@ -135,9 +135,8 @@ def set_up(
     notes += [*zeros.notes(), *clusters.notes()]
 
     again = steps > samples.steps_per_epoch and not augment
-    kept = teachers.keep(
-        samples, np.sort(np.concatenate([samples.held, samples.train])) if again else samples.held, job.progress
-    )
+    rows = np.sort(np.concatenate([samples.held, samples.train])) if again else samples.held
+    kept = teachers.keep(samples, rows, job.resources.progress)
     held_out = HeldOut(samples, teachers, objective, job.metric, options.train_batch, place, device)
     if kept is not None:
         notes.append(kept)

@@ -21,6 +21,7 @@ from compressctl.model.load import load_model
 from compressctl.model.save import save_model
 from compressctl.passes.base import Context
 from compressctl.recipe import Recipe
+from compressctl.resources import Resources
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"
 
@@ -65,7 +66,7 @@ def explained(model: Path, stages: Sequence[tuple[str, Path]], folder: Path, dat
     metric = keys.pop("metric", "top1")
     if metric is not None:
         keys |= {"metric": parse_metric(metric), "evaluation": source}
-    found = explain(model, stages, source, threads=1, workdir=folder, **keys)
+    found = explain(model, stages, source, Resources(workdir=folder), **keys)
     TypeAdapter(Explanation).dump_json(found)
     return found
 

@@ -111,12 +111,12 @@ def test_factors_have_the_type_of_the_weight(dtype):
     np.testing.assert_allclose(found, expected, rtol=3e-2, atol=3e-2)
 
 
-def test_half_the_work_of_a_large_layer_is_faster(tmp_path):
+def test_half_the_work_of_a_large_layer_is_faster(tmp_path, resources):
     arrays = {"w": RNG.standard_normal((512, 512)).astype("f"), "b": np.zeros(512, "f")}
     model = graphs.model("y = Gemm(x, w, b)", arrays, "float[N, 512] x", "float[N, 512] y")
     (layer,) = linear_layers(model.graph)
     (form,) = forms(layer, None, "svd")
-    ratio = latency_ratio(model, layer, form.build((32,)), (128, 512), threads=1, workdir=tmp_path, seed=0)
+    ratio = latency_ratio(model, layer, form.build((32,)), (128, 512), resources)
     assert ratio.high < 1  # 0.125 of the multiplications: a busy machine does not hide that
     assert not list(tmp_path.iterdir())
 

@@ -13,7 +13,6 @@ from compressctl.layers.walk import Walk
 from compressctl.measure.session import Session
 from compressctl.model.graph import set_constant
 from compressctl.numerics.obs import refit
-from compressctl.progress import Silent
 from tests.pruning.sparsifying import source
 from tests.quantization import graphs
 from tests.training.tiny import weights
@@ -106,19 +105,17 @@ def test_values_that_are_read_no_more_are_deleted(tmp_path):
             walk.leave(layer.name)
 
 
-def _fit(original, changed, workdir, solve, outputs=None):
+def _fit(original, changed, resources, solve, outputs=None):
     old = {layer.name: layer for layer in linear_layers(original.graph)}
     rows = outputs or {}
     pairs = [
         Pair(old[new.name], new, rows.get(new.name, np.arange(old[new.name].shape[1])))
         for new in linear_layers(changed.graph)
     ]
-    return fit_layers(
-        original, changed, pairs, source(x=X), solve, samples=1000, threads=1, workdir=workdir, progress=Silent()
-    )
+    return fit_layers(original, changed, pairs, source(x=X), solve, resources)
 
 
-def test_fit_aims_at_the_old_output_from_the_new_input(tmp_path):
+def test_fit_aims_at_the_old_output_from_the_new_input(resources):
     """The first layer loses half of its outputs; the second makes the best of what is left, the last of what comes."""
     original = _residual()
     kept = np.array([0, 2, 5])
@@ -127,7 +124,7 @@ def test_fit_aims_at_the_old_output_from_the_new_input(tmp_path):
     def solve(layer, group, fit):
         return refit(fit.target, fit.moments, fit.weight, damping=1e-9)
 
-    errors = _fit(original, changed, tmp_path, solve, {"Gemm_0": kept})
+    errors = _fit(original, changed, resources, solve, {"Gemm_0": kept})
     found = weights(changed)
     np.testing.assert_allclose(found["w1"], RESIDUAL["w1"][:, kept], atol=1e-5)
     np.testing.assert_allclose(found["w3"], RESIDUAL["w3"], atol=1e-5)
@@ -146,7 +143,7 @@ def test_fit_aims_at_the_old_output_from_the_new_input(tmp_path):
 
 
 @pytest.mark.parametrize("group", [1, 2])
-def test_a_convolution_is_fitted_as_its_windows_are(tmp_path, group):
+def test_a_convolution_is_fitted_as_its_windows_are(resources, group):
     x = _random(6, 4, 8, 8)
     w, b, rough = _random(6, 4 // group, 3, 3), _random(6), _random(6, 4 // group, 3, 3)
     body = f"y = Conv<group = {group}, pads = [1, 1, 1, 1], strides = [2, 1]>(x, w, b)"
@@ -160,17 +157,7 @@ def test_a_convolution_is_fitted_as_its_windows_are(tmp_path, group):
     def solve(layer, number, fit):
         return np.linalg.solve(fit.moments, fit.target.T).T
 
-    fit_layers(
-        original,
-        changed,
-        [Pair(old, new, np.arange(6))],
-        source(x=x),
-        solve,
-        samples=6,
-        threads=1,
-        workdir=tmp_path,
-        progress=Silent(),
-    )
+    fit_layers(original, changed, [Pair(old, new, np.arange(6))], source(x=x), solve, resources)
     expected = Session(original, threads=1).run({"x": x})["y"]
     np.testing.assert_allclose(Session(changed, threads=1).run({"x": x})["y"], expected, atol=1e-3)
     np.testing.assert_allclose(weights(changed)["w"], w, atol=1e-3)
@@ -188,7 +175,7 @@ def test_a_bias_that_others_read_stays_theirs(tmp_path):
     np.testing.assert_array_equal(find_bias(second).array, arrays["b"])
 
 
-def test_samples_that_overflow_are_named(tmp_path):
+def test_samples_that_overflow_are_named(resources):
     model = _residual(w1=RESIDUAL["w1"] * 1e38)
     with pytest.raises(DataError, match="Gemm_0"):
-        _fit(model, _residual(w1=RESIDUAL["w1"] * 1e38), tmp_path, lambda layer, group, fit: fit.weight)
+        _fit(model, _residual(w1=RESIDUAL["w1"] * 1e38), resources, lambda layer, group, fit: fit.weight)

@@ -13,10 +13,11 @@ from tests.quantization import graphs
 RNG = np.random.default_rng(11)
 
 
-def observed(model, inputs, tmp_path, **options):
-    options = {"samples": 100, "threads": 1, "workdir": tmp_path, **options}
-    layers = linear_layers(model.graph)
-    return {layer.name: m.second for layer, m in input_statistics(model, layers, Rows(model, inputs), **options)}
+def observed(model, inputs, resources, samples=100, **options):
+    found = input_statistics(
+        model, linear_layers(model.graph), Rows(model, inputs), resources, samples=samples, **options
+    )
+    return {layer.name: moments.second for layer, moments in found}
 
 
 def expected(rows):
@@ -50,13 +51,13 @@ CONVOLUTIONS = {
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_convolutions(name, tmp_path):
+def test_convolutions(name, resources):
     attributes, weight, shape, geometry = CONVOLUTIONS[name]
     w = RNG.standard_normal(weight).astype(np.float32)
     dims = ", ".join(map(str, shape))
     model = graphs.model(f"r = Relu(x) y = Conv{attributes}(r, w)", {"w": w}, f"float[N, {dims}] x", "float y")
     samples = RNG.standard_normal((11, *shape)).astype(np.float32)
-    (found,) = observed(model, samples, tmp_path).values()
+    (found,) = observed(model, samples, resources).values()
     rows = conv_rows(np.maximum(samples, 0), weight[2:], **geometry)
     np.testing.assert_allclose(found, expected(rows), rtol=1e-5, atol=1e-6)
 
@@ -76,19 +77,19 @@ def test_convolutions(name, tmp_path):
         ),
     ],
 )
-def test_other_operators(body, weight, rows, tmp_path):
+def test_other_operators(body, weight, rows, resources):
     w = RNG.standard_normal(weight).astype(np.float32)
     model = graphs.model(body, {"w": w}, "float[N, 5, 6] x", "float y")
     samples = RNG.standard_normal((9, 5, 6)).astype(np.float32)
-    (found,) = observed(model, samples, tmp_path).values()
+    (found,) = observed(model, samples, resources).values()
     np.testing.assert_allclose(found, expected(rows(samples.astype(np.float64))), rtol=1e-5, atol=1e-6)
 
 
-def test_gemm_with_its_input_transposed(tmp_path):
+def test_gemm_with_its_input_transposed(resources):
     w = RNG.standard_normal((9, 4)).astype(np.float32)
     model = graphs.model("y = Gemm<transA = 1>(x, w)", {"w": w}, "float[9, K] x", "float y")
     samples = RNG.standard_normal((9, 3)).astype(np.float32)
-    (found,) = observed(model, samples, tmp_path).values()
+    (found,) = observed(model, samples, resources).values()
     np.testing.assert_allclose(found, expected(samples.T[None]), rtol=1e-5, atol=1e-6)
 
 
@@ -97,10 +98,10 @@ WEIGHTS = {name: RNG.standard_normal((6, 6)).astype(np.float32) for name in "qkv
 
 
 @pytest.mark.parametrize("memory", [1, 2 * 8 * 36, 2**30])
-def test_little_memory_means_more_runs_and_the_same_moments(memory, tmp_path):
+def test_little_memory_means_more_runs_and_the_same_moments(memory, resources):
     model = graphs.model(MLP, WEIGHTS, "float[N, 6] x", "float[N, 6] y")
     samples = RNG.standard_normal((9, 6)).astype(np.float32)
-    found = observed(model, samples, tmp_path, memory=memory)
+    found = observed(model, samples, resources, memory=memory)
     assert list(found) == ["MatMul_0", "MatMul_1", "MatMul_4"]
     assert found["MatMul_0"] is found["MatMul_1"]
     np.testing.assert_allclose(found["MatMul_0"], expected(samples[None]), rtol=1e-5, atol=1e-6)
@@ -108,49 +109,49 @@ def test_little_memory_means_more_runs_and_the_same_moments(memory, tmp_path):
     np.testing.assert_allclose(found["MatMul_4"], expected(hidden[None]), rtol=1e-4)
 
 
-def test_means_of_the_rows(tmp_path):
+def test_means_of_the_rows(resources):
     w = RNG.standard_normal((4, 2, 3, 3)).astype(np.float32)
     model = graphs.model("y = Conv<group = 2, pads = [1, 1, 1, 1]>(x, w)", {"w": w}, "float[N, 4, 5, 5] x", "float y")
     samples = RNG.standard_normal((5, 4, 5, 5)).astype(np.float32) + 1
     layers = linear_layers(model.graph)
-    ((_, found),) = input_statistics(model, layers, Rows(model, samples), samples=9, threads=1, workdir=tmp_path)
+    ((_, found),) = input_statistics(model, layers, Rows(model, samples), resources, samples=9)
     rows = conv_rows(samples, (3, 3), groups=2, pads=[1, 1, 1, 1])
     np.testing.assert_allclose(found.mean, rows.mean(axis=1), rtol=1e-5)
     assert found.rows == rows.shape[1]
     np.testing.assert_allclose(found.second, expected(rows), rtol=1e-5, atol=1e-6)
 
 
-def test_samples_bound_what_is_read(tmp_path):
+def test_samples_bound_what_is_read(resources):
     model = graphs.model(MLP, WEIGHTS, "float[N, 6] x", "float[N, 6] y")
     samples = RNG.standard_normal((9, 6)).astype(np.float32)
-    found = observed(model, samples, tmp_path, samples=5)
+    found = observed(model, samples, resources, samples=5)
     np.testing.assert_allclose(found["MatMul_0"], expected(samples[None, :5]), rtol=1e-5, atol=1e-6)
 
 
-def test_many_rows_are_sampled_evenly_and_repeatably(tmp_path, monkeypatch):
+def test_many_rows_are_sampled_evenly_and_repeatably(resources, monkeypatch):
     monkeypatch.setattr(module, "_ROWS", 2000)
     monkeypatch.setattr(module, "_CHUNK", 512)
     w = RNG.standard_normal((2, 3, 3, 3)).astype(np.float32)
     model = graphs.model("y = Conv(x, w)", {"w": w}, "float[N, 3, 30, 30] x", "float y")
     samples = RNG.standard_normal((20, 3, 30, 30)).astype(np.float32)
-    (found,) = observed(model, samples, tmp_path).values()
-    (again,) = observed(model, samples, tmp_path).values()
+    (found,) = observed(model, samples, resources).values()
+    (again,) = observed(model, samples, resources).values()
     np.testing.assert_array_equal(found, again)
     full = expected(conv_rows(samples, (3, 3)))
     assert np.abs(found - full).max() < 6 / np.sqrt(2000)  # of independent numbers of variance 1
 
 
-def test_half_precision_is_summed_in_float32(tmp_path):
+def test_half_precision_is_summed_in_float32(resources):
     arrays = {"w": RNG.standard_normal((6, 4)).astype(np.float16)}
     model = graphs.model("r = Relu(x) y = MatMul(r, w)", arrays, "float16[N, 6] x", "float16[N, 4] y")
     samples = (300 * RNG.standard_normal((9, 6))).astype(np.float16)
-    (found,) = observed(model, samples, tmp_path).values()
+    (found,) = observed(model, samples, resources).values()
     rows = np.maximum(samples.astype(np.float64), 0)[None]
     np.testing.assert_allclose(found, expected(rows), rtol=1e-5, atol=1e-2)
 
 
-def test_overflow_names_the_layer(tmp_path):
+def test_overflow_names_the_layer(resources):
     model = graphs.model(MLP, WEIGHTS, "float[N, 6] x", "float[N, 6] y")
     samples = np.full((2, 6), 1e25, np.float32)
     with pytest.raises(DataError, match=r"rows: the layer 'MatMul_0' reads NaN, infinity or values near it"):
-        observed(model, samples, tmp_path)
+        observed(model, samples, resources)

@@ -16,7 +16,6 @@ from compressctl.model.graph import set_constant
 from compressctl.numerics.awq import awq_scales
 from compressctl.passes import cluster, prune, quantize, quantize_weights, sparsify
 from compressctl.passes.base import Context, Outcome
-from compressctl.progress import Silent
 from tests.quantization import graphs
 from tests.training.tiny import Arrays
 
@@ -150,7 +149,7 @@ def test_rows_picked_by_the_model_itself():
     }
 
 
-def test_experts_whose_tokens_change_with_the_weights_before_them(tmp_path):
+def test_experts_whose_tokens_change_with_the_weights_before_them(resources):
     """A router that changed sends other tokens: the expert aims at what its old weight makes of those it gets."""
     original, changed = experts(), experts()
     for name, value in original.graph.initializers.items():
@@ -164,17 +163,16 @@ def test_experts_whose_tokens_change_with_the_weights_before_them(tmp_path):
         fits[layer.weight.name] = fit
         return fit.weight
 
-    where = {"samples": 200, "threads": 1, "workdir": tmp_path, "progress": Silent()}
-    fit_layers(original, changed, pairs, Arrays({"x": _random(200, 32)}), solve, **where)
+    fit_layers(original, changed, pairs, Arrays({"x": _random(200, 32)}), solve, resources)
     aims = {pair.old.weight.name: pair.old.matrix()[0] @ fits[pair.old.weight.name].moments for pair in pairs}
     alike = {name for name, aim in aims.items() if np.allclose(fits[name].target, aim, rtol=1e-3, atol=1e-4)}
     assert alike == {"w0", "w1", "w2", "w3"}, "w4 reads all tokens, and makes up for what the expert changed"
 
 
-def test_low_rank_goes_by_the_weight_alone(tmp_path):
+def test_low_rank_goes_by_the_weight_alone(resources):
     model = branches()
     found, _ = units(model.graph, lambda node: True)
-    seen = observe(model, found, Arrays(SHUT), samples=48, threads=1, workdir=tmp_path, progress=Silent())
+    seen = observe(model, found, Arrays(SHUT), resources, samples=48)
     assert [unit.name for unit, moments in zip(found, seen, strict=True) if moments is None] == UNREACHED
-    shapes = input_shapes(model, found, {name: array[:1] for name, array in SHUT.items()}, threads=1, workdir=tmp_path)
+    shapes = input_shapes(model, found, {name: array[:1] for name, array in SHUT.items()}, resources)
     assert min(min(shape) for shape in shapes) == 1, "what is empty on the samples still costs something elsewhere"

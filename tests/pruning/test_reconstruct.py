@@ -5,7 +5,6 @@ import pytest
 
 from compressctl.measure.session import Session
 from compressctl.model.verify import verify_graph
-from compressctl.progress import Silent
 from compressctl.pruning.cutting import without
 from compressctl.pruning.reconstruct import reconstruct
 from compressctl.structure.groups import find_groups
@@ -20,22 +19,20 @@ def _random(*shape: int) -> np.ndarray:
     return RNG.standard_normal(shape).astype(np.float32)
 
 
-def _fit(model, removed, x, workdir):
+def _fit(model, removed, x, resources):
     groups = find_groups(model)
     cut = without(model, groups, removed)
     before = Session(cut, threads=1).run({"x": x})["y"]
-    errors, notes = reconstruct(
-        model, cut, groups, removed, source(x=x), samples=10**6, threads=1, workdir=workdir, progress=Silent()
-    )
+    errors, notes = reconstruct(model, cut, groups, removed, source(x=x), resources)
     verify_graph(cut, where="reconstruct")
     return cut, before, errors, notes
 
 
-def test_the_reader_of_cut_neurons_is_least_squares(tmp_path):
+def test_the_reader_of_cut_neurons_is_least_squares(resources):
     arrays = {"w": _random(6, 8), "b": _random(8), "v": _random(8, 3), "c": _random(3)}
     model = graphs.model("h = Gemm(x, w, b) a = Relu(h) y = Gemm(a, v, c)", arrays, "float[N, 6] x", "float[N, 3] y")
     x = _random(300, 6)
-    cut, _, errors, notes = _fit(model, {"Gemm_0": np.array([1, 6])}, x, tmp_path)
+    cut, _, errors, notes = _fit(model, {"Gemm_0": np.array([1, 6])}, x, resources)
     kept = [0, 2, 3, 4, 5, 7]
     np.testing.assert_array_equal(weights(cut)["w"], arrays["w"][:, kept])
     hidden = np.maximum(x @ arrays["w"] + arrays["b"], 0).astype(np.float64)
@@ -68,11 +65,11 @@ CONVOLUTIONS = {
 }
 
 
-def test_depthwise_layers_and_branches_come_closer(tmp_path):
+def test_depthwise_layers_and_branches_come_closer(resources):
     model = graphs.model(CHAIN, CONVOLUTIONS, "float[N, 3, 8, 8] x", "float[N, 4, 8, 8] y")
     x = _random(20, 3, 8, 8)
     expected = Session(model, threads=1).run({"x": x})["y"]
-    cut, before, errors, _ = _fit(model, {"Conv_0": np.array([0, 3])}, x, tmp_path)
+    cut, before, errors, _ = _fit(model, {"Conv_0": np.array([0, 3])}, x, resources)
     after = Session(cut, threads=1).run({"x": x})["y"]
     assert np.square(after - expected).mean() < 0.4 * np.square(before - expected).mean()
     kept = [1, 2, 4, 5, 6, 7]
@@ -81,17 +78,17 @@ def test_depthwise_layers_and_branches_come_closer(tmp_path):
     assert max(errors["Conv_0"], errors["Conv_2"]) < 1e-6
 
 
-def test_nothing_cut_changes_nothing(tmp_path):
+def test_nothing_cut_changes_nothing(resources):
     model = graphs.model(CHAIN, CONVOLUTIONS, "float[N, 3, 8, 8] x", "float[N, 4, 8, 8] y")
-    cut, *_ = _fit(model, {}, _random(5, 3, 8, 8), tmp_path)
+    cut, *_ = _fit(model, {}, _random(5, 3, 8, 8), resources)
     for name, array in CONVOLUTIONS.items():
         np.testing.assert_array_equal(weights(cut)[name], array)
 
 
-def test_a_layer_of_very_many_inputs_is_left_as_it_is(tmp_path):
+def test_a_layer_of_very_many_inputs_is_left_as_it_is(resources):
     arrays = {"w": _random(3, 8200), "v": _random(8200, 2)}
     model = graphs.model("h = Gemm(x, w) a = Relu(h) y = Gemm(a, v)", arrays, "float[N, 3] x", "float[N, 2] y")
-    cut, _, errors, notes = _fit(model, {"Gemm_0": np.array([0])}, _random(4, 3), tmp_path)
+    cut, _, errors, notes = _fit(model, {"Gemm_0": np.array([0])}, _random(4, 3), resources)
     np.testing.assert_array_equal(weights(cut)["v"], arrays["v"][1:])
     assert "Gemm_2" not in errors
     assert any(note.node == "Gemm_2" and "8199 inputs, too many to solve for" in note.text for note in notes)

@@ -27,9 +27,9 @@ def _curve(name: str, *noises: float) -> Curve:
     return Curve(name, ratios, tuple(Judged(noise, None) for noise in noises))
 
 
-def test_judge_measures_noise_and_metric(tmp_path):
+def test_judge_measures_noise_and_metric(resources):
     data, reference, other = blobs(), mlp(0), mlp(1)
-    judge = Judge(reference, data, parse_metric("top1"), samples=96, threads=1, workdir=tmp_path)
+    judge = Judge(reference, data, parse_metric("top1"), resources, samples=96)
     x, labels = data._feeds["x"][:96], data._labels[:96]
     y, z = (Session(m, threads=1).run({"x": x})["y"].astype(np.float64) for m in (reference, other))
     found = judge(other)

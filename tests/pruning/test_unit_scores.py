@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from numpy.testing import assert_allclose
 
-from compressctl.progress import Silent
+from compressctl.data.first import First
 from compressctl.pruning.activations import mean_magnitudes
 from compressctl.pruning.scores import Evidence, score
 from compressctl.structure.groups import find_groups
@@ -21,11 +21,11 @@ Y = RNG.integers(0, 3, 10)
 
 
 @pytest.fixture
-def evidence(tmp_path):
+def evidence(resources):
     def _evidence(graph, labels=None):
         source = Arrays({"x": X}, labels)
-        loss = None if labels is None else label_loss(graph, source)
-        return Evidence(source, tmp_path, Silent(), loss=loss, threads=1)
+        loss = None if labels is None else label_loss(graph, source, resources)
+        return Evidence(source, resources, loss)
 
     return _evidence
 
@@ -95,8 +95,8 @@ def test_random_scores_come_from_the_seed():
 
 
 @pytest.mark.parametrize("opset", [13, 18])
-def test_magnitudes_are_means_over_rows_and_positions(opset, tmp_path):
+def test_magnitudes_are_means_over_rows_and_positions(opset, resources):
     graph = model("y = Relu(x)", {}, "float[N, 2, 6, 6] x", "float[N, 2, 6, 6] y", opset)
-    found = mean_magnitudes(graph, {"x": 3, "y": 1}, Arrays({"x": X}), samples=9, threads=1, workdir=tmp_path)
+    found = mean_magnitudes(graph, {"x": 3, "y": 1}, First(Arrays({"x": X}), 9), resources)
     assert_allclose(found["x"], np.abs(X[:9]).mean(axis=(0, 1, 2)), rtol=1e-5)
     assert_allclose(found["y"], np.maximum(X[:9], 0).mean(axis=(0, 2, 3)), rtol=1e-5)

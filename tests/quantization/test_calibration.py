@@ -76,30 +76,30 @@ def _cnn() -> tuple[ir.Model, list[np.ndarray]]:
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 11, None])
-def test_minmax_is_exact(batch_size):
+def test_minmax_is_exact(batch_size, resources):
     model, rows = _cnn()
     names = ["x", "c", "r", "g", "f", "y"]
-    found = observe(model, names, _source(model, rows), batch_size=batch_size, threads=1)
+    found = observe(model, names, _source(model, rows), resources, batch_size=batch_size)
     assert list(found.ranges) == names and found.samples == 11 and not found.notes
     for name, values in _values(model, rows, names).items():
         expected = min(0.0, *(v.min() for v in values)), max(0.0, *(v.max() for v in values))
         np.testing.assert_allclose(found.ranges[name], expected, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-def test_model_is_left_as_it_was():
+def test_model_is_left_as_it_was(resources):
     model, rows = _cnn()
     before = ir.to_proto(model).SerializeToString()
-    observe(model, ["r"], _source(model, rows), method="mse", threads=1, channel_means=["x"], channel_absmax=["f"])
+    observe(model, ["r"], _source(model, rows), resources, method="mse", channel_means=["x"], channel_absmax=["f"])
     assert ir.to_proto(model).SerializeToString() == before
 
 
 @pytest.mark.parametrize("method", ["percentile", "entropy", "mse"])
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_methods_see_all_values_of_small_tensors(method, batch_size):
+def test_methods_see_all_values_of_small_tensors(method, batch_size, resources):
     model, rows = _cnn()
     names = ["x", "r", "f"]
     found = observe(
-        model, names, _source(model, rows), method=method, percentile=95.0, batch_size=batch_size, threads=1
+        model, names, _source(model, rows), resources, method=method, percentile=95.0, batch_size=batch_size
     )
     for name, values in _values(model, rows, names).items():
         histogram = Histogram()
@@ -109,32 +109,32 @@ def test_methods_see_all_values_of_small_tensors(method, batch_size):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_channel_means_follow_the_reader(batch_size):
+def test_channel_means_follow_the_reader(batch_size, resources):
     model, rows = _cnn()
     found = observe(
-        model, [], _source(model, rows), channel_means=["x", "f"], batch_size=batch_size, threads=1
+        model, [], _source(model, rows), resources, channel_means=["x", "f"], batch_size=batch_size
     ).channel_mean
     np.testing.assert_allclose(found["x"], np.mean(rows, axis=(0, 2, 3)), rtol=1e-5, atol=1e-6)
     values = _values(model, rows, ["f"])["f"]
     np.testing.assert_allclose(found["f"], np.mean(np.concatenate(values), axis=0), rtol=1e-5, atol=1e-6)
 
 
-def test_channel_means_weigh_every_value_alike_whatever_the_shapes():
+def test_channel_means_weigh_every_value_alike_whatever_the_shapes(resources):
     model = _model(CNN)
     rows = [RNG.standard_normal((3, height, 9)).astype(np.float32) for height in (1, 2, 30)]
-    found = observe(model, ["x"], _source(model, rows), channel_means=["x"], batch_size=1, threads=1)
+    found = observe(model, ["x"], _source(model, rows), resources, channel_means=["x"], batch_size=1)
     expected = np.concatenate(rows, axis=1).mean(axis=(1, 2))
     np.testing.assert_allclose(found.channel_mean["x"], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("opset", [17, 20])  # from 18 on, reductions take their axes as an input
-def test_last_axis_of_sequences(opset):
+def test_last_axis_of_sequences(opset, resources):
     body = "e = Gather(table, ids) n = LayerNormalization(e, gain) y = MatMul(n, m)"
     model = graphs.model(body, WEIGHTS, "int64[N, S] ids", "float[N, S, 6] y", opset)
     rows = [RNG.integers(0, 11, 5) for _ in range(9)]
     source = _source(model, rows)
     found = observe(
-        model, ["n", "ids"], source, channel_means=["n"], channel_absmax=["n", "e"], batch_size=4, threads=1
+        model, ["n", "ids"], source, resources, channel_means=["n"], channel_absmax=["n", "e"], batch_size=4
     )
     values = {name: np.concatenate(v).reshape(-1, 6) for name, v in _values(model, rows, ["n", "e"]).items()}
     np.testing.assert_allclose(found.channel_mean["n"], values["n"].mean(axis=0), rtol=1e-4, atol=1e-6)
@@ -144,7 +144,7 @@ def test_last_axis_of_sequences(opset):
 
 
 @pytest.mark.parametrize("method", ["minmax", "mse"])
-def test_other_types_and_empty_tensors(method):
+def test_other_types_and_empty_tensors(method, resources):
     body = """
         h = Cast<to = 10>(x)
         d = Cast<to = 11>(x)
@@ -166,50 +166,50 @@ def test_other_types_and_empty_tensors(method):
         "where": (0, 2),
         "shape": (0, 4),
     }
-    found = observe(model, expected, _source(model, positive), method=method, batch_size=1, threads=1).ranges
+    found = observe(model, expected, _source(model, positive), resources, method=method, batch_size=1).ranges
     for name, bounds in expected.items():
         np.testing.assert_allclose(found[name], bounds, atol=0.02, err_msg=name)
     negative = [np.full(4, -1, np.float32)]
-    empty = observe(model, ["kept", "y"], _source(model, negative), method=method, threads=1)
+    empty = observe(model, ["kept", "y"], _source(model, negative), resources, method=method)
     assert empty.ranges == {"kept": (0, 0), "y": (0, 0)}
     assert [note.node for note in empty.notes] == ["kept", "y"]
-    sometimes = observe(model, ["y"], _source(model, negative + positive), method=method, batch_size=1, threads=1)
+    sometimes = observe(model, ["y"], _source(model, negative + positive), resources, method=method, batch_size=1)
     assert sometimes.ranges["y"] == pytest.approx((-3.5, 0), abs=0.02) and not sometimes.notes
 
 
 @pytest.mark.parametrize("method", ["minmax", "mse"])
 @pytest.mark.parametrize(("op", "kind"), [("Log", "NaN"), ("Reciprocal", "infinite")])
-def test_what_is_not_finite_names_the_tensor_and_the_samples(method, op, kind):
+def test_what_is_not_finite_names_the_tensor_and_the_samples(method, op, kind, resources):
     model = _model(f"l = {op}(x) y = Relu(l)", "float[N, 100] x", "float[N, 100] y")
     rows = [np.ones(100, np.float32) for _ in range(6)]
     rows[4][77] = -1 if kind == "NaN" else 0
     with pytest.raises(DataError, match=f"rows: tensor 'l' becomes {kind}.*starts at sample 4"):
-        observe(model, ["x", "l"], _source(model, rows), method=method, batch_size=2, threads=1)
+        observe(model, ["x", "l"], _source(model, rows), resources, method=method, batch_size=2)
 
 
-def test_large_finite_values_are_no_fault():
+def test_large_finite_values_are_no_fault(resources):
     model = _model("y = Neg(x)", "float[N, 9] x", "float[N, 9] y")
     rows = [np.full(9, 3e38, np.float32)]
-    assert observe(model, ["x"], _source(model, rows), threads=1).ranges["x"][1] == np.float32(3e38)
+    assert observe(model, ["x"], _source(model, rows), resources).ranges["x"][1] == np.float32(3e38)
 
 
-def test_tensors_in_bodies_and_strangers_are_refused():
+def test_tensors_in_bodies_and_strangers_are_refused(resources):
     model = ir.from_onnx_text("""<ir_version: 8, opset_import: ["" : 17]>
         g (float[N, 2] x) => (float[N, 2] y) <bool yes = {1}>
         { y = If (yes) <
             then_branch = t () => (float[N, 2] inner) { inner = Neg(x) },
             else_branch = e () => (float[N, 2] other) { other = Abs(x) }> }""")
     rows = [np.ones(2, np.float32)]
-    assert observe(model, ["y"], _source(model, rows), threads=1).ranges["y"] == (-1, 0)
+    assert observe(model, ["y"], _source(model, rows), resources).ranges["y"] == (-1, 0)
     for name in ("inner", "nowhere"):
         with pytest.raises(ModelError, match=f"'{name}' cannot be observed: it is not in the main graph"):
-            observe(model, [name], _source(model, rows), threads=1)
+            observe(model, [name], _source(model, rows), resources)
 
 
-def test_fixed_batch_model():
+def test_fixed_batch_model(resources):
     model = _model(CNN, "float[4, 3, 7, 9] x", "float[4, 5] y")
     rows = [RNG.standard_normal((3, 7, 9)).astype(np.float32) for _ in range(6)]
-    found = observe(model, ["x"], _source(model, rows), batch_size=1, threads=1)
+    found = observe(model, ["x"], _source(model, rows), resources, batch_size=1)
     assert found.samples == 6
     np.testing.assert_allclose(found.ranges["x"], (np.min(rows), np.max(rows)))
 
@@ -230,8 +230,8 @@ def test_sampling_has_no_favourite_columns():
         assert hits.min() >= 0.8 * count / 256 and hits.max() <= 1.2 * count / 256
 
 
-def test_observer_names_stay_clear_of_the_models():
+def test_observer_names_stay_clear_of_the_models(resources):
     model = _model(CNN.replace(" r = Relu(c)", " sampling_stride = Relu(c)").replace("(r)", "(sampling_stride)"))
     initializer(model.graph, "observer_zero", np.zeros(1, np.float32))
     rows = [RNG.standard_normal((3, 7, 9)).astype(np.float32)]
-    assert observe(model, ["sampling_stride"], _source(model, rows), method="mse", threads=1).ranges
+    assert observe(model, ["sampling_stride"], _source(model, rows), resources, method="mse").ranges

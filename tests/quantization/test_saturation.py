@@ -64,7 +64,7 @@ def test_unfolded_convolution_equals_onnxruntime():
     assert distance.max() < 1e-2
 
 
-def test_layers_that_saturate_are_named(tmp_path: Path):
+def test_layers_that_saturate_are_named(resources: Path):
     arrays_ = {"k": np.ones((16, 8), np.float32)}
     m = graphs.model(
         "h = Gemm(x, k) y = MatMul(h, z)",
@@ -74,7 +74,7 @@ def test_layers_that_saturate_are_named(tmp_path: Path):
     )
     source = RandomSource("random:4", interface(m)[0], 4, 0, {})
     ranges = {"x": (0.0, 0.1), "h": (-1.0, 1.0)}  # x is far beyond its range: all of it at 255 or 0
-    found = simulate(m, list(m.graph), ranges, source, per_channel=True, threads=1, workdir=tmp_path, seed=0)
+    found = simulate(m, list(m.graph), ranges, source, resources, per_channel=True)
     assert found["Gemm_0"].share > 0.1
     assert found["MatMul_1"].share == 0  # one weight a column is not zero: no pair has two products
     assert [note.node for note in saturation_notes(found)] == ["Gemm_0"]

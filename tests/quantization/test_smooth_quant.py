@@ -36,7 +36,12 @@ def _model(body: str) -> ir.Model:
 
 def _context(model: ir.Model, folder: Path) -> Context:
     np.savez(folder / "data.npz", x=X)
-    return Context(model, folder, calibration=open_source(str(folder / "data.npz"), interface(model)[0]), threads=1)
+    return Context(
+        baseline=model,
+        workdir=folder,
+        calibration=open_source(str(folder / "data.npz"), interface(model)[0]),
+        threads=1,
+    )
 
 
 def _run(body: str, folder: Path, alpha: float = 0.5) -> tuple[ir.Model, ir.Model, list[Note]]:
@@ -140,4 +145,4 @@ def test_graph_outputs_are_left_alone(tmp_path):
 def test_needs_calibration_data(tmp_path):
     model = _model(f"{NORM} y = MatMul(n, q)")
     with pytest.raises(UsageError, match="--calibrate"):
-        smooth_quant.Config().run(model, Context(model, tmp_path))
+        smooth_quant.Config().run(model, Context(baseline=model, workdir=tmp_path))

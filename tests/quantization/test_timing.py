@@ -68,13 +68,12 @@ def test_surroundings_have_the_form_that_the_plan_gives_them(multiplier):
         assert Session(quantized, threads=1).run({"x": x}).popitem()[1].shape[0] == 1
 
 
-def test_timings_are_kept_and_come_from_there(multiplier, tmp_path, monkeypatch):
+def test_timings_are_kept_and_come_from_there(multiplier, tmp_path, monkeypatch, resources):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def timed():
         plan = QuantizationPlan(static=tuple(NAMES))
-        options = {"reduced_range": False, "threads": 1, "workdir": tmp_path}
-        return time_layers(multiplier, plan, [MULTIPLIER], {"x": X[:1]}, **options)[MULTIPLIER]
+        return time_layers(multiplier, plan, [MULTIPLIER], {"x": X[:1]}, resources, reduced_range=False)[MULTIPLIER]
 
     first = timed()
     assert first.slower and first.ratio > 2

@@ -74,10 +74,10 @@ def linear(folder, batch="batch"):
 
 
 @pytest.mark.parametrize("batch", ["batch", 8])
-def test_fgsm_follows_the_sign_of_the_softmax_gradient(batch, tmp_path):
+def test_fgsm_follows_the_sign_of_the_softmax_gradient(batch, tmp_path, resources):
     path, source, w, b, x, y = linear(tmp_path, batch)
     spread = spreads(source, 5)
-    change = fgsm(path, source, parse_metric("top1"), spread, 0.1, threads=1, workdir=tmp_path)
+    change = fgsm(path, source, parse_metric("top1"), spread, 0.1, resources)
     changed = Changed(source, change)
     found = np.concatenate([one.feeds["x"][: one.count] for one in changed.batches(8)])
     np.testing.assert_array_equal(np.concatenate([one.labels for one in changed.batches(8)]), y)
@@ -86,12 +86,12 @@ def test_fgsm_follows_the_sign_of_the_softmax_gradient(batch, tmp_path):
     np.testing.assert_allclose(found, x + 0.1 * x.std() * np.sign(gradient)[..., None], atol=1e-6)
 
 
-def test_fgsm_with_other_labels_follows_the_squared_error(tmp_path):
+def test_fgsm_with_other_labels_follows_the_squared_error(tmp_path, resources):
     path, source, w, b, x, _ = linear(tmp_path)
     y = RNG.normal(size=(20, 3)).astype(np.float32)
     np.savez(tmp_path / "e.npz", x=x, labels=y)
     source = open_source(str(tmp_path / "e.npz"), source.inputs)
-    change = fgsm(path, source, parse_metric("mse"), spreads(source, 5), 0.1, threads=1, workdir=tmp_path)
+    change = fgsm(path, source, parse_metric("mse"), spreads(source, 5), 0.1, resources)
     found = np.concatenate([one.feeds["x"] for one in Changed(source, change).batches(8)])
     gradient = (x[..., 0] @ w + b - y) @ w.T
     np.testing.assert_allclose(found, x + 0.1 * x.std() * np.sign(gradient)[..., None], atol=1e-6)

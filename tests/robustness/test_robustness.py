@@ -1,6 +1,7 @@
 """Robustness against models that are run by hand on the changed samples."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,11 +50,11 @@ def conditions(found):
     return {(one.name, one.strength): one for one in found.conditions}
 
 
-def test_of_an_int8_model(tmp_path):
+def test_of_an_int8_model(tmp_path, resources):
     model = SAMPLES / "cnn.onnx"
     result = after(model, [{"type": "simplify"}, {"type": "quantize", "scheme": "int8"}], tmp_path)
     source = digits(model)
-    found = measure_robustness(model, result, source, TOP1, threads=1, workdir=tmp_path)
+    found = measure_robustness(model, result, source, TOP1, resources)
     assert found.notes == () and found.samples == 64
     names = [(one.name, one.strength) for one in found.conditions]
     assert names[:3] == [("clean", 0), ("noise", 0.1), ("noise", 0.3)]
@@ -68,42 +69,42 @@ def test_of_an_int8_model(tmp_path):
         answers = ort.InferenceSession(path).run(None, {"input": blurred})[0].argmax(axis=1)
         assert value == np.mean(answers == batch.labels)
     assert TypeAdapter(Robustness).validate_json(TypeAdapter(Robustness).dump_json(found)) == found
-    assert measure_robustness(model, result, source, TOP1, threads=1, workdir=tmp_path) == found
-    other = measure_robustness(model, result, source, TOP1, threads=1, seed=1, workdir=tmp_path)
+    assert measure_robustness(model, result, source, TOP1, resources) == found
+    other = measure_robustness(model, result, source, TOP1, replace(resources, seed=1))
     assert other.conditions[0] == clean and other.conditions[3:] == found.conditions[3:]
 
 
-def test_an_attack_hurts_more_than_noise_of_its_size(tmp_path):
+def test_an_attack_hurts_more_than_noise_of_its_size(resources):
     model = SAMPLES / "lstm.onnx"
-    found = conditions(measure_robustness(model, model, digits(model, 360), TOP1, threads=1, workdir=tmp_path))
+    found = conditions(measure_robustness(model, model, digits(model, 360), TOP1, resources))
     assert found["fgsm", 0.05].baseline.value < found["noise", 0.1].baseline.value - 0.02
     assert all(one.drop.drop == 0 for one in found.values())
 
 
-def test_integer_kernels_have_no_gradient(tmp_path):
+def test_integer_kernels_have_no_gradient(tmp_path, resources):
     model = SAMPLES / "mlp.onnx"
     result = after(model, [{"type": "quantize", "scheme": "int8-dynamic"}], tmp_path)
-    found = measure_robustness(model, result, digits(model), TOP1, threads=1, workdir=tmp_path)
+    found = measure_robustness(model, result, digits(model), TOP1, resources)
     assert "fgsm" in [one.name for one in found.conditions]
     (note,) = found.notes
     assert note.kind == "skipped" and "no gradient" in note.text and len(note.text) < 200 and note.node == "after.onnx"
 
 
-def test_token_ids_are_left_alone(tmp_path):
+def test_token_ids_are_left_alone(tmp_path, resources):
     proto = parser.parse_model(TOKENS)
     arrays = {"table": RNG.normal(size=(30, 8)), "w": RNG.normal(size=(8, 4))}
     proto.graph.initializer.extend(numpy_helper.from_array(a.astype(np.float32), name) for name, a in arrays.items())
     onnx.save(proto, tmp_path / "m.onnx")
     np.savez(tmp_path / "d.npz", ids=RNG.integers(0, 30, (40, 5)), labels=RNG.integers(0, 4, 40))
     source = open_source(str(tmp_path / "d.npz"), Session(tmp_path / "m.onnx").inputs)
-    found = measure_robustness(tmp_path / "m.onnx", tmp_path / "m.onnx", source, TOP1, threads=1, workdir=tmp_path)
+    found = measure_robustness(tmp_path / "m.onnx", tmp_path / "m.onnx", source, TOP1, resources)
     assert [one.name for one in found.conditions] == ["clean"]
     texts = " ".join(note.text for note in found.notes)
     assert "no float inputs that vary" in texts and "integers cannot be changed by a little" in texts
     assert len(found.notes) == 2
 
 
-def test_several_inputs_of_a_fixed_batch(tmp_path):
+def test_several_inputs_of_a_fixed_batch(tmp_path, resources):
     proto = parser.parse_model(TWO)
     arrays = {"table": RNG.normal(size=(9, 4)), "w": RNG.normal(size=(4, 4))}
     proto.graph.initializer.extend(numpy_helper.from_array(a.astype(np.float32), name) for name, a in arrays.items())
@@ -112,7 +113,7 @@ def test_several_inputs_of_a_fixed_batch(tmp_path):
     data |= {"labels": RNG.integers(0, 4, 20)}
     np.savez(tmp_path / "d.npz", **data)
     source = open_source(str(tmp_path / "d.npz"), Session(tmp_path / "m.onnx").inputs)
-    found = measure_robustness(tmp_path / "m.onnx", tmp_path / "m.onnx", source, TOP1, threads=1, workdir=tmp_path)
+    found = measure_robustness(tmp_path / "m.onnx", tmp_path / "m.onnx", source, TOP1, resources)
     assert [one.name for one in found.conditions] == ["clean", "noise", "noise", "fgsm", "fgsm-result"]
     assert found.samples == 20 and "no input is an image" in found.notes[0].text
     rows = [np.random.default_rng((0, 0, row)).standard_normal(4) for row in range(20)]  # c is constant: left alone
@@ -122,10 +123,10 @@ def test_several_inputs_of_a_fixed_batch(tmp_path):
     assert found.conditions[2].baseline.value == np.mean(y.argmax(axis=1) == data["labels"])
 
 
-def test_without_torch_there_are_no_adversarial_samples(tmp_path, monkeypatch):
+def test_without_torch_there_are_no_adversarial_samples(resources, monkeypatch):
     monkeypatch.setattr(attack, "find_spec", lambda name: None if name == "torch" else importlib.util.find_spec(name))
     model = SAMPLES / "mlp.onnx"
-    found = measure_robustness(model, model, digits(model), TOP1, threads=1, workdir=tmp_path)
+    found = measure_robustness(model, model, digits(model), TOP1, resources)
     assert "fgsm" not in [one.name for one in found.conditions]
     (note,) = found.notes
     assert "compressctl[torch]" in note.text

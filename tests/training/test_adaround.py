@@ -19,6 +19,7 @@ from compressctl.quantization.calibration import observe
 from compressctl.quantization.plan import QuantizationPlan
 from compressctl.quantization.quantizers import Settings
 from compressctl.quantization.trainable import placement_of
+from compressctl.resources import Resources
 from compressctl.training.adaround import adaround
 from tests.quantization import graphs
 from tests.training.tiny import Arrays
@@ -47,7 +48,9 @@ def rounding(m: ir.Model, x: np.ndarray, grid, folder: Path, **options) -> dict[
     source = Arrays({"x": x})
     names = [str(value.name) for value in placement_of(m, plan).observed]
     settings = Settings(grids=dict.fromkeys(plan.static, grid))
-    found, _ = adaround(m, plan, observe(m, names, source), settings, source, workdir=folder, threads=1, **options)
+    resources = Resources(workdir=folder)
+    seen = observe(m, names, source, resources)
+    found, _ = adaround(m, plan, seen, settings, source, resources, **options)
     return found
 
 

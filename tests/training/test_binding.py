@@ -99,8 +99,13 @@ def test_what_is_missing_or_unclear_is_said(text, given, kind, message):
     assert type(caught.value) is kind
 
 
-def defaults(m: ir.Model, source, metric: str | None = None, *, teacher: bool) -> list[str]:
-    return [str(term) for term in default_losses(m, source, metric and parse_metric(metric), teacher=teacher)]
+@pytest.fixture
+def defaults(resources):
+    def _defaults(m: ir.Model, source, metric: str | None = None, *, teacher: bool) -> list[str]:
+        found = default_losses(m, source, resources, metric and parse_metric(metric), teacher=teacher)
+        return [str(term) for term in found]
+
+    return _defaults
 
 
 X, Y = classes(20)
@@ -127,11 +132,11 @@ X, Y = classes(20)
         ),
     ],
 )
-def test_default_losses(m, source, metric, teacher, want):
+def test_default_losses(defaults, m, source, metric, teacher, want):
     assert defaults(m, source, metric, teacher=teacher) == want
 
 
-def test_no_default_without_labels_or_teacher_or_a_clear_output():
+def test_no_default_without_labels_or_teacher_or_a_clear_output(defaults):
     with pytest.raises(DataError, match="no labels to train on"):
         defaults(mlp(), Arrays({"x": X}), teacher=False)
     with pytest.raises(UsageError, match="name one: cross-entropy:output=y"):

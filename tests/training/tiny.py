@@ -11,6 +11,7 @@ from torch import nn
 
 from compressctl.data.source import Source
 from compressctl.progress import Silent
+from compressctl.resources import Resources
 from compressctl.tensorspec import TensorSpec
 from compressctl.training.loop import Job, Training, train
 from compressctl.training.options import LossTerm, TrainingOptions
@@ -114,5 +115,5 @@ def fit(
 ) -> Training:
     """Train with the terms `losses` in short."""
     terms = [LossTerm.model_validate(text) for text in ([losses] if isinstance(losses, str) else losses)]
-    given = {"seed": 0, "threads": 1, "progress": Silent(), **job}
-    return train(m, o, terms, Job(source=source, workdir=workdir, **given))
+    used = {key: job.pop(key) for key in ("seed", "threads", "progress") if key in job}
+    return train(m, o, terms, Job(source, Resources(workdir=workdir, **used), **job))

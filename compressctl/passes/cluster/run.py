@@ -82,7 +82,7 @@ def _selected(model: ir.Model, config: Config) -> tuple[list[Weight], list[Note]
 def _samples(context: Context) -> ObservedSamples | None:
     if context.calibration is None:
         return None
-    return ObservedSamples(context.calibration, _SAMPLES, context.threads, context.workdir, context.progress)
+    return ObservedSamples(context.calibration, _SAMPLES, context)
 
 
 def _importance(
@@ -93,10 +93,10 @@ def _importance(
     on = evidence(model, context, config.importance)
     activation = config.importance == "activation"
     count = _SAMPLES if activation else on.samples
-    samples = ObservedSamples(on.source, count, context.threads, context.workdir, context.progress)
+    samples = ObservedSamples(on.source, count, on.resources)
     if activation:
         return by_activation(model, weights, samples)
-    return by_hessian(model, weights, samples, loss=on.loss, device=on.device, seed=context.seed)
+    return by_hessian(model, weights, samples, loss=on.loss)
 
 
 def _notes(told: Sequence[Shared], sharing: Sharing, config: Config) -> list[Note]:

@@ -46,11 +46,10 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     found, left = units(model.graph, selection.allows)
     if not found:
         return Outcome(model, (*left, warning("no layer can be factored")))
-    where: dict[str, Any] = {"threads": context.threads, "workdir": context.workdir}
-    shapes = input_shapes(model, found, usual_feeds(model, context, 1), **where)
+    shapes = input_shapes(model, found, usual_feeds(model, context, 1), context)
     moments = None
     if context.calibration is not None:
-        moments = observe(model, found, context.calibration, samples=_SAMPLES, progress=context.progress, **where)
+        moments = observe(model, found, context.calibration, context, samples=_SAMPLES)
         alone = [unit for unit, seen in zip(found, moments, strict=True) if seen is None]
         left += [
             unseen(unit.name, "by its weight alone")
@@ -58,7 +57,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
             else skipped("its inputs are too many to observe: by its weight alone", unit.name)
             for unit in alone
         ]
-    stopwatch = Stopwatch(model, seed=context.seed, **where)
+    stopwatch = Stopwatch(model, context)
     prepared = prepare(found, shapes, moments, config.method)
     if not config.given():
         aim, choices, reasons = _within_budget(model, list(prepared), config, context, stopwatch)

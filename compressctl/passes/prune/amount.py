@@ -45,7 +45,7 @@ def to_target(
     model: ir.Model, groups: Sequence[Group], scores: Mapping[str, Floats], key: str, config: Config, context: Context
 ) -> tuple[Removed, Target]:
     """Return the smallest cut that meets the target of this name, or the largest there is, and what it reaches."""
-    original, folder, threads = context.baseline, context.workdir, context.threads
+    original, folder = context.baseline, context.workdir
     feeds, limit = usual_feeds(original, context, 1), getattr(config, key)
     sizes = sizes_of(interface(original)[0], feeds)
     if key == "target_macs":
@@ -55,8 +55,8 @@ def to_target(
     else:
         file = folder / "profiled.onnx"
         save_model(model, file, overwrite=True)
-        saved = costs.time_saved(model, groups, count(model, sizes), file, feeds, threads=threads)
-        measure = targets.latency_left(original, folder, feeds, limit, threads=threads, seed=context.seed)
+        saved = costs.time_saved(model, groups, count(model, sizes), file, feeds, threads=context.threads)
+        measure = targets.latency_left(original, feeds, limit, context)
     make = Even if config.scope == "layer" else partial(Ranking, costs=saved)
     order = make(groups, scores, config.round_to)
     levels = _LATENCY_LEVELS if key == "target_latency" else None

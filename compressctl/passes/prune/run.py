@@ -9,6 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from compressctl.arrays import Floats
+from compressctl.data.first import First
 from compressctl.errors import ModelError, PassError, UsageError
 from compressctl.layers.unseen import unseen
 from compressctl.measure.measurement import sizes_of
@@ -140,17 +141,8 @@ def _cut(
         return result, {}, ()
     if source is None:
         raise UsageError("layers are reconstructed on samples, and there are none", "add --calibrate DATA")
-    errors, notes = reconstruct(
-        model,
-        result,
-        groups,
-        removed,
-        source,
-        samples=_RECONSTRUCTED_ON,
-        threads=context.threads,
-        workdir=context.workdir,
-        progress=context.progress,
-    )
+    first = First(source, _RECONSTRUCTED_ON)
+    errors, notes = reconstruct(model, result, groups, removed, first, context)
     return result, errors, notes
 
 

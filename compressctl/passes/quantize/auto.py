@@ -62,10 +62,8 @@ class Trial:
             plan,
             names,
             self._one_inference(),
+            self.context,
             reduced_range=self.reduced_range,
-            threads=self.context.threads,
-            workdir=self.context.workdir,
-            progress=self.context.progress,
         )
 
     def ratio(self, plan: QuantizationPlan) -> float:
@@ -108,9 +106,8 @@ def hold_floor(trial: Trial, plan: QuantizationPlan, dynamic: Sequence[str]) -> 
     """
     context = trial.context
     assert context.calibration is not None
-    where: dict[str, Any] = {"threads": context.threads, "workdir": context.workdir, "progress": context.progress}
     try:
-        held = hold(Judge(trial.build, context.calibration, TARGET, **where), plan, dynamic)
+        held = hold(Judge(trial.build, context.calibration, TARGET, context), plan, dynamic)
     except CompressctlError as error:
         return Decision(plan, (skipped(f"fidelity was not measured: {error.message}"),))
     facts: dict[str, Any] = {"before": _closeness(held.before), "holds": held.holds}

@@ -136,12 +136,7 @@ def _learn_rounding(
     """Return the settings with the integers that GPTQ or AdaRound found, and notes; GPTQ moves biases of `model`."""
     assert context.calibration is not None
     if config.rounding == "gptq":
-        where: dict[str, Any] = {
-            "threads": context.threads,
-            "workdir": context.workdir,
-            "progress": context.progress,
-        }
-        return round_by_gptq(model, plan, observations, settings, context.calibration, **where)
+        return round_by_gptq(model, plan, observations, settings, context.calibration, context)
     require_torch("rounding adaround")
     from compressctl.training.adaround import adaround
 
@@ -151,12 +146,8 @@ def _learn_rounding(
         observations,
         settings,
         context.calibration,
+        context,
         steps=config.adaround_steps,
-        seed=context.seed,
-        threads=context.threads,
-        device=context.device,
-        workdir=context.workdir,
-        progress=context.progress,
     )
     return replace(settings, rounded=rounded), notes
 
@@ -172,10 +163,8 @@ def _saturated(
         named(model.graph, plan.static),
         observations.ranges,
         context.calibration,
+        context,
         per_channel=config.per_channel,
-        threads=context.threads,
-        workdir=context.workdir,
-        seed=context.seed,
     )
 
 
@@ -192,15 +181,7 @@ def _keep_in_float(
             raise UsageError(
                 "keep_float needs samples to measure sensitivity on", "add --calibrate DATA or --data DATA"
             )
-        return rank(
-            build,
-            plan,
-            source,
-            samples=_SENSITIVITY_SAMPLES,
-            threads=context.threads,
-            workdir=context.workdir,
-            progress=context.progress,
-        )
+        return rank(build, plan, source, context, samples=_SENSITIVITY_SAMPLES)
 
     if config.keep_float:
         ranking = sensitivities()

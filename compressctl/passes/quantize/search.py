@@ -85,15 +85,7 @@ class QuantizeSpace(PassSpace):
             apply_plan(clone, part, observations, settings)
             return clone
 
-        found = rank(
-            build,
-            plan,
-            source,
-            samples=_SAMPLES,
-            threads=context.threads,
-            workdir=context.workdir,
-            progress=context.progress,
-        )
+        found = rank(build, plan, source, context, samples=_SAMPLES)
         return {sensitivity.layer: sensitivity.noise for sensitivity in found}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from compressctl.data.first import First
 from compressctl.errors import UsageError
 from compressctl.layers.unseen import unseen
 from compressctl.model.tensor_file import TensorFiles
@@ -81,10 +82,8 @@ def _scale_inputs(model: ir.Model, styles: Sequence[tuple[Target, Style]], conte
         model,
         {layer.name: style.rounding(target) for target, style in styles for layer in target.layers},
         context.calibration,
+        context,
         samples=_SAMPLES,
-        threads=context.threads,
-        workdir=context.workdir,
-        progress=context.progress,
     )
 
 
@@ -114,13 +113,10 @@ def _carry_out(
             original,
             model,
             fitted,
-            context.calibration,
+            First(context.calibration, _SAMPLES),
+            context,
             damping=config.damping,
             order=config.act_order,
-            samples=_SAMPLES,
-            threads=context.threads,
-            workdir=context.workdir,
-            progress=context.progress,
         )
         for (target, _), rounded in zip(fitted, results, strict=True):
             known = target.name in errors

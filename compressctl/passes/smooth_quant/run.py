@@ -22,13 +22,5 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     found, notes = places(model.graph)
     if not found:
         return Outcome(model, notes)
-    observations = observe(
-        model,
-        (),
-        context.calibration,
-        threads=context.threads,
-        workdir=context.workdir,
-        progress=context.progress,
-        channel_absmax=[place.tensor for place in found],
-    )
+    observations = observe(model, (), context.calibration, context, channel_absmax=[place.tensor for place in found])
     return Outcome(model, (*notes, *smooth(model, found, observations.channel_absmax, config.alpha)))

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.arrays import Mask
+from compressctl.data.first import First
 from compressctl.errors import ModelError, UsageError
 from compressctl.layers.unseen import unseen
 from compressctl.layers.weights import Weight
@@ -48,13 +49,10 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     if not weights:
         raise ModelError(f"no weight can be made sparse: importance {config.importance} says nothing of any")
     zeroing = Zeroing(
-        source=context.calibration if reconstructs else None,
+        source=First(context.calibration, _SAMPLES) if reconstructs and context.calibration is not None else None,
         by_cost=config.threshold is None and config.importance in (None, "obs"),
         pattern=config.pattern,
-        samples=_SAMPLES,
-        threads=context.threads,
-        workdir=context.workdir,
-        progress=context.progress,
+        resources=context,
     )
     facts: dict[str, Any] = {}
     curves: list[Curve] = []
