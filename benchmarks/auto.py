@@ -16,7 +16,7 @@ from benchmarks.samples import cifar_images, sample_file, sentences
 from benchmarks.settings import Settings
 from compressctl.data.notation import open_source
 from compressctl.measure.fidelity import fidelity
-from compressctl.measure.latency import compare_latency
+from compressctl.measure.latency import LatencyOptions, compare_latency
 from compressctl.measure.session import Session
 from compressctl.model.load import interface, load_model
 from compressctl.model.save import save_model
@@ -81,7 +81,8 @@ def row(task: Task) -> str:
     with TemporaryDirectory() as folder:
         made = [_make(task, scheme, Path(folder)) for scheme in SCHEMES]
         feeds = open_source(task.held_out, interface(load_model(task.model).model)[0]).first(1)
-        ratios = compare_latency(task.model, [path for path, _ in made], feeds, threads=THREADS, seconds=SECONDS)
+        options = LatencyOptions(threads=THREADS, seconds=SECONDS)
+        ratios = compare_latency(task.model, [path for path, _ in made], feeds, options)
         figures = [
             f"{ratio.ratio:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) | {_sqnr(task, path):.1f} | {seconds:.1f}"
             for ratio, (path, seconds) in zip(ratios, made, strict=True)

@@ -15,7 +15,7 @@ from benchmarks import process
 from benchmarks.judge import Judge
 from benchmarks.samples import batches
 from benchmarks.settings import Settings
-from compressctl.measure.latency import compare_latency
+from compressctl.measure.latency import LatencyOptions, compare_latency
 
 SECONDS = 20.0  # of latency measurement, all files of a table interleaved
 THREADS = 1
@@ -104,7 +104,7 @@ def _latencies(case: Case, results: Sequence[Path]) -> list[str]:
     with np.load(case.calibration) as file:
         names = [name for name in file.files if name != "labels"]
     feeds = next(batches(case.calibration, names, 1))
-    ratios = compare_latency(case.model, results, feeds, threads=THREADS, seconds=SECONDS)
+    ratios = compare_latency(case.model, results, feeds, LatencyOptions(threads=THREADS, seconds=SECONDS))
     return [f"{ratio.ratio:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" for ratio in ratios]
 
 

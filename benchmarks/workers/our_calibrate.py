@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from compressctl.data.notation import open_source
@@ -14,6 +15,7 @@ from compressctl.model.load import interface, load_model
 from compressctl.quantization.calibration import observe
 from compressctl.quantization.plan import Selection, make_plan
 from compressctl.quantization.trainable import placement_of
+from compressctl.resources import Resources
 
 
 def main(path: str, samples: str, method: Any) -> None:
@@ -23,7 +25,8 @@ def main(path: str, samples: str, method: Any) -> None:
     placement = placement_of(model, plan)
     tensors = [value.name or "" for value in placement.observed]
     inputs = sorted({node.inputs[0].name for node in placement.weighted})  # for bias correction
-    observe(model, tensors, source, method=method, channel_means=inputs)
+    resources = Resources(workdir=Path(gettempdir()), threads=0)
+    observe(model, tensors, source, resources, method=method, channel_means=inputs)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from compressctl.factorization.rewrite import replace
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.rows import input_rows
 from compressctl.measure.clocks import Limits
-from compressctl.measure.latency import LatencyRatio, compare_latency
+from compressctl.measure.latency import LatencyOptions, LatencyRatio, compare_latency
 from compressctl.model.graph import bias_of, constant, initializer, remove_dead
 from compressctl.model.save import save_model
 from compressctl.model.shapes import infer_shapes
@@ -62,15 +62,9 @@ def latency_ratio(
         for alone, path in zip((before, after), paths, strict=True):
             files += save_model(alone, path, overwrite=True)
         value = np.random.default_rng(resources.seed).standard_normal(x).astype(layer.stored.dtype)
-        (ratio,) = compare_latency(
-            paths[0],
-            paths[1:],
-            {"x": value},
-            threads=resources.threads,
-            seconds=_SECONDS,
-            seed=resources.seed,
-            limits=Limits(ratio=FASTER),
-        )
+        limits = Limits(ratio=FASTER)
+        options = LatencyOptions(threads=resources.threads, seed=resources.seed, seconds=_SECONDS, limits=limits)
+        (ratio,) = compare_latency(paths[0], paths[1:], {"x": value}, options)
     finally:
         for file in files:
             file.unlink(missing_ok=True)

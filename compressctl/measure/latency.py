@@ -12,7 +12,7 @@ import gc
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import geometric_mean
 from time import perf_counter, thread_time
@@ -77,16 +77,28 @@ class LatencyRatio:
     witnesses: Witnesses
 
 
+@dataclass(frozen=True, kw_only=True)
+class LatencyOptions:
+    """How latencies are measured.
+
+    Attributes:
+        threads: of onnxruntime; 0 for one a physical core.
+        seed: of the order of the models and of the bootstrap.
+        seconds: time to spend, half of it at least on timed runs; less where the intervals are narrow before and
+            nothing else runs; models that load or run slowly take longer, as the fewest sets and rounds need it.
+        limits: what the latencies are held against; one that lies within an interval is reason to measure on.
+        patience: times `seconds` that measuring may go on where the intervals do not tell what is asked.
+    """
+
+    threads: int = 0
+    seed: int = 0
+    seconds: float = 3.0
+    limits: Limits = NO_LIMITS
+    patience: float = 1.0
+
+
 def compare_latency(
-    baseline: Path,
-    results: Sequence[Path],
-    feeds: Feeds,
-    *,
-    threads: int = 0,
-    seconds: float = 3.0,
-    seed: int = 0,
-    limits: Limits = NO_LIMITS,
-    patience: float = 1.0,
+    baseline: Path, results: Sequence[Path], feeds: Feeds, options: LatencyOptions
 ) -> list[LatencyRatio]:
     """Return the latency ratio of each of `results` over `baseline`, all timed in alternation on the same feeds.
 
@@ -94,17 +106,12 @@ def compare_latency(
         baseline: the file that ratios are over.
         results: files.
         feeds: an array for every input; its first dimension is the batch size.
-        threads: threads of each session; 0 for onnxruntime's default.
-        seconds: time to spend, half of it at least on timed runs; less where the intervals are narrow before and
-            nothing else runs; models that load or run slowly take longer, as the fewest sets and rounds need it.
-        seed: seed of the order of the models and of the bootstrap.
-        limits: what the latencies are held against; one that lies within an interval is reason to measure on.
-        patience: times `seconds` that measuring may go on where the intervals do not tell what is asked.
+        options: how.
 
     Raises:
         ModelError, DataError: a model cannot be opened, or cannot run on the feeds.
     """
-    timings, reading = _interleave([baseline, *results], feeds, threads, seconds, seed, limits, patience)
+    timings, reading = _interleave([baseline, *results], feeds, options)
     first, *others = _latencies(timings, reading)
     return [
         LatencyRatio(ratio.value, ratio.low, ratio.high, first, other, witnesses)
@@ -112,9 +119,9 @@ def compare_latency(
     ]
 
 
-def latency(path: Path, feeds: Feeds, *, threads: int = 0, seconds: float = 1.5, seed: int = 0) -> Latency:
-    """Return the latency of one model; see `compare_latency`."""
-    return _latencies(*_interleave([path], feeds, threads, seconds, seed, NO_LIMITS, 1.0))[0]
+def latency(path: Path, feeds: Feeds, options: LatencyOptions) -> Latency:
+    """Return the latency of one model, held against nothing; see `compare_latency`."""
+    return _latencies(*_interleave([path], feeds, replace(options, limits=NO_LIMITS, patience=1.0)))[0]
 
 
 @dataclass(frozen=True)
@@ -152,15 +159,15 @@ def _latencies(timings: Sequence[_Timings], reading: Reading) -> list[Latency]:
     return [timing.summary(time, reading.clock) for timing, time in zip(timings, reading.seconds, strict=True)]
 
 
-def _read(timings: Sequence[_Timings], threads: int, seed: int) -> Reading:
+def _read(timings: Sequence[_Timings], options: LatencyOptions) -> Reading:
     """Read what all bursts took, by both clocks where the thread's is a witness."""
     sets = []
     for models in zip(*(timing.bursts for timing in timings), strict=True):
         rounds = zip(*models, strict=True)
         sets.append(np.array([[(burst.runs.min(), burst.cpu) for burst in bursts] for bursts in rounds]))
-    if threads != 1 or any(bursts.min() <= 0 for bursts in sets):  # a CPU clock too coarse for these models
+    if options.threads != 1 or any(bursts.min() <= 0 for bursts in sets):  # a CPU clock too coarse for these models
         sets = [bursts[:, :, :1] for bursts in sets]
-    return read(sets, seed)
+    return read(sets, options.seed)
 
 
 def _undisturbed(timings: Sequence[_Timings]) -> bool:
@@ -169,16 +176,14 @@ def _undisturbed(timings: Sequence[_Timings]) -> bool:
     return cpu > (1 - _DISTURBED) * wall
 
 
-def _interleave(
-    paths: Sequence[Path], feeds: Feeds, threads: int, seconds: float, seed: int, limits: Limits, patience: float
-) -> tuple[list[_Timings], Reading]:
-    rng = np.random.default_rng(seed)
+def _interleave(paths: Sequence[Path], feeds: Feeds, options: LatencyOptions) -> tuple[list[_Timings], Reading]:
+    rng, seconds, limits = np.random.default_rng(options.seed), options.seconds, options.limits
     timings = [_Timings() for _ in paths]
     budget, number, begun = 0.0, 0, perf_counter()
     with no_gc():
         while True:
             started = perf_counter()
-            sessions = _open(paths, timings, threads, reverse=number % 2 == 1)
+            sessions = _open(paths, timings, options.threads, reverse=number % 2 == 1)
             runs = math.ceil(BURST / geometric_mean([_warm_up(session, feeds) for session in sessions]))
             if number == 0:  # the first set shows what a set costs before its rounds, and so how many there can be
                 ready = perf_counter() - started
@@ -189,9 +194,9 @@ def _interleave(
             number += 1
             if number < SETS[0]:
                 continue
-            reading = _read(timings, threads, seed)
+            reading = _read(timings, options)
             spent = (perf_counter() - begun) * (number + 1) / number  # with one more set
-            if spent > seconds * patience or (spent > seconds and sure(reading, limits)):
+            if spent > seconds * options.patience or (spent > seconds and sure(reading, limits)):
                 return timings, reading
             if fine(reading, limits) and _undisturbed(timings):
                 return timings, reading

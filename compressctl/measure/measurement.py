@@ -12,10 +12,10 @@ import onnx_ir as ir
 from compressctl.data.random import random_feeds
 from compressctl.data.source import Feeds, Source
 from compressctl.measure.accuracy import BATCH, Comparison, compare, evaluate
-from compressctl.measure.clocks import NO_LIMITS, Limits, Witnesses
+from compressctl.measure.clocks import Witnesses
 from compressctl.measure.fidelity import OutputFidelity, fidelity
 from compressctl.measure.interval import Interval
-from compressctl.measure.latency import Latency, compare_latency, latency
+from compressctl.measure.latency import Latency, LatencyOptions, compare_latency, latency
 from compressctl.measure.memory import peak_memory
 from compressctl.measure.metric import Metric, Score
 from compressctl.measure.profile import Profile, executed_ops, profile
@@ -73,14 +73,12 @@ class Measurement:
     witnesses: Witnesses | None = None
 
 
-@dataclass(frozen=True)
-class Workload:
-    """What models are measured on.
+@dataclass(frozen=True, kw_only=True)
+class Workload(LatencyOptions):
+    """What models are measured on; `threads` and `seed` are of all that is measured, not of latency alone.
 
     Attributes:
         batch_size: of the latency measurement, where the model's batch is dynamic.
-        threads: of onnxruntime; 0 for one a physical core.
-        seed: of random feeds and resampling.
         feeds: one batch for latency and memory; random where None.
         evaluation: labelled samples for the metric, or None.
         metric: or None.
@@ -88,14 +86,9 @@ class Workload:
         fitted: whether results may be fitted to these samples.
         thorough: measure peak memory too (a process a model), and look into what runs of the baseline.
         profile: measure where the time goes too.
-        seconds: that the latency measurement takes at most, where it is patient not at all.
-        limits: what latencies are held against.
-        patience: by what factor the measurement may take longer where it cannot tell.
     """
 
     batch_size: int = 1
-    threads: int = 0
-    seed: int = 0
     feeds: Feeds | None = None
     evaluation: Source | None = None
     metric: Metric | None = None
@@ -103,9 +96,6 @@ class Workload:
     fitted: bool = False
     thorough: bool = False
     profile: bool = False
-    seconds: float = 3.0
-    limits: Limits = NO_LIMITS
-    patience: float = 1.0
 
 
 _FIDELITY_SAMPLES = 256
@@ -167,10 +157,9 @@ def _scores(session: Session, workload: Workload, progress: Progress) -> list[Sc
 
 def _latencies(baseline: Path, results: Sequence[Path], feeds: Feeds, workload: Workload) -> list[dict[str, Any]]:
     """Latency, ratio and witnesses of each model, as far as it has them."""
-    how: dict[str, Any] = {"threads": workload.threads, "seconds": workload.seconds, "seed": workload.seed}
     if not results:
-        return [{"latency": latency(baseline, feeds, **how)}]
-    ratios = compare_latency(baseline, results, feeds, limits=workload.limits, patience=workload.patience, **how)
+        return [{"latency": latency(baseline, feeds, workload)}]
+    ratios = compare_latency(baseline, results, feeds, workload)
     return [{"latency": ratios[0].baseline}] + [
         {
             "latency": found.result,
@@ -215,5 +204,5 @@ def compare_outputs(
     source = workload.fidelity
     if source is None:
         return ()
-    how: dict[str, Any] = {"most": most, "scores": scores, "fitted": workload.fitted}
-    return fidelity(baseline, result, source, BATCH, progress, **how)
+    fitted = workload.fitted
+    return fidelity(baseline, result, source, BATCH, progress, most=most, scores=scores, fitted=fitted)

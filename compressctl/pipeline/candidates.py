@@ -55,7 +55,7 @@ def save_candidate(setup: Setup, stages: Sequence[Stage], name: str) -> Candidat
     """
     recipe, loaded = setup.recipe, setup.loaded
     model = stages[-1].outcome.model if stages else loaded.model
-    folder = setup.workdir / "candidates" / name
+    folder = setup.context.workdir / "candidates" / name
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / recipe.output.with_suffix(".onnx").name
     handed_on = same_model(model, loaded.model)

@@ -57,11 +57,10 @@ class Setup:
         loaded: the model as it came.
         baseline_file: the same as a file that onnxruntime opens.
         provenance: of the result, with all passes of the recipe.
-        context: of the passes.
+        context: of the passes, with the resources of the whole run.
         workload: what models are measured on.
         data: fingerprints by the recipe's key: of the samples calibrate, train, data, and of a metric in Python.
         notes: what loading had to say.
-        workdir: an existing folder for temporary files.
         report: where the report goes.
         cache: of results of passes, or None.
         checkpoints: of the passes that train, or None where none does.
@@ -75,7 +74,6 @@ class Setup:
     workload: Workload
     data: dict[str, str]
     notes: tuple[Note, ...]
-    workdir: Path
     report: Path
     cache: Cache | None
     checkpoints: Checkpoints | None
@@ -162,7 +160,6 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         workload=workload,
         data=sample_hashes(recipe),
         notes=(*loaded.notes, *(note for source in sources for note in source.notes)),
-        workdir=workdir,
         report=report_path(recipe),
         cache=Cache(recipe.cache) if recipe.cache is not None and this_process().size == 1 else None,
         checkpoints=checkpoints,

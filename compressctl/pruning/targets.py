@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from compressctl.measure.clocks import Limits
-from compressctl.measure.latency import compare_latency
+from compressctl.measure.latency import LatencyOptions, compare_latency
 from compressctl.model.save import save_model
 from compressctl.model.size import count
 from compressctl.pruning.selection import Removed
@@ -109,18 +109,12 @@ def latency_left(original: ir.Model, feeds: Mapping[str, NDArray[Any]], limit: f
     """
     baseline, candidate = (resources.workdir / name for name in ("timed_original.onnx", "timed.onnx"))
     save_model(original, baseline, overwrite=True)
+    limits = Limits(ratio=limit)
+    options = LatencyOptions(threads=resources.threads, seed=resources.seed, seconds=_SECONDS, limits=limits)
 
     def left(model: ir.Model) -> float:
         save_model(model, candidate, overwrite=True)
-        (ratio,) = compare_latency(
-            baseline,
-            [candidate],
-            feeds,
-            threads=resources.threads,
-            seconds=_SECONDS,
-            seed=resources.seed,
-            limits=Limits(ratio=limit),
-        )
+        (ratio,) = compare_latency(baseline, [candidate], feeds, options)
         return ratio.ratio
 
     return left

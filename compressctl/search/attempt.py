@@ -11,7 +11,7 @@ from compressctl.container.opened import as_stored
 from compressctl.container.signature import is_packed
 from compressctl.errors import CompressctlError
 from compressctl.measure.interval import Interval
-from compressctl.measure.latency import Latency, compare_latency
+from compressctl.measure.latency import Latency, LatencyOptions, compare_latency
 from compressctl.measure.measurement import Measurement, compare_outputs
 from compressctl.measure.memory import peak_memory
 from compressctl.measure.session import Session
@@ -138,15 +138,9 @@ class Bench:
         setup, threads, feeds = self._setup, found.threads, self._setup.workload.feeds or {}
         measured = Measurement(str(candidate.file), file_bytes(candidate.file), 0, 0, None, _NO_LATENCY)
         if needs_latency(setup.recipe):
-            (timed,) = compare_latency(
-                setup.baseline_file,
-                [candidate.file],
-                feeds,
-                threads=threads,
-                seconds=_LATENCY_SECONDS,
-                seed=found.seed,
-                limits=setup.workload.limits,
-            )
+            limits = setup.workload.limits
+            options = LatencyOptions(threads=threads, seed=found.seed, seconds=_LATENCY_SECONDS, limits=limits)
+            (timed,) = compare_latency(setup.baseline_file, [candidate.file], feeds, options)
             ratio = Interval(timed.ratio, timed.low, timed.high)
             measured = replace(measured, latency=timed.result, latency_ratio=ratio)
         if found.max_memory is not None:

@@ -51,7 +51,7 @@ def _savings(
     objective = setup.recipe.search.objective
     if objective == "size":
         return weights
-    file = setup.workdir / "profiled.onnx"
+    file = setup.context.workdir / "profiled.onnx"
     save_model(model, file, overwrite=True)
     measured: dict[str, float] = {}
     for (name, _), milliseconds in node_times(

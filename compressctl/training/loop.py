@@ -57,13 +57,15 @@ def train(model: ir.Model, options: TrainingOptions, losses: Sequence[LossTerm],
         TemporaryDirectory(prefix="training-", dir=job.resources.workdir) as folder,
     ):
         module = graph_module(model, options, losses, device)
-        job = replace(job, checkpoint=_of_this_start(job.checkpoint, (model, *job.teachers)))
+        resources = replace(job.resources, device=device, workdir=Path(folder))
+        checkpoint = _of_this_start(job.checkpoint, (model, *job.teachers))
+        job = replace(job, resources=resources, checkpoint=checkpoint)
         state = load(job.checkpoint, device)
         if len(set(gather(place, None if state is None else state.step))) > 1:
             raise UsageError("the processes do not find the same checkpoint", "write to a disk that they share")
         if state is None or not state.finished:
-            setup = set_up(module, options, losses, job, place, device, Path(folder))
-            state = Run(setup, options, job, place, device, state).finish()
+            setup = set_up(module, options, losses, job, place)
+            state = Run(setup, options, job, place, state).finish()
         return conclude(module, state)
 
 

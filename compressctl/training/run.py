@@ -45,10 +45,9 @@ class Run:
         ModelError: the loss of the held-out samples is not finite with the weights that came in.
     """
 
-    def __init__(
-        self, setup: Setup, options: TrainingOptions, job: Job, place: Process, device: str, resumed: State | None
-    ) -> None:
-        self._setup, self._options, self._job, self._place, self._device = setup, options, job, place, device
+    def __init__(self, setup: Setup, options: TrainingOptions, job: Job, place: Process, resumed: State | None) -> None:
+        self._setup, self._options, self._job, self._place = setup, options, job, place
+        self._resources, self._device = job.resources, job.resources.device
         self._objective, self._optimizer = setup.objective, setup.optimizer
         self._module = setup.objective.student
         self._parameters = [weight for group in self._optimizer.param_groups for weight in group["params"]]
@@ -79,7 +78,7 @@ class Run:
         """Make the steps that are left; return why they ended before their time by a fault, or None."""
         state, options, steps = self._state, self._options, self._setup.steps
         evaluate_every = options.evaluate_every or self._setup.samples.steps_per_epoch
-        for step in self._job.resources.progress.track(range(state.step, steps), self._describe, steps - state.step):
+        for step in self._resources.progress.track(range(state.step, steps), self._describe, steps - state.step):
             fault = self._step(step)
             if fault is not None:
                 return f"training stopped at step {step + 1} of {steps}: {fault}; the best weights before it are kept"
@@ -133,7 +132,7 @@ class Run:
         part = self._place.shard(len(rows))
         batch = setup.samples.at(rows[part])
         if setup.augment:
-            feeds = setup.augment(batch.feeds, (self._job.resources.seed, 2, step), len(rows), part)
+            feeds = setup.augment(batch.feeds, (self._resources.seed, 2, step), len(rows), part)
             targets = setup.teachers.run(feeds)
         else:
             feeds = batch.feeds
@@ -143,7 +142,7 @@ class Run:
 
     def _seed(self, step: int) -> None:
         """Seed what is random inside the graph (Dropout) by the step, so that a resumed training draws the same."""
-        key = np.random.SeedSequence((self._job.resources.seed, 3, step, self._place.rank))
+        key = np.random.SeedSequence((self._resources.seed, 3, step, self._place.rank))
         torch.manual_seed(int(key.generate_state(1, np.uint64)[0]))
 
     def _evaluate(self) -> None:
@@ -160,7 +159,7 @@ class Run:
             state.best_rank = judged.score, judged.loss
         state.history.append({"step": state.step, "loss": total / count, "held_out": judged.score})
         self._shown = self._setup.held_out.shown(judged.score)
-        self._job.resources.progress.step(
+        self._resources.progress.step(
             f"step {state.step} of {self._setup.steps}: loss {total / count:.4g}, {self._shown}"
         )
 

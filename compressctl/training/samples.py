@@ -15,6 +15,7 @@ from compressctl.arrays import Array
 from compressctl.data.source import Batch, Source
 from compressctl.errors import DataError
 from compressctl.progress import Progress
+from compressctl.resources import Resources
 
 _DECODED_AT_ONCE = 64
 
@@ -24,12 +25,11 @@ class TrainingSamples:
 
     Args:
         source: the samples.
-        folder: an existing folder, for files as big as the decoded samples.
+        resources: the seed of split and order, progress of the decoding, and a work folder of the training's own, for
+            files as big as the decoded samples.
         held_out: share of the samples that is held out; two rows that are a pair stay together.
         batch: rows of a training step; the model's fixed batch (times `processes`) goes before.
-        seed: of split and order.
         processes: number of processes that share every step in equal parts.
-        progress: where to show the decoding.
 
     Attributes:
         batch: rows of every training step.
@@ -44,20 +44,18 @@ class TrainingSamples:
     def __init__(
         self,
         source: Source,
-        folder: Path,
+        resources: Resources,
         *,
         held_out: float,
         batch: int,
-        seed: int,
         processes: int = 1,
-        progress: Progress,
     ) -> None:
-        self.source, self._seed = source, seed
+        self.source, self._seed = source, resources.seed
         self._members = 2 if source.pairs else 1
         units = len(source) // self._members
         if units < 2:
             raise DataError(f"{source.notation} holds a single sample, but some are to be held out", "give more")
-        order = np.random.default_rng((seed, 0)).permutation(units)
+        order = np.random.default_rng((self._seed, 0)).permutation(units)
         held = min(max(1, round(held_out * units)), units - 1)
         self._held_units = np.sort(order[:held])
         self.held = self._rows_of(self._held_units)
@@ -73,7 +71,7 @@ class TrainingSamples:
             )
         self.steps_per_epoch = max(1, len(self.train) // self.batch)
         self._epoch: tuple[int, NDArray[np.int64]] | None = None
-        self._feeds, self._labels = _decode(source, folder, progress)
+        self._feeds, self._labels = _decode(source, resources.workdir, resources.progress)
 
     @property
     def labelled(self) -> bool:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -89,23 +88,16 @@ def set_up(
     losses: Sequence[LossTerm],
     job: Job,
     place: Process,
-    device: str,
-    folder: Path,
 ) -> Setup:
     """Decode the samples, find what the losses compare and which weights they reach, and run the teachers.
+
+    Decoded samples fill the work folder of `job`, whose device is torch's name of one.
 
     Raises:
         UsageError, DataError, ModelError: as `loop.train`.
     """
-    samples = TrainingSamples(
-        job.source,
-        folder,
-        held_out=options.held_out,
-        batch=options.train_batch,
-        seed=job.resources.seed,
-        processes=place.size,
-        progress=job.resources.progress,
-    )
+    resources, device, batch = job.resources, job.resources.device, options.train_batch
+    samples = TrainingSamples(job.source, resources, held_out=options.held_out, batch=batch, processes=place.size)
     augment = Augmentation(options.augment, samples.shapes, samples.label_shape)
     steps = options.steps or options.epochs * samples.steps_per_epoch
 
@@ -117,9 +109,9 @@ def set_up(
         values = module(feeds)
     comparisons = bind(losses, module.model, job.teachers, values, labels, _judged(job, module, values, first))
     wanted = [one.teachers for one in comparisons if one.teachers]
-    teachers = Teachers(job.teachers, wanted, job.resources.threads, folder)
+    teachers = Teachers(job.teachers, wanted, resources)
     targets = to_tensors(teachers.run(first.feeds), device)
-    objective = Objective(module, comparisons, values, targets, job.resources.seed)
+    objective = Objective(module, comparisons, values, targets, resources.seed)
 
     loss = objective(feeds, targets, labels)
     value = float(loss.detach())
@@ -136,7 +128,7 @@ def set_up(
 
     again = steps > samples.steps_per_epoch and not augment
     rows = np.sort(np.concatenate([samples.held, samples.train])) if again else samples.held
-    kept = teachers.keep(samples, rows, job.resources.progress)
+    kept = teachers.keep(samples, rows, resources.progress)
     held_out = HeldOut(samples, teachers, objective, job.metric, options.train_batch, place, device)
     if kept is not None:
         notes.append(kept)

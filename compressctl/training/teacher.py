@@ -7,7 +7,6 @@ of a batch, or what is normalised over a batch, are computed for the very batch 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -19,6 +18,7 @@ from compressctl.errors import ModelError
 from compressctl.measure.session import Session
 from compressctl.notes import Note, done
 from compressctl.progress import Progress
+from compressctl.resources import Resources
 from compressctl.training.samples import DiskArray, TrainingSamples, free_bytes
 
 Names = tuple[str, ...]
@@ -34,8 +34,7 @@ class Teachers:
     Args:
         models: the teachers; not changed.
         wanted: the values to return, each by its name in every teacher; any values of the main graphs.
-        threads: threads for onnxruntime.
-        folder: an existing folder for temporary files.
+        resources: threads and work folder.
 
     Attributes:
         coupled: a value, by its name in the first teacher, of which `keep` found that the rows depend on their batch.
@@ -44,12 +43,12 @@ class Teachers:
         ModelError: onnxruntime cannot open a teacher.
     """
 
-    def __init__(self, models: Sequence[ir.Model], wanted: Iterable[Names], threads: int, folder: Path) -> None:
+    def __init__(self, models: Sequence[ir.Model], wanted: Iterable[Names], resources: Resources) -> None:
         self.wanted = tuple(dict.fromkeys(wanted))
-        self._folder = folder
+        self._folder = resources.workdir
         self._names = [list(dict.fromkeys(names[i] for names in self.wanted)) for i in range(len(models))]
         self._sessions = [
-            Session(_with_outputs(model, names), threads=threads, workdir=folder)
+            Session(_with_outputs(model, names), threads=resources.threads, workdir=resources.workdir)
             for model, names in zip(models, self._names, strict=True)
             if self.wanted
         ]

@@ -14,6 +14,7 @@ from compressctl.errors import ModelError, UsageError
 from compressctl.measure.metrics import parse_metric
 from compressctl.measure.session import Session
 from compressctl.progress import Silent
+from compressctl.resources import Resources
 from compressctl.training.samples import TrainingSamples
 from tests.quantization.graphs import model
 from tests.training.tiny import Arrays, Pairs, blobs, classes, fit, mlp, native_mlp, normed, options, weights
@@ -28,7 +29,7 @@ def answers(m: ir.Model, x: np.ndarray, output: str = "y") -> np.ndarray:
 def batches(source: Arrays, folder: Path, steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return the batches that a training with 16 samples a step is fed."""
     (folder / "twin").mkdir()
-    samples = TrainingSamples(source, folder / "twin", held_out=0.1, batch=16, seed=0, progress=Silent())
+    samples = TrainingSamples(source, Resources(workdir=folder / "twin"), held_out=0.1, batch=16)
     found = [samples.at(samples.rows(step)) for step in range(steps)]
     return [(torch.from_numpy(b.feeds["x"]), torch.from_numpy(b.labels)) for b in found]
 
@@ -86,7 +87,7 @@ def test_the_score_told_is_the_score_of_the_model_returned(tmp_path):
         m, source, "cross-entropy", tmp_path, options(steps=60, learning_rate=0.01), metric=parse_metric("top1")
     )
     (tmp_path / "twin").mkdir()
-    samples = TrainingSamples(source, tmp_path / "twin", held_out=0.1, batch=16, seed=0, progress=Silent())
+    samples = TrainingSamples(source, Resources(workdir=tmp_path / "twin"), held_out=0.1, batch=16)
     held = samples.at(samples.held)
     accuracy = (answers(m, held.feeds["x"]).argmax(1) == held.labels).mean()
     assert result.best == pytest.approx(accuracy, abs=1e-12)

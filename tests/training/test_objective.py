@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from compressctl.errors import DataError, ModelError
+from compressctl.resources import Resources
 from compressctl.torchexec.module import GraphModule
 from compressctl.training.binding import bind, watched
 from compressctl.training.objective import Objective
@@ -25,7 +26,7 @@ def objective(student, teacher, folder, *texts: str, x: np.ndarray = X) -> tuple
     module = GraphModule(student, extra_outputs=watched(student, terms))
     values = module({"x": torch.from_numpy(x)})
     bound = bind(terms, student, [teacher], values, LABELS)
-    run = Teachers([teacher], [one.teachers for one in bound if one.teachers], 1, folder).run({"x": x})
+    run = Teachers([teacher], [one.teachers for one in bound if one.teachers], Resources(workdir=folder)).run({"x": x})
     targets = {names: torch.from_numpy(array) for names, array in run.items()}
     return Objective(module, bound, values, targets, 0), targets
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compressctl.errors import DataError
-from compressctl.progress import Silent
+from compressctl.resources import Resources
 from compressctl.training import samples as module
 from compressctl.training.samples import TrainingSamples
 from tests.training.tiny import Arrays, Pairs
@@ -17,9 +17,8 @@ def numbered(rows: int, **given) -> Arrays:
 
 
 def samples(source, folder, *, held_out=0.2, batch=8, seed=0, processes=1) -> TrainingSamples:
-    return TrainingSamples(
-        source, folder, held_out=held_out, batch=batch, seed=seed, processes=processes, progress=Silent()
-    )
+    resources = Resources(workdir=folder, seed=seed)
+    return TrainingSamples(source, resources, held_out=held_out, batch=batch, processes=processes)
 
 
 def test_every_training_row_comes_once_an_epoch_in_a_new_order(tmp_path):

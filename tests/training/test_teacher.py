@@ -24,47 +24,47 @@ def scores(m) -> np.ndarray:
     return relu(m) @ w["W2"].T + w["b2"]
 
 
-def test_outputs_and_values_inside_the_graph(tmp_path):
+def test_outputs_and_values_inside_the_graph(resources):
     m = mlp()
     before = [value.name for value in m.graph.outputs]
-    found = Teachers([m], [("y",), ("a",)], 1, tmp_path).run({"x": X})
+    found = Teachers([m], [("y",), ("a",)], resources).run({"x": X})
     np.testing.assert_allclose(found["y",], scores(m), atol=1e-5)
     np.testing.assert_allclose(found["a",], relu(m), atol=1e-5)
     assert [value.name for value in m.graph.outputs] == before
 
 
-def test_several_teachers_give_the_mean(tmp_path):
+def test_several_teachers_give_the_mean(resources):
     one, two = mlp(1), mlp(2, width=32)
-    found = Teachers([one, two], [("y", "y")], 1, tmp_path).run({"x": X})
+    found = Teachers([one, two], [("y", "y")], resources).run({"x": X})
     np.testing.assert_allclose(found["y", "y"], (scores(one) + scores(two)) / 2, atol=1e-5)
     with pytest.raises(ModelError, match=r"differ in shape: a \[40, 16\], a \[40, 32\]"):
-        Teachers([one, two], [("a", "a")], 1, tmp_path).run({"x": X})
+        Teachers([one, two], [("a", "a")], resources).run({"x": X})
 
 
-def kept(tmp_path, monkeypatch, limit=None) -> tuple[Teachers, TrainingSamples, object]:
+def kept(resources, monkeypatch, limit=None) -> tuple[Teachers, TrainingSamples, object]:
     if limit is not None:
         monkeypatch.setattr(module, "_CACHE_BYTES", limit)
-    samples = TrainingSamples(blobs(90), tmp_path, held_out=0.3, batch=16, seed=0, progress=Silent())
-    teachers = Teachers([mlp()], [("y",), ("a",)], 1, tmp_path)
+    samples = TrainingSamples(blobs(90), resources, held_out=0.3, batch=16)
+    teachers = Teachers([mlp()], [("y",), ("a",)], resources)
     note = teachers.keep(samples, np.arange(90), Silent())
     monkeypatch.setattr(teachers, "run", lambda feeds: pytest.fail("ran again"))
     return teachers, samples, note
 
 
-def test_kept_values_are_those_of_the_rows_and_are_not_computed_again(tmp_path, monkeypatch):
-    teachers, samples, note = kept(tmp_path, monkeypatch)
+def test_kept_values_are_those_of_the_rows_and_are_not_computed_again(resources, monkeypatch):
+    teachers, samples, note = kept(resources, monkeypatch)
     rows = np.array([17, 3, 88, 3])
     found = teachers.targets(rows, {})
-    want = Teachers([mlp()], [("y",), ("a",)], 1, tmp_path).run(samples.at(rows).feeds)
+    want = Teachers([mlp()], [("y",), ("a",)], resources).run(samples.at(rows).feeds)
     np.testing.assert_allclose(found["y",], want["y",], atol=1e-6)
     np.testing.assert_allclose(found["a",], want["a",], atol=1e-6)
     assert note is None
 
 
-def test_values_that_take_too_much_space_are_computed_each_time(tmp_path, monkeypatch):
+def test_values_that_take_too_much_space_are_computed_each_time(resources, monkeypatch):
     with pytest.raises(pytest.fail.Exception, match="ran again"):
-        kept(tmp_path, monkeypatch, limit=90 * 4 * 19 - 1)[0].targets(np.array([1]), {})
-    assert "computed anew at every step" in kept(tmp_path, monkeypatch, limit=0)[2].text
+        kept(resources, monkeypatch, limit=90 * 4 * 19 - 1)[0].targets(np.array([1]), {})
+    assert "computed anew at every step" in kept(resources, monkeypatch, limit=0)[2].text
 
 
 SIMILARITY = "i = MatMul(image, wi) t = MatMul(text, wt) u = Transpose<perm = [1, 0]>(t) scores = MatMul(i, u)"
