@@ -178,13 +178,13 @@ class PassSpace:
 
     Attributes:
         type: of the pass.
-        more_is_harsher: parameters of which the larger value (1) or the smaller one (-1) surely loses no less.
+        monotone: parameters of which the larger value (1) or the smaller one (-1) surely loses no less.
         ladders: formats of which each surely loses no less than those before it.
         renames: whether layers have other names after it, so that none of them can be spared by name.
     """
 
     type: ClassVar[str] = ""
-    more_is_harsher: ClassVar[Mapping[str, int]] = {}
+    monotone: ClassVar[Mapping[str, int]] = {}
     ladders: ClassVar[tuple[tuple[str, ...], ...]] = ()
     renames: ClassVar[bool] = False
 

@@ -16,7 +16,6 @@ class StaticSpace(PassSpace):
     ladders = (NARROW,)
 
     def draw(self, draw: Draw) -> None:
-        """Ask for the ranges of activations, and for the first and last layers where weights get few bits."""
         if draw.format.name in STATIC:
             draw.choice("calibration_method", ("percentile", "mse", "minmax"))
         if draw.format.name in NARROW:

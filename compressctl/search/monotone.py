@@ -5,7 +5,7 @@ from __future__ import annotations
 from compressctl.passes.searched import SPACES
 from compressctl.passes.space import Params
 
-_SIGNS = {"spared": -1} | {name: sign for part in SPACES for name, sign in part.more_is_harsher.items()}
+_SIGNS = {"spared": -1} | {name: sign for part in SPACES for name, sign in part.monotone.items()}
 _LADDERS = [ladder for part in SPACES for ladder in part.ladders]
 
 

@@ -13,24 +13,20 @@ from compressctl.quantization.weight_targets import targets
 class ClusterSpace(PassSpace):
     """The parameter `cluster_bits`."""
 
-    more_is_harsher: ClassVar = {"cluster_bits": -1}
+    monotone: ClassVar = {"cluster_bits": -1}
 
     def formats(self, subject: Subject) -> Iterator[Format]:
-        """Return codes, where there are weights."""
         if targets(subject.model.graph)[0]:
             yield Format("cluster", "weights", repeats=True)
 
     def draw(self, draw: Draw) -> None:
-        """Ask for the bits of a code."""
         if draw.format.name == "cluster":
             draw.whole("cluster_bits", 2, 6)
 
     def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
-        """Return it."""
         if params["format"] == "cluster":
             yield Stage.NUMBERS, Config(clusters=2 ** params["cluster_bits"])
 
     def starts(self, space: Space) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Return codes of 4 bits."""
         if space.has("cluster"):
             yield 13, {"format": "cluster", "cluster_bits": 4}

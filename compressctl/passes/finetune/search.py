@@ -12,12 +12,10 @@ class FinetuneSpace(PassSpace):
     """The parameter `tune_epochs`."""
 
     def draw(self, draw: Draw) -> None:
-        """Ask for the epochs where training could bring something back."""
         if draw.space.train and (loses(draw.params) or draw.format.repeats):
             draw.choice("tune_epochs", (0, *EPOCHS))
 
     def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
-        """Return it after what loses, gently where weights share values by then."""
         epochs = params.get("tune_epochs", 0)
         if epochs and loses(params):
             yield Stage.TRAIN, Config(epochs=epochs)

@@ -14,19 +14,16 @@ class LowRankSpace(PassSpace):
     """The parameter `energy`."""
 
     type = "low_rank"
-    more_is_harsher: ClassVar = {"energy": -1}
+    monotone: ClassVar = {"energy": -1}
     renames = True
 
     def cuts(self, subject: Subject) -> bool:
-        """Whether there are layers to factor."""
         return bool(units(subject.model.graph, lambda _: True)[0])
 
     def draw(self, draw: Draw) -> None:
-        """Ask for the energy."""
         if "low_rank" in draw.params["structure"]:
             draw.number("energy", 0.8, 0.99, 0.01)
 
     def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
-        """Return it."""
         if "low_rank" in params["structure"]:
             yield Stage.CUT, Config(energy=params["energy"])

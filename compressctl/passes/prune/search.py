@@ -15,10 +15,9 @@ class PruneSpace(PassSpace):
     """The parameter `prune_ratio`."""
 
     type = "prune"
-    more_is_harsher: ClassVar = {"prune_ratio": 1}
+    monotone: ClassVar = {"prune_ratio": 1}
 
     def cuts(self, subject: Subject) -> bool:
-        """Whether there are units that can be cut."""
         try:
             groups = find_groups(subject.model)
         except CompressctlError:  # a graph that cannot be related is one that cannot be cut
@@ -26,18 +25,15 @@ class PruneSpace(PassSpace):
         return any(group.kind in ("channel", "neuron", "head") and not group.fixed.all() for group in groups)
 
     def draw(self, draw: Draw) -> None:
-        """Ask for the ratio."""
         if "prune" in draw.params["structure"]:
             draw.number("prune_ratio", 0.1, 0.7, 0.05)
 
     def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
-        """Return it without reconstruction where training follows."""
         if "prune" in params["structure"]:
             reconstruct = False if params.get("tune_epochs", 0) else None
             yield Stage.CUT, Config(ratio=params["prune_ratio"], reconstruct=reconstruct)
 
     def starts(self, space: Space) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Return cuts on integers, the deeper one trained."""
         if space.integer and "prune" in space.structures:
             cut = {"format": space.integer, "structure": "prune"}
             yield 6, {**cut, "prune_ratio": 0.25}

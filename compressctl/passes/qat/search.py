@@ -14,17 +14,14 @@ class QatSpace(PassSpace):
     """The parameter `qat_epochs`, 0 where the pass `quantize` does it."""
 
     def draw(self, draw: Draw) -> None:
-        """Ask for the epochs."""
         if draw.space.train and draw.format.name in STATIC:
             draw.choice("qat_epochs", (0, *EPOCHS))
 
     def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
-        """Return it where there are epochs."""
         if epochs := params.get("qat_epochs"):
             options = static_options(params)
             yield Stage.NUMBERS, Config(scheme=params["format"], epochs=epochs, exclude=spared, **options)
 
     def starts(self, space: Space) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Return weights of 4 bits, trained for a short time."""
         if space.train and space.has("w4a8"):
             yield 9, {"format": "w4a8", "qat_epochs": 3}

@@ -25,17 +25,17 @@ class QuantizeSpace(PassSpace):
     """The parameters `rounding` and `narrow_rounding`: a parameter has the same choices always."""
 
     def formats(self, subject: Subject) -> Iterator[Format]:
-        """Return the schemes that fit the layers."""
         static, dynamic = _static(subject), _dynamic(subject)
-        names = [*(STATIC if static else ()), *(["auto"] if static and dynamic else [])]
-        return (Format(name, "integer") for name in (*names, *(["int8-dynamic"] if dynamic else [])))
+        yield from (Format(name, "integer") for name in STATIC if static)
+        if static and dynamic:
+            yield Format("auto", "integer")
+        if dynamic:
+            yield Format("int8-dynamic", "integer")
 
     def choices(self, subject: Subject) -> Mapping[str, tuple[Any, ...]]:
-        """Return how few bits are rounded."""
         return {"narrow_rounding": ("gptq", "adaround") if has_torch() else ("gptq",)}
 
     def draw(self, draw: Draw) -> None:
-        """Ask for the rounding of what is not trained."""
         if draw.format.name in STATIC and not draw.params.get("qat_epochs"):
             if draw.format.name in NARROW:
                 draw.choice("narrow_rounding", draw.space.choices["narrow_rounding"])
@@ -43,7 +43,6 @@ class QuantizeSpace(PassSpace):
                 draw.choice("rounding", ("nearest", "gptq"))
 
     def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
-        """Return it, and 8 bits for layers that are spared fewer."""
         kind, options = params["format"], static_options(params)
         narrow = kind in NARROW
         if space.format(params).kind != "integer":
@@ -56,7 +55,6 @@ class QuantizeSpace(PassSpace):
             yield Stage.NUMBERS, Config(scheme="int8", keep_float=0, include=spared, **method)
 
     def starts(self, space: Space) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Return plain INT8 first of all; then fewer bits, with two layers spared where all others get them."""
         for place, kind in ((1, "int8"), (2, "auto"), (3, "int8-dynamic"), (4, "w4a8"), (11, "w3a8")):
             if space.has(kind):
                 yield place, {"format": kind}
@@ -64,7 +62,6 @@ class QuantizeSpace(PassSpace):
             yield 7, {"format": "w4a8", "first_last": "same", "spared": 2}
 
     def layers(self, subject: Subject) -> tuple[str, ...]:
-        """Return the static layers, or else the dynamic ones."""
         return _static(subject) or _dynamic(subject)
 
     def sensitivities(self, subject: Subject, layers: Sequence[str]) -> Mapping[str, float]:

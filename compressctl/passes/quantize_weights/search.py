@@ -18,18 +18,15 @@ class QuantizeWeightsSpace(PassSpace):
     ladders = (_FEW_BITS,)
 
     def formats(self, subject: Subject) -> Iterator[Format]:
-        """Return the schemes, where there are weights to store so."""
         if targets(subject.model.graph)[0]:
             yield Format("fp16", "float")
             yield from (Format(name, "weights") for name in _FEW_BITS)
 
     def draw(self, draw: Draw) -> None:
-        """Ask for the rounding."""
         if draw.format.name in _FEW_BITS:
             draw.choice("weight_rounding", ("gptq", "hqq") if draw.space.calibrated else ("nearest", "hqq"))
 
     def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
-        """Return it, and halves for layers that are spared few bits."""
         kind = params["format"]
         if kind in _FEW_BITS:
             yield Stage.NUMBERS, Config(scheme=kind, rounding=params["weight_rounding"], exclude=spared)
@@ -37,7 +34,6 @@ class QuantizeWeightsSpace(PassSpace):
             yield Stage.NUMBERS, Config(scheme="fp16", include=spared)
 
     def starts(self, space: Space) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Return halves, and 4 bits."""
         for place, kind in ((5, "fp16"), (8, "int4")):
             if space.has(kind):
                 yield place, {"format": kind}

@@ -12,7 +12,6 @@ class SimplifySpace(PassSpace):
     """Norms stay in place while a network that was cut is trained, and are folded afterwards."""
 
     def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
-        """Return it once, or twice."""
         keeps_norms = params["structure"] and params.get("tune_epochs", 0)
         yield Stage.BEGIN, Config(skip=("batchnorm",) if keeps_norms else ())
         if keeps_norms:

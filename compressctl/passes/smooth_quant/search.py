@@ -14,15 +14,12 @@ class SmoothQuantSpace(PassSpace):
     """The parameter `smooth`."""
 
     def choices(self, subject: Subject) -> Mapping[str, tuple[Any, ...]]:
-        """Return both where there are places, and samples."""
         return {"smooth": (False, True)} if subject.calibrated and places(subject.model.graph)[0] else {}
 
     def draw(self, draw: Draw) -> None:
-        """Ask whether activations are rounded."""
         if draw.format.kind == "integer" and "smooth" in draw.space.choices:
             draw.choice("smooth", draw.space.choices["smooth"])
 
     def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
-        """Return it before integers."""
         if params.get("smooth"):
             yield Stage.PREPARE, Config()

@@ -13,25 +13,21 @@ from compressctl.pruning.sparse import sparse_weights
 class SparsifySpace(PassSpace):
     """The parameters `sparsity` and `sparse_ratio`."""
 
-    more_is_harsher: ClassVar = {"sparse_ratio": 1}
+    monotone: ClassVar = {"sparse_ratio": 1}
 
     def choices(self, subject: Subject) -> Mapping[str, tuple[Any, ...]]:
-        """Return the kinds of sparsity where there are weights that can be zeroed."""
         return {"sparsity": ("none", "ratio", "2:4", "1:4")} if sparse_weights(subject.model.graph)[0] else {}
 
     def draw(self, draw: Draw) -> None:
-        """Ask for the kind, and for the ratio where it is one."""
         kinds = draw.space.choices.get("sparsity")
         if kinds and draw.choice("sparsity", kinds) == "ratio":
             draw.number("sparse_ratio", 0.3, 0.9, 0.05)
 
     def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
-        """Return it where there is any sparsity."""
         kind = params.get("sparsity", "none")
         if kind != "none":
             yield Stage.ZERO, Config(ratio=params["sparse_ratio"]) if kind == "ratio" else Config(nm=kind)
 
     def starts(self, space: Space) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Return half of the weights, on integers."""
         if space.integer and "sparsity" in space.choices:
             yield 12, {"format": space.integer, "sparsity": "ratio", "sparse_ratio": 0.5}

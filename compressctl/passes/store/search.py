@@ -12,6 +12,5 @@ class StoreSpace(PassSpace):
     """No parameter."""
 
     def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
-        """Return it at the end."""
         if space.format(params).repeats or params.get("sparsity", "none") != "none":
             yield Stage.STORE, Config()
