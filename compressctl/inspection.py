@@ -13,7 +13,7 @@ from compressctl.model.stored import making_nodes
 from compressctl.passes import PASSES, simplify
 from compressctl.passes.base import Context
 from compressctl.probation import on_probation
-from compressctl.quantization.plan import make_plan
+from compressctl.quantization.int8.plan import make_plan
 from compressctl.report.inspection import Inspection, Layer
 from compressctl.scratch import temporary_folder
 from compressctl.selection import Selection

@@ -12,10 +12,11 @@ from typing import Any
 
 from compressctl.data.notation import open_source
 from compressctl.model.load import interface, load_model
-from compressctl.quantization.calibration import observe
-from compressctl.quantization.plan import Selection, make_plan
-from compressctl.quantization.trainable import placement_of
+from compressctl.quantization.int8.calibration import observe
+from compressctl.quantization.int8.plan import make_plan
+from compressctl.quantization.int8.trainable import placement_of
 from compressctl.resources import Resources
+from compressctl.selection import Selection
 
 
 def main(path: str, samples: str, method: Any) -> None:

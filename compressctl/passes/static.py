@@ -10,10 +10,10 @@ from compressctl.data.source import Source
 from compressctl.measure.machine import int8_target
 from compressctl.passes.base import Context
 from compressctl.passes.static_options import StaticOptions
-from compressctl.quantization.calibration import Observations, observe
-from compressctl.quantization.plan import QuantizationPlan
-from compressctl.quantization.seen import seen_part
-from compressctl.quantization.trainable import placement_of
+from compressctl.quantization.int8.calibration import Observations, observe
+from compressctl.quantization.int8.plan import QuantizationPlan
+from compressctl.quantization.int8.seen import seen_part
+from compressctl.quantization.int8.trainable import placement_of
 
 
 def range_for_target(options: StaticOptions) -> tuple[str, bool]:

@@ -1,1 +1,1 @@
-"""INT8 quantization: what to quantize, which ranges, which operators to write."""
+"""Quantization: INT8 kernels (`int8`), weights alone (`weights`), and what prepares for either (`preparation`)."""

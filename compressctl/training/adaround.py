@@ -32,11 +32,11 @@ from compressctl.measure.captures import Captures, section
 from compressctl.notes import Note, done
 from compressctl.numerics.grids import neighbours, round_weights
 from compressctl.numerics.qparams import along
-from compressctl.quantization.blocks import Block, cut
-from compressctl.quantization.calibration import Observations
-from compressctl.quantization.plan import QuantizationPlan, named
-from compressctl.quantization.quantizers import Quantizer, Settings, fold_weights
-from compressctl.quantization.trainable import make_trainable
+from compressctl.quantization.int8.blocks import Block, cut
+from compressctl.quantization.int8.calibration import Observations
+from compressctl.quantization.int8.plan import QuantizationPlan, named
+from compressctl.quantization.int8.quantizers import Quantizer, Settings, fold_weights
+from compressctl.quantization.int8.trainable import make_trainable
 from compressctl.resources import Resources
 from compressctl.torchexec.determinism import deterministic
 from compressctl.torchexec.module import GraphModule

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from compressctl.model.graph import constant
 from compressctl.numerics.qparams import LARGEST_BIAS
-from compressctl.quantization.trainable import Trainable
+from compressctl.quantization.int8.trainable import Trainable
 
 _SMALLEST = 1e-3  # share of its first value below which a scale must not fall
 

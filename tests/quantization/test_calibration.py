@@ -12,8 +12,8 @@ from compressctl.measure.session import Session
 from compressctl.model.graph import initializer
 from compressctl.numerics import ranges
 from compressctl.numerics.histogram import Histogram
-from compressctl.quantization.calibration import observe
-from compressctl.quantization.observers import Observer
+from compressctl.quantization.int8.calibration import observe
+from compressctl.quantization.int8.observers import Observer
 from compressctl.tensorspec import TensorSpec
 from tests.quantization import graphs
 

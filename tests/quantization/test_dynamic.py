@@ -15,9 +15,9 @@ from compressctl.errors import ModelError
 from compressctl.model.load import load_model
 from compressctl.model.save import serialize
 from compressctl.model.verify import verify_graph
-from compressctl.quantization.dynamic import candidates, quantize
-from compressctl.quantization.matmul import saved_bytes
-from compressctl.quantization.weights import quantize_weight
+from compressctl.quantization.int8.dynamic import candidates, quantize
+from compressctl.quantization.int8.matmul import saved_bytes
+from compressctl.quantization.int8.weights import quantize_weight
 from tests.quantization import graphs, reference
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from compressctl.model.save import serialize
 from compressctl.model.verify import verify_graph
-from compressctl.quantization.dynamic import candidates, quantize
-from compressctl.quantization.embedding import saved_bytes
-from compressctl.quantization.weights import quantize_weight
+from compressctl.quantization.int8.dynamic import candidates, quantize
+from compressctl.quantization.int8.embedding import saved_bytes
+from compressctl.quantization.int8.weights import quantize_weight
 from tests.quantization import graphs, reference
 
 

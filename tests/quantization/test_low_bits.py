@@ -31,8 +31,8 @@ from compressctl.numerics.grids import (
 from compressctl.numerics.qparams import QParams, dequantize, symmetric
 from compressctl.passes import quantize
 from compressctl.passes.base import Context
-from compressctl.quantization.plan import QuantizationPlan, make_plan, weight_grids
-from compressctl.quantization.quantizers import Settings, fold_weights, round_in_graph
+from compressctl.quantization.int8.plan import QuantizationPlan, make_plan, weight_grids
+from compressctl.quantization.int8.quantizers import Settings, fold_weights, round_in_graph
 from compressctl.selection import Selection
 from tests.quantization import graphs
 from tests.quantization.reference import executed, weight_integers

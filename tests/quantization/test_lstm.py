@@ -13,8 +13,8 @@ from compressctl.errors import ModelError
 from compressctl.model.graph import constant
 from compressctl.model.save import serialize
 from compressctl.model.verify import verify_graph
-from compressctl.quantization.dynamic import candidates, quantize
-from compressctl.quantization.lstm import saved_bytes
+from compressctl.quantization.int8.dynamic import candidates, quantize
+from compressctl.quantization.int8.lstm import saved_bytes
 from tests.quantization import graphs, reference
 
 STEPS, BATCH, INPUTS, UNITS = 7, 5, 20, 24

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from compressctl.quantization.placement import Placement, place
+from compressctl.quantization.int8.placement import Placement, place
 from tests.quantization import graphs
 
 SHAPES = {"w": (4, 4, 1, 1), "v": (4, 4, 1, 1), "b": (4,), "k": (4, 4)}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compressctl.errors import UsageError
-from compressctl.quantization.plan import QuantizationPlan, make_plan
+from compressctl.quantization.int8.plan import QuantizationPlan, make_plan
 from compressctl.selection import Selection
 from tests.quantization import graphs
 

@@ -13,7 +13,7 @@ from compressctl.measure.session import Session
 from compressctl.model.load import interface
 from compressctl.numerics.qparams import affine, dequantize, quantize, symmetric
 from compressctl.numerics.saturation import saturation
-from compressctl.quantization.saturation import _unfolded, saturation_notes, simulate
+from compressctl.quantization.int8.saturation import _unfolded, saturation_notes, simulate
 from tests.quantization import graphs
 
 

@@ -14,9 +14,9 @@ from compressctl.model.save import save_model
 from compressctl.model.verify import verify_graph
 from compressctl.numerics.bias import bias_shift
 from compressctl.numerics.qparams import affine, dequantize, quantize, symmetric
-from compressctl.quantization.placement import place
-from compressctl.quantization.quantizers import Settings, fold_weights, round_in_graph
-from compressctl.quantization.static import (
+from compressctl.quantization.int8.placement import place
+from compressctl.quantization.int8.quantizers import Settings, fold_weights, round_in_graph
+from compressctl.quantization.int8.static import (
     add_hard_sigmoids,
     add_to_bias,
     insert_qdq,

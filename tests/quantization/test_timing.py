@@ -14,12 +14,12 @@ from compressctl.passes import quantize, quantize_weights
 from compressctl.passes.base import Context
 from compressctl.passes.quantize.auto import Trial, keep_pace
 from compressctl.passes.static import observe_static
-from compressctl.quantization.apply import apply_plan
-from compressctl.quantization.placement import place
-from compressctl.quantization.plan import QuantizationPlan, named
-from compressctl.quantization.quantizers import Settings
-from compressctl.quantization.surroundings import LAYER, surroundings
-from compressctl.quantization.timing import doubtful, time_layers
+from compressctl.quantization.int8.apply import apply_plan
+from compressctl.quantization.int8.placement import place
+from compressctl.quantization.int8.plan import QuantizationPlan, named
+from compressctl.quantization.int8.quantizers import Settings
+from compressctl.quantization.int8.surroundings import LAYER, surroundings
+from compressctl.quantization.int8.timing import doubtful, time_layers
 from tests.quantization import graphs
 
 RNG = np.random.default_rng(3)

@@ -11,11 +11,11 @@ from compressctl.measure.session import Session
 from compressctl.model.graph import remove_dead
 from compressctl.model.verify import verify_graph
 from compressctl.numerics.grids import BINARY, INT2, INT4, INT8, TERNARY
-from compressctl.quantization.apply import apply_plan
-from compressctl.quantization.calibration import Observations
-from compressctl.quantization.plan import QuantizationPlan
-from compressctl.quantization.quantizers import Settings
-from compressctl.quantization.trainable import Trainable, fold, make_trainable, placement_of
+from compressctl.quantization.int8.apply import apply_plan
+from compressctl.quantization.int8.calibration import Observations
+from compressctl.quantization.int8.plan import QuantizationPlan
+from compressctl.quantization.int8.quantizers import Settings
+from compressctl.quantization.int8.trainable import Trainable, fold, make_trainable, placement_of
 from tests.quantization import graphs
 from tests.quantization.reference import executed
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from compressctl.errors import ModelError
-from compressctl.quantization.weights import Int8Weights, obstacle_of, quantize_weight
+from compressctl.quantization.int8.weights import Int8Weights, obstacle_of, quantize_weight
 
 floats = st.floats(-(2.0**100), 2.0**100, width=32)
 weights = arrays(np.float32, array_shapes(min_dims=2, max_dims=3, max_side=6), elements=floats)

@@ -14,11 +14,11 @@ from compressctl.model.verify import verify_graph
 from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, TERNARY, neighbours, weight_qparams
 from compressctl.passes import quantize
 from compressctl.passes.base import Context
-from compressctl.quantization.blocks import cut
-from compressctl.quantization.calibration import observe
-from compressctl.quantization.plan import QuantizationPlan
-from compressctl.quantization.quantizers import Settings
-from compressctl.quantization.trainable import placement_of
+from compressctl.quantization.int8.blocks import cut
+from compressctl.quantization.int8.calibration import observe
+from compressctl.quantization.int8.plan import QuantizationPlan
+from compressctl.quantization.int8.quantizers import Settings
+from compressctl.quantization.int8.trainable import placement_of
 from compressctl.resources import Resources
 from compressctl.training.adaround import adaround
 from tests.quantization import graphs

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.equalize import Config
-from compressctl.quantization.equalization import equalize
+from compressctl.quantization.preparation.equalization import equalize
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:

@@ -14,10 +14,10 @@ from compressctl.passes.base import Context, Outcome
 from compressctl.passes.qat import Config
 from compressctl.passes.static import observe_static, range_for_target
 from compressctl.passes.training import fit, terms, training_samples
-from compressctl.quantization.apply import apply_plan
-from compressctl.quantization.plan import QuantizationPlan, make_plan, weight_grids
-from compressctl.quantization.quantizers import Settings
-from compressctl.quantization.trainable import fold, make_trainable
+from compressctl.quantization.int8.apply import apply_plan
+from compressctl.quantization.int8.plan import QuantizationPlan, make_plan, weight_grids
+from compressctl.quantization.int8.quantizers import Settings
+from compressctl.quantization.int8.trainable import fold, make_trainable
 
 _CALIBRATION_SAMPLES = 256  # of the training samples, where there are none for calibration
 

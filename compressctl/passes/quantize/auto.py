@@ -22,9 +22,9 @@ from compressctl.model.tensors import stored_tensors
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context
 from compressctl.passes.feeds import usual_feeds
-from compressctl.quantization.floor import Judge, hold
-from compressctl.quantization.plan import QuantizationPlan
-from compressctl.quantization.timing import Timing, doubtful, time_layers, time_models
+from compressctl.quantization.int8.floor import Judge, hold
+from compressctl.quantization.int8.plan import QuantizationPlan
+from compressctl.quantization.int8.timing import Timing, doubtful, time_layers, time_models
 
 _TRIES = 8  # a session and a third of a second each, where the result is slower than the input
 _LARGEST = 2**29  # bytes of weights: above, both forms would crowd memory, and reading weights is what takes the time

@@ -20,14 +20,14 @@ from compressctl.passes.quantize.auto import Decision, Trial, hold_floor, keep_p
 from compressctl.passes.static import observe_static, range_for_target
 from compressctl.passes.training import require_torch
 from compressctl.plain import pass_lines
-from compressctl.quantization.apply import apply_plan
-from compressctl.quantization.calibration import Observations
-from compressctl.quantization.dynamic import candidates
-from compressctl.quantization.plan import QuantizationPlan, make_plan, named, rule_of_thumb, weight_grids
-from compressctl.quantization.quantizers import Settings
-from compressctl.quantization.saturation import saturation_notes, simulate
-from compressctl.quantization.sensitivity import Sensitivity, fewest_in_float, rank
-from compressctl.quantization.static_gptq import round_by_gptq
+from compressctl.quantization.int8.apply import apply_plan
+from compressctl.quantization.int8.calibration import Observations
+from compressctl.quantization.int8.dynamic import candidates
+from compressctl.quantization.int8.gptq import round_by_gptq
+from compressctl.quantization.int8.plan import QuantizationPlan, make_plan, named, rule_of_thumb, weight_grids
+from compressctl.quantization.int8.quantizers import Settings
+from compressctl.quantization.int8.saturation import saturation_notes, simulate
+from compressctl.quantization.int8.sensitivity import Sensitivity, fewest_in_float, rank
 
 _SENSITIVITY_SAMPLES = 64
 

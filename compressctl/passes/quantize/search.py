@@ -12,10 +12,10 @@ from compressctl.passes.space import Draw, Format, Params, PassSpace, Space, Sta
 from compressctl.passes.static import observe_static, range_for_target
 from compressctl.passes.static_search import NARROW, STATIC, static_options
 from compressctl.passes.training import has_torch
-from compressctl.quantization.apply import apply_plan
-from compressctl.quantization.plan import QuantizationPlan, make_plan, weight_grids
-from compressctl.quantization.quantizers import Settings
-from compressctl.quantization.sensitivity import rank
+from compressctl.quantization.int8.apply import apply_plan
+from compressctl.quantization.int8.plan import QuantizationPlan, make_plan, weight_grids
+from compressctl.quantization.int8.quantizers import Settings
+from compressctl.quantization.int8.sensitivity import rank
 from compressctl.selection import Selection
 
 _SAMPLES = 32

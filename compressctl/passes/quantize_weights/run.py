@@ -15,14 +15,14 @@ from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.quantize_weights import Config, Rounding
-from compressctl.quantization.eight_bits import STYLE
-from compressctl.quantization.fp16 import store_fp16
-from compressctl.quantization.plan import first_and_last_layers
-from compressctl.quantization.weight_awq import scale_inputs
-from compressctl.quantization.weight_gptq import gptq_layers
-from compressctl.quantization.weight_rounding import GRIDS, Rounded, Style
-from compressctl.quantization.weight_storage import place
-from compressctl.quantization.weight_targets import Target, targets
+from compressctl.quantization.int8.plan import first_and_last_layers
+from compressctl.quantization.int8.weights.awq import scale_inputs
+from compressctl.quantization.int8.weights.eight_bits import STYLE
+from compressctl.quantization.int8.weights.fp16 import store_fp16
+from compressctl.quantization.int8.weights.gptq import gptq_layers
+from compressctl.quantization.int8.weights.rounding import GRIDS, Rounded, Style
+from compressctl.quantization.int8.weights.storage import place
+from compressctl.quantization.int8.weights.targets import Target, targets
 
 _SAMPLES = 1024  # that GPTQ and AWQ look at
 

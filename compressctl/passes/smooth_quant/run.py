@@ -7,8 +7,8 @@ import onnx_ir as ir
 from compressctl.errors import UsageError
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.smooth_quant import Config
-from compressctl.quantization.calibration import observe
-from compressctl.quantization.smoothing import places, smooth
+from compressctl.quantization.int8.calibration import observe
+from compressctl.quantization.preparation.smoothing import places, smooth
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:

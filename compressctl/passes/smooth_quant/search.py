@@ -7,7 +7,7 @@ from typing import Any
 
 from compressctl.passes.smooth_quant import Config
 from compressctl.passes.space import Draw, Params, PassSpace, Space, Stage, Subject
-from compressctl.quantization.smoothing import places
+from compressctl.quantization.preparation.smoothing import places
 
 
 class SmoothQuantSpace(PassSpace):

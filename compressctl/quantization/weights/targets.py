@@ -20,8 +20,8 @@ from compressctl.model.graph import is_only_use
 from compressctl.model.ops import CONVOLUTIONS
 from compressctl.model.tensors import read_array
 from compressctl.notes import Note, skipped
-from compressctl.quantization.embedding import is_embedding
-from compressctl.quantization.weights import tensor_of
+from compressctl.quantization.int8.embedding import is_embedding
+from compressctl.quantization.int8.weights import tensor_of
 
 
 @dataclass(frozen=True)

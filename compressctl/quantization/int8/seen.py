@@ -12,10 +12,10 @@ import onnx_ir as ir
 
 from compressctl.layers.unseen import unseen
 from compressctl.notes import Note
-from compressctl.quantization.calibration import Observations
-from compressctl.quantization.dynamic import candidates
-from compressctl.quantization.placement import quantized_around
-from compressctl.quantization.plan import QuantizationPlan, named
+from compressctl.quantization.int8.calibration import Observations
+from compressctl.quantization.int8.dynamic import candidates
+from compressctl.quantization.int8.placement import quantized_around
+from compressctl.quantization.int8.plan import QuantizationPlan, named
 
 
 def seen_part(

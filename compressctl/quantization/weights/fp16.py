@@ -18,7 +18,7 @@ from compressctl.model.tensor_file import TensorFiles
 from compressctl.model.tensors import read_array
 from compressctl.notes import Note, skipped, warning
 from compressctl.numerics.parallel import by_rows
-from compressctl.quantization.weights import tensor_of
+from compressctl.quantization.int8.weights import tensor_of
 from compressctl.selection import Selection
 from compressctl.storage.decoder import Decoder
 from compressctl.storage.floats import emit_cast

@@ -12,8 +12,8 @@ import onnx_ir as ir
 from compressctl.model import ops
 from compressctl.model.graph import remove_dead, walk_subgraphs
 from compressctl.notes import Note, skipped, warning
-from compressctl.quantization import embedding, lstm, matmul
-from compressctl.quantization.weights import Int8Weights
+from compressctl.quantization.int8 import embedding, lstm, matmul
+from compressctl.quantization.int8.weights import Int8Weights
 
 _FORMS = {"MatMul": matmul, "Gemm": matmul, "LSTM": lstm, "Gather": embedding}
 _NO_FORM = {

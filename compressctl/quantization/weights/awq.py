@@ -12,7 +12,7 @@ from compressctl.layers.moments import input_statistics, observable
 from compressctl.layers.unseen import unseen
 from compressctl.notes import Note, done
 from compressctl.numerics.awq import Rounding, awq_scales
-from compressctl.quantization.smoothing import Place, move_scales, places
+from compressctl.quantization.preparation.smoothing import Place, move_scales, places
 from compressctl.resources import Resources
 
 

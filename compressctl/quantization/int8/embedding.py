@@ -13,8 +13,8 @@ import onnx_ir as ir
 from compressctl.model.footprint import node_bytes
 from compressctl.model.graph import replace_node
 from compressctl.notes import Note, done
-from compressctl.quantization.footprint import int8_saving, make_node, stand_in
-from compressctl.quantization.weights import Int8Weights, obstacle_of, shape_of, tensor_of
+from compressctl.quantization.int8.footprint import int8_saving, make_node, stand_in
+from compressctl.quantization.int8.weights import Int8Weights, obstacle_of, shape_of, tensor_of
 
 
 def is_embedding(node: ir.Node) -> bool:

@@ -18,9 +18,9 @@ import onnx_ir as ir
 from compressctl.model.footprint import node_bytes
 from compressctl.model.graph import bias_of, constant, initializer, insert_before, replace_node
 from compressctl.notes import Note, done
-from compressctl.quantization.embedding import is_embedding
-from compressctl.quantization.footprint import int8_saving, make_node, stand_in
-from compressctl.quantization.weights import Channels, Int8Weights, obstacle_of, shape_of, tensor_of
+from compressctl.quantization.int8.embedding import is_embedding
+from compressctl.quantization.int8.footprint import int8_saving, make_node, stand_in
+from compressctl.quantization.int8.weights import Channels, Int8Weights, obstacle_of, shape_of, tensor_of
 
 
 @dataclass(frozen=True)

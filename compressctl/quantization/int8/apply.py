@@ -7,13 +7,13 @@ import onnx_ir as ir
 from compressctl.model.graph import remove_dead
 from compressctl.notes import Note, done
 from compressctl.numerics.bias import bias_shift
-from compressctl.quantization.calibration import Observations
-from compressctl.quantization.dynamic import quantize
-from compressctl.quantization.eight_bits import pack_weights
-from compressctl.quantization.plan import QuantizationPlan, named
-from compressctl.quantization.quantizers import Settings, fold_weights
-from compressctl.quantization.static import add_to_bias, output_axis
-from compressctl.quantization.trainable import finish, make_trainable
+from compressctl.quantization.int8.calibration import Observations
+from compressctl.quantization.int8.dynamic import quantize
+from compressctl.quantization.int8.plan import QuantizationPlan, named
+from compressctl.quantization.int8.quantizers import Settings, fold_weights
+from compressctl.quantization.int8.static import add_to_bias, output_axis
+from compressctl.quantization.int8.trainable import finish, make_trainable
+from compressctl.quantization.int8.weights.eight_bits import pack_weights
 
 
 def apply_plan(

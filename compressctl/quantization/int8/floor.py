@@ -10,8 +10,8 @@ from compressctl.measure.fidelity import OutputFidelity, fidelity
 from compressctl.measure.floor import Floor, shortfall
 from compressctl.measure.session import Session
 from compressctl.model.scores import score_axes
-from compressctl.quantization.plan import QuantizationPlan
-from compressctl.quantization.sensitivity import Build, Sensitivity, rank, shortest_prefix
+from compressctl.quantization.int8.plan import QuantizationPlan
+from compressctl.quantization.int8.sensitivity import Build, Sensitivity, rank, shortest_prefix
 from compressctl.resources import Resources
 
 _BATCH = 8

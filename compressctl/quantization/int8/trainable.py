@@ -16,12 +16,18 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from compressctl.notes import Note, done, skipped
-from compressctl.quantization.calibration import Observations
-from compressctl.quantization.packing import pack_weights
-from compressctl.quantization.placement import Placement, place
-from compressctl.quantization.plan import QuantizationPlan, named
-from compressctl.quantization.quantizers import Quantizer, Settings, bias_and_input_scale, fold_weights, round_in_graph
-from compressctl.quantization.static import (
+from compressctl.quantization.int8.calibration import Observations
+from compressctl.quantization.int8.packing import pack_weights
+from compressctl.quantization.int8.placement import Placement, place
+from compressctl.quantization.int8.plan import QuantizationPlan, named
+from compressctl.quantization.int8.quantizers import (
+    Quantizer,
+    Settings,
+    bias_and_input_scale,
+    fold_weights,
+    round_in_graph,
+)
+from compressctl.quantization.int8.static import (
     activation_limit,
     add_hard_sigmoids,
     insert_qdq,

@@ -25,11 +25,11 @@ from compressctl.notes import Note, done, skipped
 from compressctl.numerics.gptq import gptq
 from compressctl.numerics.levels import Levels
 from compressctl.numerics.obs import damped
-from compressctl.quantization.calibration import Observations
 from compressctl.quantization.gptq_start import paired, start
-from compressctl.quantization.plan import QuantizationPlan
-from compressctl.quantization.quantizers import Quantizer, Settings
-from compressctl.quantization.trainable import make_trainable
+from compressctl.quantization.int8.calibration import Observations
+from compressctl.quantization.int8.plan import QuantizationPlan
+from compressctl.quantization.int8.quantizers import Quantizer, Settings
+from compressctl.quantization.int8.trainable import make_trainable
 from compressctl.resources import Resources
 
 _DAMPING = 0.01

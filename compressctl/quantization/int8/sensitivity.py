@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from compressctl.data.source import Source
 from compressctl.measure.noise import first_feeds, float_outputs, noise
-from compressctl.quantization.plan import QuantizationPlan
+from compressctl.quantization.int8.plan import QuantizationPlan
 from compressctl.resources import Resources
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from compressctl.model.graph import remove_dead
 from compressctl.notes import Note, warning
 from compressctl.numerics.histogram import Histogram
 from compressctl.numerics.ranges import Range, RangeMethod, choose
-from compressctl.quantization.observers import Observed, Observer, observable
+from compressctl.quantization.int8.observers import Observed, Observer, observable
 from compressctl.resources import Resources
 
 _SAMPLED = 2**19  # values of a tensor that go into its histogram, of all calibration samples together

@@ -21,11 +21,11 @@ from compressctl.measure.session import VERSION, Session
 from compressctl.measure.sprint import sprint
 from compressctl.model.graph import constant
 from compressctl.model.save import serialize
-from compressctl.quantization.apply import apply_plan
-from compressctl.quantization.placement import place
-from compressctl.quantization.plan import QuantizationPlan, named
-from compressctl.quantization.quantizers import Settings
-from compressctl.quantization.surroundings import LAYER, Surroundings, joined, read_by, surroundings, timeable
+from compressctl.quantization.int8.apply import apply_plan
+from compressctl.quantization.int8.placement import place
+from compressctl.quantization.int8.plan import QuantizationPlan, named
+from compressctl.quantization.int8.quantizers import Settings
+from compressctl.quantization.int8.surroundings import LAYER, Surroundings, joined, read_by, surroundings, timeable
 from compressctl.resources import Resources
 from compressctl.scratch import temporary_folder, user_cache
 

@@ -14,8 +14,8 @@ import onnx_ir as ir
 from compressctl.model.footprint import node_bytes, tensor_bytes
 from compressctl.model.graph import ensure_opset, initializer, replace_node
 from compressctl.notes import Note, done
-from compressctl.quantization.footprint import int8_saving, make_node, stand_in
-from compressctl.quantization.weights import Int8Weights, obstacle_of, shape_of
+from compressctl.quantization.int8.footprint import int8_saving, make_node, stand_in
+from compressctl.quantization.int8.weights import Int8Weights, obstacle_of, shape_of
 
 DOMAIN = "com.microsoft"
 _OPTIONAL_INPUTS = 5  # B, sequence_lens, initial_h, initial_c, P: they follow X, W, R in both operators

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from compressctl.model.graph import bias_of, constant, initializer, insert_before
 from compressctl.numerics.grids import INT8, REDUCED, Grid, round_weights, weight_qparams
 from compressctl.numerics.qparams import QParams, dequantize, least_weight_scale
-from compressctl.quantization.static import output_axis
+from compressctl.quantization.int8.static import output_axis
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from compressctl.model.graph import (
 from compressctl.model.ops import BIASED
 from compressctl.model.stored import PACKED, is_stored_packed
 from compressctl.numerics.qparams import affine
-from compressctl.quantization.placement import Placement, hard_sigmoid
+from compressctl.quantization.int8.placement import Placement, hard_sigmoid
 
 _WEIGHT_AXIS = {"Conv": 0, "MatMul": 1}
 

@@ -15,7 +15,7 @@ from compressctl.notes import Note, warning
 from compressctl.numerics.im2col import windows
 from compressctl.numerics.qparams import affine, quantize, symmetric
 from compressctl.numerics.saturation import Saturation, saturation
-from compressctl.quantization.static import output_axis
+from compressctl.quantization.int8.static import output_axis
 from compressctl.resources import Resources
 
 _SAMPLES = 4

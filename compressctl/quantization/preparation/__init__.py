@@ -1,0 +1,1 @@
+"""What makes a model easier to quantize, and leaves what it computes: scales moved between layers."""

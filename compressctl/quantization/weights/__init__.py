@@ -1,0 +1,1 @@
+"""Weights alone in few bits: rounding them, and putting them into the graph."""
