@@ -4,13 +4,13 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from compressctl.quantization.int8.weights.rounding import GRIDS
 
 from compressctl.errors import ModelError, UsageError
 from compressctl.model.graph import constant
 from compressctl.model.save import save_model
 from compressctl.numerics.levels import fit_levels
 from compressctl.numerics.packing import packed_bytes
+from compressctl.quantization.weights.rounding import GRIDS
 from tests.quantization import graphs, reference
 from tests.quantization.weight_only import SCHEMES, compress, symmetric, texts, weights
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-from compressctl.quantization.int8.weights.rounding import GRIDS
 
 from compressctl.model.verify import verify_graph
 from compressctl.numerics.grids import weight_qparams
 from compressctl.passes import quantize_weights
 from compressctl.passes.base import Context, Outcome
+from compressctl.quantization.weights.rounding import GRIDS
 
 SCHEMES = ("int8-weights", "int4", "int3", "int2", "ternary", "int1")
 

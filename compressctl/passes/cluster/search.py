@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from compressctl.passes.cluster import Config
 from compressctl.passes.space import Draw, Format, Params, PassSpace, Space, Stage, Subject
-from compressctl.quantization.int8.weights.targets import targets
+from compressctl.quantization.weights.targets import targets
 
 
 class ClusterSpace(PassSpace):

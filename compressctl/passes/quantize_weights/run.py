@@ -16,13 +16,13 @@ from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.quantize_weights import Config, Rounding
 from compressctl.quantization.int8.plan import first_and_last_layers
-from compressctl.quantization.int8.weights.awq import scale_inputs
-from compressctl.quantization.int8.weights.eight_bits import STYLE
-from compressctl.quantization.int8.weights.fp16 import store_fp16
-from compressctl.quantization.int8.weights.gptq import gptq_layers
-from compressctl.quantization.int8.weights.rounding import GRIDS, Rounded, Style
-from compressctl.quantization.int8.weights.storage import place
-from compressctl.quantization.int8.weights.targets import Target, targets
+from compressctl.quantization.weights.awq import scale_inputs
+from compressctl.quantization.weights.eight_bits import STYLE
+from compressctl.quantization.weights.fp16 import store_fp16
+from compressctl.quantization.weights.gptq import gptq_layers
+from compressctl.quantization.weights.rounding import GRIDS, Rounded, Style
+from compressctl.quantization.weights.storage import place
+from compressctl.quantization.weights.targets import Target, targets
 
 _SAMPLES = 1024  # that GPTQ and AWQ look at
 

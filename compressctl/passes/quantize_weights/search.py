@@ -7,7 +7,7 @@ from typing import Any
 
 from compressctl.passes.quantize_weights import Config
 from compressctl.passes.space import Draw, Format, Params, PassSpace, Space, Stage, Subject
-from compressctl.quantization.int8.weights.targets import targets
+from compressctl.quantization.weights.targets import targets
 
 _FEW_BITS = ("int4", "int3", "int2")
 

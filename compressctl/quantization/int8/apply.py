@@ -13,7 +13,7 @@ from compressctl.quantization.int8.plan import QuantizationPlan, named
 from compressctl.quantization.int8.quantizers import Settings, fold_weights
 from compressctl.quantization.int8.static import add_to_bias, output_axis
 from compressctl.quantization.int8.trainable import finish, make_trainable
-from compressctl.quantization.int8.weights.eight_bits import pack_weights
+from compressctl.quantization.weights.eight_bits import pack_weights
 
 
 def apply_plan(

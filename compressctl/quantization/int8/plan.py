@@ -15,7 +15,7 @@ from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, TERNARY, Grid
 from compressctl.quantization.int8.dynamic import candidates
 from compressctl.quantization.int8.placement import CARRIERS, COMPUTE, FOLDED, JOINS
 from compressctl.quantization.int8.static import obstacle as static_obstacle
-from compressctl.quantization.int8.weights.eight_bits import packable
+from compressctl.quantization.weights.eight_bits import packable
 from compressctl.selection import Selection, check_globs, matches
 
 StaticScheme = Literal["int8", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"]

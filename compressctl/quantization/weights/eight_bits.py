@@ -11,9 +11,9 @@ import onnx_ir as ir
 
 from compressctl.notes import Note, done
 from compressctl.numerics.grids import INT8
-from compressctl.quantization.int8.weights.rounding import Style
-from compressctl.quantization.int8.weights.storage import store
-from compressctl.quantization.int8.weights.targets import Target, targets
+from compressctl.quantization.weights.rounding import Style
+from compressctl.quantization.weights.storage import store
+from compressctl.quantization.weights.targets import Target, targets
 
 STYLE = Style(INT8, "channel", offsets=False)
 

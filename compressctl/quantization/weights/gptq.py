@@ -18,8 +18,8 @@ from compressctl.numerics.gptq import gptq
 from compressctl.numerics.levels import Levels
 from compressctl.numerics.obs import damped
 from compressctl.quantization.gptq_start import paired, start
-from compressctl.quantization.int8.weights.rounding import Rounded, Style
-from compressctl.quantization.int8.weights.targets import Target
+from compressctl.quantization.weights.rounding import Rounded, Style
+from compressctl.quantization.weights.targets import Target
 from compressctl.resources import Resources
 
 

@@ -14,8 +14,8 @@ from compressctl.model.graph import bias_of, ensure_opset, initializer, replace_
 from compressctl.model.ops import PRODUCTS
 from compressctl.model.tensor_file import TensorFiles
 from compressctl.numerics.packing import pack
-from compressctl.quantization.int8.weights.rounding import Rounded
-from compressctl.quantization.int8.weights.targets import Target
+from compressctl.quantization.weights.rounding import Rounded
+from compressctl.quantization.weights.targets import Target
 
 DOMAIN = "com.microsoft"
 MOST_ROWS = 8

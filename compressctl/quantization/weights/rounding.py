@@ -13,7 +13,7 @@ from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, INT8, TERNARY, 
 from compressctl.numerics.hqq import hqq
 from compressctl.numerics.levels import Levels, fit_levels
 from compressctl.numerics.packing import packed_bytes
-from compressctl.quantization.int8.weights.targets import Layout, Target
+from compressctl.quantization.weights.targets import Layout, Target
 from compressctl.storage.affine import Affine
 
 LowBits = Literal["int8-weights", "int4", "int3", "int2", "ternary", "int1"]

@@ -11,8 +11,8 @@ from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, skipped
 from compressctl.numerics.packing import pack, planes
 from compressctl.quantization.int8.weights import matmul_nbits
-from compressctl.quantization.int8.weights.rounding import Rounded
-from compressctl.quantization.int8.weights.targets import Target
+from compressctl.quantization.weights.rounding import Rounded
+from compressctl.quantization.weights.targets import Target
 from compressctl.storage.affine import emit_affine
 from compressctl.storage.codes import table_of_bytes
 from compressctl.storage.decoder import Decoder
