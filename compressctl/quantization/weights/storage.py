@@ -10,7 +10,7 @@ import onnx_ir as ir
 from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, skipped
 from compressctl.numerics.packing import pack, planes
-from compressctl.quantization.int8.weights import matmul_nbits
+from compressctl.quantization.weights import matmul_nbits
 from compressctl.quantization.weights.rounding import Rounded
 from compressctl.quantization.weights.targets import Target
 from compressctl.storage.affine import emit_affine
