@@ -1,1 +1,1 @@
-"""Why a result costs and harms what it does, layer by layer, and what would mend it."""
+"""Why a result costs and loses what it does, layer by layer, and what would mend it."""

@@ -88,7 +88,7 @@ class OutputsSqnr:
 
 @dataclass(frozen=True)
 class WorstLayer:
-    """A layer that harms the result.
+    """A layer that the result is sensitive to.
 
     Attributes:
         name: its node.

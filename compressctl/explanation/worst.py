@@ -1,4 +1,4 @@
-"""Which layers harm a result most, and what to change in the recipe to spare them."""
+"""Which layers a result is most sensitive to, and what to change in the recipe to spare them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compressctl.model.ops import LOOK_UPS, RECURRENT
 from compressctl.plain import pass_lines
 
 MOST = 5  # layers to name
-_LOUD_DB = 40.0  # quieter noise (1 % of the amplitude) harms no output
+_LOUD_DB = 40.0  # quieter noise (1 % of the amplitude) disturbs no output
 _LOUD_SHARE = 0.1  # of the noise that all layers bring to the outputs
 _LOST_DB = 6.0  # that a layer itself adds, where its sensitivity cannot be measured
 _CHANCE = 0.05  # that any of the layers is said to cost accuracy, where none does (Bonferroni)
@@ -55,7 +55,7 @@ def rank(rows: Sequence[LayerRow], lost: Mapping[str, float | None]) -> list[tup
 
 
 def worst_layer(row: LayerRow, why: str, sensitivities: Mapping[str, float]) -> WorstLayer:
-    """Say of a layer which pass harms it: the one that adds most to the noise that its weights bring to the outputs.
+    """Say of a layer which pass disturbs it: the one that adds most to the noise that its weights bring to the outputs.
 
     Args:
         row: the layer.
@@ -82,7 +82,7 @@ def patches(
     entries: Mapping[str, Mapping[str, Any]],
     names: Mapping[str, Collection[str]],
 ) -> tuple[RecipePatch, ...]:
-    """Return, for each pass that harms some of the worst layers, its entry changed so that it spares them.
+    """Return, for each pass that disturbs some of the worst layers, its entry changed so that it spares them.
 
     Args:
         worst: the layers.
@@ -105,7 +105,7 @@ def patches(
             reasons.append(f"8 bits for the first and the last layers, as {', '.join(edges)} suffers most")
         if others:
             entry["exclude"] = [*entry.get("exclude", ()), *map(escape, others)]
-            reasons.append(f"leave {', '.join(others)} alone, which it harms most")
+            reasons.append(f"leave {', '.join(others)} alone, which it disturbs most")
         why = "; ".join(reasons)
         found.append(RecipePatch(label, tuple(pass_lines(type_, entry)), why))
     return tuple(found)

@@ -98,7 +98,7 @@ class ReportOptions(Options):
     group: ClassVar[str | None] = "Report"
 
     explain: Annotated[bool, Option(decides="report")] = False
-    """Look into each layer: its bytes, time and error after each pass, which harm accuracy most, and how to spare
+    """Look into each layer: its bytes, time and error after each pass, which cost accuracy most, and how to spare
     them."""
     robustness: Annotated[bool, Option(decides="report", scored=True)] = False
     """Measure the metric of input and result on samples with noise, blur, other brightness and adversarial changes,

@@ -60,7 +60,7 @@ def of_time(report: Report) -> list[Bars]:
 
 
 def of_layers(explanation: Explanation) -> list[Bars]:
-    """SQNR of the layers' outputs after the last pass that has figures of it, and what harms the outputs."""
+    """SQNR of the layers' outputs after the last pass that has figures of it, and what disturbs the outputs."""
     ends = [found.after for found in explanation.outputs]
     charts = []
     for end in reversed(ends):

@@ -1,4 +1,4 @@
-"""What a search may try of `quantize_weights`: halves, and few bits."""
+"""What a search may try of `quantize_weights`: 16 bits, and few."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ these forms once, as it loads the model: it then runs as before, on the same bit
 
 - codebook: up to 256 different values, or vectors of 2, 4 or 8 elements, and a packed code for each.
 - bitmask: a bit an element, which says whether it is zero, and the values other than zero.
-- gaps: these values, and 2 to 8 bits for the distance from each to the next, as in Deep Compression.
+- delta-index: these values, and 2 to 8 bits for the distance from each to the next, as in Deep Compression.
 - coo: ONNX's own sparse initializers, whose places take 64 bits.
 - csr: columns of 8 or 16 bits, and where rows begin.
 - floats of 16 bits, where those hold each element exactly.
