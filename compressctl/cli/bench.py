@@ -45,6 +45,7 @@ def bench(
     """
     from compressctl.bench import bench as run
     from compressctl.guard import Write, guard
+    from compressctl.measure.metrics import code_of
     from compressctl.pipeline.inputs import files_read
     from compressctl.report.as_json import to_json
     from compressctl.report.console import print_bench
@@ -54,8 +55,11 @@ def bench(
         raise UsageError(f"--seconds: give a number above 0 and up to 86400, not {seconds}")
     if report is not None:
         read = [*models, *([] if baseline is None else [baseline])]
-        python = [metric] if (metric := keys["metric"] or "").startswith("python:") else []
-        guard(lambda: files_read(read, [keys["data"], *python]), [Write(report, "report", is_report)], force=force)
+        guard(
+            lambda: files_read(read, [keys["data"], code_of(keys["metric"])]),
+            [Write(report, "report", is_report)],
+            force=force,
+        )
     with terminal_progress(quiet) as progress:
         result = run(
             models,

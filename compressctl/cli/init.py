@@ -49,6 +49,7 @@ def init(
     from pydantic import TypeAdapter
 
     from compressctl.guard import Write, guard
+    from compressctl.measure.metrics import code_of
     from compressctl.pipeline.inputs import files_read
     from compressctl.report.console import print_table
     from compressctl.report.tables import Table
@@ -60,8 +61,7 @@ def init(
     if not to_stdout and recipe.exists() and not force:
         raise OutputError(f"{recipe} exists already", "--force replaces it, -o names another, -o - prints it")
     if not to_stdout:
-        python = [metric] if (metric := keys["metric"] or "").startswith("python:") else []
-        read = [keys["calibrate"], keys["train"], keys["data"], *python]
+        read = [keys["calibrate"], keys["train"], keys["data"], code_of(keys["metric"])]
         guard(lambda: files_read([model], read), [Write(recipe, "recipe")], force=force)
     command = shlex.join(
         ["compressctl", "pipeline", str(recipe), *(["--allow-python"] if keys["allow_python"] else [])]

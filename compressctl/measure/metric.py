@@ -66,6 +66,17 @@ class Metric(ABC):
         """Forget what was fed."""
         self._parts: list[Array] = []
 
+    @classmethod
+    def usual_drop(cls, name: str, samples: int) -> tuple[float, str] | None:
+        """Return by how much the metric, called `name`, may get worse in a recipe to start from, and why; None: that
+        hangs on what the labels are."""
+        return None
+
+    @classmethod
+    def suits(cls, output: Array) -> bool:
+        """Return whether the metric is one to propose for an output that it can judge."""
+        return True
+
     def fresh(self) -> Self:
         """Return this metric with nothing fed yet."""
         twin = copy.copy(self)
@@ -173,3 +184,8 @@ class OutputMetric(Metric):
             f"{self.name} judges {self.wanted}: {'no output fits' if chosen is None else f'{chosen!r} does not fit'}",
             f"these do: {', '.join(fitting)}" if fitting else f"a batch gave {shapes} and labels {list(labels.shape)}",
         )
+
+
+def squeeze(array: Array) -> Array:
+    """Drop dimensions of 1 behind the first."""
+    return array.reshape([size for axis, size in enumerate(array.shape) if axis == 0 or size != 1])

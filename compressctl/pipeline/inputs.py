@@ -10,6 +10,7 @@ from compressctl.container.opened import opened
 from compressctl.container.signature import is_packed
 from compressctl.data.fingerprint import fingerprint, source_files
 from compressctl.errors import CompressctlError
+from compressctl.measure.metrics import code_of
 from compressctl.model.external import model_files
 from compressctl.model.read import require_file, sha256
 from compressctl.passes.base import PassConfig
@@ -80,8 +81,8 @@ def model_hash(path: Path) -> str:
 
 def _notations(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield from recipe.notations()
-    if recipe.metric is not None and recipe.metric.startswith("python:"):
-        yield "metric", recipe.metric
+    if (code := code_of(recipe.metric)) is not None:
+        yield "metric", code
 
 
 def _files(path: Path) -> tuple[Path, ...]:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from compressctl.errors import UsageError
 from compressctl.fields import Option, Options
+from compressctl.measure.metrics import METRICS, OWN
 from compressctl.quantities import Threads
 from compressctl.tensorspec import parse_tensor_spec
 
@@ -47,9 +48,10 @@ class Samples(Options):
     the others train."""
     data: Annotated[str | None, Option(metavar="DATA", everyday=True)] = None
     """Samples with labels to measure the metric on."""
-    metric: Annotated[str | None, Option(words=("top1", "top5", "f1", "mse", "psnr", "spearman"), everyday=True)] = None
-    """What is measured on `data`: top1, top5, f1, mse, psnr, spearman, python:module:function; `NAME:OUTPUT` picks an
-    output."""
+    metric: Annotated[str | None, Option(words=tuple(METRICS), everyday=True)] = Field(
+        default=None,
+        description=f"What is measured on `data`: {', '.join(METRICS)}, {OWN}; `NAME:OUTPUT` picks an output.",
+    )
     allow_python: Annotated[bool, Option(leave=True)] = Field(default=False, exclude=True)
     """Let `python:` data and metrics run code of yours."""
 

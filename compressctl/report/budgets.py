@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from compressctl.budgets import BUDGETS, PLAIN, Unit
-from compressctl.report.formatting import is_fraction, si
+from compressctl.measure.metrics import is_share
+from compressctl.report.formatting import si
 from compressctl.report.schema import BudgetVerdict, Report
 from compressctl.report.tables import Table
 
@@ -66,5 +67,5 @@ def _unit(name: str, metric: str | None) -> Unit:
     budget = BUDGETS.get(name)
     if budget is None:
         return PLAIN
-    share = metric is not None and is_fraction(metric)
+    share = metric is not None and is_share(metric)
     return budget.unit_of_shares if share and budget.unit_of_shares is not None else budget.unit

@@ -8,8 +8,8 @@ from compressctl.measure.accuracy import Comparison
 from compressctl.measure.fidelity import OutputFidelity
 from compressctl.measure.interval import Interval
 from compressctl.measure.measurement import Measurement
+from compressctl.measure.metrics import is_share
 
-FRACTIONS = ("top1", "top5", "f1")
 PASTE = "To paste into a recipe"  # above the lines of a pass that repeat what it found out
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -54,14 +54,14 @@ def score(metric: str | None, value: Interval | None) -> str:
     """A metric's value with its interval; fractions in percent."""
     if value is None or metric is None:
         return ""
-    if is_fraction(metric):
+    if is_share(metric):
         return f"{100 * value.value:.2f} % [{100 * value.low:.2f}, {100 * value.high:.2f}]"
     return f"{value.value:.4f} [{value.low:.4f}, {value.high:.4f}]"
 
 
 def points(metric: str, value: float) -> str:
     """A difference of a metric: percentage points for fractions."""
-    return f"{100 * value:+.2f} points" if is_fraction(metric) else f"{value:+.4f}"
+    return f"{100 * value:+.2f} points" if is_share(metric) else f"{value:+.4f}"
 
 
 def drop(metric: str | None, found: Comparison | Interval | None) -> str:
@@ -69,7 +69,7 @@ def drop(metric: str | None, found: Comparison | Interval | None) -> str:
     if found is None or metric is None:
         return ""
     value = found.drop if isinstance(found, Comparison) else found.value
-    if is_fraction(metric):
+    if is_share(metric):
         return f"{points(metric, value)} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
     return f"{points(metric, value)} [{found.low:+.4f}, {found.high:+.4f}]"
 
@@ -91,8 +91,3 @@ def fidelity(output: OutputFidelity) -> str:
     if output.values == 0:
         return "no values"
     return "equal" if output.max_abs_error == 0 else decibels(output.sqnr_db)
-
-
-def is_fraction(metric: str) -> bool:
-    """Return whether a metric is a share, which is shown in percent."""
-    return metric.split(":")[0] in FRACTIONS

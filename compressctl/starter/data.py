@@ -11,7 +11,7 @@ from compressctl.data.parse import parse_notation
 from compressctl.data.source import Batch
 from compressctl.errors import DataError, UsageError
 from compressctl.measure.metric import Outputs
-from compressctl.measure.metrics import parse_metric
+from compressctl.measure.metrics import METRICS, parse_metric
 from compressctl.measure.session import Session
 from compressctl.model.load import Loaded, interface
 from compressctl.tensorspec import TensorSpec, with_sizes
@@ -99,36 +99,34 @@ def judged_facts(
         DataError, UsageError: the samples cannot be used, or do not fit the model or the metric.
         ModelError: the model does not run.
     """
-    facts, batch, pairs = _look(notation, loaded, sized, allow_python)
+    facts, batch = _look(notation, loaded, sized, allow_python)
     if not facts.judgeable or (metric is None and not facts.labels):
         return facts
     outputs = Session(loaded.model).run(batch.feeds)
     if metric is not None:
         parse_metric(metric, allow_python=allow_python).update(outputs, batch)
-    images = any(array.ndim == 4 for array in outputs.values())
-    usual = ("spearman",) if pairs else ("top1", *(["psnr"] if images else []), "spearman", "mse")
-    found = [fitting for name in usual if (fitting := _fitting(name, outputs, batch)) is not None]
-    if found and found[0].startswith("top1"):
-        found += [found[0].replace("top1", name) for name in ("top5", "f1")]
+    found = [fitting for name in METRICS if (fitting := _fitting(name, outputs, batch)) is not None]
     return replace(facts, metrics=tuple(dict.fromkeys([*([metric] if metric else []), *found])))
 
 
 def _look(
     notation: str, loaded: Loaded, sized: Mapping[str, TensorSpec], allow_python: bool
-) -> tuple[DataFacts, Batch, bool]:
-    """Return the facts that need no model to run, the first samples, and whether samples are pairs."""
+) -> tuple[DataFacts, Batch]:
+    """Return the facts that need no model to run, and the first samples."""
     source = open_source(notation, with_sizes(interface(loaded.model)[0], sized), allow_python=allow_python)
     batch = next(source.batches(_ROWS))  # whatever is wrong with them is said now
     count = len(source) // 2 if source.pairs else len(source)
-    return DataFacts(notation, count, source.has_labels, source.judgeable), batch, source.pairs
+    return DataFacts(notation, count, source.has_labels, source.judgeable), batch
 
 
 def _fitting(name: str, outputs: Outputs, batch: Batch) -> str | None:
-    """Return a metric's notation that can judge these outputs: of the only one that fits, or of the first one."""
+    """Return a metric's notation that suits these outputs: of the only one that fits, or of the first one."""
     for notation in (name, *(f"{name}:{output}" for output in outputs)):
         try:
-            parse_metric(notation).update(outputs, batch)
+            metric = parse_metric(notation)
+            metric.update(outputs, batch)
         except (DataError, UsageError):
             continue
-        return notation
+        if metric.output is not None and metric.suits(outputs[metric.output]):
+            return notation
     return None

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from compressctl.measure.metrics import metric_class
 from compressctl.passes.advice import ModelFacts, Option, Step
 from compressctl.plain import flow, plain
 from compressctl.starter.advice import Advice
@@ -18,7 +19,6 @@ from compressctl.starter.data import Calibration, DataFacts
 
 _WIDTH = 110
 _END = "...\n"  # that YAML puts behind a plain value
-_SURE = 1000  # samples from which a point of accuracy is more than chance
 
 
 def comment(text: str, indent: int = 0) -> list[str]:
@@ -100,19 +100,8 @@ def passes(steps: Sequence[Step | Option]) -> list[str]:
 def budgets(advice: Advice, data: DataFacts | None) -> list[str]:
     """Return the budgets: active where what to expect is known, else as alternatives."""
     lines = comment("Budgets. One that is missed gives exit code 4; the result is written all the same.")
-    metric = data.metrics[0].partition(":")[0] if data is not None and data.metrics else None
-    if data is not None and metric in ("top1", "top5", "f1"):
-        drop = 0.01 if data.count >= _SURE else 0.02
-        lines += comment(f"{100 * drop:g} points of {metric} at most; one of {data.count:,} is {100 / data.count:.2g}.")
-        lines.append(key("max_accuracy_drop", drop))
-    elif metric in ("spearman", "psnr"):
-        lines += comment(
-            f"The metric may fall by this much, in its own unit ({'dB' if metric == 'psnr' else 'a correlation'})."
-        )
-        lines.append(key("max_accuracy_drop", 0.5 if metric == "psnr" else 0.01))
-    elif metric is not None:
-        lines += comment("The metric may get worse by this much, in its own unit: choose it.")
-        lines.append("#max_accuracy_drop: 0.01")
+    if data is not None and data.metrics:
+        lines += _drop(data.metrics[0], data.count)
     bound = -(-int(advice.ratio * 115) // 5) * 5 / 100  # a sixth above what is expected, in steps of 0.05
     if bound < 0.95:
         lines += comment(f"Size of the file over the input's; expected {advice.ratio:.2f}. Tighten it after a run.")
@@ -127,6 +116,16 @@ def extras() -> list[str]:
     """Return what helps while one tries."""
     explain = "a table of each layer's bytes, time, error and sensitivity, with what spares the worst"
     return option(Option(("explain: true",), explain))
+
+
+def _drop(metric: str, samples: int) -> list[str]:
+    kind = metric_class(metric)
+    usual = kind.usual_drop(metric.partition(":")[0], samples) if kind is not None else None
+    if usual is None:
+        why = "The metric may get worse by this much, in its own unit: choose it."
+        return [*comment(why), "#max_accuracy_drop: 0.01"]
+    drop, why = usual
+    return [*comment(why), key("max_accuracy_drop", drop)]
 
 
 def _listed(shares: Sequence[tuple[str, float]]) -> str:

@@ -8,7 +8,7 @@ from compressctl.arrays import Array
 from compressctl.data.source import Source
 from compressctl.errors import DataError, UsageError
 from compressctl.measure.metric import Metric
-from compressctl.measure.metrics import ClassMetric
+from compressctl.measure.metrics.classification import ClassMetric
 from compressctl.measure.session import Session
 from compressctl.model.ops import SOFTMAX
 from compressctl.resources import Resources

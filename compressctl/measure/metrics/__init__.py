@@ -1,0 +1,73 @@
+"""The metrics: how good a model's answers are. Each is a class that says all that there is to it: see `measure.metric`.
+
+The table is cheap to import, as the command line reads it for `--help`: a metric's module is imported when it is asked
+for.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from compressctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from compressctl.measure.metric import Metric, OutputMetric
+
+METRICS = {
+    "top1": "classification.Top1",
+    "top5": "classification.Top5",
+    "f1": "classification.F1",
+    "psnr": "error.Psnr",
+    "spearman": "correlation.Spearman",
+    "mse": "error.Mse",
+}
+"""Name -> module and class, in the order in which `init` prefers those that fit."""
+
+OWN = "python:module:function"  # a metric of the user's own
+_PYTHON = "python"
+
+
+def parse_metric(notation: str, *, allow_python: bool = False) -> Metric:
+    """Return the metric of `name[:output]` or `python:module:function`.
+
+    Raises:
+        UsageError: there is no such metric, or `python:` is used without leave.
+        DataError: the function cannot be imported.
+    """
+    name, _, rest = notation.partition(":")
+    if name == _PYTHON:
+        from compressctl.data.python import load_function
+        from compressctl.measure.metrics.python import PythonMetric
+
+        return PythonMetric(notation, load_function(rest, allow_python=allow_python))
+    kind = metric_class(notation)
+    if kind is None:
+        close = difflib.get_close_matches(name, METRICS, n=1)
+        known = ", ".join([*METRICS, OWN])
+        raise UsageError(
+            f"there is no metric {name!r}", f"did you mean {close[0]!r}?" if close else f"there are {known}"
+        )
+    return kind(notation, rest or None)
+
+
+def metric_class(notation: str) -> type[OutputMetric] | None:
+    """Return the class of the metric of `name[:output]`; None where it is none of ours."""
+    place = METRICS.get(notation.partition(":")[0])
+    if place is None:
+        return None
+    module, _, name = place.partition(".")
+    found: type[OutputMetric] = getattr(import_module(f"{__name__}.{module}"), name)
+    return found
+
+
+def is_share(notation: str) -> bool:
+    """Return whether scores of a metric are shares, which are shown in percent."""
+    kind = metric_class(notation)
+    return kind is not None and kind.unit == "%"
+
+
+def code_of(notation: str | None) -> str | None:
+    """Return what names the user's code that a metric runs, as a data notation does; None of ours, which run none."""
+    return notation if notation is not None and notation.startswith(f"{_PYTHON}:") else None

@@ -1,0 +1,91 @@
+"""Metrics of classes: top1, top5, f1."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressctl.arrays import Array, Floats
+from compressctl.data.source import Batch
+from compressctl.errors import DataError
+from compressctl.measure.metric import OutputMetric, squeeze
+
+_SURE = 1000  # samples from which a point is more than chance
+
+
+class ClassMetric(OutputMetric):
+    """A metric on class scores [N, C], C above 1, and class indices [N] (further dimensions of 1 allowed)."""
+
+    unit = "%"
+    wanted = "an output [N, C] against class labels [N]"
+
+    @classmethod
+    def usual_drop(cls, name: str, samples: int) -> tuple[float, str]:
+        """Return what is more than chance."""
+        drop = 0.01 if samples >= _SURE else 0.02
+        return drop, f"{100 * drop:g} points of {name} at most; one of {samples:,} is {100 / samples:.2g}."
+
+    def _fits(self, output: Array, labels: Array, batch: Batch) -> bool:
+        return squeeze(output).ndim == 2 and squeeze(labels).shape == (batch.count,)
+
+    def _indices(self, labels: Array, classes: int) -> NDArray[np.int64]:
+        """Return the labels as class indices.
+
+        Raises:
+            DataError: one is not a whole number from 0 to classes - 1.
+        """
+        labels = squeeze(labels)
+        bad = (labels != np.floor(labels)) | (labels < 0) | (labels >= classes)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise DataError(
+                f"{self.name}: label {labels[row]} of sample {self.seen + row} is not a class of output "
+                f"{self.output!r}, which are 0 to {classes - 1}"
+            )
+        return labels.astype(np.int64)
+
+
+class Top1(ClassMetric):
+    """The share of samples whose label is among the k highest scores; of equal scores, the first ones count."""
+
+    k = 1
+
+    def _fits(self, output: Array, labels: Array, batch: Batch) -> bool:
+        return super()._fits(output, labels, batch) and squeeze(output).shape[1] > self.k
+
+    def _compare(self, output: Array, labels: Array, batch: Batch) -> Array:
+        scores = squeeze(output)
+        indices = self._indices(labels, scores.shape[1])[:, None]
+        own = np.take_along_axis(scores, indices, axis=1)
+        earlier = np.arange(scores.shape[1]) < indices
+        rank = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
+        return np.asarray((rank < self.k) & ~np.isnan(scores).any(axis=1))
+
+
+class Top5(Top1):
+    """The same of five."""
+
+    k = 5
+
+
+class F1(ClassMetric):
+    """Macro F1: the mean over the classes that occur, as label or answer, of 2 TP / (labels + answers)."""
+
+    def _compare(self, output: Array, labels: Array, batch: Batch) -> Array:
+        scores = squeeze(output)
+        answers = np.where(np.isnan(scores).any(axis=1), -1, scores.argmax(axis=1))
+        return np.stack([self._indices(labels, scores.shape[1]), answers], axis=1)
+
+    def statistic(self, per_sample: Array, indices: NDArray[np.int64]) -> Floats:
+        """Return macro F1 on resamples; `per_sample` is (label, answer), where -1 is no answer."""
+        labels, answers = (per_sample[:, column][indices] + 1 for column in (0, 1))
+        width = int(per_sample.max()) + 2  # column 0 counts what is no class
+        resample = width * np.arange(len(indices))[:, None]
+
+        def count(cells: Array, weights: Array | None = None) -> Floats:
+            counted = np.bincount((cells + resample).ravel(), weights, minlength=width * len(indices))
+            return counted.reshape(-1, width)[:, 1:].astype(np.float64)
+
+        right = count(labels, (labels == answers).ravel())
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.nanmean(2 * right / (count(labels) + count(answers)), axis=1))
