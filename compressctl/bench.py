@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from compressctl.container.opened import as_stored, opened
-from compressctl.data.notation import open_source
+from compressctl.data.notation import made_up, open_source
 from compressctl.errors import UsageError
 from compressctl.measure import machine
 from compressctl.measure.clocks import remarks
@@ -64,7 +64,7 @@ def bench(
         specs = with_sizes(interface(loaded.model)[0], sized)
         notation = data or f"random:{_RANDOM_SAMPLES}"
         with on_probation(first):
-            fit = fit_random(loaded.model, specs, threads=threads) if notation.startswith("random") else RandomFit()
+            fit = fit_random(loaded.model, specs, threads=threads) if made_up(notation) else RandomFit()
         source = open_source(notation, specs, seed=seed, allow_python=allow_python, sizes=fit.sizes, limits=fit.limits)
         notes: list[Note] = list(source.notes) if data else []
         with on_probation(first):  # the sizes of random samples are the model's

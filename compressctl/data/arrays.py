@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
 from compressctl.data.columns import Column, PairedColumn
 from compressctl.data.fit import check
-from compressctl.data.npz import is_npz, open_npy, open_npz
+from compressctl.data.named import NamedSource, Request
+from compressctl.data.npz import is_npy, is_npz, open_npy, open_npz
 from compressctl.data.parse import Notation
-from compressctl.data.source import Feeds, Source
+from compressctl.data.source import Feeds
 from compressctl.errors import DataError
 from compressctl.notes import Note, skipped
 from compressctl.tensorspec import TensorSpec
@@ -21,7 +22,7 @@ from compressctl.tensorspec import TensorSpec
 LABEL_NAMES = ("labels", "label", "y", "target", "targets")
 
 
-class ArraySource(Source):
+class ArraySource(NamedSource):
     """Arrays named as the inputs, and labels.
 
     With `pairs=true` the inputs hold 2N rows, first the N first members of the pairs, then the N second; the slice and
@@ -31,6 +32,9 @@ class ArraySource(Source):
         DataError: the file or an array is missing, damaged, or does not fit the model's inputs.
         UsageError: an unknown option.
     """
+
+    named = ".npz, .npy"
+    reads = "a .npz or .npy file"
 
     def __init__(self, notation: Notation, inputs: Sequence[TensorSpec]) -> None:
         options = notation.options
@@ -51,6 +55,16 @@ class ArraySource(Source):
         self._columns = columns
         self._labels = None if labels is None else _labels(arrays, labels, path, rows, self.pairs)
         self._rows = notation.select(rows // 2 if self.pairs else rows)
+
+    @classmethod
+    def open(cls, notation: Notation, request: Request) -> Self:
+        """See `NamedSource`."""
+        return cls(notation, request.inputs)
+
+    @classmethod
+    def is_at(cls, path: Path) -> bool:
+        """Return whether it begins as such a file."""
+        return is_npz(path) or is_npy(path)
 
     def __len__(self) -> int:
         return len(self._rows) * (2 if self.pairs else 1)

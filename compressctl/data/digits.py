@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compressctl.data.fit import check
+from compressctl.data.named import NamedSource, Request
 from compressctl.data.parse import Notation
-from compressctl.data.source import Feeds, Source
+from compressctl.data.source import Feeds
 from compressctl.errors import DataError, MissingExtraError, UsageError
 from compressctl.tensorspec import TensorSpec
 
@@ -20,7 +21,7 @@ TEST_EVERY = 5
 _USUAL_SHAPES: tuple[tuple[int, ...], ...] = ((64,), (8, 8), (1, 8, 8), (8, 8, 1))
 
 
-class DigitsSource(Source):
+class DigitsSource(NamedSource):
     """`digits`, `digits:train` or `digits:test`: row i of the data set is held out for testing where i % 5 == 0.
 
     Raises:
@@ -28,6 +29,9 @@ class DigitsSource(Source):
         UsageError: an unknown split or option.
         DataError: the model's input does not take 64 values a sample.
     """
+
+    scheme = named = "digits"
+    library, extra = "scikit-learn", "digits"
 
     def __init__(self, notation: Notation, split: str, inputs: Sequence[TensorSpec]) -> None:
         if split not in ("", "train", "test"):
@@ -48,6 +52,11 @@ class DigitsSource(Source):
         taken = slice(chosen.start, chosen.stop, chosen.step)
         self._images = images[in_split][taken].reshape(-1, *shape)
         self._digits = labels[in_split][taken]
+
+    @classmethod
+    def open(cls, notation: Notation, request: Request) -> Self:
+        """See `NamedSource`."""
+        return cls(notation, notation.rest, request.inputs)
 
     def __len__(self) -> int:
         return len(self._digits)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.data.named import NamedSource, Request
 from compressctl.data.parse import Notation
 from compressctl.data.preprocess import read_preprocess
-from compressctl.data.source import Feeds, Source
+from compressctl.data.source import Feeds
 from compressctl.errors import DataError
 from compressctl.notes import Note, skipped
 from compressctl.tensorspec import TensorSpec
@@ -20,7 +21,7 @@ from compressctl.tensorspec import TensorSpec
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 
 
-class ImageFolder(Source):
+class ImageFolder(NamedSource):
     """A folder of class folders, or of images without labels.
 
     Class indices count the sub-folders in the order of their names. Samples are taken in turn from each class, in the
@@ -30,6 +31,10 @@ class ImageFolder(Source):
         DataError: no images, or the model's input takes none.
         UsageError: an option has a bad value or is unknown.
     """
+
+    named = "an image folder"
+    reads = "a folder of images"
+    library, extra = "pillow", "images"
 
     def __init__(self, notation: Notation, inputs: Sequence[TensorSpec]) -> None:
         super().__init__(notation.text, inputs)
@@ -54,6 +59,27 @@ class ImageFolder(Source):
             )
         self._samples = [samples[row] for row in notation.select(len(samples))]
         self.notes = _left_out(others + (len(images) if classes else 0), folder)
+
+    @classmethod
+    def open(cls, notation: Notation, request: Request) -> Self:
+        """See `NamedSource`."""
+        return cls(notation, request.inputs)
+
+    @classmethod
+    def is_at(cls, path: Path) -> bool:
+        """Return whether it is a folder."""
+        return path.is_dir()
+
+    @classmethod
+    def files(cls, notation: Notation) -> list[tuple[int, Path]]:
+        """Return the images."""
+        folder = Path(notation.source)
+        try:
+            classes, images, _ = scan_folder(folder)
+        except OSError as error:
+            raise DataError(f"data {notation.text!r}: {folder} cannot be read: {error.strerror}") from error
+        labelled = [(label, path) for label, paths in enumerate(classes) for path in paths]
+        return labelled or [(-1, path) for path in images]
 
     def __len__(self) -> int:
         return len(self._samples)

@@ -11,17 +11,17 @@ from pathlib import Path
 from compressctl.data.arrays import ArraySource
 from compressctl.data.digits import DigitsSource
 from compressctl.data.images import ImageFolder
-from compressctl.data.npz import is_npy, is_npz
-from compressctl.data.options import parse_size
+from compressctl.data.named import NamedSource, Request
 from compressctl.data.parse import Notation, parse_notation
 from compressctl.data.python import PythonSource
-from compressctl.data.random import RandomSource, dynamic_sizes
+from compressctl.data.random import RandomSource
 from compressctl.data.source import Source
-from compressctl.errors import DataError, UsageError
+from compressctl.errors import DataError
 from compressctl.tensorspec import TensorSpec
 
-SCHEMES = ("digits", "random", "python")
-RANDOM_SAMPLES = 64
+SOURCES: tuple[type[NamedSource], ...] = (ArraySource, ImageFolder, DigitsSource, RandomSource, PythonSource)
+_SCHEMES = {kind.scheme: kind for kind in SOURCES if kind.scheme is not None}
+_AT_PATHS = tuple(kind for kind in SOURCES if kind.scheme is None)
 
 
 def open_source(
@@ -50,47 +50,42 @@ def open_source(
         DataError: the data are missing, damaged, empty, or do not fit the inputs.
     """
     parsed = parse_notation(notation)
-    scheme, _, rest = parsed.source.partition(":")
-    if scheme == "random":
-        return _random(parsed, rest, inputs, seed, sizes or {}, limits or {})
-    if scheme == "digits":
-        return DigitsSource(parsed, rest, inputs)
-    if scheme == "python":
-        return PythonSource(parsed, rest, inputs, allow_python=allow_python)
-    path = Path(parsed.source)
-    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises on names that the system refuses
+    kind = source_class(parsed)
+    if kind is not None:
+        return kind.open(parsed, Request(inputs, seed, allow_python, sizes or {}, limits or {}))
+    if not _exists(parsed.source):
         raise _missing(parsed)
-    if path.is_dir():
-        return ImageFolder(parsed, inputs)
-    if is_npz(path) or is_npy(path):
-        return ArraySource(parsed, inputs)
-    raise DataError(f"{path} is neither a .npz or .npy file nor a folder of images")
+    raise DataError(f"{Path(parsed.source)} is neither {' nor '.join(kind.reads for kind in _AT_PATHS)}")
 
 
-def _random(
-    parsed: Notation,
-    count: str,
-    inputs: Sequence[TensorSpec],
-    seed: int,
-    usual: Mapping[str, int],
-    limits: Mapping[str, int],
-) -> RandomSource:
-    samples = parse_size(count or str(RANDOM_SAMPLES))
-    if samples is None:
-        raise UsageError(f"data {parsed.text!r}: {count!r} is not a number of samples", "for example random:64")
-    if parsed.slice != slice(None):
-        raise UsageError(f"data {parsed.text!r}: random samples have no slices", "write random:N for N samples")
-    sizes = {key: parsed.options.size(key) for key in dynamic_sizes(inputs)}
-    parsed.options.finish()
-    given = dict(usual) | {key: size for key, size in sizes.items() if size is not None}
-    return RandomSource(parsed.text, inputs, samples, seed, given, limits)
+def source_class(notation: Notation) -> type[NamedSource] | None:
+    """Return what a notation names; None where there is nothing of the kind."""
+    if notation.scheme in _SCHEMES:
+        return _SCHEMES[notation.scheme]
+    found = _AT_PATHS if _exists(notation.source) else ()
+    return next((kind for kind in found if kind.is_at(Path(notation.source))), None)
+
+
+def made_up(notation: str) -> bool:
+    """Return whether samples are made up for the model's inputs, so that nothing can be judged on them.
+
+    Raises:
+        UsageError: the notation is wrong.
+    """
+    kind = _SCHEMES.get(parse_notation(notation).scheme)
+    return kind is not None and not kind.judgeable
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises on names that the system refuses
 
 
 def _missing(parsed: Notation) -> DataError:
     path = Path(parsed.source)
-    names = [f"{scheme}{parsed.source.partition(':')[1]}" for scheme in SCHEMES]
+    names = [f"{scheme}{parsed.source.partition(':')[1]}" for scheme in _SCHEMES]
     with contextlib.suppress(OSError, ValueError):  # a folder that cannot be listed has no suggestions to make
         names += [str(path.with_name(entry.name)) for entry in path.parent.iterdir()]
     close = difflib.get_close_matches(parsed.source, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "it takes .npz, .npy, an image folder, digits, random, python:"
+    known = ", ".join(kind.named for kind in SOURCES)
+    hint = f"did you mean {close[0]!r}?" if close else f"it takes {known}"
     return DataError(f"data {parsed.text!r}: there is no {parsed.source!r}", hint)

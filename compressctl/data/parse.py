@@ -29,6 +29,16 @@ class Notation:
     slice: slice
     options: Options
 
+    @property
+    def scheme(self) -> str:
+        """What stands before the first colon of the source."""
+        return self.source.partition(":")[0]
+
+    @property
+    def rest(self) -> str:
+        """What stands behind it."""
+        return self.source.partition(":")[2]
+
     def select(self, count: int) -> range:
         """Return the indices that the slice takes out of `count` samples.
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compressctl.data.fit import check
+from compressctl.data.named import NamedSource, Request
 from compressctl.data.parse import Notation
-from compressctl.data.source import Feeds, Source
+from compressctl.data.source import Feeds
 from compressctl.errors import DataError, UsageError
 from compressctl.tensorspec import TensorSpec
 
@@ -44,7 +46,7 @@ def load_function(text: str, *, allow_python: bool) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-class PythonSource(Source):
+class PythonSource(NamedSource):
     """What `function(**options)` returns: an iterable of batches, each `{input: array}` or `({input: array}, labels)`.
 
     Arrays are [rows, …] with any number of rows; option values arrive as text. The function is called once for each
@@ -55,6 +57,8 @@ class PythonSource(Source):
         DataError: the function raises, or gives no batches that fit the model's inputs.
     """
 
+    scheme, named = "python", "python:"
+
     def __init__(self, notation: Notation, name: str, inputs: Sequence[TensorSpec], *, allow_python: bool) -> None:
         super().__init__(notation.text, inputs)
         self._function = load_function(name, allow_python=allow_python)
@@ -62,6 +66,16 @@ class PythonSource(Source):
         self._where = f"python:{name}"
         self._has_labels = False
         self._rows = notation.select(self._count(notation.slice))
+
+    @classmethod
+    def open(cls, notation: Notation, request: Request) -> Self:
+        """See `NamedSource`."""
+        return cls(notation, notation.rest, request.inputs, allow_python=request.allow_python)
+
+    @classmethod
+    def files(cls, notation: Notation) -> list[tuple[int, Path]]:
+        """Return the module's source, not what that imports or reads."""
+        return [(-1, _module_file(notation.rest.partition(":")[0], notation.text))]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -132,6 +146,20 @@ class PythonSource(Source):
         if len(lengths) > 1 or 0 in lengths:
             raise DataError(f"{self._where} gave arrays of {sorted(lengths)} rows in one batch")
         return arrays, targets
+
+
+def _module_file(name: str, notation: str) -> Path:
+    """Return the file of a module, found as `import` would, but without running any of it."""
+    path: list[str] | None = [str(Path.cwd()), *sys.path]
+    spec = None
+    for end in range(len(parts := name.split("."))):
+        spec = importlib.machinery.PathFinder.find_spec(".".join(parts[: end + 1]), path)
+        if spec is None:
+            raise DataError(f"data {notation!r}: there is no Python module {name!r}")
+        path = spec.submodule_search_locations
+    if spec is None or spec.origin is None:
+        raise DataError(f"data {notation!r}: the module {name!r} has no file")
+    return Path(spec.origin)
 
 
 def _rows(feeds: Feeds) -> int:

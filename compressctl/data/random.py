@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compressctl.data.fit import numpy_dtype
-from compressctl.data.source import Feeds, Source
-from compressctl.errors import ModelError
+from compressctl.data.named import NamedSource, Request
+from compressctl.data.options import parse_size
+from compressctl.data.parse import Notation
+from compressctl.data.source import Feeds
+from compressctl.errors import ModelError, UsageError
 from compressctl.notes import warning
 from compressctl.tensorspec import Dim, TensorSpec
 
 DEFAULT_SIZES = {"sequence": 128, "side": 224, "other": 16}
 IDS = 1000
+_SAMPLES = 64
 _MOST, _SMALLER = 2**31, "--input NAME:SHAPE gives smaller sizes"  # 16 GB while they are drawn
 _SMALLEST = 8  # pixels of an image's side
 _ROLES = (
@@ -65,13 +69,15 @@ def dynamic_sizes(inputs: Sequence[TensorSpec]) -> list[str]:
     return [*sorted(names), *DEFAULT_SIZES, "ids"]
 
 
-class RandomSource(Source):
+class RandomSource(NamedSource):
     """`random[:N]`: N samples (64 by default), the same ones for the same seed and batch size.
 
     Of images, every other one is smooth: its amplitudes fall with the frequency, as those of natural images do (Field
     1987). White noise, which networks see little of, tells little about how far their outputs may be off.
     """
 
+    scheme = named = "random"
+    library = "numpy"
     judgeable = False
 
     def __init__(
@@ -86,6 +92,21 @@ class RandomSource(Source):
         note = warning("RANDOM DATA: numbers drawn at random say nothing about accuracy on real data")
         super().__init__(notation, inputs, (note,))
         self._count, self._seed, self._sizes, self._limits = count, seed, sizes, limits
+
+    @classmethod
+    def open(cls, notation: Notation, request: Request) -> Self:
+        """See `NamedSource`."""
+        samples = parse_size(notation.rest or str(_SAMPLES))
+        if samples is None:
+            raise UsageError(
+                f"data {notation.text!r}: {notation.rest!r} is not a number of samples", "for example random:64"
+            )
+        if notation.slice != slice(None):
+            raise UsageError(f"data {notation.text!r}: random samples have no slices", "write random:N for N samples")
+        given = {key: notation.options.size(key) for key in dynamic_sizes(request.inputs)}
+        notation.options.finish()
+        sizes = dict(request.sizes) | {key: size for key, size in given.items() if size is not None}
+        return cls(notation.text, request.inputs, samples, request.seed, sizes, request.limits)
 
     def __len__(self) -> int:
         return self._count

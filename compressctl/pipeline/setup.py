@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from compressctl.container.opened import holds, opened, read_provenance
 from compressctl.container.signature import PACKED
-from compressctl.data.notation import open_source
+from compressctl.data.notation import made_up, open_source
 from compressctl.data.source import Source
 from compressctl.data.subset import every
 from compressctl.distributed import this_process
@@ -185,7 +185,7 @@ def _open(notation: str | None, model: ir.Model, recipe: Recipe) -> Source | Non
         return None
     specs = with_sizes(interface(model)[0], parse_tensor_specs(recipe.input))
     with on_probation(recipe.model):
-        fit = fit_random(model, specs, threads=recipe.threads) if notation.startswith("random") else RandomFit()
+        fit = fit_random(model, specs, threads=recipe.threads) if made_up(notation) else RandomFit()
     return open_source(
         notation,
         specs,

@@ -18,13 +18,15 @@ def check_consistency(recipe: Recipe, origin: str) -> None:
     Raises:
         RecipeError: names the key, and what to do.
     """
+    from compressctl.data.notation import made_up
+
     for key in Recipe.model_fields:
         if not Recipe.about(key).scored or (value := getattr(recipe, key)) is None or value is False:
             continue
         if not (recipe.data and recipe.metric):
             hint = f"add {_named('data', origin)} and {_named('metric', origin)}"
             raise RecipeError(f"{_at(key, origin)} needs something to measure", hint)
-        if parse_notation(recipe.data).source.partition(":")[0] == "random":
+        if made_up(recipe.data):
             hint = f"give real samples as {_named('data', origin)}"
             raise RecipeError(f"{_at(key, origin)} cannot be judged on random data", hint)
     if recipe.metric and not recipe.data:
