@@ -53,6 +53,6 @@ def _both() -> Step:
         {"type": "quantize", "scheme": "w4a8", "rounding": "gptq"},
         "4-bit weights on INT8 kernels, rounded so that layers keep their outputs on the calibration samples. "
         "Training (`train:`, pass qat) brings back more of what rounding costs.",
-        (Option(("edges: same",), "4 bits for the first and the last layers, too, which keep 8 by default"),),
+        (Option(("first_last: same",), "4 bits for the first and the last layers, too, which keep 8 by default"),),
         NARROW,
     )

@@ -15,7 +15,7 @@ def advise(model: ModelFacts, goal: Goal, trains: bool) -> Step | None:
         "With calibration samples they are rounded by GPTQ, so that layers keep their outputs. Also: fp16, which loses "
         "next to nothing; int3, int2, ternary, which lose more. In place of this pass: cluster, low_rank.",
         (
-            Option(("edges: int8",), "8 bits for the first and the last layers, which are the most sensitive"),
+            Option(("first_last: int8",), "8 bits for the first and the last layers, which are the most sensitive"),
             Option(("group_size: 32",), "smaller groups of weights that share a scale: more exact, and larger"),
         ),
         Result(
