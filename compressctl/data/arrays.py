@@ -64,7 +64,7 @@ class ArraySource(NamedSource):
     @classmethod
     def is_at(cls, path: Path) -> bool:
         """Return whether it begins as such a file."""
-        return is_npz(path) or is_npy(path)
+        return not path.is_dir() and (is_npz(path) or is_npy(path))
 
     def __len__(self) -> int:
         return len(self._rows) * (2 if self.pairs else 1)
