@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import onnx_ir as ir
 
 from compressctl.data.random import random_feeds
 from compressctl.data.source import Feeds, Source
@@ -122,15 +119,21 @@ def measure_files(
         opened = session if index == 0 else Session(path, threads=workload.threads)
         model = load_model(path).model
         classes = classes if index else score_axes(model)
-        drop = None
+        size, drop = count(model, sizes_of(opened.inputs, feeds)), None
         if index and workload.metric is not None and scores:
             scores += _scores(opened, workload, progress)
             drop = compare(scores[0], scores[-1], workload.metric)
+        time, ratio, witnesses = timed[index]
         measurements.append(
             Measurement(
                 path=str(path),
-                **_content(path, model, opened, feeds),
-                **timed[index],
+                bytes=file_bytes(path),
+                parameters=size.parameters,
+                nonzeros=size.nonzeros,
+                macs=size.macs,
+                latency=time,
+                latency_ratio=ratio,
+                witnesses=witnesses,
                 size_ratio=file_bytes(path) / file_bytes(baseline) if index else None,
                 peak_memory=peak_memory(path, feeds, threads=workload.threads).model_bytes
                 if workload.thorough
@@ -155,30 +158,15 @@ def _scores(session: Session, workload: Workload, progress: Progress) -> list[Sc
     return [evaluate(session, workload.evaluation, workload.metric, progress)]
 
 
-def _latencies(baseline: Path, results: Sequence[Path], feeds: Feeds, workload: Workload) -> list[dict[str, Any]]:
+def _latencies(
+    baseline: Path, results: Sequence[Path], feeds: Feeds, workload: Workload
+) -> list[tuple[Latency, Interval | None, Witnesses | None]]:
     """Latency, ratio and witnesses of each model, as far as it has them."""
     if not results:
-        return [{"latency": latency(baseline, feeds, workload)}]
+        return [(latency(baseline, feeds, workload), None, None)]
     ratios = compare_latency(baseline, results, feeds, workload)
-    return [{"latency": ratios[0].baseline}] + [
-        {
-            "latency": found.result,
-            "latency_ratio": Interval(found.ratio, found.low, found.high),
-            "witnesses": found.witnesses,
-        }
-        for found in ratios
-    ]
-
-
-def _content(path: Path, model: ir.Model, session: Session, feeds: Feeds) -> dict[str, Any]:
-    """Sizes, with MACs at the measured input's dimensions."""
-    size = count(model, sizes_of(session.inputs, feeds))
-    return {
-        "bytes": file_bytes(path),
-        "parameters": size.parameters,
-        "nonzeros": size.nonzeros,
-        "macs": size.macs,
-    }
+    others = [(one.result, Interval(one.ratio, one.low, one.high), one.witnesses) for one in ratios]
+    return [(ratios[0].baseline, None, None), *others]
 
 
 def sizes_of(inputs: Sequence[TensorSpec], feeds: Feeds) -> dict[str, int]:

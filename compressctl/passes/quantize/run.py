@@ -15,7 +15,7 @@ from compressctl.notes import Note, skipped, warning
 from compressctl.numerics.saturation import Saturation
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.budget import budget_keeper, has_budget
-from compressctl.passes.quantize import Config
+from compressctl.passes.quantize import Config, Scheme
 from compressctl.passes.quantize.auto import Decision, Trial, hold_floor, keep_pace, slow_shapes
 from compressctl.passes.static import observe_static, range_for_target
 from compressctl.passes.training import require_torch
@@ -91,26 +91,38 @@ def _plan(
     model: ir.Model, config: Config, context: Context, reduced: bool
 ) -> tuple[QuantizationPlan, tuple[Note, ...], dict[str, Any]]:
     """Return the plan of the scheme, notes and facts; `auto` times the doubtful shapes where it can."""
-    options = _plan_options(config, context)
-    allowed = config.selection
     if config.scheme != "auto" or context.calibration is None:
-        return *make_plan(model, config.scheme, allowed, **options), {}
+        return *_plan_by(model, config, context), {}
     if config.target not in ("auto", int8_target()):
-        plan, notes = make_plan(model, config.scheme, allowed, **options)
+        plan, notes = _plan_by(model, config, context)
         text = f"nothing was timed: target {config.target} is not this machine; rules of thumb decide what is slow"
         return plan, (*notes, skipped(text)), {}
-    everything, _ = make_plan(model, config.scheme, allowed, **options, slow=lambda node: None)
+    everything, _ = _plan_by(model, config, context, slow=lambda node: None)
     reasons, facts = slow_shapes(Trial(model, lambda plan: model.clone(), reduced, context), everything)
 
     def slow(node: ir.Node) -> str | None:
         return reasons[node.name or ""] if node.name in reasons else rule_of_thumb(node)
 
-    return *make_plan(model, config.scheme, allowed, **options, slow=slow), facts
+    return *_plan_by(model, config, context, slow=slow), facts
 
 
-def _plan_options(config: Config, context: Context) -> dict[str, Any]:
-    calibrated = context.calibration is not None
-    return {"calibrated": calibrated, "embeddings": config.embeddings, "dynamic": config.dynamic}
+def _plan_by(
+    model: ir.Model,
+    config: Config,
+    context: Context,
+    *,
+    scheme: Scheme | None = None,
+    slow: Callable[[ir.Node], str | None] = rule_of_thumb,
+) -> tuple[QuantizationPlan, tuple[Note, ...]]:
+    return make_plan(
+        model,
+        scheme or config.scheme,
+        config.selection,
+        calibrated=context.calibration is not None,
+        embeddings=config.embeddings,
+        dynamic=config.dynamic,
+        slow=slow,
+    )
 
 
 def _measured(trial: Trial, plan: QuantizationPlan, config: Config) -> Decision:
@@ -206,7 +218,7 @@ def _pinning_lines(model: ir.Model, plan: QuantizationPlan, config: Config, cont
     scheme = config.scheme
     if scheme == "auto":
         scheme = "int8" if context.calibration is not None else "int8-dynamic"
-    possible, _ = make_plan(model, scheme, config.selection, **_plan_options(config, context))
+    possible, _ = _plan_by(model, config, context, scheme=scheme)
     chosen = set(plan.layers)
     left = [name for name in possible.layers if name not in chosen]
     dynamic = [name for name in plan.dynamic if name not in possible.dynamic]
