@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.clustering.codebook import Codebook, Part, fit_codebook
 from compressctl.clustering.reconstruct import ObservedSamples, reconstruct
 from compressctl.errors import ModelError
@@ -41,7 +40,7 @@ class Sharing:
     vector: int
     together: bool
     seed: int
-    importance: Mapping[str, NDArray[Any]]
+    importance: Mapping[str, Array]
     samples: ObservedSamples | None
 
     def obstacle(self, weight: Weight) -> str | None:

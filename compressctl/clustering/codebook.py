@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats32
 from compressctl.numerics.distinct import distinct
 from compressctl.numerics.kmeans import kmeans, nearest
 from compressctl.numerics.parallel import by_rows
 from compressctl.numerics.points import collect
 from compressctl.numerics.product_quantization import nearest_rows, train_codebook
 
-Part = tuple[NDArray[Any], NDArray[Any] | None]
+Part = tuple[Array, Array | None]
 """A weight, and what each of its elements counts; None: all the same."""
 
 
@@ -32,10 +32,10 @@ class Codebook:
         zero: whether vectors of zeros stay zero; others never become so.
     """
 
-    rows: NDArray[np.float32]
+    rows: Floats32
     zero: bool
 
-    def codes(self, array: NDArray[Any], importance: NDArray[Any] | None = None) -> NDArray[np.int16]:
+    def codes(self, array: Array, importance: Array | None = None) -> NDArray[np.int16]:
         """Return the number of the nearest row for each vector of an array, [vectors]; -1 for zeros that stay.
 
         Args:
@@ -59,7 +59,7 @@ class Codebook:
         by_rows(find, len(vectors), width)
         return result
 
-    def nearest(self, array: NDArray[Any], importance: NDArray[Any] | None = None) -> NDArray[Any]:
+    def nearest(self, array: Array, importance: Array | None = None) -> Array:
         """Return an array of the same shape and type with the nearest row in the place of each vector; see `codes`."""
         values = np.append(self.rows, np.zeros((1, self.rows.shape[1]), np.float32), axis=0).astype(array.dtype)
         return values[self.codes(array, importance)].reshape(array.shape)
@@ -96,7 +96,7 @@ def fit_codebook(parts: Callable[[], Iterable[Part]], clusters: int, *, vector: 
     return Codebook(train_codebook(rows, clusters - zero, importance, seed=seed), zero)
 
 
-def _vectors(arrays: Sequence[NDArray[Any]], width: int) -> NDArray[Any]:
+def _vectors(arrays: Sequence[Array], width: int) -> Array:
     """Return the vectors of all arrays; those of one are not copied."""
     rows = [array.reshape(-1, width) for array in arrays]
     return rows[0] if len(rows) == 1 else np.concatenate(rows)

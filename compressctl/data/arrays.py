@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from numpy.typing import NDArray
-
+from compressctl.arrays import Array
 from compressctl.data.columns import Column, PairedColumn
 from compressctl.data.fit import check
 from compressctl.data.named import NamedSource, Request
@@ -77,7 +76,7 @@ class ArraySource(NamedSource):
     def _row_name(self, row: int) -> str:
         return f"pair {self._rows[row // 2]}" if self.pairs else f"row {self._rows[row]}"
 
-    def _read(self, size: int) -> Iterator[tuple[Feeds, NDArray[Any] | None]]:
+    def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         with ExitStack() as stack:
             readers = {name: stack.enter_context(column.open(self._rows)) for name, column in self._columns.items()}
             read_labels = stack.enter_context(self._labels.open(self._rows)) if self._labels else None

@@ -14,11 +14,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.errors import DataError
 
-Reader = Callable[[int], NDArray[Any]]
+Reader = Callable[[int], Array]
 OpenStream = Callable[[], AbstractContextManager[IO[bytes]]]
 _DAMAGE = (
     *(EOFError, MemoryError, OSError, OverflowError, RuntimeError, SyntaxError, TypeError, ValueError),
@@ -56,7 +56,7 @@ class Column(ABC):
 class ArrayColumn(Column):
     """An array in memory or memory-mapped."""
 
-    def __init__(self, where: str, array: NDArray[Any]) -> None:
+    def __init__(self, where: str, array: Array) -> None:
         super().__init__(where, array.shape, array.dtype)
         self._array = array
 
@@ -65,7 +65,7 @@ class ArrayColumn(Column):
         """Read by slicing."""
         position = 0
 
-        def read(n: int) -> NDArray[Any]:
+        def read(n: int) -> Array:
             nonlocal position
             chunk = rows[position : position + n]
             position += n
@@ -96,7 +96,7 @@ class StreamColumn(Column):
             with reading(self.where):
                 stream = stack.enter_context(self._open_stream())
 
-            def read(n: int) -> NDArray[Any]:
+            def read(n: int) -> Array:
                 nonlocal position
                 chunk = rows[position : position + n]
                 position += n
@@ -105,7 +105,7 @@ class StreamColumn(Column):
 
             yield read
 
-    def _rows(self, stream: IO[bytes], rows: range) -> NDArray[Any]:
+    def _rows(self, stream: IO[bytes], rows: range) -> Array:
         run = max(1, len(rows)) if rows.step == 1 else 1  # rows that lie next to each other are read at once
         blocks = []
         for first in rows[::run]:
@@ -134,7 +134,7 @@ class PairedColumn(Column):
         position = 0
         with self._column.open(rows) as first, self._column.open(others) as second:
 
-            def read(n: int) -> NDArray[Any]:
+            def read(n: int) -> Array:
                 nonlocal position
                 end = position + n
                 firsts, seconds = first((end + 1) // 2 - (position + 1) // 2), second(end // 2 - position // 2)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats32
 from compressctl.data.fit import check
 from compressctl.data.named import NamedSource, Request
 from compressctl.data.parse import Notation
@@ -66,13 +67,13 @@ class DigitsSource(NamedSource):
         """Every image has its digit."""
         return True
 
-    def _read(self, size: int) -> Iterator[tuple[Feeds, NDArray[Any] | None]]:
+    def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         for start in range(0, len(self), size):
             rows = slice(start, start + size)
             yield {self._spec.name: self._images[rows]}, self._digits[rows]
 
 
-def _load() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _load() -> tuple[Floats32, NDArray[np.int64]]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:

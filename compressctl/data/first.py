@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from numpy.typing import NDArray
-
+from compressctl.arrays import Array
 from compressctl.data.source import Feeds, Source
 
 
@@ -34,7 +32,7 @@ class First(Source):
         """Say whether the samples have labels and keep them."""
         return self._labelled
 
-    def _read(self, size: int) -> Iterator[tuple[Feeds, NDArray[Any] | None]]:
+    def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         start = 0
         for batch in self._source.batches(size):
             stop = min(start + batch.count, self._count)

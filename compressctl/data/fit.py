@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.errors import DataError
 from compressctl.tensorspec import TensorSpec
 
@@ -29,7 +29,7 @@ def check(shape: tuple[int, ...], dtype: np.dtype[Any], spec: TensorSpec, where:
         raise DataError(f"{where} has type {dtype}, which does not fit the model's input {spec}", "convert it first")
 
 
-def cast(array: NDArray[Any], spec: TensorSpec, where: str) -> NDArray[Any]:
+def cast(array: Array, spec: TensorSpec, where: str) -> Array:
     """Cast an array that passed `check` to the input's type.
 
     Raises:
@@ -46,7 +46,7 @@ def cast(array: NDArray[Any], spec: TensorSpec, where: str) -> NDArray[Any]:
         return np.ascontiguousarray(array, dtype=target)
 
 
-def nonfinite_row(array: NDArray[Any]) -> tuple[int, float] | None:
+def nonfinite_row(array: Array) -> tuple[int, float] | None:
     """Return the first row of an array [rows, …] that holds NaN or infinity, with that value; None if all is finite."""
     if array.dtype.kind != "f" or np.isfinite(array).all():
         return None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.named import NamedSource, Request
 from compressctl.data.parse import Notation
 from compressctl.data.preprocess import read_preprocess
@@ -92,7 +92,7 @@ class ImageFolder(NamedSource):
     def _row_name(self, row: int) -> str:
         return str(self._samples[row][0])
 
-    def _read(self, size: int) -> Iterator[tuple[Feeds, NDArray[Any] | None]]:
+    def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         for start in range(0, len(self), size):
             batch = self._samples[start : start + size]
             images = [self._preprocess.load(path) for path, _ in batch]

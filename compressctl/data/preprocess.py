@@ -8,11 +8,11 @@ import math
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.fit import numpy_dtype
 from compressctl.data.options import Options, parse_size
 from compressctl.errors import CompressctlError, DataError, MissingExtraError, UsageError
@@ -53,7 +53,7 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def load(self, path: Path) -> NDArray[Any]:
+    def load(self, path: Path) -> Array:
         """Read one image as an array [channels, height, width] or [height, width, channels].
 
         Raises:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.fit import check
 from compressctl.data.named import NamedSource, Request
 from compressctl.data.parse import Notation
@@ -88,7 +88,7 @@ class PythonSource(NamedSource):
     def _row_name(self, row: int) -> str:
         return f"row {self._rows[row]}"
 
-    def _read(self, size: int) -> Iterator[tuple[Feeds, NDArray[Any] | None]]:
+    def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         start = 0
         for feeds, labels in self._call():
             stop = start + _rows(feeds)
@@ -116,7 +116,7 @@ class PythonSource(NamedSource):
                 break
         return rows
 
-    def _call(self) -> Iterator[tuple[Feeds, NDArray[Any] | None]]:
+    def _call(self) -> Iterator[tuple[Feeds, Array | None]]:
         """Call the function and yield its batches, checked."""
         try:
             for item in self._function(**self._options):
@@ -126,7 +126,7 @@ class PythonSource(NamedSource):
         except Exception as error:  # the user's function may raise anything
             raise DataError(f"{self._where} raised {_reason(error)}") from error
 
-    def _checked(self, item: object) -> tuple[Feeds, NDArray[Any] | None]:
+    def _checked(self, item: object) -> tuple[Feeds, Array | None]:
         feeds, labels = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
         if not isinstance(feeds, Mapping):
             raise DataError(f"{self._where} gave {type(feeds).__name__}", "{input: array} or ({input: array}, labels)")

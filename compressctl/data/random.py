@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.fit import numpy_dtype
 from compressctl.data.named import NamedSource, Request
 from compressctl.data.options import parse_size
@@ -116,7 +116,7 @@ class RandomSource(NamedSource):
         """Random samples have no labels."""
         return False
 
-    def _read(self, size: int) -> Iterator[tuple[Feeds, NDArray[Any] | None]]:
+    def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         for index, start in enumerate(range(0, self._count, size)):
             feeds = random_feeds(self.inputs, size, (self._seed, index), self._sizes, self._limits)
             feeds = {spec.name: _half_smooth(feeds[spec.name], start) for spec in self.inputs}
@@ -124,7 +124,7 @@ class RandomSource(NamedSource):
             yield {name: array[:rows] for name, array in feeds.items()}, None
 
 
-def _half_smooth(values: NDArray[Any], start: int) -> NDArray[Any]:
+def _half_smooth(values: Array, start: int) -> Array:
     """Return values in which every other image is smooth, the first one being number `start`; of what is no image
     [N, 1 to 4, H, W], the same values."""
     if values.ndim != 4 or values.dtype.kind != "f" or values.shape[1] > 4 or min(values.shape[2:]) < _SMALLEST:
@@ -166,7 +166,7 @@ def _role(dim: str | None, axis: int, spec: TensorSpec) -> str:
     return "sequence" if axis == 1 else "other"
 
 
-def _values(rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...], ids: int, limit: int) -> NDArray[Any]:
+def _values(rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...], ids: int, limit: int) -> Array:
     dtype = numpy_dtype(spec)
     name = spec.name.lower()
     if dtype.kind == "f":

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.fit import cast, nonfinite_row
 from compressctl.errors import DataError
 from compressctl.notes import Note
 from compressctl.tensorspec import TensorSpec
 
-Feeds = dict[str, NDArray[Any]]
+Feeds = dict[str, Array]
 
 
 class _Value(Protocol):
@@ -45,7 +45,7 @@ class Batch:
     """
 
     feeds: Feeds
-    labels: NDArray[Any] | None
+    labels: Array | None
     count: int
     pairs: bool = False
 
@@ -90,7 +90,7 @@ class Source(ABC):
         """Say whether batches carry labels."""
 
     @abstractmethod
-    def _read(self, size: int) -> Iterator[tuple[Feeds, NDArray[Any] | None]]:
+    def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         """Yield feeds of at most `size` rows (of any type that `fit.check` accepts) with their labels, in order."""
 
     def _row_name(self, row: int) -> str:
@@ -123,7 +123,7 @@ class Source(ABC):
         feeds = next(self.batches(rows)).feeds
         return {name: _pad(array, self.fixed_batch or rows) for name, array in feeds.items()}
 
-    def _refuse_nonfinite(self, array: NDArray[Any], what: str, start: int) -> None:
+    def _refuse_nonfinite(self, array: Array, what: str, start: int) -> None:
         found = nonfinite_row(array)
         if found is not None:
             row, value = found
@@ -146,7 +146,7 @@ def _fixed_batch(inputs: Sequence[TensorSpec]) -> int | None:
     return fixed.pop() if fixed else None
 
 
-def _pad(array: NDArray[Any], rows: int | None) -> NDArray[Any]:
+def _pad(array: Array, rows: int | None) -> Array:
     if rows is None or len(array) == rows:
         return array
     return np.concatenate([array, np.repeat(array[-1:], rows - len(array), axis=0)])

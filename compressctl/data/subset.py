@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.source import Feeds, Source
 from compressctl.errors import DataError
 from compressctl.notes import done
@@ -50,7 +50,7 @@ class _Part(Source):
         """Say whether the whole source has labels."""
         return self._source.has_labels
 
-    def _read(self, size: int) -> Iterator[tuple[Feeds, NDArray[Any] | None]]:
+    def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         """Pick the rows of this part out of the batches of the whole, and gather them to batches of `size` again."""
         gathered = _Gathered(self._members)
         start = 0
@@ -78,7 +78,7 @@ class _Gathered:
     def __init__(self, members: int) -> None:
         self._members, self._given = members, 0
         self._feeds: Feeds = {}
-        self._labels: NDArray[Any] | None = None
+        self._labels: Array | None = None
 
     @property
     def rows(self) -> int:
@@ -88,14 +88,14 @@ class _Gathered:
         """Say whether these rows can share a batch with those that wait: all other dimensions are the same."""
         return not self.rows or all(array.shape[1:] == self._feeds[name].shape[1:] for name, array in feeds.items())
 
-    def add(self, feeds: Feeds, labels: NDArray[Any] | None) -> None:
+    def add(self, feeds: Feeds, labels: Array | None) -> None:
         if self.rows:
             feeds = {name: np.concatenate([self._feeds[name], array]) for name, array in feeds.items()}
         if labels is not None and self._labels is not None:
             labels = np.concatenate([self._labels, labels])
         self._feeds, self._labels = feeds, labels
 
-    def give(self, rows: int) -> tuple[Feeds, NDArray[Any] | None]:
+    def give(self, rows: int) -> tuple[Feeds, Array | None]:
         feeds = {name: array[:rows] for name, array in self._feeds.items()}
         self._feeds = {name: array[rows:] for name, array in self._feeds.items()}
         ended = (self._given + rows) // self._members - self._given // self._members

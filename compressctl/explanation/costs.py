@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.explanation.layers import WeightedNode
 from compressctl.explanation.ownership import Owners, owners
 from compressctl.explanation.schema import Cost
@@ -25,7 +24,7 @@ def costs(
     model: ir.Model,
     layers: Sequence[WeightedNode],
     original: Collection[str],
-    feeds: Mapping[str, NDArray[Any]],
+    feeds: Mapping[str, Array],
     dims: Mapping[str, int],
     threads: int,
 ) -> tuple[dict[str | None, Cost], tuple[Note, ...]]:
@@ -66,7 +65,7 @@ def costs(
 
 
 def _time_shares(
-    path: Path, owned: Owners, feeds: Mapping[str, NDArray[Any]], threads: int
+    path: Path, owned: Owners, feeds: Mapping[str, Array], threads: int
 ) -> tuple[dict[str | None, float], list[Note]]:
     """Return the share of the time that each layer takes, under None what other nodes take."""
     outputs = {name: given for name, _, given in optimized_nodes(path)}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from compressctl.arrays import Array, Floats
 
 _REGAINED = 10.0  # dB: no rounding gains as much by a factor a channel, equalization does
 _OFF = 0.001  # noise over signal from which on channels may be said to carry other factors
@@ -21,9 +21,9 @@ class Noise:
 
     def __init__(self, axis: int | None) -> None:
         self._axis = axis
-        self._sums: NDArray[np.float64] = np.zeros((4, 1))  # b², r², b r, (b - r)², of each channel
+        self._sums: Floats = np.zeros((4, 1))  # b², r², b r, (b - r)², of each channel
 
-    def add(self, reference: NDArray[Any], other: NDArray[Any]) -> bool:
+    def add(self, reference: Array, other: Array) -> bool:
         """Take in the values of a batch; return False, and take nothing in, where shapes differ or are no floats'."""
         if reference.shape != other.shape or not reference.dtype.kind == other.dtype.kind == "f":
             return False
@@ -66,7 +66,7 @@ def _ratio(noise: float, signal: float) -> float:
     return noise / signal if signal else math.inf
 
 
-def _channels_first(array: NDArray[np.float64], axis: int | None) -> NDArray[np.float64]:
+def _channels_first(array: Floats, axis: int | None) -> Floats:
     if axis is None or array.ndim < 2:
         return array.reshape(1, -1)
     moved = np.moveaxis(array, axis, 0)

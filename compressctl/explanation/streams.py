@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.source import Batch, Source
 from compressctl.errors import DataError
 from compressctl.measure.session import Session
 from compressctl.progress import Progress
 
-Values = Mapping[str, NDArray[Any]]
+Values = Mapping[str, Array]
 _BATCH = 16
 _HELD = 64 << 20  # bytes of values of a model that are held at a time
 
@@ -92,6 +91,6 @@ class Kept:
             text = f"{self._folder}: samples cannot be kept: {error.strerror or error}"
             raise DataError(text, "set TMPDIR to a larger disk") from error
 
-    def _load(self, kind: str, index: int) -> dict[str, NDArray[Any]]:
+    def _load(self, kind: str, index: int) -> dict[str, Array]:
         paths = {n: self._folder / f"{kind}-{index}-{i}.npy" for i, n in enumerate(self._names[kind])}
         return {name: np.load(path) for name, path in paths.items() if path.exists()}

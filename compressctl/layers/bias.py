@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats
 from compressctl.layers.linear import LinearLayer
 from compressctl.model.graph import constant, initializer, is_only_use, operand, set_constant
 
@@ -25,9 +24,9 @@ class Bias:
 
     node: ir.Node
     index: int
-    array: NDArray[np.float64]
+    array: Floats
 
-    def replace(self, array: NDArray[np.float64]) -> None:
+    def replace(self, array: Floats) -> None:
         """Let the node read another bias; other readers of the constant keep theirs."""
         value = self.node.inputs[self.index]
         old = constant(value)
@@ -61,7 +60,7 @@ def find_bias(layer: LinearLayer) -> Bias | None:
 
 
 def _bias(node: ir.Node, index: int, layer: LinearLayer) -> Bias | None:
-    array: NDArray[Any] | None = constant(operand(node, index))
+    array: Array | None = constant(operand(node, index))
     groups, outputs, _ = layer.shape
     if array is None or array.size != groups * outputs or (array.ndim and array.shape[-1] != array.size):
         return None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.source import Feeds
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.measure.session import Session
@@ -39,7 +38,7 @@ class LayerInputs:
         remove_dead(clone)  # the layers themselves, too
         self._session = Session(clone, threads=resources.threads, workdir=resources.workdir, spinning="never")
 
-    def read(self, feeds: Feeds) -> dict[LinearLayer, NDArray[Any]]:
+    def read(self, feeds: Feeds) -> dict[LinearLayer, Array]:
         """Return what each layer reads; layers that read the same get the same array."""
         values = self._session.run(feeds)
         return {layer: values[name] for layer, name in self._names.items()}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats32
 from compressctl.layers.linear import LinearLayer
 from compressctl.numerics.im2col import same_pads, windows
 
@@ -22,14 +23,14 @@ class Rows:
         groups: of the layer.
     """
 
-    view: NDArray[Any]
+    view: Array
     places: int
     groups: int
 
     def __len__(self) -> int:
         return int(np.prod(self.view.shape[: self.places]))
 
-    def take(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+    def take(self, numbers: NDArray[np.int64]) -> Floats32:
         """Return the rows of these numbers as [groups, rows, inputs]; times `matrix`^T they are the layer's outputs."""
         rows = self.view[np.unravel_index(numbers, self.view.shape[: self.places])]
         return rows.reshape(len(numbers), self.groups, -1).swapaxes(0, 1).astype(np.float32, copy=False)
@@ -44,7 +45,7 @@ def rows_key(layer: LinearLayer) -> tuple[Any, ...]:
     return layer.input, layer.groups, *_geometry(layer), pads
 
 
-def input_rows(layer: LinearLayer, x: NDArray[Any]) -> Rows:
+def input_rows(layer: LinearLayer, x: Array) -> Rows:
     """Return the rows of `layer` where it reads `x`."""
     if layer.node.op_type != "Conv":
         matrix = x[None] if x.ndim == 1 else np.moveaxis(x, _axis(layer), -1)  # MatMul takes vectors too

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.source import Feeds
 from compressctl.layers.linear import LinearLayer
 from compressctl.measure.captures import Captures
@@ -80,7 +79,7 @@ class Walk:
         """How many batches there are."""
         return self._captures.batches
 
-    def value(self, name: str, batch: int) -> NDArray[Any]:
+    def value(self, name: str, batch: int) -> Array:
         """Return what a layer, reached and not yet left, reads in a batch."""
         return self._captures.get(self._input_of[name].name or "", batch)
 

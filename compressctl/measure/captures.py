@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.source import Feeds
 from compressctl.errors import DataError
 from compressctl.measure.session import Session
@@ -36,7 +35,7 @@ class Captures:
                 self._put(name, self.batches, array)
             self.batches += 1
 
-    def get(self, name: str, batch: int) -> NDArray[Any]:
+    def get(self, name: str, batch: int) -> Array:
         """Read a value of a batch."""
         return np.asarray(np.load(self._path(name, batch)))
 
@@ -65,7 +64,7 @@ class Captures:
         """Return the types of values."""
         return {name: ir.DataType.from_numpy(self.get(name, 0).dtype) for name in names}
 
-    def _put(self, name: str, batch: int, array: NDArray[Any]) -> None:
+    def _put(self, name: str, batch: int, array: Array) -> None:
         if name not in self._numbers:
             self._numbers[name] = self._taken
             self._taken += 1

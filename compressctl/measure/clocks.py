@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Floats
 from compressctl.measure.interval import Interval
 from compressctl.notes import Note, warning
 from compressctl.numerics.bootstrap import group_interval
@@ -87,7 +87,7 @@ class Reading:
     witnesses: tuple[Witnesses, ...]
 
 
-def read(sets: Sequence[NDArray[np.float64]], seed: int) -> Reading:
+def read(sets: Sequence[Floats], seed: int) -> Reading:
     """Return what bursts say.
 
     Args:
@@ -154,7 +154,7 @@ def _ratios(reading: Reading) -> tuple[Interval, ...]:
     return reading.ratios or reading.seconds
 
 
-def _logs(sets: Sequence[NDArray[np.float64]], clock: int) -> NDArray[np.float64]:
+def _logs(sets: Sequence[Floats], clock: int) -> Floats:
     """Return the logarithms of seconds, shape (sets, models)."""
     rows = []
     for bursts in sets:
@@ -163,7 +163,7 @@ def _logs(sets: Sequence[NDArray[np.float64]], clock: int) -> NDArray[np.float64
     return np.array(rows)
 
 
-def _interval(logs: NDArray[np.float64], seed: int) -> Interval:
+def _interval(logs: Floats, seed: int) -> Interval:
     low, high = group_interval(logs, seed=seed)
     return Interval(math.exp(logs.mean()), math.exp(low), math.exp(high))
 

@@ -10,11 +10,10 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats, Mask
 from compressctl.data.source import Source
 from compressctl.errors import ModelError
 from compressctl.measure.session import Session
@@ -131,7 +130,7 @@ class _Tally:
         self._non_finite = [0, 0]
         self._equal: int | None = None
 
-    def add(self, baseline: NDArray[Any], result: NDArray[Any], samples: int, mask: NDArray[np.bool_] | None) -> None:
+    def add(self, baseline: Array, result: Array, samples: int, mask: Mask | None) -> None:
         if baseline.shape != result.shape:
             shapes = f"{list(result.shape)} and {list(baseline.shape)}"
             raise ModelError(f"output {self._name!r} of the result and of the baseline differ in shape: {shapes}")
@@ -207,10 +206,10 @@ class _Mean:
     """Sums over samples of an output that has one row a sample, all of one shape."""
 
     def __init__(self) -> None:
-        self._sum: NDArray[np.float64] | None = None
+        self._sum: Floats | None = None
         self._samples = 0
 
-    def add(self, baseline: NDArray[np.float64], samples: int) -> None:
+    def add(self, baseline: Floats, samples: int) -> None:
         if not baseline.ndim or len(baseline) != samples or (self._sum is None and self._samples):
             self._sum, self._samples = None, self._samples + samples
             return
@@ -242,7 +241,7 @@ class _Classes:
         self._probabilities = True
         self._sure, self._lost = np.zeros(2), np.zeros(2)  # by values as they are, and by their softmax
 
-    def add(self, baseline: NDArray[np.float64], result: NDArray[np.float64]) -> None:
+    def add(self, baseline: Floats, result: Floats) -> None:
         if not baseline.ndim > 1 or not -baseline.ndim <= self._axis < baseline.ndim:
             return
         classes = baseline.shape[self._axis]
@@ -274,10 +273,10 @@ class _Classes:
         return self._agreeing / self._places, float(self._lost[kind]) / self._places
 
 
-def _attended(feeds: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_] | None:
+def _attended(feeds: Mapping[str, Array]) -> Mask | None:
     """Return where texts have tokens, [N, T], of feeds that pad some of them; else None."""
     for name, array in feeds.items():
         if array.ndim == 2 and any(known in name.lower() for known in _MASKS) and not array.all():
-            marked: NDArray[np.bool_] = array != 0
+            marked: Mask = array != 0
             return marked
     return None

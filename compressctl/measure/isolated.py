@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 import compressctl
+from compressctl.arrays import Array
 from compressctl.errors import DataError, ModelError
 from compressctl.measure.worker import load_arrays, save_arrays
 from compressctl.scratch import temporary_folder
@@ -32,14 +31,14 @@ class Finished:
         peak_bytes: the same after the last run.
     """
 
-    outputs: dict[str, NDArray[Any]]
+    outputs: dict[str, Array]
     empty_bytes: int | None
     peak_bytes: int | None
 
 
 def check_file(
-    path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0, timeout: float = TIMEOUT
-) -> dict[str, NDArray[Any]]:
+    path: Path, feeds: Mapping[str, Array], *, threads: int = 0, timeout: float = TIMEOUT
+) -> dict[str, Array]:
     """Open a model file in a fresh process, run it once, and return its outputs.
 
     Raises:
@@ -50,7 +49,7 @@ def check_file(
 
 
 def run_isolated(
-    path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int, runs: int, timeout: float = TIMEOUT
+    path: Path, feeds: Mapping[str, Array], *, threads: int, runs: int, timeout: float = TIMEOUT
 ) -> Finished:
     """Open a model file in a fresh process and run it `runs` times; errors as `check_file`."""
     with temporary_folder() as folder:

@@ -16,11 +16,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import geometric_mean
 from time import perf_counter, thread_time
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats
 from compressctl.measure.clocks import CLOCKS, NO_LIMITS, Clock, Limits, Reading, Witnesses, fine, read, sure
 from compressctl.measure.interval import Interval
 from compressctl.measure.session import Session
@@ -31,7 +30,7 @@ MIN_ROUNDS = 5  # in each set
 _DISTURBED = 0.05  # of the time that others may take before a measurement is not cut short
 BURST = 0.005  # seconds that a model keeps the processor's caches before the next one has its turn
 
-Feeds = Mapping[str, NDArray[Any]]
+Feeds = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -131,10 +130,10 @@ class _Burst:
     That clock is read once a burst: reading it is a call of the system, which a short run after it would feel.
     """
 
-    runs: NDArray[np.float64]
+    runs: Floats
     cpu: float
 
-    def by(self, clock: Clock) -> NDArray[np.float64]:
+    def by(self, clock: Clock) -> Floats:
         return self.runs if clock == "wall" else np.full_like(self.runs, self.cpu)
 
 
@@ -145,7 +144,7 @@ class _Timings:
     loads: list[float] = field(default_factory=list)
     bursts: list[list[_Burst]] = field(default_factory=list)
 
-    def runs(self, clock: Clock) -> NDArray[np.float64]:
+    def runs(self, clock: Clock) -> Floats:
         return np.concatenate([burst.by(clock) for bursts in self.bursts for burst in bursts])
 
     def summary(self, seconds: Interval, clock: Clock) -> Latency:

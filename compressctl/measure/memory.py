@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
+from compressctl.arrays import Array
 from compressctl.errors import UsageError
 from compressctl.measure.isolated import TIMEOUT, run_isolated
 
@@ -33,9 +31,7 @@ class PeakMemory:
         return self.peak_bytes - self.empty_bytes
 
 
-def peak_memory(
-    path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0, timeout: float = TIMEOUT
-) -> PeakMemory:
+def peak_memory(path: Path, feeds: Mapping[str, Array], *, threads: int = 0, timeout: float = TIMEOUT) -> PeakMemory:
     """Load a model file in a fresh process, run it three times, and return the memory that took.
 
     Raises:

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Floats
 from compressctl.data.source import Feeds, Source
 from compressctl.measure.session import Session
 from compressctl.resources import Resources
 
 _BATCH = 8
 
-Outputs = list[list[NDArray[np.float64]]]
+Outputs = list[list[Floats]]
 
 
 def first_feeds(source: Source, samples: int) -> list[Feeds]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats
 from compressctl.errors import ModelError, OutputError
 from compressctl.measure.session import Session
 from compressctl.model.ops import CONTROL_FLOW
@@ -60,7 +60,7 @@ class Profile:
     slowest: tuple[NodeTime, ...]
 
 
-def profile(path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0, runs: int = 20) -> Profile:
+def profile(path: Path, feeds: Mapping[str, Array], *, threads: int = 0, runs: int = 20) -> Profile:
     """Return where a model spends its time, from onnxruntime's profiler.
 
     A body's nodes count for themselves; If, Loop and Scan only for what they add. Nodes carry the names of the
@@ -73,7 +73,7 @@ def profile(path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0, 
 
 
 def node_times(
-    path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0, runs: int = 20
+    path: Path, feeds: Mapping[str, Array], *, threads: int = 0, runs: int = 20
 ) -> dict[tuple[str, str], float]:
     """Return the milliseconds that each node takes in one inference, by name and operator; see `profile`."""
     with temporary_folder() as folder:
@@ -81,7 +81,7 @@ def node_times(
         session.time(feeds, WARM_UP + runs)
         events = json.loads(session.end_profiling().read_text(encoding="utf-8"))
     starts = sorted(event["ts"] for event in events if event["name"] == "model_run")
-    nodes: dict[tuple[str, str], NDArray[np.float64]] = defaultdict(lambda: np.zeros(len(starts)))
+    nodes: dict[tuple[str, str], Floats] = defaultdict(lambda: np.zeros(len(starts)))
     for event, microseconds in _own_times(events):
         run = int(np.searchsorted(starts, event["ts"], side="right")) - 1
         nodes[event["name"].removesuffix(_SUFFIX), event["args"]["op_name"]][run] += microseconds / 1e3

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
+from compressctl.arrays import Array
 from compressctl.errors import CompressctlError, ModelError
 from compressctl.measure.session import Session
 from compressctl.probation import on_probation
 
 
-def prove(path: Path, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0, file: Path | None = None) -> None:
+def prove(path: Path, feeds: Mapping[str, Array], *, threads: int = 0, file: Path | None = None) -> None:
     """Open a model in onnxruntime and run it once, on probation.
 
     Args:

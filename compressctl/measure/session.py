@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+from compressctl.arrays import Array, Floats
 from compressctl.errors import CompressctlError, DataError, ModelError
 from compressctl.scratch import temporary_folder
 from compressctl.tensorspec import TensorSpec
@@ -113,7 +113,7 @@ class Session:
         self._input_by_name = {spec.name: spec for spec in self.inputs}
         self._output_by_name = {spec.name: spec for spec in self.outputs}
 
-    def run(self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Run the model once.
 
         Args:
@@ -140,7 +140,7 @@ class Session:
         except _FAILURES as error:
             raise self._run_error(error) from None
 
-    def time(self, feeds: Mapping[str, NDArray[Any]], runs: int) -> NDArray[np.float64]:
+    def time(self, feeds: Mapping[str, Array], runs: int) -> Floats:
         """Run the model `runs` times in a row; return the seconds that each run took, shape (runs,).
 
         Raises:
@@ -174,7 +174,7 @@ class Session:
         kind = DataError if isinstance(error, state.InvalidArgument) else ModelError
         return kind(f"onnxruntime cannot run {self.name}: {_one_line(error)}")
 
-    def _check(self, feeds: Mapping[str, NDArray[Any]]) -> None:
+    def _check(self, feeds: Mapping[str, Array]) -> None:
         for name in feeds:
             if name not in self._input_by_name:
                 raise DataError(f"{self.name} has no input {name!r}", f"it has {', '.join(self._input_by_name)}")
@@ -184,7 +184,7 @@ class Session:
             _check_feed(feeds[name], spec, self.name)
 
 
-def _check_feed(feed: NDArray[Any], spec: TensorSpec, model: str) -> None:
+def _check_feed(feed: Array, spec: TensorSpec, model: str) -> None:
     dtype = feed.dtype.name
     if dtype != spec.dtype and not (spec.dtype == "string" and feed.dtype.kind in "OUST"):
         raise DataError(f"input {spec.name!r} of {model} is fed {dtype}", f"it needs {spec}")
@@ -232,7 +232,7 @@ def _dtype(ort_name: str) -> str:
     return {"float": "float32", "double": "float64"}.get(ort_name, re.sub("^float8e", "float8_e", ort_name))
 
 
-def _to_ort(array: NDArray[Any]) -> ort.OrtValue:
+def _to_ort(array: Array) -> ort.OrtValue:
     array = np.ascontiguousarray(array)
     if array.dtype.name in _NUMPY_DTYPES:
         return ort.OrtValue.ortvalue_from_numpy(array)
@@ -241,7 +241,7 @@ def _to_ort(array: NDArray[Any]) -> ort.OrtValue:
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, np_dtype_to_tensor_dtype(array.dtype))
 
 
-def _from_ort(value: ort.OrtValue) -> NDArray[Any]:
+def _from_ort(value: ort.OrtValue) -> Array:
     name = _dtype(value.data_type().removeprefix("tensor(").removesuffix(")"))
     if name in _NUMPY_DTYPES:
         return np.array(value.numpy())

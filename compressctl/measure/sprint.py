@@ -10,10 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import thread_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from numpy.typing import NDArray
-
+from compressctl.arrays import Array
 from compressctl.measure.latency import no_gc
 from compressctl.measure.session import Session
 
@@ -25,9 +24,7 @@ _BURST = 0.002  # seconds that a model runs before the next has its turn: it pay
 _SECONDS = 0.4  # for all: models that take longer get fewer rounds
 
 
-def sprint(
-    models: Sequence[ir.Model | bytes | Path], feeds: Mapping[str, NDArray[Any]], *, rounds: int = 8
-) -> list[float]:
+def sprint(models: Sequence[ir.Model | bytes | Path], feeds: Mapping[str, Array], *, rounds: int = 8) -> list[float]:
     """Return the seconds that one inference of each model takes on one thread: those of its fastest burst.
 
     Args:
@@ -50,7 +47,7 @@ def sprint(
     return best
 
 
-def _burst(session: Session, feeds: Mapping[str, NDArray[Any]], runs: int) -> float:
+def _burst(session: Session, feeds: Mapping[str, Array], runs: int) -> float:
     """Run once to warm the caches, then `runs` times; return the CPU seconds of one."""
     session.time(feeds, 1)
     begun = thread_time()

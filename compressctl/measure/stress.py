@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Mask
 from compressctl.data.source import Feeds
 from compressctl.errors import CompressctlError
 from compressctl.measure.session import Session
@@ -45,7 +44,7 @@ class StressTest:
 
     def __init__(self, baseline: Session, feeds: Feeds, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        made: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+        made: dict[str, Callable[[Array], Array]] = {
             "zeros": np.zeros_like,
             "ones": np.ones_like,
             f"{_LARGE:g} times the first samples": lambda array: array * np.asarray(_LARGE, array.dtype),
@@ -72,7 +71,7 @@ class StressTest:
         return tuple(found)
 
 
-def _finite(session: Session, feeds: Feeds) -> dict[str, NDArray[np.bool_]]:
+def _finite(session: Session, feeds: Feeds) -> dict[str, Mask]:
     """Return where each float output is finite; nothing where the model cannot run on such inputs."""
     try:
         outputs = session.run(feeds)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.errors import CompressctlError
 from compressctl.measure.session import Session
 
-Named = Mapping[str, NDArray[Any]]
+Named = Mapping[str, Array]
 
 
 def save_arrays(path: Path, arrays: Named) -> dict[str, str]:
@@ -31,7 +31,7 @@ def save_arrays(path: Path, arrays: Named) -> dict[str, str]:
     return dtypes
 
 
-def load_arrays(path: Path, dtypes: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+def load_arrays(path: Path, dtypes: Mapping[str, str]) -> dict[str, Array]:
     """Read what `save_arrays` wrote."""
     with np.load(path, allow_pickle=False) as file:
         return {name: _typed(file[f"arr_{i}"], dtype) for i, (name, dtype) in enumerate(dtypes.items())}
@@ -42,7 +42,7 @@ def _foreign(dtype: np.dtype[Any]) -> bool:
     return dtype.isbuiltin == 2
 
 
-def _typed(array: NDArray[Any], dtype: str) -> NDArray[Any]:
+def _typed(array: Array, dtype: str) -> Array:
     if array.dtype.name == dtype or array.dtype.kind == "U":
         return array
     import ml_dtypes

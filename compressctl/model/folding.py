@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from compressctl.arrays import Array
 from compressctl.model import ops
 from compressctl.model.reasons import MALFORMED
 
@@ -54,7 +53,7 @@ def fold_shape_arithmetic(proto: onnx.ModelProto, types: Mapping[str, onnx.TypeP
     return bool(folded)
 
 
-def _constant(attribute: onnx.AttributeProto) -> NDArray[Any]:
+def _constant(attribute: onnx.AttributeProto) -> Array:
     if attribute.name == "value":
         return numpy_helper.to_array(attribute.t)
     dtype = np.float32 if attribute.name.startswith("value_float") else None
@@ -63,10 +62,10 @@ def _constant(attribute: onnx.AttributeProto) -> NDArray[Any]:
 
 def _evaluate(
     node: onnx.NodeProto,
-    known: Mapping[str, NDArray[Any]],
+    known: Mapping[str, Array],
     types: Mapping[str, onnx.TypeProto],
     opsets: dict[str, int],
-) -> list[NDArray[Any]] | None:
+) -> list[Array] | None:
     if node.op_type == "Shape":
         dims = types[node.input[0]].tensor_type.shape.dim if node.input[0] in types else ()
         if not dims or not all(dim.HasField("dim_value") for dim in dims):
@@ -89,7 +88,7 @@ def _evaluate(
     return result if isinstance(result[0], np.ndarray) and result[0].size <= _ELEMENTS else None
 
 
-def _elements(op_type: str, inputs: list[NDArray[Any]]) -> float:
+def _elements(op_type: str, inputs: list[Array]) -> float:
     """Return how many elements an operator that can make much out of little would make."""
     if op_type in ("ConstantOfShape", "Expand"):
         return float(math.prod(inputs[-1].tolist()))

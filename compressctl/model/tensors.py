@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
+
+from compressctl.arrays import Array
 
 _ELEMENTS = 1 << 22
 
@@ -24,7 +24,7 @@ def stored_tensors(graph: ir.Graph) -> Iterator[tuple[str, ir.TensorProtocol]]:
                 yield node.outputs[0].name or node.name or "", attribute.value
 
 
-def chunks(tensor: ir.TensorProtocol, elements: int = _ELEMENTS) -> Iterator[NDArray[Any]]:
+def chunks(tensor: ir.TensorProtocol, elements: int = _ELEMENTS) -> Iterator[Array]:
     """Yield the tensor's elements in order as flat arrays of at most `elements`.
 
     External tensors are read piece by piece, not mapped, so that no pages of theirs stay in memory.
@@ -56,7 +56,7 @@ def stored_bytes(tensor: ir.TensorProtocol) -> Iterator[bytes]:
             yield block
 
 
-def read_array(tensor: ir.TensorProtocol) -> NDArray[Any]:
+def read_array(tensor: ir.TensorProtocol) -> Array:
     """Return the tensor's elements, not to be written into; those of an external tensor are read, and not kept."""
     if not isinstance(tensor, ir.ExternalTensor) or tensor.dtype.bitwidth < 8:
         return tensor.numpy()

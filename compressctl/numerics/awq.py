@@ -10,21 +10,19 @@ moments tell, in the place of its mean magnitude.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from compressctl.arrays import Array, Floats, Floats32
 
 _ALPHAS = np.linspace(0, 1, 21)
 _LEAST = 1e-4  # as in the authors' code
 
-Rounding = Callable[[NDArray[np.float32]], NDArray[Any]]
+Rounding = Callable[[Floats32], Array]
 """Takes a weight [outputs, inputs] and returns what rounding makes of it."""
 
 
-def awq_scales(
-    readers: Sequence[tuple[NDArray[Any], Rounding]], moments: NDArray[Any]
-) -> tuple[NDArray[np.float64], float]:
+def awq_scales(readers: Sequence[tuple[Array, Rounding]], moments: Array) -> tuple[Floats, float]:
     """Return s [inputs], and the error of the outputs over that without scaling.
 
     Args:
@@ -48,7 +46,7 @@ def awq_scales(
     return best, least / plain if plain > 0 else 1.0
 
 
-def _error(weight: NDArray[Any], scales: NDArray[np.float64], moments: NDArray[Any], rounded: Rounding) -> float:
+def _error(weight: Array, scales: Floats, moments: Array, rounded: Rounding) -> float:
     """Return trace(E M E^T) with E what rounding changes, seen by the unscaled input."""
     error = rounded((weight * scales).astype(np.float32)) / scales - weight
     return float(((error @ moments) * error).sum())

@@ -5,13 +5,12 @@ Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization a
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from compressctl.arrays import Array, Floats
 
 
-def bias_shift(error: NDArray[Any], means: NDArray[Any], output_axis: int) -> NDArray[np.float64]:
+def bias_shift(error: Array, means: Array, output_axis: int) -> Floats:
     """Return by how much rounding moves the mean of each output channel; subtract it from the bias.
 
     `shift[o] = sum_i E[x_i] * sum over the kernel of error[o, i, ...]`. Exact for Gemm and MatMul; for Conv up to its
@@ -32,5 +31,5 @@ def bias_shift(error: NDArray[Any], means: NDArray[Any], output_axis: int) -> ND
     if means.ndim != 1 or means.size != groups * inputs or groups == 0 or outputs % groups:
         raise ValueError(f"means of shape {means.shape} do not fit a weight of shape {error.shape}")
     per_input = by_output.sum(axis=tuple(range(2, error.ndim)), dtype=np.float64).reshape(groups, -1, inputs)
-    shift: NDArray[np.float64] = np.einsum("goi,gi->go", per_input, means.astype(np.float64).reshape(groups, inputs))
+    shift: Floats = np.einsum("goi,gi->go", per_input, means.astype(np.float64).reshape(groups, inputs))
     return shift.reshape(outputs)

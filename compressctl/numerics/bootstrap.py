@@ -6,10 +6,11 @@ import math
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
+
+from compressctl.arrays import Floats
 
 
-def group_interval(values: NDArray[np.float64], *, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+def group_interval(values: Floats, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
     """Return a 95 % bootstrap confidence interval for the mean of `values`, one value a group of measurements.
 
     Groups are drawn with replacement and stay whole (a block bootstrap; Davison & Hinkley 1997, section 3.8): what

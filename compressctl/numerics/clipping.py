@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from compressctl.arrays import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,12 +20,12 @@ class Clipped:
         mse: mean squared difference to the original, over all elements.
     """
 
-    array: NDArray[Any]
+    array: Array
     count: int
     mse: float
 
 
-def clip(array: NDArray[Any], threshold: float, value: float | None = None) -> Clipped:
+def clip(array: Array, threshold: float, value: float | None = None) -> Clipped:
     """Set each element w with |w| > `threshold` to sign(w) * `value`.
 
     Args:
@@ -42,12 +43,12 @@ def clip(array: NDArray[Any], threshold: float, value: float | None = None) -> C
     return Clipped(clipped, count, float(np.sum(difference**2)) / array.size)
 
 
-def percentile_threshold(array: NDArray[Any], percentile: float) -> float:
+def percentile_threshold(array: Array, percentile: float) -> float:
     """Return the magnitude that `percentile` per cent of the elements do not exceed, interpolated; 0 of no elements."""
     return float(np.percentile(np.abs(array.astype(np.float64)), percentile)) if array.size else 0.0
 
 
-def sigma_threshold(array: NDArray[Any], sigma: float) -> float:
+def sigma_threshold(array: Array, sigma: float) -> float:
     """Return `sigma` times the standard deviation of the elements; 0 of no elements."""
     return sigma * float(np.std(array.astype(np.float64))) if array.size else 0.0
 

@@ -6,17 +6,17 @@ bridged by fillers: elements that are zero, and stored all the same.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
+
+from compressctl.arrays import Array, Bytes, Mask
 
 _ELEMENTS = 1 << 22
 
 Deltas = NDArray[np.int32]
 
 
-def deltas_of(array: NDArray[Any]) -> Deltas:
+def deltas_of(array: Array) -> Deltas:
     """Return the distances between elements with any bit set, [n]: the first from the start, so that sums are places.
 
     Args:
@@ -36,7 +36,7 @@ def fillers(deltas: Deltas, bits: int) -> int:
     return int(_fillers(deltas, bits).sum(dtype=np.int64))
 
 
-def split(deltas: Deltas, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def split(deltas: Deltas, bits: int) -> tuple[Bytes, Mask]:
     """Return deltas that fit 1 to 8 bits, [n + fillers], and which lead to an element rather than to a filler."""
     ends = np.cumsum(_fillers(deltas, bits) + 1) - 1
     most = (1 << bits) - 1

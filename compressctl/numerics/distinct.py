@@ -6,11 +6,10 @@ Elements are compared bit for bit, so that -0.0 is not 0.0. Where there are many
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Bytes
 from compressctl.numerics.parallel import by_rows
 
 MOST = 256
@@ -27,11 +26,11 @@ class Distinct:
         codes: [rows]: index into `values`.
     """
 
-    values: NDArray[Any]
-    codes: NDArray[np.uint8]
+    values: Array
+    codes: Bytes
 
 
-def distinct(array: NDArray[Any]) -> Distinct | None:
+def distinct(array: Array) -> Distinct | None:
     """Return the different elements of an array [n], or the different rows of one [n, width]; None beyond 256 of them.
 
     Args:
@@ -63,14 +62,14 @@ def distinct(array: NDArray[Any]) -> Distinct | None:
     return Distinct(values, codes)
 
 
-def _others(keys: NDArray[Any], table: NDArray[Any]) -> NDArray[Any]:
+def _others(keys: Array, table: Array) -> Array:
     """Return the different keys that the sorted table lacks; more than 256 may be cut off."""
     places = np.minimum(np.searchsorted(table, keys), len(table) - 1)
     missing = keys[table[places] != keys]
     return np.unique(missing)[: MOST + 1] if missing.size else missing
 
 
-def _keys(bits: NDArray[Any]) -> NDArray[Any]:
+def _keys(bits: Array) -> Array:
     """Return a number for each row: equal rows have equal ones, and different rows different ones, almost surely."""
     if bits.ndim == 1:
         return bits

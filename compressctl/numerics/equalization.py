@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from compressctl.arrays import Array, Floats
 
 _SETTLED = 1e-3  # relative change of a scale in a sweep
 _BIAS_GROWTH = 4.0  # how far a bias may rise above the usual proportion of bias to weights in its layer
@@ -27,13 +27,13 @@ class Layer:
         outputs: divisor of each output channel's weights and bias, float64 [groups, outputs / groups].
     """
 
-    reach: NDArray[np.float64]
-    bias: NDArray[np.float64]
-    inputs: NDArray[np.float64]
-    outputs: NDArray[np.float64]
+    reach: Floats
+    bias: Floats
+    inputs: Floats
+    outputs: Floats
 
     @classmethod
-    def of(cls, weight: NDArray[Any], bias: NDArray[Any] | None, groups: int) -> Layer:
+    def of(cls, weight: Array, bias: Array | None, groups: int) -> Layer:
         """Return the layer of a Conv weight [outputs, inputs / groups, *kernel] and its bias, with scales of 1."""
         magnitude = np.abs(weight.reshape(*weight.shape[:2], -1)).max(axis=2, initial=0).astype(np.float64)
         reach = magnitude.reshape(groups, weight.shape[0] // groups, weight.shape[1])
@@ -41,12 +41,12 @@ class Layer:
         magnitude = np.zeros(outputs) if bias is None else np.abs(bias.astype(np.float64)).reshape(outputs)
         return cls(reach, magnitude, np.ones(inputs), np.ones(outputs))
 
-    def input_ranges(self) -> NDArray[np.float64]:
+    def input_ranges(self) -> Floats:
         """Return the largest weight that reads each input channel, under the scales found so far."""
-        ranges: NDArray[np.float64] = self._scaled().max(axis=1).reshape(-1)
+        ranges: Floats = self._scaled().max(axis=1).reshape(-1)
         return ranges
 
-    def output_ranges(self) -> NDArray[np.float64]:
+    def output_ranges(self) -> Floats:
         """Return the largest weight of each output channel, under the scales found so far.
 
         A channel that its bias alone keeps alive (BatchNormalization leaves many such) counts as if it had weights:
@@ -55,10 +55,10 @@ class Layer:
         weights, bias = self._scaled().max(axis=2).reshape(-1), (self.bias / self.outputs).reshape(-1)
         both = (weights > 0) & (bias > 0)
         usual = np.median(weights[both] / bias[both]) if both.any() else 0.0
-        ranges: NDArray[np.float64] = np.maximum(weights, bias * (usual / _BIAS_GROWTH))
+        ranges: Floats = np.maximum(weights, bias * (usual / _BIAS_GROWTH))
         return ranges
 
-    def _scaled(self) -> NDArray[np.float64]:
+    def _scaled(self) -> Floats:
         return self.reach * self.inputs[:, None, :] / self.outputs[:, :, None]
 
 

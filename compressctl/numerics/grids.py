@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats, Floats32
 from compressctl.numerics.parallel import by_rows
 from compressctl.numerics.qparams import QParams, along, quantize, symmetric
 
@@ -51,7 +52,7 @@ BINARY = Grid(-1, 1, signs=True)
 
 
 def weight_qparams(
-    weight: NDArray[Any],
+    weight: Array,
     axis: int | None,
     grid: Grid,
     *,
@@ -88,7 +89,7 @@ def weight_qparams(
     return QParams(scale.astype(np.float32), cover.zero_point, "int8", cover.axis)
 
 
-def round_weights(weight: NDArray[Any], qparams: QParams, grid: Grid) -> NDArray[np.int8]:
+def round_weights(weight: Array, qparams: QParams, grid: Grid) -> NDArray[np.int8]:
     """Return the integers of `weight`: QuantizeLinear -> Clip, or the sign (of 0: +1), bit for bit as onnxruntime."""
     if grid.signs:
         return np.where(weight >= 0, np.int8(1), np.int8(-1))
@@ -96,9 +97,7 @@ def round_weights(weight: NDArray[Any], qparams: QParams, grid: Grid) -> NDArray
     return integers
 
 
-def neighbours(
-    weight: NDArray[Any], qparams: QParams, grid: Grid
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+def neighbours(weight: Array, qparams: QParams, grid: Grid) -> tuple[Floats32, Floats32, Floats32]:
     """Return the grid's integers below and above each weight, and how far up it lies between them, in [0, 1].
 
     A weight beyond the grid has the last integer on both sides, and the share 0.
@@ -112,18 +111,18 @@ def neighbours(
     return low, high, np.where(high > low, ratio - floor, np.float32(0))
 
 
-def _by_rows(scale: Callable[[NDArray[Any]], NDArray[np.float64]], rows: NDArray[Any]) -> NDArray[np.float64]:
-    scales: NDArray[np.float64] = np.concatenate(by_rows(lambda piece: scale(rows[piece]), *rows.shape))
+def _by_rows(scale: Callable[[Array], Floats], rows: Array) -> Floats:
+    scales: Floats = np.concatenate(by_rows(lambda piece: scale(rows[piece]), *rows.shape))
     return scales
 
 
-def _searched_scale(rows: NDArray[Any], cover: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
+def _searched_scale(rows: Array, cover: Floats32, grid: Grid) -> Floats32:
     pieces = by_rows(lambda piece: _search(rows[piece], cover[piece], grid), *rows.shape)
-    scale: NDArray[np.float32] = np.concatenate(pieces)
+    scale: Floats32 = np.concatenate(pieces)
     return scale
 
 
-def _search(rows: NDArray[Any], cover: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
+def _search(rows: Array, cover: Floats32, grid: Grid) -> Floats32:
     best = cover.copy()
     least = _error(rows, best, grid)[0]
     live, left, magnitudes = np.arange(len(rows)), rows, np.abs(rows)  # rows that a smaller scale may still suit better
@@ -151,17 +150,15 @@ def _search(rows: NDArray[Any], cover: NDArray[np.float32], grid: Grid) -> NDArr
     return best
 
 
-def _clipped(magnitudes: NDArray[Any], scale: NDArray[np.float32], grid: Grid) -> NDArray[np.float64]:
+def _clipped(magnitudes: Array, scale: Floats32, grid: Grid) -> Floats:
     """Return each row's squared error on weights beyond the grid alone, which only grows as the scale shrinks."""
     beyond = magnitudes - (max(grid.high, -grid.low) * scale)[:, None]
     np.maximum(beyond, 0, out=beyond)
-    error: NDArray[np.float64] = np.einsum("cn,cn->c", beyond, beyond, dtype=np.float64)
+    error: Floats = np.einsum("cn,cn->c", beyond, beyond, dtype=np.float64)
     return error
 
 
-def _error(
-    rows: NDArray[Any], scale: NDArray[np.float32], grid: Grid
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+def _error(rows: Array, scale: Floats32, grid: Grid) -> tuple[Floats, Floats32]:
     """Return each row's squared error at its scale, and the integers."""
     integers = np.rint(rows / scale[:, None])
     np.clip(integers, grid.low, grid.high, out=integers)
@@ -170,10 +167,10 @@ def _error(
     return np.einsum("cn,cn->c", error, error, dtype=np.float64), integers
 
 
-def _ternary_scale(rows: NDArray[Any]) -> NDArray[np.float64]:
+def _ternary_scale(rows: Array) -> Floats:
     """Return the scale of least squared error over all thresholds: keeping the k largest gains (their sum)^2 / k."""
     sums = np.cumsum(np.sort(np.abs(rows), axis=1)[:, ::-1], axis=1, dtype=np.float64)
     counts = np.arange(1, rows.shape[1] + 1)
     best = np.argmax(sums**2 / counts, axis=1)
-    scale: NDArray[np.float64] = np.take_along_axis(sums, best[:, None], axis=1)[:, 0] / (best + 1)
+    scale: Floats = np.take_along_axis(sums, best[:, None], axis=1)[:, 0] / (best + 1)
     return scale

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from compressctl.arrays import Array, Floats
 
 BINS = 4096
 _FINEST = -148  # bins of 2**-148: no two float32 are closer than 2**-149
@@ -47,7 +48,7 @@ class Histogram:
         return math.ldexp(1.0, self._exponent)
 
     @property
-    def edges(self) -> NDArray[np.float64]:
+    def edges(self) -> Floats:
         """The edges of the bins, float64 [BINS + 1]; one of them is 0."""
         return np.arange(self._first, self._first + BINS + 1, dtype=np.float64) * np.float64(self.width)
 
@@ -65,7 +66,7 @@ class Histogram:
             self.counts = _rebinned(self.counts, (self._exponent, self._first), grid)
             self._exponent, self._first = grid
 
-    def update(self, values: NDArray[Any]) -> None:
+    def update(self, values: Array) -> None:
         """Count `values`, of any shape.
 
         Raises:

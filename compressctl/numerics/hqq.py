@@ -9,11 +9,9 @@ Source: Badri and Shaji 2023, "Half-Quadratic Quantization of Large Machine Lear
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats, Floats32
 from compressctl.numerics.grids import Grid
 from compressctl.numerics.levels import Levels, as_halves, covering
 from compressctl.numerics.parallel import by_rows
@@ -22,7 +20,7 @@ NORM = 0.7
 _PENALTY, _GROWTH, _STEPS = 10.0, 1.01, 20  # as published
 
 
-def hqq(rows: NDArray[Any], grid: Grid, *, name: str = "weight") -> Levels:
+def hqq(rows: Array, grid: Grid, *, name: str = "weight") -> Levels:
     """Return levels with the offsets that half-quadratic quantization finds.
 
     Args:
@@ -38,13 +36,13 @@ def hqq(rows: NDArray[Any], grid: Grid, *, name: str = "weight") -> Levels:
     return as_halves(Levels(grid, np.concatenate(scales), np.concatenate(offsets)))
 
 
-def objective(error: NDArray[Any]) -> NDArray[np.float64]:
+def objective(error: Array) -> Floats:
     """Return the sum of |error|^p of each row."""
-    total: NDArray[np.float64] = (np.abs(error) ** np.float32(NORM)).sum(axis=1, dtype=np.float64)
+    total: Floats = (np.abs(error) ** np.float32(NORM)).sum(axis=1, dtype=np.float64)
     return total
 
 
-def _offsets(rows: NDArray[Any], count: int, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _offsets(rows: Array, count: int, name: str) -> tuple[Floats32, Floats32]:
     scale, low = covering(rows, count, name)
     ratio = rows / scale[:, None]  # everything in steps
     offset = best = low / scale
@@ -64,10 +62,10 @@ def _offsets(rows: NDArray[Any], count: int, name: str) -> tuple[NDArray[np.floa
     return scale, best * scale
 
 
-def _shrink(error: NDArray[np.float32], penalty: float) -> NDArray[np.float32]:
+def _shrink(error: Floats32, penalty: float) -> Floats32:
     """Return the generalised soft threshold: sign(e) max(|e| - |e|^(p - 1) / penalty, 0)."""
     size = np.abs(error)
     with np.errstate(divide="ignore"):
         threshold = np.where(size > 0, size, 1) ** np.float32(NORM - 1) / np.float32(penalty)
-    shrunk: NDArray[np.float32] = np.copysign(np.maximum(size - threshold, 0), error)
+    shrunk: Floats32 = np.copysign(np.maximum(size - threshold, 0), error)
     return shrunk

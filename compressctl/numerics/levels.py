@@ -9,11 +9,10 @@ Source: least squares by Lloyd's alternation (1982) between the codes and the li
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Bytes, Floats, Floats32
 from compressctl.errors import ModelError
 from compressctl.numerics.grids import BINARY, Grid, weight_qparams
 from compressctl.numerics.parallel import by_rows
@@ -26,7 +25,7 @@ _HALF = np.finfo(np.float16)
 _FAR = 64  # steps; 16 bits hold an offset that is no larger to 1/32 of a step
 
 
-_Line = tuple[NDArray[np.float32], NDArray[np.float32]]
+_Line = tuple[Floats32, Floats32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +39,8 @@ class Levels:
     """
 
     grid: Grid
-    scale: NDArray[Any]
-    offset: NDArray[Any] | None = None
+    scale: Array
+    offset: Array | None = None
 
     @property
     def count(self) -> int:
@@ -58,7 +57,7 @@ class Levels:
         """Between the integers of neighbouring codes."""
         return 2 if self.grid.signs else 1
 
-    def codes(self, rows: NDArray[Any]) -> NDArray[np.uint8]:
+    def codes(self, rows: Array) -> Bytes:
         """Return the codes of the nearest values to `rows` [rows, columns]."""
         codes = np.empty(rows.shape, np.uint8)
 
@@ -76,7 +75,7 @@ class Levels:
         by_rows(compute, *rows.shape)
         return codes
 
-    def values(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def values(self, codes: Bytes) -> Floats32:
         """Return the weights that codes [rows, columns] stand for, in the arithmetic of the stored form."""
         values = codes.astype(np.float32)
         values *= self.step
@@ -87,7 +86,7 @@ class Levels:
         return values
 
 
-def fit_levels(rows: NDArray[Any], grid: Grid, *, offset: bool = False, name: str = "weight") -> Levels:
+def fit_levels(rows: Array, grid: Grid, *, offset: bool = False, name: str = "weight") -> Levels:
     """Return the levels of least squared error for each row, as far as a search with refinement finds them.
 
     Without offsets these are the scales of `grids.weight_qparams`.
@@ -108,7 +107,7 @@ def fit_levels(rows: NDArray[Any], grid: Grid, *, offset: bool = False, name: st
     return as_halves(Levels(grid, np.concatenate(scales), np.concatenate(offsets)))
 
 
-def covering(rows: NDArray[Any], count: int, name: str = "weight") -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def covering(rows: Array, count: int, name: str = "weight") -> tuple[Floats32, Floats32]:
     """Return the scales and offsets at which `count` levels reach from the smallest to the largest of each row.
 
     Raises:
@@ -137,7 +136,7 @@ def as_halves(levels: Levels) -> Levels:
     return Levels(levels.grid, scale.astype(np.float16), None if offset is None else offset.astype(np.float16))
 
 
-def _line(rows: NDArray[Any], count: int, name: str) -> _Line:
+def _line(rows: Array, count: int, name: str) -> _Line:
     """Return scale and offset of each row."""
     full, low = covering(rows, count, name)
     best, shift = full.copy(), low.copy()
@@ -160,9 +159,7 @@ def _line(rows: NDArray[Any], count: int, name: str) -> _Line:
     return best, shift
 
 
-def _error(
-    rows: NDArray[Any], scale: NDArray[np.float32], offset: NDArray[np.float32], count: int
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+def _error(rows: Array, scale: Floats32, offset: Floats32, count: int) -> tuple[Floats, Floats32]:
     codes = rows - offset[:, None]
     codes /= scale[:, None]
     np.rint(codes, out=codes)
@@ -173,7 +170,7 @@ def _error(
     return np.einsum("cn,cn->c", error, error, dtype=np.float64), codes
 
 
-def _regression(codes: NDArray[np.float32], rows: NDArray[Any], scale: NDArray[Any], offset: NDArray[Any]) -> _Line:
+def _regression(codes: Floats32, rows: Array, scale: Array, offset: Array) -> _Line:
     """Return the line of least squares through (code, weight) of each row; that which is held where there is none."""
     mean, centre = codes.mean(axis=1, dtype=np.float64), rows.mean(axis=1, dtype=np.float64)
     spread = np.einsum("cn,cn->c", codes, codes, dtype=np.float64) - codes.shape[1] * mean**2

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats, Floats32
 from compressctl.errors import ModelError
 
 QuantizedDtype = Literal["int8", "uint8"]
@@ -36,14 +37,14 @@ class QParams:
         axis: the dimension that has one scale an entry, or None.
     """
 
-    scale: NDArray[np.float32]
+    scale: Floats32
     zero_point: NDArray[np.integer[Any]]
     dtype: QuantizedDtype
     axis: int | None = None
 
 
 def symmetric(
-    weight: NDArray[Any],
+    weight: Array,
     axis: int | None,
     *,
     bits: int = 8,
@@ -80,7 +81,7 @@ def symmetric(
     return QParams(scale, np.zeros(scale.shape, np.int8), "int8", axis)
 
 
-def least_weight_scale(bias: NDArray[Any], input_scale: float) -> NDArray[np.float64]:
+def least_weight_scale(bias: Array, input_scale: float) -> Floats:
     """Return the smallest weight scale of each output channel at which its bias fits 32 bits.
 
     Integer kernels hold the bias as int32 in steps of input_scale * weight_scale. Channels that BatchNormalization
@@ -114,7 +115,7 @@ def affine(
     return QParams(np.asarray(scale), np.asarray(zero_point, dtype=dtype), dtype)
 
 
-def quantize(x: NDArray[Any], qparams: QParams) -> NDArray[np.integer[Any]]:
+def quantize(x: Array, qparams: QParams) -> NDArray[np.integer[Any]]:
     """Return the integers of `x`, bit for bit as onnxruntime's QuantizeLinear: round half to even, then saturate."""
     smallest, largest = _FULL_RANGE[qparams.dtype]
     with np.errstate(over="ignore"):  # an infinite quotient saturates like any large one
@@ -128,15 +129,15 @@ def quantize(x: NDArray[Any], qparams: QParams) -> NDArray[np.integer[Any]]:
     return integers
 
 
-def dequantize(q: NDArray[np.integer[Any]], qparams: QParams) -> NDArray[np.float32]:
+def dequantize(q: NDArray[np.integer[Any]], qparams: QParams) -> Floats32:
     """Return the reals of the integers `q`, bit for bit as onnxruntime's DequantizeLinear."""
     zero_point = along(qparams.zero_point, qparams.axis, q.ndim).astype(np.float32)
     with np.errstate(over="ignore"):  # as in onnxruntime, what is out of float32's range becomes infinite
-        real: NDArray[np.float32] = (q.astype(np.float32) - zero_point) * along(qparams.scale, qparams.axis, q.ndim)
+        real: Floats32 = (q.astype(np.float32) - zero_point) * along(qparams.scale, qparams.axis, q.ndim)
     return real
 
 
-def along(parameter: NDArray[Any], axis: int | None, ndim: int) -> NDArray[Any]:
+def along(parameter: Array, axis: int | None, ndim: int) -> Array:
     """Shape per-channel parameters so that they broadcast over a tensor of `ndim` dimensions."""
     if axis is None:
         return parameter

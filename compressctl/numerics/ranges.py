@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from compressctl.arrays import Floats
 from compressctl.numerics.histogram import Histogram
 from compressctl.numerics.qparams import affine, dequantize, quantize
 
@@ -136,14 +137,14 @@ def _divergence(counts: NDArray[np.int64], start: int, stop: int) -> float:
     return float(p @ np.log(p / q))
 
 
-def _used(histogram: Histogram) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _used(histogram: Histogram) -> tuple[Floats, Floats]:
     """The counts and centers of the bins that hold values, kept inside the range seen."""
     bins = np.flatnonzero(histogram.counts)
     centers = histogram.edges[bins] + histogram.width / 2
     return histogram.counts[bins].astype(np.float64), np.clip(centers, histogram.low, histogram.high)
 
 
-def _squared_distance(moments: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
+def _squared_distance(moments: Floats, end: Floats) -> Floats:
     """Sum of (v - end)^2 over values with these sums of 1, v and v^2."""
-    distance: NDArray[np.float64] = moments[2] - 2 * end * moments[1] + end**2 * moments[0]
+    distance: Floats = moments[2] - 2 * end * moments[1] + end**2 * moments[0]
     return distance

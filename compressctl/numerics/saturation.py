@@ -7,10 +7,11 @@ Weights within [-64, 64] cannot saturate: 2 * 255 * 64 < 2^15.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from compressctl.arrays import Array, Bytes
 
 _COLUMNS = 16  # outputs handled at once: bounds the memory
 
@@ -28,7 +29,7 @@ class Saturation:
     noise: float
 
 
-def saturation(x: NDArray[np.uint8], weight: NDArray[np.int8], zero_point: int) -> Saturation:
+def saturation(x: Bytes, weight: NDArray[np.int8], zero_point: int) -> Saturation:
     """Simulate `(x - zero_point) @ weight` with pairs that saturate.
 
     Args:
@@ -42,7 +43,7 @@ def saturation(x: NDArray[np.uint8], weight: NDArray[np.int8], zero_point: int) 
     error = signal = 0.0
     wide = x.astype(np.int32)
     for start in range(0, weight.shape[1], _COLUMNS):
-        columns: NDArray[Any] = weight[:, start : start + _COLUMNS].astype(np.int32)
+        columns: Array = weight[:, start : start + _COLUMNS].astype(np.int32)
         products = wide[:, :, None] * columns[None]
         sums = products[:, 0::2] + products[:, 1::2]
         clipped = np.clip(sums, -(2**15), 2**15 - 1)

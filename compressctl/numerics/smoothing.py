@@ -5,15 +5,14 @@ Source: Xiao et al. 2022, "SmoothQuant: Accurate and Efficient Post-Training Qua
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from compressctl.arrays import Array, Floats
 
 _LEAST = 1e-5  # as in the authors' code: keeps the scales of nearly silent channels from exploding the rest
 
 
-def smoothing_scales(activation: NDArray[Any], weight: NDArray[Any], alpha: float) -> NDArray[np.float64]:
+def smoothing_scales(activation: Array, weight: Array, alpha: float) -> Floats:
     """Return s_j = max|X_j|^alpha / max|W_j|^(1 - alpha), 1 for channels that are silent on either side.
 
     Args:
@@ -24,5 +23,5 @@ def smoothing_scales(activation: NDArray[Any], weight: NDArray[Any], alpha: floa
     x, w = activation.astype(np.float64), weight.astype(np.float64)
     silent = (x <= 0) | (w <= 0)
     x[silent] = w[silent] = 1.0
-    scales: NDArray[np.float64] = np.maximum(x**alpha / w ** (1 - alpha), _LEAST)
+    scales: Floats = np.maximum(x**alpha / w ** (1 - alpha), _LEAST)
     return scales

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Floats
 from compressctl.data.source import Source
 from compressctl.errors import DataError
 from compressctl.measure.session import Session
@@ -21,7 +21,7 @@ _BATCH = 8
 
 def mean_magnitudes(
     model: ir.Model, axes: Mapping[str, int], source: Source, resources: Resources
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, Floats]:
     """Return the mean of |activation| at each position along an axis, over the samples.
 
     Batches in which a value has no elements count for nothing; one that never has any gets zeros.
@@ -41,7 +41,7 @@ def mean_magnitudes(
     outputs = _observe_axes(observed, axes)
     session = Session(observed, threads=resources.threads, workdir=resources.workdir, spinning="never")
     size = source.fixed_batch or _BATCH
-    sums: dict[str, NDArray[np.float64]] = {}
+    sums: dict[str, Floats] = {}
     rows, counts = 0, dict.fromkeys(axes, 0)
     for batch in resources.progress.track(source.batches(size), "measure activations", -(-len(source) // size)):
         results = session.run(batch.feeds)

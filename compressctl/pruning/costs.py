@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.measure.profile import node_times
 from compressctl.model.size import ModelSize
 from compressctl.pruning.weights import distinct, tensors
@@ -46,7 +45,7 @@ def time_saved(
     groups: Sequence[Group],
     size: ModelSize,
     file: Path,
-    feeds: Mapping[str, NDArray[Any]],
+    feeds: Mapping[str, Array],
     *,
     threads: int = 0,
 ) -> dict[str, float]:

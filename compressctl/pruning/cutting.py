@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.measure.session import Session
 from compressctl.pruning.selection import Removed
 from compressctl.simplification.equivalence import difference
@@ -33,7 +32,7 @@ def original_sizes(model: ir.Model, groups: Sequence[Group]) -> dict[str, int]:
 
 
 def deviation(
-    model: ir.Model, groups: Sequence[Group], removed: Removed, feeds: Mapping[str, NDArray[Any]], *, threads: int = 0
+    model: ir.Model, groups: Sequence[Group], removed: Removed, feeds: Mapping[str, Array], *, threads: int = 0
 ) -> str | None:
     """Say in words how far cutting is from switching off; None where it is no more than rounding explains.
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Floats
 from compressctl.data.source import Source
 from compressctl.measure.metric import Metric
 from compressctl.measure.noise import Outputs, noise
@@ -64,7 +64,7 @@ class Judge:
         session = Session(model, threads=self._resources.threads, workdir=self._resources.workdir)
         floats = [spec.name for spec in session.outputs if spec.dtype.startswith("float")]
         metric = self._metric.fresh() if self._metric is not None else None
-        outputs: list[list[NDArray[np.float64]]] = []
+        outputs: list[list[Floats]] = []
         for batch in itertools.islice(self._source.batches(_BATCH), self._batches):
             results = session.run(batch.feeds)
             if metric is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.measure.clocks import Limits
 from compressctl.measure.latency import LatencyOptions, compare_latency
 from compressctl.model.save import save_model
@@ -98,7 +98,7 @@ def size_left(original: ir.Model, folder: Path) -> Measure:
     return lambda model: size(model) / before
 
 
-def latency_left(original: ir.Model, feeds: Mapping[str, NDArray[Any]], limit: float, resources: Resources) -> Measure:
+def latency_left(original: ir.Model, feeds: Mapping[str, Array], limit: float, resources: Resources) -> Measure:
     """Measure latency on `feeds`, interleaved with that of the original.
 
     Args:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.model.graph import constant, initializer
 
 
-def floats(node: ir.Node, index: int) -> NDArray[Any]:
+def floats(node: ir.Node, index: int) -> Array:
     """Return the constant that a node reads as input `index`."""
     array = constant(node.inputs[index])
     assert array is not None
     return array
 
 
-def replace_constant(graph: ir.Graph, node: ir.Node, index: int, array: NDArray[Any], why: str) -> None:
+def replace_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array, why: str) -> None:
     """Let `node` read `array`, in the old constant's type, as input `index`.
 
     Other readers of the old constant keep it; an initializer that nobody reads any more is removed.

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.container.opened import opened
 from compressctl.container.signature import is_packed
 from compressctl.explanation.layers import weighted_nodes
@@ -195,7 +195,7 @@ def _layers(a: ir.Model, b: ir.Model, threads: int) -> Iterator[LayerChange]:
             yield LayerChange(layer.name, layer.op, first.shape, _ratio(*flat))
 
 
-def _ratio(a: NDArray[Any], b: NDArray[Any]) -> float:
+def _ratio(a: Array, b: Array) -> float:
     signal, error = a.astype(np.float64), a.astype(np.float64) - b.astype(np.float64)
     noise = float(np.vdot(error, error))
     power = float(np.vdot(signal, signal))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from numpy.typing import NDArray
-
+from compressctl.arrays import Array
 from compressctl.data.source import Batch, Feeds, Source
 
 Change = Callable[[Batch, int], Feeds]
@@ -29,7 +27,7 @@ class Changed(Source):
         """Say whether the samples have labels."""
         return self._source.has_labels
 
-    def _read(self, size: int) -> Iterator[tuple[Feeds, NDArray[Any] | None]]:
+    def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         start = 0
         for batch in self._source.batches(size):
             feeds = {**batch.feeds, **self._change(batch, start)}

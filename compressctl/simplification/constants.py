@@ -8,12 +8,11 @@ weights that are stored small stay small.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.errors import CompressctlError
 from compressctl.measure.session import Session
 from compressctl.model.graph import bodies, constant, is_only_use
@@ -108,7 +107,7 @@ def _decompresses(node: ir.Node, facts: Facts) -> bool:
 
 def _evaluate(
     model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value], notes: list[Note]
-) -> dict[ir.Value, NDArray[Any]]:
+) -> dict[ir.Value, Array]:
     """Run the nodes in one session; where that fails, one by one, with a note on each that fails."""
     try:
         return _run(model, nodes, wanted)
@@ -116,19 +115,19 @@ def _evaluate(
         if len(nodes) == 1:
             notes.append(skipped(f"left as it is: it cannot be evaluated ({error})", nodes[0].name))
             return {}
-    results: dict[ir.Value, NDArray[Any]] = {}
+    results: dict[ir.Value, Array] = {}
     for node in nodes:
         if all(value is None or value.is_initializer() for value in node.inputs):
             results.update(_evaluate(model, [node], list(node.outputs), notes))
     return results
 
 
-def _run(model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value]) -> dict[ir.Value, NDArray[Any]]:
+def _run(model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value]) -> dict[ir.Value, Array]:
     proto = onnx.ModelProto(ir_version=model.ir_version)
     proto.graph.name = "constants"
     proto.opset_import.append(onnx.OperatorSetIdProto(version=model.opset_imports.get("", 1)))
     proto.graph.node.extend(ir.serde.serialize_node(node) for node in nodes)
-    feeds: dict[str, NDArray[Any]] = {}
+    feeds: dict[str, Array] = {}
     for value in dict.fromkeys(value for node in nodes for value in node.inputs):
         array = constant(value) if value is not None and value.is_initializer() else None
         if value is not None and array is not None and value.const_value is not None:  # fed: cheaper than in the file

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.model.graph import constant
 from compressctl.tensorspec import Dim
 
-Contents = NDArray[Any]  # of dtype object
+Contents = Array  # of dtype object
 ShapeOf = Callable[[ir.Value | None], tuple[Dim, ...] | None]
 _MAX_ELEMENTS = 64
 _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)

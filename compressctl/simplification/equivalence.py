@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.measure.session import Session
 from compressctl.model.graph import constant
 
-Arrays = Mapping[str, NDArray[Any]]
+Arrays = Mapping[str, Array]
 _TOLERANCE = {"float16": 1e-2, "bfloat16": 5e-2}  # relative to the largest value of an output
 _FLOAT32_TOLERANCE = 1e-4
 _OTHER_SHARE = 1e-3  # of the elements of an integer output: an ArgMax over nearly equal values may turn
@@ -29,9 +28,9 @@ class Runner:
 
     def __init__(self, feeds: Arrays, threads: int = 1) -> None:
         self._feeds, self._threads = feeds, threads
-        self._arrays: dict[int, tuple[ir.TensorProtocol, NDArray[Any]]] = {}  # by id of the tensor, which is kept alive
+        self._arrays: dict[int, tuple[ir.TensorProtocol, Array]] = {}  # by id of the tensor, which is kept alive
 
-    def run(self, model: ir.Model) -> dict[str, NDArray[Any]]:
+    def run(self, model: ir.Model) -> dict[str, Array]:
         """Return the outputs of `model`, without any optimisation of its graph.
 
         Raises:
@@ -48,7 +47,7 @@ class Runner:
                 shell.graph.inputs.append(copy)
         return Session(shell, threads=self._threads, optimize=False).run({**self._feeds, **fed})
 
-    def _array(self, value: ir.Value) -> NDArray[Any]:
+    def _array(self, value: ir.Value) -> Array:
         tensor, array = value.const_value, None
         assert tensor is not None
         if id(tensor) not in self._arrays:
@@ -93,9 +92,9 @@ def _can_be_fed(value: ir.Value) -> bool:
     return tensor.dtype in floats and all(user.domain == "" for user in value.consumers())
 
 
-def _is_float(array: NDArray[Any]) -> bool:
+def _is_float(array: Array) -> bool:
     return array.dtype.kind == "f" or array.dtype.name in _TOLERANCE
 
 
-def _describe(array: NDArray[Any] | None) -> str:
+def _describe(array: Array | None) -> str:
     return "missing" if array is None else f"{array.dtype.name}[{','.join(map(str, array.shape))}]"

@@ -6,12 +6,10 @@ values are not trusted.
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.errors import ModelError
 from compressctl.model.shapes import inferred_types
 from compressctl.model.skeleton import skeleton
@@ -37,7 +35,7 @@ class Facts:
         self._shapes: dict[ir.Value, Shape] = {}
         self._dtypes: dict[ir.Value, ir.DataType] = {}
         self._infer(model)
-        self._contents: dict[ir.Value, NDArray[Any]] = infer_contents(model.graph, self.shape)
+        self._contents: dict[ir.Value, Array] = infer_contents(model.graph, self.shape)
 
     def shape(self, value: ir.Value | None) -> Shape | None:
         """Return the shape: a size, a symbolic name, or None for each dimension; None where the rank is unknown."""
@@ -66,7 +64,7 @@ class Facts:
             return value.const_value.dtype
         return None if value is None else self._dtypes.get(value)
 
-    def contents(self, value: ir.Value | None) -> NDArray[Any] | None:
+    def contents(self, value: ir.Value | None) -> Array | None:
         """Return the elements of a small integer or bool tensor (an array of objects: int, bool, symbol, None)."""
         return None if value is None else self._contents.get(value)
 

@@ -7,12 +7,11 @@ which scales broadcast, such as [channels, groups, weights of a group].
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Bytes, Floats32
 from compressctl.numerics.packing import packed_bytes
 from compressctl.storage.codes import emit_codes
 from compressctl.storage.decoder import Decoder
@@ -32,12 +31,12 @@ class Affine:
         shape: of the weight.
     """
 
-    codes: NDArray[np.uint8]
+    codes: Bytes
     levels: int
     low: int
-    scale: NDArray[Any]
+    scale: Array
     shape: tuple[int, ...]
-    offset: NDArray[Any] | None = None
+    offset: Array | None = None
     step: int = 1
 
     @property
@@ -47,7 +46,7 @@ class Affine:
             p.nbytes for p in (self.scale, self.offset) if p is not None
         )
 
-    def floats(self) -> NDArray[np.float32]:
+    def floats(self) -> Floats32:
         """Return the weight, bit for bit as onnxruntime makes it."""
         integers = self.codes.astype(np.float32)
         integers *= np.float32(self.step)
@@ -72,6 +71,6 @@ def emit_affine(decoder: Decoder, weight: Affine) -> ir.Value:
     return value
 
 
-def _floats(decoder: Decoder, what: str, array: NDArray[Any]) -> ir.Value:
+def _floats(decoder: Decoder, what: str, array: Array) -> ir.Value:
     value = decoder.own(what, array)
     return value if array.dtype == np.float32 else decoder.cast(value, ir.DataType.FLOAT)

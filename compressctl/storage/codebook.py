@@ -7,12 +7,11 @@ by a kilobyte or two for each constant, and is loaded in half the time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Bytes
 from compressctl.numerics.packing import planes
 from compressctl.storage.codes import Packed, emit_lookup, emit_packed
 from compressctl.storage.decoder import Decoder
@@ -21,9 +20,7 @@ from compressctl.storage.floats import emit_values, narrowest
 _MANY = 1 << 17  # elements
 
 
-def emit_codebook(
-    decoder: Decoder, codes: NDArray[np.uint8] | Packed, values: NDArray[Any], shape: Sequence[int]
-) -> ir.Value:
+def emit_codebook(decoder: Decoder, codes: Bytes | Packed, values: Array, shape: Sequence[int]) -> ir.Value:
     """Append nodes that make a tensor of `shape` out of values[codes], in the type of `values`.
 
     Args:
@@ -47,6 +44,6 @@ def emit_codebook(
     return result if values.ndim == 1 else decoder.node("Reshape", [result, decoder.axes(*shape)])
 
 
-def emit_constant(decoder: Decoder, value: NDArray[Any], shape: Sequence[int]) -> ir.Value:
+def emit_constant(decoder: Decoder, value: Array, shape: Sequence[int]) -> ir.Value:
     """Append a node that makes a tensor of `shape` that holds the one element of `value` [1] all over."""
     return decoder.node("Expand", [decoder.own("values", value), decoder.axes(*shape)])

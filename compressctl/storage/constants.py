@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.model.graph import walk_subgraphs
 from compressctl.model.stored import REARRANGING, making_nodes
 from compressctl.model.tensors import read_array, stored_tensors
@@ -44,7 +43,7 @@ def storable(graph: ir.Graph, least: int) -> tuple[list[ir.Value], list[Note]]:
     return [value for _, value in sorted(found, key=lambda one: (-one[0], one[1].name))], list(dict.fromkeys(notes))
 
 
-def array_of(value: ir.Value) -> NDArray[Any]:
+def array_of(value: ir.Value) -> Array:
     """Return what an initializer or the output of a Constant node holds: contiguous, not to be written into."""
     tensor = ir.convenience.get_const_tensor(value)
     assert tensor is not None

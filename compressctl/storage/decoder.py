@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.model.graph import constant, initializer, insert_before, replace_node
 from compressctl.model.tensor_file import TensorFiles
 
@@ -33,14 +33,14 @@ class Decoder:
         self._graph, self._name, self._files = graph, name, files
         self._nodes: list[ir.Node] = []
 
-    def own(self, what: str, array: NDArray[Any]) -> ir.Value:
+    def own(self, what: str, array: Array) -> ir.Value:
         """Return a new initializer, for this constant alone."""
         value = initializer(self._graph, f"{self._name}_{what}", array)
         if self._files is not None:
             self._files.keep(value)
         return value
 
-    def shared(self, name: str, array: NDArray[Any]) -> ir.Value:
+    def shared(self, name: str, array: Array) -> ir.Value:
         """Return an initializer that all decoders of the graph share: the one of this name and these values."""
         for number in count():
             found = self._graph.initializers.get(name if not number else f"{name}_{number}")

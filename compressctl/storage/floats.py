@@ -8,8 +8,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.numerics.parallel import by_rows
 from compressctl.storage.decoder import Decoder
 
@@ -17,19 +17,19 @@ _NARROWER = tuple(map(np.dtype, (np.float16, ml_dtypes.bfloat16, np.float32)))
 _CAST = 128  # bytes that a Cast takes in a file, at most
 
 
-def emit_cast(decoder: Decoder, array: NDArray[Any], dtype: ir.DataType) -> ir.Value:
+def emit_cast(decoder: Decoder, array: Array, dtype: ir.DataType) -> ir.Value:
     """Append nodes that make `array` (float16 or bfloat16) a tensor of `dtype`."""
     return decoder.cast(decoder.own("stored", array), dtype)
 
 
-def emit_values(decoder: Decoder, array: NDArray[Any], dtype: np.dtype[Any], narrow: np.dtype[Any]) -> ir.Value:
+def emit_values(decoder: Decoder, array: Array, dtype: np.dtype[Any], narrow: np.dtype[Any]) -> ir.Value:
     """Append nodes that make `array`, of `dtype`, out of elements of the type `narrow`, which hold it exactly."""
     if narrow == dtype or array.size * (dtype.itemsize - narrow.itemsize) < _CAST:
         return decoder.own("values", array.astype(dtype, copy=False))
     return decoder.cast(decoder.own("values", array.astype(narrow, copy=False)), ir.DataType.from_numpy(dtype))
 
 
-def narrowest(array: NDArray[Any]) -> np.dtype[Any]:
+def narrowest(array: Array) -> np.dtype[Any]:
     """Return the smallest type of floats that holds all elements bit for bit; other types than floats stay.
 
     Args:

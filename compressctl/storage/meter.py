@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from itertools import count
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.model.footprint import node_bytes, tensor_bytes
 from compressctl.model.graph import constant, names_in
 from compressctl.storage.decoder import NAME, Decoder
@@ -50,18 +49,18 @@ class _Counting(Decoder):
         super().__init__(graph, name)
         self.bytes = 0
         self._taken = taken
-        self._made: dict[str, NDArray[Any]] = {}
+        self._made: dict[str, Array] = {}
 
     @property
     def nodes(self) -> list[ir.Node]:
         """The nodes so far."""
         return self._nodes
 
-    def own(self, what: str, array: NDArray[Any]) -> ir.Value:
+    def own(self, what: str, array: Array) -> ir.Value:
         """Count an initializer for this constant alone."""
         return self._add(next(_free(self._taken | self._made.keys(), f"{self._name}_{what}")), array)
 
-    def shared(self, name: str, array: NDArray[Any]) -> ir.Value:
+    def shared(self, name: str, array: Array) -> ir.Value:
         """Count an initializer that all decoders share, unless the graph has it."""
         for number in count():
             numbered = name if not number else f"{name}_{number}"
@@ -73,7 +72,7 @@ class _Counting(Decoder):
                 return ir.Value(name=numbered)
         raise AssertionError
 
-    def _add(self, name: str, array: NDArray[Any]) -> ir.Value:
+    def _add(self, name: str, array: Array) -> ir.Value:
         self._made[name] = array
         self.bytes += tensor_bytes(name, ir.DataType.from_numpy(array.dtype), array.shape)
         return ir.Value(name=name)

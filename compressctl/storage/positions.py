@@ -17,6 +17,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.storage.codebook import emit_codebook, emit_constant
 from compressctl.storage.codes import Packed, emit_packed
 from compressctl.storage.decoder import Decoder
@@ -37,9 +38,9 @@ class Values:
 
     dtype: np.dtype[Any]
     count: int
-    plain: NDArray[Any] | None = None
+    plain: Array | None = None
     codes: Packed | None = None
-    table: NDArray[Any] | None = None
+    table: Array | None = None
 
     def emit(self, decoder: Decoder) -> ir.Value:
         """Append nodes that make the values, [count]."""
@@ -61,7 +62,7 @@ class Rows:
         steps: [rows with values], int32: how many elements lie between the beginnings of this row and the one before.
     """
 
-    columns: NDArray[Any]
+    columns: Array
     starts: NDArray[np.int32]
     steps: NDArray[np.int32]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Mask
 from compressctl.numerics.delta_index import Deltas, deltas_of
 from compressctl.numerics.distinct import MOST, Distinct, distinct
 from compressctl.numerics.parallel import by_rows
@@ -36,7 +36,7 @@ class Survey:
         vectors: different runs of 2, 4 or 8 elements.
     """
 
-    array: NDArray[Any]
+    array: Array
     zeros: int
     narrow: np.dtype[Any]
     deltas: Deltas | None
@@ -44,9 +44,9 @@ class Survey:
     vectors: tuple[Distinct, ...]
 
     @property
-    def mask(self) -> NDArray[np.bool_]:
+    def mask(self) -> Mask:
         """Which elements are not zero, [elements]."""
-        mask: NDArray[np.bool_] = bits_of(self.array) != 0
+        mask: Mask = bits_of(self.array) != 0
         return mask
 
     @property
@@ -60,7 +60,7 @@ class Survey:
         codes[self.mask] = self.values.codes + 1
         return Distinct(_after_zero(self.values.values), codes)
 
-    def nonzeros(self, *, coded: bool, blank: bool, count: int, real: NDArray[np.bool_] | None = None) -> Values | None:
+    def nonzeros(self, *, coded: bool, blank: bool, count: int, real: Mask | None = None) -> Values | None:
         """Return the values other than zero as they are stored; None where too many differ.
 
         Args:
@@ -87,7 +87,7 @@ class Survey:
         return Values(dtype, count, table=table, codes=Packed.of(codes, len(table)))
 
 
-def survey(array: NDArray[Any]) -> Survey:
+def survey(array: Array) -> Survey:
     """Look at a contiguous array of at least one element, of numbers of 1 to 8 bytes, none of them NaN."""
     flat, bits = array.reshape(-1), bits_of(array)
     zeros = flat.size - int(np.count_nonzero(bits))
@@ -103,28 +103,28 @@ def survey(array: NDArray[Any]) -> Survey:
     )
 
 
-def has_nan(array: NDArray[Any]) -> bool:
+def has_nan(array: Array) -> bool:
     """Return whether a contiguous array holds NaN."""
     flat = array.reshape(-1)
     return array.dtype.kind == "f" and any(by_rows(lambda piece: bool(np.isnan(flat[piece]).any()), flat.size, 1))
 
 
-def bits_of(array: NDArray[Any]) -> NDArray[Any]:
+def bits_of(array: Array) -> Array:
     """Return the bits of each element as an integer, [elements]."""
     return array.reshape(-1).view(np.dtype(f"u{array.itemsize}"))
 
 
-def _few(array: NDArray[Any]) -> Distinct | None:
+def _few(array: Array) -> Distinct | None:
     """Return the different rows of an array where each stands for two at least, on average."""
     found = distinct(array)
     return found if found is not None and 2 * len(found.values) <= len(array) else None
 
 
-def _after_zero(values: NDArray[Any]) -> NDArray[Any]:
+def _after_zero(values: Array) -> Array:
     return np.concatenate([np.zeros(1, values.dtype), values])
 
 
-def _spread(stored: NDArray[Any], real: NDArray[np.bool_] | None, count: int) -> NDArray[Any]:
+def _spread(stored: Array, real: Mask | None, count: int) -> Array:
     """Put zeros between the values where `real` has fillers."""
     if real is None:
         return stored

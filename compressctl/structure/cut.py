@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Mask
 from compressctl.model.graph import remove_dead
 from compressctl.structure.axes import Axis, Positions
 from compressctl.structure.groups import Group
 from compressctl.structure.rewrites import REWRITES, Kept
 from compressctl.structure.shapes import Shapes
 
-Removed = Mapping[str, NDArray[Any]]
+Removed = Mapping[str, Array]
 """The units that go, by the name of their group."""
 
 
@@ -58,7 +58,7 @@ def kept_positions(groups: Sequence[Group], removed: Removed) -> dict[Axis, Posi
         ValueError: as `cut`.
     """
     by_name = {group.name: group for group in groups}
-    gone: dict[Axis, NDArray[np.bool_]] = {}
+    gone: dict[Axis, Mask] = {}
     for name, units in removed.items():
         if name not in by_name:
             raise ValueError(f"there is no group {name!r}")

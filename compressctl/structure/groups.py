@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Mask
 from compressctl.model.graph import bodies
 from compressctl.model.ops import CONVOLUTIONS
 from compressctl.structure.axes import Axes, Axis, Positions, Role, UnknownShapeError
@@ -66,7 +66,7 @@ class Group:
     name: str
     kind: Kind
     size: int
-    fixed: NDArray[np.bool_]
+    fixed: Mask
     reasons: tuple[str, ...]
     weights: tuple[Weight, ...]
     axes: dict[Axis, Positions]
@@ -105,7 +105,7 @@ def find_groups(model: ir.Model, shapes: Shapes | None = None) -> tuple[Group, .
     for use in dict.fromkeys(axes.uses):
         uses.setdefault(use.axis, []).append((use.node, use.role))
     made = {use.axis for use in axes.uses if use.role == "makes"}
-    taken: dict[int, NDArray[np.bool_]] = {}
+    taken: dict[int, Mask] = {}
     hindered: dict[int, tuple[str, ...]] = {}  # why an axis cannot be cut along one that it is a product of
     groups = []
     for seed in _seeds(axes, order):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import onnx_ir as ir
 import torch
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.source import Batch, Feeds
 from compressctl.errors import ModelError
 from compressctl.torchexec.determinism import deterministic
@@ -35,7 +34,7 @@ class InputGradients:
         self._module = GraphModule(model.clone(), extra_outputs=loss.extra_outputs, batch_norm="freeze").eval()
         self._inputs, self._loss, self._threads = tuple(inputs), loss, threads
 
-    def __call__(self, feeds: Feeds, labels: NDArray[Any], count: int) -> dict[str, NDArray[Any]]:
+    def __call__(self, feeds: Feeds, labels: Array, count: int) -> dict[str, Array]:
         """Return the gradient of the loss on one batch towards each input, of its shape.
 
         Args:

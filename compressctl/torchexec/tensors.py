@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx_ir as ir
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from compressctl.arrays import Array
 from compressctl.errors import ModelError
 
 _AS_BITS = {  # numpy has no such types of its own: ml_dtypes' arrays are handed over as bits
@@ -31,7 +29,7 @@ def to_torch(tensor: ir.TensorProtocol) -> Tensor:
     return from_numpy(tensor.numpy(), tensor.name or "a tensor")
 
 
-def from_numpy(array: NDArray[Any], name: str) -> Tensor:
+def from_numpy(array: Array, name: str) -> Tensor:
     """Return a copy of an array; see `to_torch`."""
     kind = array.dtype.name
     if kind in _AS_BITS:
@@ -44,7 +42,7 @@ def from_numpy(array: NDArray[Any], name: str) -> Tensor:
         raise ModelError(f"{name} is of type {kind}, which torch does not have") from None
 
 
-def to_numpy(tensor: Tensor) -> NDArray[Any]:
+def to_numpy(tensor: Tensor) -> Array:
     """Return a copy of a tensor as an array of the type that ONNX knows."""
     tensor = tensor.detach().to("cpu", copy=True).contiguous()
     for name, (bits, dtype) in _AS_BITS.items():
@@ -54,5 +52,5 @@ def to_numpy(tensor: Tensor) -> NDArray[Any]:
             return (
                 tensor.view(torch.uint16 if bits is np.uint16 else torch.uint8).numpy().view(getattr(ml_dtypes, name))
             )
-    array: NDArray[Any] = tensor.numpy()
+    array: Array = tensor.numpy()
     return array

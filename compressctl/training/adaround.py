@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -24,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from compressctl.arrays import Array, Floats32
 from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.distributed import this_process
@@ -262,10 +262,10 @@ class _Learner:
         with torch.no_grad():
             return float(np.mean([float(self._error(batch, up)) for batch in range(self._inputs.batches)]))
 
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
+    def _tensor(self, array: Array) -> Tensor:
         return torch.from_numpy(np.array(array)).to(self._device)
 
 
-def _along(quantizer: Quantizer) -> NDArray[np.float32]:
+def _along(quantizer: Quantizer) -> Floats32:
     """Return the scales of a weight, such that they broadcast over it."""
     return along(quantizer.qparams.scale, quantizer.axis, quantizer.floats.ndim)

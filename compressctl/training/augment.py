@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats
 from compressctl.data.source import Feeds
 from compressctl.errors import UsageError
 
@@ -73,7 +72,7 @@ def _spatial(sample: Sequence[int]) -> tuple[int, int] | None:
     return (1, 2) if sample[2] in _COLOURS else None
 
 
-def _cropped(images: NDArray[Any], axes: tuple[int, int], shifts: NDArray[np.float64]) -> NDArray[Any]:
+def _cropped(images: Array, axes: tuple[int, int], shifts: Floats) -> Array:
     """Shift each image by its share (-1 to 1) of an eighth of the size down and right; zeros move in."""
     margins = [images.shape[axis] // _SHIFT for axis in axes]
     widths = [(0, 0)] * 4

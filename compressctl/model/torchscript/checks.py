@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.errors import ModelError
 
 
@@ -17,13 +16,11 @@ from compressctl.errors import ModelError
 class Check:
     """A batch of random inputs and what the ScriptModule returns for it, by input and by output name."""
 
-    feeds: dict[str, NDArray[Any]]
-    outputs: dict[str, NDArray[Any]]
+    feeds: dict[str, Array]
+    outputs: dict[str, Array]
 
 
-def verify_checks(
-    checks: Sequence[Check], run: Callable[[dict[str, NDArray[Any]]], Mapping[str, NDArray[Any]]], path: Path
-) -> None:
+def verify_checks(checks: Sequence[Check], run: Callable[[dict[str, Array]], Mapping[str, Array]], path: Path) -> None:
     """Compare what `run` (an onnxruntime session's, say) returns for each check with what TorchScript returned.
 
     A floating-point output may differ by 1e-4 of its largest magnitude (float16: 1e-2), any other not at all.
@@ -48,7 +45,7 @@ def verify_checks(
                 )
 
 
-def _difference(result: NDArray[Any], expected: NDArray[Any]) -> tuple[float, float]:
+def _difference(result: Array, expected: Array) -> tuple[float, float]:
     """Return the largest difference of two arrays, and the largest finite magnitude of the second."""
     result, expected = result.astype(np.float64), expected.astype(np.float64)
     same = (result == expected) | (np.isnan(result) & np.isnan(expected))

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.errors import ModelError, UsageError
 from compressctl.tensorspec import TensorSpec
 
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, Array]
 Axes = dict[int, str]  # the dynamic dimensions of one tensor: axis -> name
 
 

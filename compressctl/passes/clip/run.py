@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.layers.linear import linear_layers, other_layers
 from compressctl.model.graph import constant, set_constant
 from compressctl.model.ops import OPERANDS, RECURRENT
@@ -56,7 +56,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     return Outcome(model, tuple(notes), {"layers": rows})
 
 
-def _threshold(config: Config, array: NDArray[Any]) -> float:
+def _threshold(config: Config, array: Array) -> float:
     if config.percentile is not None:
         return percentile_threshold(array, config.percentile)
     if config.sigma is not None:
@@ -65,12 +65,10 @@ def _threshold(config: Config, array: NDArray[Any]) -> float:
     return config.threshold
 
 
-def _weights(
-    graph: ir.Graph, selection: Selection, *, everything: bool
-) -> dict[ir.Value, tuple[ir.Node, NDArray[Any]]]:
+def _weights(graph: ir.Graph, selection: Selection, *, everything: bool) -> dict[ir.Value, tuple[ir.Node, Array]]:
     """Return the weights to clip, each with the first node that uses it."""
     linear = {layer.node: layer.weight for layer in linear_layers(graph)}
-    found: dict[ir.Value, tuple[ir.Node, NDArray[Any]]] = {}
+    found: dict[ir.Value, tuple[ir.Node, Array]] = {}
     for node in graph:
         values = [linear[node]] if node in linear else list(_others(node)) if everything else []
         for value in values if selection.allows(node) else []:
@@ -87,7 +85,7 @@ def _others(node: ir.Node) -> Iterator[ir.Value]:
         yield from (value for index in indices if (value := node.inputs[index]) is not None)
 
 
-def _obstacle(weight: ir.Value, array: NDArray[Any], selection: Selection) -> str | None:
+def _obstacle(weight: ir.Value, array: Array, selection: Selection) -> str | None:
     if not selection.allows(*weight.consumers()):
         excluded = next(user for user in weight.consumers() if not selection.allows(user))
         return f"{excluded.op_type} {excluded.name}, which is left, shares its weight"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.clustering.apply import Shared, Sharing, obstacle, share, shareable
 from compressctl.clustering.importance import by_activation, by_hessian
 from compressctl.clustering.reconstruct import ObservedSamples
@@ -85,9 +85,7 @@ def _samples(context: Context) -> ObservedSamples | None:
     return ObservedSamples(context.calibration, _SAMPLES, context)
 
 
-def _importance(
-    model: ir.Model, weights: Sequence[Weight], config: Config, context: Context
-) -> dict[str, NDArray[Any]]:
+def _importance(model: ir.Model, weights: Sequence[Weight], config: Config, context: Context) -> dict[str, Array]:
     if config.importance == "none":
         return {}
     on = evidence(model, context, config.importance)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.data.first import First
 from compressctl.notes import warning
 from compressctl.passes.base import Context, Outcome
@@ -62,11 +62,11 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     return Outcome(model, notes, {**facts, **trained})
 
 
-def _array(value: ir.Value) -> NDArray[Any]:
+def _array(value: ir.Value) -> Array:
     assert value.const_value is not None
     return value.const_value.numpy()
 
 
-def _ratio(after: NDArray[Any], before: NDArray[Any]) -> float:
+def _ratio(after: Array, before: Array) -> float:
     """Return by what factor scales changed, in the geometric mean."""
     return float(np.exp(np.mean(np.log(after / before))))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats, Floats32
 from compressctl.data.source import Batch, Source
 from compressctl.errors import DataError
 from compressctl.measure.session import Session
@@ -40,8 +39,8 @@ class Observations:
     """
 
     ranges: Mapping[str, Range]
-    channel_mean: Mapping[str, NDArray[np.float64]]
-    channel_absmax: Mapping[str, NDArray[np.float32]]
+    channel_mean: Mapping[str, Floats]
+    channel_absmax: Mapping[str, Floats32]
     samples: int
     notes: tuple[Note, ...] = ()
 
@@ -129,8 +128,8 @@ class _Collected:
         self.source = source
         self.samples = 0
         self.histograms = {name: Histogram() for name in observed.high}
-        self.absmax: dict[str, NDArray[np.float32]] = {}
-        self._sums: dict[str, NDArray[np.float64]] = {}
+        self.absmax: dict[str, Floats32] = {}
+        self._sums: dict[str, Floats] = {}
         self._counts = dict.fromkeys(observed.mean, 0.0)
 
     def add(self, session: Session, batch: Batch) -> None:
@@ -155,10 +154,10 @@ class _Collected:
             self.absmax[name] = largest
         self.samples += batch.count
 
-    def means(self) -> dict[str, NDArray[np.float64]]:
+    def means(self) -> dict[str, Floats]:
         return {name: total / self._counts[name] for name, total in self._sums.items()}
 
-    def _extend(self, name: str, histogram: Histogram, results: Mapping[str, NDArray[Any]]) -> None:
+    def _extend(self, name: str, histogram: Histogram, results: Mapping[str, Array]) -> None:
         observed = self.observed
         high = float(results[observed.high[name]])
         low = float(results[observed.low[name]]) if name in observed.low else 0.0
@@ -170,7 +169,7 @@ class _Collected:
         if name in observed.sample:
             histogram.update(results[observed.sample[name]])
 
-    def _check(self, name: str, values: NDArray[Any]) -> None:
+    def _check(self, name: str, values: Array) -> None:
         if not np.all(np.isfinite(values)):
             kind = "NaN" if np.isnan(values).any() else "infinite"
             raise DataError(

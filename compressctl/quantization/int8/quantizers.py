@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats, Floats32
 from compressctl.model.graph import bias_of, constant, initializer, insert_before
 from compressctl.numerics.grids import INT8, REDUCED, Grid, round_weights, weight_qparams
 from compressctl.numerics.qparams import QParams, dequantize, least_weight_scale
@@ -63,7 +64,7 @@ class Quantizer:
     axis: int | None
 
     @property
-    def floats(self) -> NDArray[np.float32]:
+    def floats(self) -> Floats32:
         """The weight as it is now."""
         return _array(self.weight)
 
@@ -110,7 +111,7 @@ def round_in_graph(model: ir.Model, nodes: Iterable[ir.Node], settings: Settings
 
 def fold_weights(
     model: ir.Model, quantizers: Iterable[Quantizer], rounded: Mapping[str, NDArray[np.int8]] | None = None
-) -> dict[ir.Node, NDArray[np.float32]]:
+) -> dict[ir.Node, Floats32]:
     """Store the integers of the weights in the place of the nodes that round them, once where nodes share a weight.
 
     Args:
@@ -122,7 +123,7 @@ def fold_weights(
         node -> rounding error of its weight: dequantized minus float, in the weight's shape.
     """
     graph = model.graph
-    stored: dict[ir.Value, tuple[ir.Value, NDArray[np.float32]]] = {}
+    stored: dict[ir.Value, tuple[ir.Value, Floats32]] = {}
     errors = {}
     for quantizer in quantizers:
         if quantizer.scale not in stored:
@@ -199,7 +200,7 @@ def _remove_unread(graph: ir.Graph, value: ir.Value | None) -> None:
         _remove_unread(graph, source)
 
 
-def _least_scale(node: ir.Node, channels: int) -> NDArray[np.float64] | float:
+def _least_scale(node: ir.Node, channels: int) -> Floats | float:
     found = bias_and_input_scale(node, channels)
     return least_weight_scale(_array(found[0]).reshape(-1), float(_array(found[1]))) if found is not None else 0.0
 
@@ -217,7 +218,7 @@ def bias_and_input_scale(node: ir.Node, channels: int) -> tuple[ir.Value, ir.Val
     return value, source.inputs[1]
 
 
-def _array(value: ir.Value) -> NDArray[Any]:
+def _array(value: ir.Value) -> Array:
     array = constant(value)
     assert array is not None, f"{value.name} is no constant"
     return array

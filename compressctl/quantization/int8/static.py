@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Floats, Floats32
 from compressctl.model.graph import (
     bias_of,
     constant,
@@ -79,7 +79,7 @@ def insert_qdq(model: ir.Model, placement: Placement, ranges: Mapping[str, tuple
         _insert_pair(graph, value, parameters[root], placement)
 
 
-def add_to_bias(model: ir.Model, node: ir.Node, correction: NDArray[np.float64]) -> bool:
+def add_to_bias(model: ir.Model, node: ir.Node, correction: Floats) -> bool:
     """Add `correction` [output channels] to the bias of a Conv or Gemm; returns False where there is no such bias."""
     if node.op_type == "MatMul" or (node.op_type == "Gemm" and _beta(node) != 1.0):
         return False
@@ -200,7 +200,7 @@ def shield_float_nodes(model: ir.Model, weighted: Collection[ir.Node]) -> None:
         node.replace_input_with(0, shield.outputs[0])
 
 
-def _input_channels(node: ir.Node, weight: NDArray[np.float32]) -> int | None:
+def _input_channels(node: ir.Node, weight: Floats32) -> int | None:
     if node.op_type == "Gemm":
         if node.attributes.get_int("transA", 0):
             return None

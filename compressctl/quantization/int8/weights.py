@@ -9,13 +9,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats32
 from compressctl.model.graph import initializer
 from compressctl.model.stored import PACKED, is_stored_packed
 from compressctl.numerics.qparams import quantize, symmetric
 
 Channels = Literal["rows", "columns"]
 """What shares a scale: each vector along the last axis ("rows"), or each index of the last axis ("columns")."""
-Quantized = tuple[NDArray[np.int8], NDArray[np.float32]]
+Quantized = tuple[NDArray[np.int8], Floats32]
 
 _TINY = np.finfo(np.float32).tiny  # a smaller scale is denormal, which kernels may take for 0
 
@@ -50,7 +51,7 @@ def obstacle_of(weight: ir.Value | None) -> str | None:
 
 
 def quantize_weight(
-    weight: NDArray[Any], channels: Channels, *, reduced_range: bool = False, name: str = "weight"
+    weight: Array, channels: Channels, *, reduced_range: bool = False, name: str = "weight"
 ) -> Quantized:
     """Return (values, scales) with weight ~ values * scales and zero point 0; a channel of zeros has scale 1.
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from compressctl.arrays import Floats, Floats32
 from compressctl.layers.unseen import unseen
 from compressctl.model.graph import constant, is_only_use
 from compressctl.model.ops import LAST_AXIS_NORMS, PRODUCTS
@@ -51,9 +52,7 @@ def places(graph: ir.Graph) -> tuple[list[Place], tuple[Note, ...]]:
     return found, tuple(notes)
 
 
-def smooth(
-    model: ir.Model, found: Sequence[Place], absmax: Mapping[str, NDArray[np.float32]], alpha: float
-) -> list[Note]:
+def smooth(model: ir.Model, found: Sequence[Place], absmax: Mapping[str, Floats32], alpha: float) -> list[Note]:
     """Divide the channels of each activation by SmoothQuant's scales and multiply its readers' weights, in place.
 
     Args:
@@ -76,7 +75,7 @@ def smooth(
     return notes
 
 
-def move_scales(graph: ir.Graph, place: Place, scales: NDArray[np.float64]) -> None:
+def move_scales(graph: ir.Graph, place: Place, scales: Floats) -> None:
     """Divide the channels of an activation by `scales`, at its producers, and multiply the weights that read them."""
     for node, index in place.producers:
         replace_constant(graph, node, index, floats(node, index) / scales, "smoothed")

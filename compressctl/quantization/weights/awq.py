@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Floats
 from compressctl.data.source import Source
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.moments import input_statistics, observable
@@ -63,6 +62,6 @@ def scale_inputs(
 
 
 def _scales(
-    place: Place, layers: dict[ir.Node, LinearLayer], moments: NDArray[np.float64], roundings: dict[str, Rounding]
-) -> tuple[NDArray[np.float64], float]:
+    place: Place, layers: dict[ir.Node, LinearLayer], moments: Floats, roundings: dict[str, Rounding]
+) -> tuple[Floats, float]:
     return awq_scales([(layers[node].matrix()[0], roundings[node.name or ""]) for node in place.readers], moments)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import ml_dtypes
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array
 from compressctl.errors import ModelError
 from compressctl.model.graph import initializer, walk_subgraphs
 from compressctl.model.qops import is_quantized
@@ -87,7 +87,7 @@ def _obstacle(value: ir.Value) -> str | None:
     return None if foreign is None else f"{foreign.op_type} reads it, and may want it as it is"
 
 
-def _halved(array: NDArray[Any], scheme: Half, name: str) -> NDArray[Any] | None:
+def _halved(array: Array, scheme: Half, name: str) -> Array | None:
     """Return the elements rounded to 16 bits; None where the type holds less than the sense of them."""
     flat, result = array.reshape(-1), np.empty(array.size, _TYPES[scheme])
 

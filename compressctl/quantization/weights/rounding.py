@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from compressctl.arrays import Array, Bytes, Floats32
 from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, INT8, TERNARY, Grid
 from compressctl.numerics.hqq import hqq
 from compressctl.numerics.levels import Levels, fit_levels
@@ -40,7 +38,7 @@ class Rounded:
         levels: of the rows.
     """
 
-    codes: NDArray[np.uint8]
+    codes: Bytes
     levels: Levels
 
     @property
@@ -113,7 +111,7 @@ class Style:
         floats = 2 * (1 + self.offsets) * weights // self.size(target)[0]
         return packed_bytes(weights, count) + floats + _NODES
 
-    def fit(self, rows: NDArray[Any], name: str) -> Levels:
+    def fit(self, rows: Array, name: str) -> Levels:
         """Return the levels of rows [rows, size].
 
         Raises:
@@ -123,10 +121,10 @@ class Style:
             return hqq(rows, self.grid, name=name)
         return fit_levels(rows, self.grid, offset=self.offsets, name=name)
 
-    def rounding(self, target: Target) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    def rounding(self, target: Target) -> Callable[[Floats32], Floats32]:
         """Return what rounds the matrix [outputs, inputs] of a layer with the weight of `target` to nearest."""
 
-        def rounded(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        def rounded(matrix: Floats32) -> Floats32:
             rows = matrix.reshape(1, -1) if self.granularity == "tensor" else matrix.reshape(-1, self.size(target)[0])
             levels = self.fit(rows, f"weight {target.value.name!r}")
             return levels.values(levels.codes(rows)).reshape(matrix.shape)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Array, Floats32
 from compressctl.layers.linear import LinearLayer, linear_layers, other_layers
 from compressctl.layers.moments import observable
 from compressctl.layers.weights import recurrent_weights
@@ -35,11 +34,11 @@ class Layout:
     inputs: int
     inner: int
 
-    def rows(self, array: NDArray[Any], size: int) -> NDArray[Any]:
+    def rows(self, array: Array, size: int) -> Array:
         """Return the groups of the stored array as [outer * groups * inner, size]."""
         return array.reshape(self.outer, -1, size, self.inner).swapaxes(2, 3).reshape(-1, size)
 
-    def view(self, rows: NDArray[Any], size: int) -> NDArray[Any]:
+    def view(self, rows: Array, size: int) -> Array:
         """Return `rows`, of `size` or of one element each, in the order of the stored array, axes of one left out."""
         groups = self.inputs // size
         stored = rows.reshape(self.outer, groups, self.inner, rows.shape[1]).swapaxes(2, 3)
@@ -98,7 +97,7 @@ class Target:
         inputs = self.layers[0].shape[2]
         return None if observable(self.layers[0]) else f"it reads {inputs} inputs, too many to solve for"
 
-    def read(self) -> NDArray[np.float32]:
+    def read(self) -> Floats32:
         """Return the elements as float32; they are read from the disk each time, and not kept."""
         return np.asarray(read_array(self.tensor), np.float32)
 
