@@ -10,6 +10,7 @@ from typing import Any
 from compressctl.explanation.schema import LayerRow, RecipePatch, WorstLayer
 from compressctl.model.ops import LOOK_UPS, RECURRENT
 from compressctl.plain import pass_lines
+from compressctl.quantization.schemes import SCHEMES
 
 MOST = 5  # layers to name
 _LOUD_DB = 40.0  # quieter noise (1 % of the amplitude) disturbs no output
@@ -120,8 +121,8 @@ def _edges(type_: str, entry: Mapping[str, Any], rows: Sequence[LayerRow]) -> se
     """Return the first and the last layers, where the pass gives them fewer than 8 bits and can give them 8."""
     products = [row.name for row in rows if row.op not in RECURRENT | LOOK_UPS]
     default = "same" if type_ == "quantize_weights" else "int8"
-    scheme = str(entry.get("scheme", "int8"))
-    few = scheme.startswith(("w", "int", "ternary")) and not scheme.startswith("int8")
+    scheme = SCHEMES.get(str(entry.get("scheme", "int8")))
+    few = scheme is not None and scheme.narrow
     return (
         {*products[:1], *products[-1:]}
         if type_ in _WITH_FIRST_LAST and few and entry.get("first_last", default) == "same"

@@ -14,8 +14,9 @@ import numpy as np
 
 from compressctl.arrays import Array, Bytes, Floats, Floats32
 from compressctl.errors import ModelError
-from compressctl.numerics.grids import BINARY, Grid, weight_qparams
+from compressctl.numerics.grids import BINARY, Grid
 from compressctl.numerics.parallel import by_rows
+from compressctl.numerics.rounding import weight_qparams
 
 _SPANS = ((0.9, 0.5), (0.8, 0.5), (0.8, 0.0), (0.8, 1.0), (0.65, 0.5), (0.65, 0.0), (0.65, 1.0), (0.5, 0.5))
 """What the levels span at first, after all of a row's range: a share of it, and the share of the rest below that."""

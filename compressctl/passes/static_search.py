@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from compressctl.passes.space import Draw, Params, PassSpace
+from compressctl.quantization import schemes
 
-STATIC = ("int8", "w4a8", "w3a8", "w2a8")
-NARROW = STATIC[1:]
+STATIC = tuple(scheme.name for scheme in schemes.STATIC if scheme.searched)
+NARROW = tuple(name for name in STATIC if schemes.SCHEMES[name].narrow)
 
 
 class StaticSpace(PassSpace):

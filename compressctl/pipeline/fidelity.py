@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from compressctl.measure.floor import VERDICT, Shortfall
 from compressctl.notes import Note, warning
+from compressctl.passes.quantize import Config as Quantize
+from compressctl.quantization.schemes import SCHEMES
 from compressctl.recipe import Recipe
 from compressctl.training.options import TrainingOptions
 
@@ -69,7 +71,7 @@ def _advice(recipe: Recipe, *, made_up: bool) -> Iterator[str]:
 
 def _better(config: object) -> tuple[str, ...]:
     """Return ways of rounding that keep outputs better than the one that was chosen."""
-    chosen, scheme = getattr(config, "rounding", None), getattr(config, "scheme", None)
-    if chosen == "nearest" and getattr(config, "type", None) == "quantize":
-        return () if scheme in ("auto", "int8-dynamic") else ("gptq", "adaround")
+    chosen = getattr(config, "rounding", None)
+    if chosen == "nearest" and isinstance(config, Quantize):
+        return ("gptq", "adaround") if SCHEMES[config.scheme].kind == "static" else ()
     return ("gptq",) if chosen in ("nearest", "hqq", "awq") else ()

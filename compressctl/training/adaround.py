@@ -30,8 +30,8 @@ from compressctl.distributed import this_process
 from compressctl.layers.unseen import picked, unseen
 from compressctl.measure.captures import Captures, section
 from compressctl.notes import Note, done
-from compressctl.numerics.grids import neighbours, round_weights
 from compressctl.numerics.qparams import along
+from compressctl.numerics.rounding import neighbours, round_weights
 from compressctl.quantization.int8.blocks import Block, cut
 from compressctl.quantization.int8.calibration import Observations
 from compressctl.quantization.int8.plan import QuantizationPlan, named

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, TERNARY, weight_qparams
+from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, TERNARY
 from compressctl.numerics.levels import covering, fit_levels
+from compressctl.numerics.rounding import weight_qparams
 
 
 def squared(levels, rows):

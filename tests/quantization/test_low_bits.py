@@ -16,19 +16,9 @@ from compressctl.errors import ModelError, UsageError
 from compressctl.measure.session import Session
 from compressctl.model.load import interface
 from compressctl.model.verify import verify_graph
-from compressctl.numerics.grids import (
-    BINARY,
-    INT2,
-    INT3,
-    INT4,
-    INT8,
-    REDUCED,
-    TERNARY,
-    neighbours,
-    round_weights,
-    weight_qparams,
-)
+from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, INT8, REDUCED, TERNARY
 from compressctl.numerics.qparams import QParams, dequantize, symmetric
+from compressctl.numerics.rounding import neighbours, round_weights, weight_qparams
 from compressctl.passes import quantize
 from compressctl.passes.base import Context
 from compressctl.quantization.int8.plan import QuantizationPlan, make_plan, weight_grids

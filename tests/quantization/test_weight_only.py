@@ -8,9 +8,9 @@ import pytest
 from compressctl.errors import ModelError, UsageError
 from compressctl.model.graph import constant
 from compressctl.model.save import save_model
+from compressctl.numerics.grids import INT4
 from compressctl.numerics.levels import fit_levels
 from compressctl.numerics.packing import packed_bytes
-from compressctl.quantization.weights.rounding import GRIDS
 from tests.quantization import graphs, reference
 from tests.quantization.weight_only import SCHEMES, compress, symmetric, texts, weights
 
@@ -57,7 +57,7 @@ def test_groups_have_a_scale_and_an_offset_each(tmp_path, case):
     _, shape, x, rows = CASES[case]
     weight = weights(*shape)
     groups = rows(weight).reshape(-1, 16)
-    levels = fit_levels(groups, GRIDS["int4"], offset=True)
+    levels = fit_levels(groups, INT4, offset=True)
     codes = np.clip(np.rint((groups - levels.offset[:, None].astype("f")) / levels.scale[:, None].astype("f")), 0, 15)
     rounded = np.empty_like(weight)
     values = codes.astype(np.float32) * levels.scale[:, None].astype("f") + levels.offset[:, None].astype("f")

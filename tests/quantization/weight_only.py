@@ -6,12 +6,13 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.verify import verify_graph
-from compressctl.numerics.grids import weight_qparams
+from compressctl.numerics.rounding import weight_qparams
 from compressctl.passes import quantize_weights
 from compressctl.passes.base import Context, Outcome
-from compressctl.quantization.weights.rounding import GRIDS
+from compressctl.quantization.schemes import STORED
 
-SCHEMES = ("int8-weights", "int4", "int3", "int2", "ternary", "int1")
+GRIDS = {scheme.name: scheme.grid for scheme in STORED if scheme.grid is not None}
+SCHEMES = tuple(GRIDS)
 
 
 def weights(*shape: int, seed: int = 0) -> np.ndarray:

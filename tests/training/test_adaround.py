@@ -11,7 +11,8 @@ from compressctl.errors import DataError
 from compressctl.measure.captures import Captures
 from compressctl.measure.session import Session
 from compressctl.model.verify import verify_graph
-from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, TERNARY, neighbours, weight_qparams
+from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, TERNARY
+from compressctl.numerics.rounding import neighbours, weight_qparams
 from compressctl.passes import quantize
 from compressctl.passes.base import Context
 from compressctl.quantization.int8.blocks import cut

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from compressctl.passes.base import Context, Outcome, Reads, WeightForm
 from compressctl.passes.qat.advice import advise
 from compressctl.passes.static_options import StaticOptions
+from compressctl.quantization.schemes import STATIC, StaticScheme, explained
 from compressctl.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ class Config(TrainingOptions, StaticOptions):
     advise: ClassVar = advise
 
     type: Literal["qat"] = "qat"
-    scheme: Literal["int8", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"] = "int8"
-    """int8, or weights of fewer bits: w4a8, w3a8, w2a8, ternary-a8 ({-1, 0, 1}) or w1a8 ({-1, 1})."""
+    scheme: StaticScheme = Field(
+        default="int8", description=f"int8, or weights of fewer bits: {explained(STATIC[1:])}."
+    )
     epochs: int = Field(default=3, ge=1)
     """Times that every training sample is seen; weights of few bits gain from more."""
     learning_rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)

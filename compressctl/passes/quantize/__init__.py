@@ -31,12 +31,13 @@ from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, Reads, WeightForm
 from compressctl.passes.quantize.advice import advise
 from compressctl.passes.static_options import StaticOptions
+from compressctl.quantization.schemes import SCHEMES, STATIC, KernelScheme, names
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 _ADAROUND_BATCH = 32
-Scheme = Literal["auto", "int8", "int8-dynamic", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"]
+_FEWER = names(tuple(scheme for scheme in STATIC if scheme.narrow))
 
 
 class Config(StaticOptions):
@@ -48,9 +49,11 @@ class Config(StaticOptions):
     advise: ClassVar = advise
 
     type: Literal["quantize"] = "quantize"
-    scheme: Annotated[Scheme, Option(everyday=True)] = "auto"
-    """int8 (static, needs calibration data), int8-dynamic (no data), auto: per node the faster of the two or floats on
-    8-bit weights, or int8 with weights of fewer bits: w4a8, w3a8, w2a8, ternary-a8, w1a8."""
+    scheme: Annotated[KernelScheme, Option(everyday=True)] = Field(
+        default="auto",
+        description="int8 (static, needs calibration data), int8-dynamic (no data), auto: per node the faster of the"
+        f" two or floats on 8-bit weights, or int8 with weights of fewer bits: {_FEWER}.",
+    )
     bias_correction: bool = True
     """Correct biases for the mean error that rounding the weights brings (static only)."""
     rounding: Annotated[Literal["nearest", "gptq", "adaround"], Option(everyday=True)] = "nearest"
@@ -68,7 +71,7 @@ class Config(StaticOptions):
     @property
     def form(self) -> WeightForm:
         """Integers; of auto, some may be dynamic."""
-        return "dynamic" if self.scheme in ("auto", "int8-dynamic") or self.dynamic else "static"
+        return "static" if SCHEMES[self.scheme].kind == "static" and not self.dynamic else "dynamic"
 
     @property
     def limited(self) -> bool:

@@ -15,7 +15,7 @@ from compressctl.notes import Note, skipped, warning
 from compressctl.numerics.saturation import Saturation
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.budget import budget_keeper, has_budget
-from compressctl.passes.quantize import Config, Scheme
+from compressctl.passes.quantize import Config
 from compressctl.passes.quantize.auto import Decision, Trial, hold_floor, keep_pace, slow_shapes
 from compressctl.passes.static import observe_static, range_for_target
 from compressctl.passes.training import require_torch
@@ -111,7 +111,7 @@ def _plan_by(
     config: Config,
     context: Context,
     *,
-    scheme: Scheme | None = None,
+    scheme: str | None = None,
     slow: Callable[[ir.Node], str | None] = rule_of_thumb,
 ) -> tuple[QuantizationPlan, tuple[Note, ...]]:
     return make_plan(

@@ -25,12 +25,12 @@ from pydantic import Field, field_validator, model_validator
 from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
 from compressctl.passes.quantize_weights.advice import advise
+from compressctl.quantization.schemes import OFFSET, SCHEMES, STORED, StoredScheme, explained, names
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-Scheme = Literal["fp16", "bf16", "int8-weights", "int4", "int3", "int2", "ternary", "int1"]
 Rounding = Literal["nearest", "hqq", "gptq", "awq"]
 
 
@@ -43,17 +43,21 @@ class Config(PassConfig):
     advise: ClassVar = advise
 
     type: Literal["quantize_weights"] = "quantize_weights"
-    scheme: Scheme
-    """How weights are stored: fp16, bf16, int8-weights, int4, int3, int2, ternary or int1 (signs)."""
+    scheme: StoredScheme = Field(description=f"How weights are stored: {explained(STORED)}.")
     rounding: Rounding | None = None
     """nearest: with scales of least squared error; hqq: with offsets that leave outliers out of account; gptq: so that
     layers keep their outputs on samples; awq: nearest, after weights of large inputs were scaled up. Default: gptq
     where there are calibration samples and fewer than 8 bits, else nearest."""
-    group_size: Annotated[int | Literal["channel", "tensor"] | None, Option(metavar="N|channel|tensor")] = None
-    """Weights of an output that share a scale, or channel: all of them, or tensor: all weights of a layer. Default: 64
-    of int4, int3 and int2 in products of matrices and embeddings, else channel."""
-    symmetric: Annotated[bool | None, Option(flags=("--symmetric/--asymmetric",))] = None
-    """Scales without offsets: smaller, and less exact. Default: false for int4, int3 and int2; others have none."""
+    group_size: Annotated[int | Literal["channel", "tensor"] | None, Option(metavar="N|channel|tensor")] = Field(
+        default=None,
+        description="Weights of an output that share a scale, or channel: all of them, or tensor: all weights of a"
+        f" layer. Default: 64 of {names(OFFSET, 'and')} in products of matrices and embeddings, else channel.",
+    )
+    symmetric: Annotated[bool | None, Option(flags=("--symmetric/--asymmetric",))] = Field(
+        default=None,
+        description="Scales without offsets: smaller, and less exact. Default: false for"
+        f" {names(OFFSET, 'and')}; others have none.",
+    )
     first_last: Literal["int8", "same"] = "same"
     """The first and the last layers get 8-bit weights, or same: they get as few bits as the others."""
     embeddings: bool = True
@@ -74,7 +78,7 @@ class Config(PassConfig):
     def offsets(self) -> bool:
         """Whether scales have offsets."""
         if self.symmetric is None:
-            return self.scheme in ("int4", "int3", "int2") and self.target_rows is None
+            return SCHEMES[self.scheme] in OFFSET and self.target_rows is None
         return not self.symmetric
 
     @field_validator("group_size", mode="before")
@@ -89,12 +93,13 @@ class Config(PassConfig):
     def _fits_together(self) -> Self:
         set_ = self.model_fields_set - {"type", "scheme", "include", "exclude"}
         given = sorted(key for key in set_ if getattr(self, key) is not None)
-        if self.scheme in ("fp16", "bf16") and given:
+        scheme = SCHEMES[self.scheme]
+        if scheme.kind == "halves" and given:
             raise ValueError(f"scheme {self.scheme} has no scales, so {given[0]} does not go with it")
-        if self.scheme in ("ternary", "int1") and self.symmetric is False:
+        if scheme.narrow and scheme not in OFFSET and self.symmetric is False:
             raise ValueError(f"scheme {self.scheme} is symmetric")
         if self.rounding == "hqq" and not self.offsets:
-            raise ValueError("rounding hqq finds offsets, so it needs int4, int3 or int2, not symmetric")
+            raise ValueError(f"rounding hqq finds offsets, so it needs {names(OFFSET, 'or')}, not symmetric")
         if self.rounding == "gptq" and self.group_size == "tensor":
             raise ValueError("rounding gptq needs group_size channel or a number, not tensor")
         if self.target_rows is not None and self.scheme != "int4":

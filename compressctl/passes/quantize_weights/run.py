@@ -16,11 +16,12 @@ from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.quantize_weights import Config, Rounding
 from compressctl.quantization.int8.plan import first_and_last_layers
+from compressctl.quantization.schemes import SCHEMES
 from compressctl.quantization.weights.awq import scale_inputs
 from compressctl.quantization.weights.eight_bits import STYLE
 from compressctl.quantization.weights.fp16 import store_fp16
 from compressctl.quantization.weights.gptq import gptq_layers
-from compressctl.quantization.weights.rounding import GRIDS, Rounded, Style
+from compressctl.quantization.weights.rounding import Rounded, Style
 from compressctl.quantization.weights.storage import place
 from compressctl.quantization.weights.targets import Target, targets
 
@@ -37,14 +38,14 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     selection = config.selection
     selection.check(model.graph)
     files = TensorFiles(context.workdir)
-    if config.scheme == "fp16" or config.scheme == "bf16":
+    if SCHEMES[config.scheme].kind == "halves":
         rows, told = store_fp16(model, config.scheme, selection, files)
         return Outcome(model, (*_summary(rows), *told), {"weights": rows})
     if config.rounding in ("gptq", "awq") and context.calibration is None:
         raise UsageError(f"rounding {config.rounding} needs calibration samples", "add --calibrate DATA")
     rounding = config.rounding
     if rounding is None:
-        fits = config.scheme != "int8-weights" and config.group_size != "tensor"
+        fits = SCHEMES[config.scheme].narrow and config.group_size != "tensor"
         rounding = "gptq" if context.calibration is not None and fits else "nearest"
     notes: list[Note] = []
     if rounding == "awq":
@@ -57,8 +58,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
 
 def _styles(model: ir.Model, config: Config) -> tuple[list[tuple[Target, Style]], list[Note]]:
     """Return the weights to round, each with how, and notes on those that stay and on groups that do not divide."""
-    assert config.scheme != "fp16" and config.scheme != "bf16"
-    usual = Style(GRIDS[config.scheme], config.group_size, config.offsets, config.rounding == "hqq")
+    grid = SCHEMES[config.scheme].grid
+    assert grid is not None
+    usual = Style(grid, config.group_size, config.offsets, config.rounding == "hqq")
     edges = first_and_last_layers(model.graph) if config.first_last == "int8" else set()
     found, notes = targets(model.graph, embeddings=config.embeddings)
     styles = []

@@ -7,9 +7,10 @@ from typing import Any
 
 from compressctl.passes.quantize_weights import Config
 from compressctl.passes.space import Draw, Format, Params, PassSpace, Space, Stage, Subject
+from compressctl.quantization.schemes import STORED
 from compressctl.quantization.weights.targets import targets
 
-_FEW_BITS = ("int4", "int3", "int2")
+_FEW_BITS = tuple(scheme.name for scheme in STORED if scheme.searched)
 
 
 class QuantizeWeightsSpace(PassSpace):

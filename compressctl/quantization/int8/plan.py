@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import onnx_ir as ir
 
 from compressctl.errors import UsageError
 from compressctl.model.graph import constant
 from compressctl.notes import Note, done, skipped, warning
-from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, TERNARY, Grid
+from compressctl.numerics.grids import Grid
 from compressctl.quantization.int8.dynamic import candidates
 from compressctl.quantization.int8.placement import CARRIERS, COMPUTE, FOLDED, JOINS
 from compressctl.quantization.int8.static import obstacle as static_obstacle
+from compressctl.quantization.schemes import SCHEMES
 from compressctl.quantization.weights.eight_bits import packable
 from compressctl.selection import Selection, check_globs, matches
 
-StaticScheme = Literal["int8", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"]
-Scheme = Literal["auto", "int8", "int8-dynamic", "w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"]
 FirstLast = Literal["int8", "same"]
-
-_GRIDS = {"w4a8": INT4, "w3a8": INT3, "w2a8": INT2, "ternary-a8": TERNARY, "w1a8": BINARY}
-_ALL_STATIC = get_args(StaticScheme)
 
 _PAYING_GROUP = 32  # channels; narrower groups win on some processors and lose on others, by the factor of 2
 _HINT = "add --calibrate DATA: static quantization observes activations on samples"
@@ -90,7 +86,7 @@ def rule_of_thumb(node: ir.Node) -> str | None:
 
 def make_plan(
     model: ir.Model,
-    scheme: Scheme,
+    scheme: str,
     selection: Selection,
     *,
     calibrated: bool,
@@ -117,7 +113,8 @@ def make_plan(
     Raises:
         UsageError: a static scheme without calibration data, or a selection that matches nothing.
     """
-    if scheme in _ALL_STATIC and not calibrated:
+    is_static = SCHEMES[scheme].kind == "static"
+    if is_static and not calibrated:
         raise UsageError(f"scheme {scheme} needs calibration data", _HINT)
     selection.check(model.graph)
     check_globs(model.graph, dynamic=dynamic)
@@ -130,7 +127,7 @@ def make_plan(
     static: dict[ir.Node, str | None] = {}
     for node in model.graph:
         eligible = node.op_type in COMPUTE and node.domain == "" and selection.allows(node) and node not in come
-        if calibrated and eligible and (scheme in _ALL_STATIC or (scheme == "auto" and _hangs_on(node, static))):
+        if calibrated and eligible and (is_static or (scheme == "auto" and _hangs_on(node, static))):
             static[node] = static_obstacle(node) or (slow(node) if scheme == "auto" else None)
     found: list[str] = []
     notes: list[Note] = []
@@ -150,7 +147,7 @@ def make_plan(
             continue
         if scheme == "auto" and node.op_type == "Conv" and node.graph is model.graph:
             continue  # said once for all, below
-        if scheme in _ALL_STATIC and node.op_type != "Gather" and node not in come:
+        if is_static and node.op_type != "Gather" and node not in come:
             reason = reason or f"onnxruntime has no static INT8 kernel for {node.op_type}; int8-dynamic has one"
         if reason is None:
             found.append(node.name or "")
@@ -170,7 +167,7 @@ def _weights_alone(model: ir.Model, selection: Selection, *, embeddings: bool) -
     return [name for node in model.graph if (name := node.name or "") in found and selection.allows(node)]
 
 
-def weight_grids(model: ir.Model, plan: QuantizationPlan, scheme: Scheme, first_last: FirstLast) -> dict[str, Grid]:
+def weight_grids(model: ir.Model, plan: QuantizationPlan, scheme: str, first_last: FirstLast) -> dict[str, Grid]:
     """Return the grid of each static layer of `plan` whose weights have fewer than 8 bits under `scheme`.
 
     Args:
@@ -179,10 +176,11 @@ def weight_grids(model: ir.Model, plan: QuantizationPlan, scheme: Scheme, first_
         scheme: decides the grid.
         first_last: "int8": layers before which, or after which, no other layer comes keep 8 bits; "same": they do not.
     """
-    if scheme not in _GRIDS:
+    grid = SCHEMES[scheme].grid
+    if grid is None or not grid.narrow:
         return {}
     kept = first_and_last_layers(model.graph) if first_last == "int8" else set()
-    return {name: _GRIDS[scheme] for name in plan.static if name not in kept}
+    return {name: grid for name in plan.static if name not in kept}
 
 
 def first_and_last_layers(graph: ir.Graph) -> set[str]:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from compressctl.arrays import Array, Floats, Floats32
 from compressctl.model.graph import bias_of, constant, initializer, insert_before
-from compressctl.numerics.grids import INT8, REDUCED, Grid, round_weights, weight_qparams
+from compressctl.numerics.grids import INT8, REDUCED, Grid
 from compressctl.numerics.qparams import QParams, dequantize, least_weight_scale
+from compressctl.numerics.rounding import round_weights, weight_qparams
 from compressctl.quantization.int8.static import output_axis
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -23,14 +23,12 @@ from compressctl.selection import Selection
 from compressctl.storage.decoder import Decoder
 from compressctl.storage.floats import emit_cast
 
-Half = Literal["fp16", "bf16"]
-
 _LEAST = 256  # elements; fewer save less than the Cast takes
-_TYPES: dict[Half, np.dtype[Any]] = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
+_TYPES: dict[str, np.dtype[Any]] = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
 
 
 def store_fp16(
-    model: ir.Model, scheme: Half, selection: Selection, files: TensorFiles
+    model: ir.Model, scheme: str, selection: Selection, files: TensorFiles
 ) -> tuple[list[dict[str, Any]], list[Note]]:
     """Store the float32 constants of `model` in 16 bits, in place, those of bodies of control flow too.
 
@@ -87,7 +85,7 @@ def _obstacle(value: ir.Value) -> str | None:
     return None if foreign is None else f"{foreign.op_type} reads it, and may want it as it is"
 
 
-def _halved(array: Array, scheme: Half, name: str) -> Array | None:
+def _halved(array: Array, scheme: str, name: str) -> Array | None:
     """Return the elements rounded to 16 bits; None where the type holds less than the sense of them."""
     flat, result = array.reshape(-1), np.empty(array.size, _TYPES[scheme])
 

@@ -7,24 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compressctl.arrays import Array, Bytes, Floats32
-from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, INT8, TERNARY, Grid
+from compressctl.numerics.grids import Grid
 from compressctl.numerics.hqq import hqq
 from compressctl.numerics.levels import Levels, fit_levels
 from compressctl.numerics.packing import packed_bytes
 from compressctl.quantization.weights.targets import Layout, Target
 from compressctl.storage.affine import Affine
 
-LowBits = Literal["int8-weights", "int4", "int3", "int2", "ternary", "int1"]
 Granularity = int | Literal["channel", "tensor"]
 
-GRIDS: dict[LowBits, Grid] = {
-    "int8-weights": INT8,
-    "int4": INT4,
-    "int3": INT3,
-    "int2": INT2,
-    "ternary": TERNARY,
-    "int1": BINARY,
-}
 _LEAST_GROUP = 16
 _NODES = 600  # bytes that the nodes of a stored weight take, about
 
@@ -92,7 +83,7 @@ class Style:
         """Return how many weights of `target` share a scale, and why not so many as asked for, or None."""
         inputs, wanted = self.layout(target).inputs, self.granularity
         if wanted is None:
-            wanted = 64 if self.grid in (INT4, INT3, INT2) and not target.convolution else "channel"
+            wanted = 64 if self.grid.lopsided and not target.convolution else "channel"
         if not isinstance(wanted, int) or wanted >= inputs:
             return inputs, None
         if inputs % wanted == 0:
