@@ -19,7 +19,13 @@ from compressctl.data.source import Source
 from compressctl.errors import DataError
 from compressctl.tensorspec import TensorSpec
 
-SOURCES: tuple[type[NamedSource], ...] = (ArraySource, ImageFolder, DigitsSource, RandomSource, PythonSource)
+SOURCES: tuple[type[NamedSource], ...] = (
+    ArraySource,
+    ImageFolder,
+    DigitsSource,
+    RandomSource,
+    PythonSource,
+)
 _SCHEMES = {kind.scheme: kind for kind in SOURCES if kind.scheme is not None}
 _AT_PATHS = tuple(kind for kind in SOURCES if kind.scheme is None)
 
