@@ -24,7 +24,7 @@ LISTS = {
     "compressctl/passes/searched.py": "spaces",
     "compressctl/structure/rules/__init__.py": "rules",
 }
-_LISTED = re.compile(r"from \S+ import \w+|    [\w.]+(\(\))?,|    \(\"\S*\", \"\w+\"\): [\w.]+,")
+_LISTED = re.compile(r'from \S+ import \w+|    ([\w.]+(\(\))?|\("\S*", "\w+"\): [\w.]+|"\w+": "[\w.]+"),')
 
 
 @dataclass(frozen=True)
