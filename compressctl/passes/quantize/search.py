@@ -1,4 +1,4 @@
-"""What a search may try of `quantize`: formats that compute on integers, and which layers they sensitivity."""
+"""What a search may try of `quantize`: formats that compute on integers, and how sensitive layers are to them."""
 
 from __future__ import annotations
 
