@@ -106,7 +106,7 @@ def tables(found: PlannedRun) -> list[Table]:
     ]
     rows.append(("measure input and results", "", "", _time(found.measuring_seconds)))
     rows.append(("all", "", "", _time(found.seconds)))
-    title = f"PlannedRun: {found.model} -> {found.output}{' (up to date)' if found.up_to_date else ''}"
+    title = f"Plan: {found.model} -> {found.output}{' (up to date)' if found.up_to_date else ''}"
     planned = Table(title, ("", "cached", "inferences", "estimate"), tuple(rows))
     budgets = Table("Budgets", ("", "limit"), tuple((key, f"{limit:g}") for key, limit in found.budgets.items()))
     writes = Table("Would write", ("",), tuple((file,) for file in found.writes))
