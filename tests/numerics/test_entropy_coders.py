@@ -52,6 +52,7 @@ def test_round_trip_of_short_data(coder, data):
 STEPS = rans._LANE_STEPS
 
 
+@pytest.mark.long
 @settings(max_examples=30, deadline=None)
 @given(
     lanes=st.integers(1, 6),

@@ -123,6 +123,7 @@ MADE_UP = '''    max_parameters: Annotated[
 '''
 
 
+@pytest.mark.long
 def test_a_budget_stated_once_is_a_key_a_flag_judged_and_shown(tmp_path):
     shutil.copytree(ROOT / "compressctl", tmp_path / "compressctl", ignore=shutil.ignore_patterns("__pycache__"))
     budgets = tmp_path / "compressctl" / "budgets.py"

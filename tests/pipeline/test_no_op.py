@@ -78,6 +78,7 @@ def test_external_data_come_along(tmp_path, compress):
     compress("store", model, "-o", "out.onnx", "--seed", 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command",
     [("quantize", "--calibrate", "random:4"), ("quantize", "--scheme", "int4")],
