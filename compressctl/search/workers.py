@@ -31,7 +31,7 @@ def helpers(recipe: Recipe, count: int, seconds: float) -> Iterator[None]:
         for helper in started:
             helper.start()
         yield
-    except BaseException:
+    except BaseException:  # a signal as well: no helper may search on; it is raised again
         for helper in started:
             if helper.pid is not None:
                 helper.terminate()
