@@ -132,6 +132,7 @@ class Context(Resources):
         metric: the metric for `evaluation`, or None.
         max_accuracy_drop: the budget on the metric, in the metric's own unit, or None.
         training: samples to train on, or None.
+        batch_size: of an inference whose time is measured, where the model leaves it open.
         checkpoint: where a pass that trains keeps its state, or None.
     """
 
@@ -141,6 +142,7 @@ class Context(Resources):
     metric: Metric | None = None
     max_accuracy_drop: float | None = None
     training: Source | None = None
+    batch_size: int = 1
     checkpoint: CheckpointPath | None = None
 
 

@@ -11,6 +11,11 @@ from compressctl.model.load import interface
 from compressctl.passes.base import Context
 
 
+def timed_feeds(model: ir.Model, context: Context, *, first: Source | None = None) -> Feeds:
+    """Return feeds of an inference whose time counts: of the batch size that reports measure at."""
+    return usual_feeds(model, context, context.batch_size, first=first)
+
+
 def usual_feeds(model: ir.Model, context: Context, rows: int, *, first: Source | None = None) -> Feeds:
     """Return `rows` samples to run `model` on: of `first`, to measure accuracy on, to calibrate on, or random ones."""
     source = first or context.evaluation or context.calibration

@@ -124,6 +124,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         metric=metric,
         max_accuracy_drop=recipe.max_accuracy_drop,
         training=training,
+        batch_size=recipe.batch_size,
         device=recipe.device,
         seed=recipe.seed,
         threads=recipe.threads,

@@ -74,6 +74,7 @@ def keys(setup: Setup, passes: Sequence[PassConfig]) -> list[str]:
         recipe.seed,
         recipe.device,
         recipe.threads,
+        recipe.batch_size,  # passes time at it
     )
     found = []
     for config in passes:

@@ -78,7 +78,7 @@ class RunOptions(Options):
     group: ClassVar[str | None] = "Run"
 
     batch_size: int = Field(default=1, ge=1, le=2**24)
-    """Batch size at which latency is measured."""
+    """Batch size at which latency is measured, in reports and by passes that go by it."""
     threads: Threads = 0
     """Threads to compute with; 0: one per physical core."""
     seed: int = Field(default=0, ge=0, lt=2**31)

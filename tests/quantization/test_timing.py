@@ -1,6 +1,7 @@
 """Doubtful shapes are timed in their surroundings, once; the plan goes by that."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -117,3 +118,11 @@ def test_a_slow_result_is_tried_without_what_makes_it_slow(multiplier, context):
     decision = keep_pace(Trial(multiplier, build, False, context), plan)
     assert MULTIPLIER not in decision.plan.layers and decision.plan.layers
     assert decision.facts["pace"]["after"] < decision.facts["pace"]["before"]
+
+
+def test_the_batch_size_of_the_report_is_timed(multiplier, context, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    quantize.Config().run(multiplier.clone(), replace(context, batch_size=3))
+    kept = [json.loads(file.read_text())["what"] for file in (tmp_path / "cache").rglob("*.json")]
+    whole = [what[1] for what in kept if isinstance(what[1], dict)]
+    assert whole and all(shapes == {"x": [3, 32, 16, 16]} for shapes in whole)

@@ -26,7 +26,7 @@ from compressctl.layers.unseen import unseen
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.budget import budget_keeper, has_budget
-from compressctl.passes.feeds import usual_feeds
+from compressctl.passes.feeds import timed_feeds
 from compressctl.passes.low_rank import Config
 from compressctl.plain import pass_lines
 
@@ -46,7 +46,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     found, left = units(model.graph, selection.allows)
     if not found:
         return Outcome(model, (*left, warning("no layer can be factored")))
-    shapes = input_shapes(model, found, usual_feeds(model, context, 1), context)
+    shapes = input_shapes(model, found, timed_feeds(model, context), context)
     moments = None
     if context.calibration is not None:
         moments = observe(model, found, context.calibration, context, samples=_SAMPLES)

@@ -15,7 +15,7 @@ from compressctl.model.save import save_model
 from compressctl.model.size import count
 from compressctl.passes.base import Context, Target
 from compressctl.passes.budget import budget_keeper
-from compressctl.passes.feeds import usual_feeds
+from compressctl.passes.feeds import timed_feeds, usual_feeds
 from compressctl.passes.prune import Config
 from compressctl.passes.sensitivity import sensitivity_curves
 from compressctl.pruning import costs, targets
@@ -46,7 +46,7 @@ def to_target(
 ) -> tuple[Removed, Target]:
     """Return the smallest cut that meets the target of this name, or the largest there is, and what it reaches."""
     original, folder = context.baseline, context.workdir
-    feeds, limit = usual_feeds(original, context, 1), getattr(config, key)
+    feeds, limit = timed_feeds(original, context), getattr(config, key)
     sizes = sizes_of(interface(original)[0], feeds)
     if key == "target_macs":
         saved, measure = costs.macs_saved(model, groups, count(model, sizes)), targets.macs_left(original, sizes)

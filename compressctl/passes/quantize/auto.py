@@ -21,12 +21,13 @@ from compressctl.measure.floor import TARGET
 from compressctl.model.tensors import stored_tensors
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context
-from compressctl.passes.feeds import usual_feeds
+from compressctl.passes.feeds import timed_feeds
 from compressctl.quantization.int8.floor import Judge, hold
 from compressctl.quantization.int8.plan import QuantizationPlan
-from compressctl.quantization.int8.timing import Timing, doubtful, time_layers, time_models
+from compressctl.quantization.int8.timing import MARGIN, Timing, doubtful, time_layers, time_models
 
 _TRIES = 8  # a session and a third of a second each, where the result is slower than the input
+_FASTER = 1 - MARGIN  # of float: a mixture that is no faster gains nothing, as floats have weights of 8 bits, too
 _LARGEST = 2**29  # bytes of weights: above, both forms would crowd memory, and reading weights is what takes the time
 
 
@@ -71,8 +72,8 @@ class Trial:
         return time_models(self.model, self.build(plan), self._one_inference(), self.context.workdir).ratio
 
     def _one_inference(self) -> Feeds:
-        """Feeds of one sample, of those to calibrate on where there are any."""
-        return usual_feeds(self.model, self.context, 1, first=self.context.calibration)
+        """Feeds of one inference, of the samples to calibrate on where there are any."""
+        return timed_feeds(self.model, self.context, first=self.context.calibration)
 
 
 def slow_shapes(trial: Trial, plan: QuantizationPlan) -> tuple[dict[str, str | None], dict[str, Any]]:
@@ -144,8 +145,8 @@ def keep_pace(trial: Trial, plan: QuantizationPlan) -> Decision:
     """Where the result is slower than the model in float, let the layers compute in float that are to blame.
 
     Up to eight other plans are tried: without the layers that lose when each is timed in its surroundings, then
-    without more and more of the shapes that gain the least. Where none is as fast as float, all layers compute in
-    float, which takes the time of the input.
+    without more and more of the shapes that gain the least. Where none is faster than float by more than what
+    measuring is off, all layers compute in float, which takes the time of the input.
     """
     if not plan.layers or _weight_bytes(trial.model) > _LARGEST:
         return Decision(plan)
@@ -153,15 +154,16 @@ def keep_pace(trial: Trial, plan: QuantizationPlan) -> Decision:
         tried = [(trial.ratio(plan), plan)]
         for other in _others(trial, plan) if tried[0][0] > 1 else ():
             tried.append((trial.ratio(other), other))
-            if tried[-1][0] <= 1:
+            if tried[-1][0] <= _FASTER:
                 break
     except CompressctlError as error:
         return Decision(plan, (skipped(f"the result was not timed: {error.message}"),))
     first, last = tried[0][0], tried[-1][0]
-    facts = {"pace": {"before": first, "after": min(last, 1), "tries": len(tried) - 1}}
+    after = last if first <= 1 or last <= _FASTER else 1.0
+    facts = {"pace": {"before": first, "after": after, "tries": len(tried) - 1}}
     if first <= 1:
         return Decision(plan, (), facts)
-    if last <= 1:
+    if last <= _FASTER:
         best = tried[-1][1]
         text = f"computed in float where the model would be slower on integers: latency x {first:.2f} -> x {last:.2f}"
     else:
