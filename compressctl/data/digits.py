@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Floats32
+from compressctl.arrays import Array, Floats32, Integers
 from compressctl.data.fit import check
 from compressctl.data.named import NamedSource, Request
 from compressctl.data.parse import Notation
@@ -73,7 +72,7 @@ class DigitsSource(NamedSource):
             yield {self._spec.name: self._images[rows]}, self._digits[rows]
 
 
-def _load() -> tuple[Floats32, NDArray[np.int64]]:
+def _load() -> tuple[Floats32, Integers]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:

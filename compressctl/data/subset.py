@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array
+from compressctl.arrays import Array, Integers
 from compressctl.data.source import Feeds, Source
 from compressctl.errors import DataError
 from compressctl.notes import done
@@ -68,7 +67,7 @@ class _Part(Source):
         if gathered.rows:
             yield gathered.give(gathered.rows)
 
-    def _kept(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _kept(self, samples: Integers) -> Integers:
         return np.flatnonzero((samples % self._n == 0) == self._held)
 
 

@@ -14,9 +14,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Floats
+from compressctl.arrays import Array, Floats, Integers
 from compressctl.data.source import Source
 from compressctl.errors import DataError
 from compressctl.layers.bias import find_bias
@@ -45,7 +44,7 @@ class Pair:
 
     old: LinearLayer
     new: LinearLayer
-    outputs: NDArray[np.int64]
+    outputs: Integers
     bias: bool = True
 
 
@@ -168,7 +167,7 @@ class _Sums:
                 self._add(rows, before, numbers[start : start + chunk])
         self.rows += len(numbers)
 
-    def _add(self, rows: Rows, before: Sequence[Rows], numbers: NDArray[np.int64]) -> None:
+    def _add(self, rows: Rows, before: Sequence[Rows], numbers: Integers) -> None:
         z = rows.take(numbers)
         self.squares += z.swapaxes(1, 2) @ z
         self.inputs += z.sum(axis=1, dtype=np.float64)

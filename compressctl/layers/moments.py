@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from compressctl.arrays import Floats
+from compressctl.arrays import Floats, Integers
 from compressctl.data.source import Batch, Source
 from compressctl.errors import DataError
 from compressctl.layers.inputs import LayerInputs
@@ -132,7 +131,7 @@ def fitting_batch(source: Source) -> int:
     return max(1, min(_LARGEST_BATCH, _BATCH_ELEMENTS // max(elements, 1)))
 
 
-def spread(rows: int, wanted: float, batch: int) -> NDArray[np.int64]:
+def spread(rows: int, wanted: float, batch: int) -> Integers:
     """Return the numbers of about `wanted` rows, spread evenly, with another phase in each batch; all if few."""
     if rows <= wanted:
         return np.arange(rows)
@@ -140,7 +139,7 @@ def spread(rows: int, wanted: float, batch: int) -> NDArray[np.int64]:
     return np.arange(step * (batch * _GOLDEN % 1.0), rows, step).astype(np.int64)
 
 
-def _add(second: Floats, mean: Floats, rows: Rows, numbers: NDArray[np.int64]) -> None:
+def _add(second: Floats, mean: Floats, rows: Rows, numbers: Integers) -> None:
     chunk = max(1, _CHUNK // mean.size)
     for start in range(0, len(numbers), chunk):
         taken = rows.take(numbers[start : start + chunk])

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Floats32
+from compressctl.arrays import Array, Floats32, Integers
 from compressctl.layers.linear import LinearLayer
 from compressctl.numerics.im2col import same_pads, windows
 
@@ -30,7 +29,7 @@ class Rows:
     def __len__(self) -> int:
         return int(np.prod(self.view.shape[: self.places]))
 
-    def take(self, numbers: NDArray[np.int64]) -> Floats32:
+    def take(self, numbers: Integers) -> Floats32:
         """Return the rows of these numbers as [groups, rows, inputs]; times `matrix`^T they are the layer's outputs."""
         rows = self.view[np.unravel_index(numbers, self.view.shape[: self.places])]
         return rows.reshape(len(numbers), self.groups, -1).swapaxes(0, 1).astype(np.float32, copy=False)

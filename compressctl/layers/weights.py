@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Floats, Mask
+from compressctl.arrays import Array, Floats, Integers, Mask
 from compressctl.data.source import Source
 from compressctl.layers.linear import LinearLayer, is_stored, linear_layers
 from compressctl.layers.moments import input_statistics, observable
@@ -87,7 +86,7 @@ class Weight:
         set_constant(self.value, np.where(mask, self.array.dtype.type(0), self.array))
 
 
-def channels_last(layer: LinearLayer) -> NDArray[np.int64]:
+def channels_last(layer: LinearLayer) -> Integers:
     """Return the order of the columns of `matrix` in which channels lie side by side, kernel position by position."""
     return np.arange(layer.shape[2]).reshape(channels(layer), -1).T.reshape(-1)
 

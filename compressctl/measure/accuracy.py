@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Floats
+from compressctl.arrays import Floats, Integers
 from compressctl.data.source import Source
 from compressctl.errors import UsageError
 from compressctl.measure.metric import Metric, Score
@@ -88,7 +87,7 @@ def compare(baseline: Score, result: Score, metric: Metric) -> Comparison:
     if math.isnan(drop):
         return Comparison(drop, math.nan, math.nan, math.nan)
 
-    def drops(indices: NDArray[np.int64]) -> Floats:
+    def drops(indices: Integers) -> Floats:
         with np.errstate(invalid="ignore"):  # two perfect scores in dB differ by inf - inf
             return sign * (metric.statistic(before, indices) - metric.statistic(after, indices))
 

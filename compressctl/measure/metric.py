@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Floats
+from compressctl.arrays import Array, Floats, Integers
 from compressctl.data.source import Batch
 from compressctl.errors import CompressctlError, DataError, UsageError
 from compressctl.numerics.statistics import bootstrap, percentile_interval, wilson_interval
@@ -111,7 +110,7 @@ class Metric(ABC):
         resampled = bootstrap(lambda indices: self.statistic(per_sample, indices), count)
         return Score(value, *percentile_interval(resampled), count, per_sample, self.output)
 
-    def statistic(self, per_sample: Array, indices: NDArray[np.int64]) -> Floats:
+    def statistic(self, per_sample: Array, indices: Integers) -> Floats:
         """Return the metric on R resamples, [R], of `per_sample` by `indices` [R, N]: the mean unless overridden."""
         return np.asarray(per_sample.astype(np.float64)[indices].mean(axis=1))
 

@@ -7,13 +7,12 @@ bridged by fillers: elements that are zero, and stored all the same.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Bytes, Mask
+from compressctl.arrays import Array, Bytes, Integers32, Mask
 
 _ELEMENTS = 1 << 22
 
-Deltas = NDArray[np.int32]
+Deltas = Integers32
 
 
 def deltas_of(array: Array) -> Deltas:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Bytes
+from compressctl.arrays import Array, Bytes, Integers
 
-Counts = NDArray[np.int64]
+Counts = Integers
 
 _AT_ONCE = 1 << 20  # bytes; bincount makes 8-byte integers of them
 

@@ -15,9 +15,8 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Bytes, Floats, Floats32, Mask
+from compressctl.arrays import Array, Bytes, Floats, Floats32, Integers, Mask
 from compressctl.numerics.obs import BLOCK, inverse_factor
 
 
@@ -94,7 +93,7 @@ def _round(left: Floats, factor: Floats, columns: slice, rounding: Rounding, fix
     return codes.T
 
 
-def _order(sizes: Array, group: int) -> NDArray[np.int64]:
+def _order(sizes: Array, group: int) -> Integers:
     """Return the columns, groups of large sums first, in each the large ones first."""
     grouped = sizes.reshape(-1, group)
     groups = np.argsort(-grouped.sum(axis=1), kind="stable")

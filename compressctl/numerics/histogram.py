@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Floats
+from compressctl.arrays import Array, Floats, Integers
 
 BINS = 4096
 _FINEST = -148  # bins of 2**-148: no two float32 are closer than 2**-149
@@ -33,7 +32,7 @@ class Histogram:
         self.low = math.inf
         self.high = -math.inf
         self.zeros = 0
-        self.counts: NDArray[np.int64] = np.zeros(BINS, np.int64)
+        self.counts: Integers = np.zeros(BINS, np.int64)
         self._exponent = _FINEST
         self._first = 0  # the lowest edge, in widths
 
@@ -97,7 +96,7 @@ def _grid(low: float, high: float) -> tuple[int, int]:
     return exponent, math.floor(math.ldexp(low, -exponent))
 
 
-def _rebinned(counts: NDArray[np.int64], old: tuple[int, int], new: tuple[int, int]) -> NDArray[np.int64]:
+def _rebinned(counts: Integers, old: tuple[int, int], new: tuple[int, int]) -> Integers:
     """Move the counts of a grid to a grid that is as coarse or coarser, and covers them; both are (exponent, first)."""
     result = np.zeros_like(counts)
     used = np.flatnonzero(counts)

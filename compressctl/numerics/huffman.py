@@ -15,14 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Bytes
+from compressctl.arrays import Array, Bytes, Integers
 from compressctl.numerics.bits import BitReader, BitWriter, get_levels, put_levels
 from compressctl.numerics.entropy import Counts
 
 LONGEST = 15
 """Bits of a code."""
 
-Lengths = NDArray[np.int64]
+Lengths = Integers
 
 _LANES = 1 << 13  # at most
 _LANE_SHARE = 512  # coded bytes for each lane: where it ends costs two, 0.4 %
@@ -146,7 +146,7 @@ def decode(coded: bytes, count: int) -> Bytes:
     return np.ascontiguousarray(data.T).reshape(-1)[:count]
 
 
-def _codes(lengths: Lengths) -> NDArray[np.int64]:
+def _codes(lengths: Lengths) -> Integers:
     """Number the codes of each length consecutively, as RFC 1951, section 3.2.2 does."""
     codes = np.zeros(lengths.size, np.int64)
     code = 0
@@ -187,7 +187,7 @@ def _header(lengths: Lengths, sizes: Array) -> bytes:
     return writer.to_bytes()
 
 
-def _read_header(reader: BitReader, coded: bytes, count: int) -> tuple[Lengths, NDArray[np.int64], int]:
+def _read_header(reader: BitReader, coded: bytes, count: int) -> tuple[Lengths, Integers, int]:
     lengths = np.array(get_levels(reader), np.int64)
     if lengths.max() > LONGEST:
         raise ValueError("a code is too long")

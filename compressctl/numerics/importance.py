@@ -7,11 +7,10 @@ where the position belongs to none. Everything is float64, whatever the arrays a
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Floats
+from compressctl.arrays import Array, Floats, Integers
 
-Units = NDArray[np.int64]
+Units = Integers
 
 
 def unit_sums(array: Array, axis: int, units: Units, count: int) -> Floats:
@@ -22,7 +21,7 @@ def unit_sums(array: Array, axis: int, units: Units, count: int) -> Floats:
     return np.bincount(units[member], weights=positions[member], minlength=count).astype(np.float64)
 
 
-def unit_elements(shape: tuple[int, ...], axis: int, units: Units, count: int) -> NDArray[np.int64]:
+def unit_elements(shape: tuple[int, ...], axis: int, units: Units, count: int) -> Integers:
     """Return how many elements of an array of this shape each unit has, [count]."""
     each = int(np.prod(shape, dtype=np.int64)) // max(shape[axis], 1)
     return each * np.bincount(units[units >= 0], minlength=count)

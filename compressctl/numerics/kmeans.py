@@ -10,9 +10,8 @@ Grønlund et al. 2017 (arXiv:1701.07204), divide and conquer; Lloyd 1982, "Least
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Bytes, Floats
+from compressctl.arrays import Array, Bytes, Floats, Integers32
 from compressctl.numerics.points import Points
 
 _QUICK = 2**21  # points times clusters that are solved exactly: about a second
@@ -79,7 +78,7 @@ def _prefixes(points: Points) -> tuple[float, Floats, Floats]:
     return mean, np.append(0.0, np.cumsum(points.weights)), np.append(0.0, np.cumsum(products))
 
 
-def _add_cluster(costs: Floats, weights: Floats, sums: Floats, before: int) -> tuple[Floats, NDArray[np.int32]]:
+def _add_cluster(costs: Floats, weights: Floats, sums: Floats, before: int) -> tuple[Floats, Integers32]:
     """Return the least costs of the first i points with one cluster more, and where that one starts.
 
     Every second, fourth, … number of points is solved before those between, for which only the starts between theirs

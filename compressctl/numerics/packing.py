@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Bytes
+from compressctl.arrays import Array, Bytes, Integers
 
 MOST = 256
 """Integers may have so many different values."""
@@ -33,10 +32,10 @@ class Plane:
     unit: int = 1
 
     @property
-    def table(self) -> NDArray[np.int64]:
+    def table(self) -> Integers:
         """[bytes, digits]: the digits that each byte holds."""
         values = np.arange(self.base**self.digits)[:, None]
-        table: NDArray[np.int64] = values // self.base ** np.arange(self.digits) % self.base
+        table: Integers = values // self.base ** np.arange(self.digits) % self.base
         return table
 
     def bytes(self, count: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Floats, Floats32
+from compressctl.arrays import AnyFloats, Array, Floats, Floats32
 from compressctl.errors import ModelError
 
 QuantizedDtype = Literal["int8", "uint8"]
@@ -49,7 +49,7 @@ def symmetric(
     *,
     bits: int = 8,
     reduced: bool = False,
-    least: NDArray[np.floating[Any]] | float = 0.0,
+    least: AnyFloats | float = 0.0,
     name: str = "weight",
 ) -> QParams:
     """Return int8 parameters with zero point 0 that cover `weight` exactly: integers in [-127, 127].

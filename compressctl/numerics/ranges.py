@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Floats
+from compressctl.arrays import Floats, Integers
 from compressctl.numerics.histogram import Histogram
 from compressctl.numerics.qparams import affine, dequantize, quantize
 
@@ -120,7 +119,7 @@ def entropy(histogram: Histogram) -> Range:
     return best
 
 
-def _divergence(counts: NDArray[np.int64], start: int, stop: int) -> float:
+def _divergence(counts: Integers, start: int, stop: int) -> float:
     """KL(P || Q) of the bins [start, stop), some of which hold values.
 
     P has what lies outside in its outermost bins that hold values; Q spreads the values of each level, without those

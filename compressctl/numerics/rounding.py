@@ -8,12 +8,10 @@ Li et al. 2016 (arXiv:1605.04711), here with the exact threshold; signs times me
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Floats, Floats32
+from compressctl.arrays import AnyFloats, Array, Floats, Floats32, Integers8
 from compressctl.numerics.grids import INT8, REDUCED, TERNARY, Grid
 from compressctl.numerics.parallel import by_rows
 from compressctl.numerics.qparams import QParams, along, quantize, symmetric
@@ -30,7 +28,7 @@ def weight_qparams(
     axis: int | None,
     grid: Grid,
     *,
-    least: NDArray[np.floating[Any]] | float = 0.0,
+    least: AnyFloats | float = 0.0,
     name: str = "weight",
 ) -> QParams:
     """Return int8 parameters with zero point 0 for rounding `weight` to `grid`.
@@ -53,7 +51,7 @@ def weight_qparams(
     cover = symmetric(weight, axis, bits=grid.high.bit_length() + 1, name=name)
     rows = weight.reshape(1, -1) if axis is None else np.moveaxis(weight, axis, 0).reshape(cover.scale.size, -1)
     if grid.signs:
-        scale: NDArray[np.floating[Any]] = _by_rows(lambda part: np.abs(part).mean(axis=1, dtype=np.float64), rows)
+        scale: AnyFloats = _by_rows(lambda part: np.abs(part).mean(axis=1, dtype=np.float64), rows)
     elif grid == TERNARY:
         scale = _by_rows(_ternary_scale, rows)
         scale = np.where(scale > 0, scale, cover.scale.reshape(-1))
@@ -63,11 +61,11 @@ def weight_qparams(
     return QParams(scale.astype(np.float32), cover.zero_point, "int8", cover.axis)
 
 
-def round_weights(weight: Array, qparams: QParams, grid: Grid) -> NDArray[np.int8]:
+def round_weights(weight: Array, qparams: QParams, grid: Grid) -> Integers8:
     """Return the integers of `weight`: QuantizeLinear -> Clip, or the sign (of 0: +1), bit for bit as onnxruntime."""
     if grid.signs:
         return np.where(weight >= 0, np.int8(1), np.int8(-1))
-    integers: NDArray[np.int8] = np.clip(quantize(weight, qparams), grid.low, grid.high).astype(np.int8, copy=False)
+    integers: Integers8 = np.clip(quantize(weight, qparams), grid.low, grid.high).astype(np.int8, copy=False)
     return integers
 
 

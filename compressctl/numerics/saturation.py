@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Bytes
+from compressctl.arrays import Array, Bytes, Integers8
 
 _COLUMNS = 16  # outputs handled at once: bounds the memory
 
@@ -29,7 +28,7 @@ class Saturation:
     noise: float
 
 
-def saturation(x: Bytes, weight: NDArray[np.int8], zero_point: int) -> Saturation:
+def saturation(x: Bytes, weight: Integers8, zero_point: int) -> Saturation:
     """Simulate `(x - zero_point) @ weight` with pairs that saturate.
 
     Args:

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Floats
+from compressctl.arrays import Floats, Integers
 
-Statistic = Callable[[NDArray[np.int64]], Floats]
+Statistic = Callable[[Integers], Floats]
 
 Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 REPLICATES = 1000
@@ -99,7 +98,7 @@ def paired_proportion_interval(only_first: int, only_second: int, count: int) ->
     return max(-1.0, first - second - half), min(1.0, first - second + half)
 
 
-def spearman(x: Floats, y: Floats, indices: NDArray[np.int64]) -> Floats:
+def spearman(x: Floats, y: Floats, indices: Integers) -> Floats:
     """Return Spearman's rank correlation of x and y (ties share their mean rank) on each of R resamples.
 
     A resample is a weight per sample, and weighted ranks come from a running sum in sorted order, so nothing is

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from compressctl.arrays import Floats, Mask
+from compressctl.arrays import Floats, Integers, Mask
 from compressctl.data.source import Source
 from compressctl.layers.layerwise import Fit, Pair, fit_layers
 from compressctl.layers.linear import LinearLayer, linear_layers
@@ -95,7 +94,7 @@ def _gone(groups: Sequence[Group], removed: Removed) -> dict[tuple[str, int], Ma
     return gone
 
 
-def _outputs(layer: LinearLayer, gone: dict[tuple[str, int], Mask]) -> NDArray[np.int64] | None:
+def _outputs(layer: LinearLayer, gone: dict[tuple[str, int], Mask]) -> Integers | None:
     """Return the rows of a layer's matrix that stay; None where they are not known."""
     if layer.node.op_type == "ConvTranspose":
         groups, outputs, _ = layer.shape

@@ -11,14 +11,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Floats
+from compressctl.arrays import Floats, Integers
 from compressctl.numerics.importance import share_of_sum
 from compressctl.pruning.weights import distinct
 from compressctl.structure.groups import Group
 
-Removed = dict[str, NDArray[np.int64]]
+Removed = dict[str, Integers]
 """The units to remove, ascending, by the group's name; groups that stay whole have no entry."""
 
 _EVEN_STEPS = 1000
@@ -134,7 +133,7 @@ class Ranking:
         )
 
 
-def _lowest(group: Group, scores: Floats, wanted: float, round_to: int) -> NDArray[np.int64]:
+def _lowest(group: Group, scores: Floats, wanted: float, round_to: int) -> Integers:
     """Return the least important units to remove so that `wanted` stay, as far as rounding allows; ascending."""
     number = group.size - kept_count(group, wanted, round_to)
     free = np.flatnonzero(~group.fixed)

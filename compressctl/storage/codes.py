@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Bytes
+from compressctl.arrays import Array, Bytes, Integers
 from compressctl.numerics.packing import MOST, pack, planes
 from compressctl.storage.decoder import Decoder
 
@@ -82,9 +81,7 @@ def emit_packed(
     return total if dtype == ir.DataType.INT32 else decoder.cast(total, dtype)
 
 
-def _emit_plane(
-    decoder: Decoder, packed: Bytes, table: NDArray[np.int64], count: int, shape: Sequence[int]
-) -> ir.Value:
+def _emit_plane(decoder: Decoder, packed: Bytes, table: Integers, count: int, shape: Sequence[int]) -> ir.Value:
     """Append what unpacks one plane to int8 values of `table` [bytes, digits]."""
     return emit_lookup(decoder, packed, table_of_bytes(decoder, table), table.shape[1], count, shape)
 
@@ -101,7 +98,7 @@ def emit_lookup(
     return decoder.node("Reshape", [found, decoder.axes(*shape)])
 
 
-def table_of_bytes(decoder: Decoder, table: NDArray[np.int64]) -> ir.Value:
+def table_of_bytes(decoder: Decoder, table: Integers) -> ir.Value:
     """Return the int8 table [bytes, digits] of what each byte holds, which all constants of the graph share.
 
     Raises:

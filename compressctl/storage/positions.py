@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array
+from compressctl.arrays import Array, Integers32
 from compressctl.storage.codebook import emit_codebook, emit_constant
 from compressctl.storage.codes import Packed, emit_packed
 from compressctl.storage.decoder import Decoder
@@ -63,11 +62,11 @@ class Rows:
     """
 
     columns: Array
-    starts: NDArray[np.int32]
-    steps: NDArray[np.int32]
+    starts: Integers32
+    steps: Integers32
 
     @classmethod
-    def of(cls, places: NDArray[np.int32], width: int) -> Rows:
+    def of(cls, places: Integers32, width: int) -> Rows:
         """Split places [count] in a tensor with rows of `width` elements."""
         rows = places // width
         starts = np.flatnonzero(np.diff(rows, prepend=-1)).astype(np.int32)

@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from compressctl.arrays import Integers
 from compressctl.structure.shapes import Shapes, Size, is_fixed, product
 
-Positions = NDArray[np.int64]
+Positions = Integers
 Role = Literal["makes", "reads", "follows"]
 """What a node does along an axis of its constant: rows make the units, columns read them, the rest goes with them."""
 

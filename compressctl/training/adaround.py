@@ -20,10 +20,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx_ir as ir
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from compressctl.arrays import Array, Floats32
+from compressctl.arrays import Array, Floats32, Integers8
 from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.distributed import this_process
@@ -41,8 +40,6 @@ from compressctl.resources import Resources
 from compressctl.torchexec.determinism import deterministic
 from compressctl.torchexec.module import GraphModule
 from compressctl.training.distributed import torch_device
-
-Integers = NDArray[np.int8]
 
 _SAMPLES = 512
 _BATCH = 32
@@ -64,7 +61,7 @@ def adaround(
     resources: Resources,
     *,
     steps: int = 400,
-) -> tuple[dict[str, Integers], tuple[Note, ...]]:
+) -> tuple[dict[str, Integers8], tuple[Note, ...]]:
     """Learn the rounding of the weights of the static layers of `plan`.
 
     Args:
@@ -90,7 +87,7 @@ def adaround(
     quantized = model.clone()
     quantizers = {q.node.name or "": q for q in make_trainable(quantized, plan, observations, settings).quantizers}
     blocks = cut(model.graph, set(named(model.graph, plan.static)))
-    learned: dict[ir.Value, Integers] = {}  # scale -> integers: layers that share a weight share its rounding
+    learned: dict[ir.Value, Integers8] = {}  # scale -> integers: layers that share a weight share its rounding
     gains: list[float] = []
     blind: list[Note] = []
     device = torch_device(resources.device, this_process())
@@ -158,7 +155,7 @@ class _Learner:
         quantized: ir.Model,
         block: Block,
         quantizers: Sequence[Quantizer],
-        learned: Mapping[ir.Value, Integers],
+        learned: Mapping[ir.Value, Integers8],
         inputs: Captures,
         targets: Captures,
         device: str,
@@ -215,7 +212,7 @@ class _Learner:
         self._best = found
         return error / unit
 
-    def integers(self) -> dict[ir.Value, Integers]:
+    def integers(self) -> dict[ir.Value, Integers8]:
         """Return the integers of the weights by their scales."""
         reals = {scale: soft.low + soft.gap * self._best[scale] for scale, soft in self._soft.items()}
         return {scale: real.cpu().numpy().astype(np.int8) for scale, real in reals.items()}

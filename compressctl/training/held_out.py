@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from compressctl.arrays import Array
+from compressctl.arrays import Array, Integers
 from compressctl.data.source import Batch
 from compressctl.distributed import Process
 from compressctl.measure.metric import Metric
@@ -125,7 +123,7 @@ class HeldOut:
             yield from zip((batch for _, batch in together), answers, strict=False)
 
     @torch.no_grad()
-    def _answer(self, rows: NDArray[np.int64], batch: Batch) -> tuple[dict[str, Array], float]:
+    def _answer(self, rows: Integers, batch: Batch) -> tuple[dict[str, Array], float]:
         targets = self._teachers.targets(rows, batch.feeds)
         values = self._objective.student(to_tensors(batch.feeds, self._device))
         labels = batch.labels if self._samples.labelled else None

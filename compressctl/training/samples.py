@@ -9,9 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array
+from compressctl.arrays import Array, Integers
 from compressctl.data.source import Batch, Source
 from compressctl.errors import DataError
 from compressctl.progress import Progress
@@ -70,7 +69,7 @@ class TrainingSamples:
                 "processes"
             )
         self.steps_per_epoch = max(1, len(self.train) // self.batch)
-        self._epoch: tuple[int, NDArray[np.int64]] | None = None
+        self._epoch: tuple[int, Integers] | None = None
         self._feeds, self._labels = _decode(source, resources.workdir, resources.progress)
 
     @property
@@ -88,7 +87,7 @@ class TrainingSamples:
         """The shape of a label, or None."""
         return None if self._labels is None else self._labels.shape[1:]
 
-    def rows(self, step: int) -> NDArray[np.int64]:
+    def rows(self, step: int) -> Integers:
         """Return the rows of training step number `step`, [batch]; a fixed batch repeats rows of too few."""
         epoch, index = divmod(step, self.steps_per_epoch)
         if self._epoch is None or self._epoch[0] != epoch:
@@ -96,12 +95,12 @@ class TrainingSamples:
         order = self._epoch[1]
         return np.resize(order[index * self.batch : (index + 1) * self.batch], self.batch)
 
-    def at(self, rows: NDArray[np.int64]) -> Batch:
+    def at(self, rows: Integers) -> Batch:
         """Return copies of some rows, with their labels where rows have labels of their own."""
         labels = None if self._labels is None or self.source.pairs else self._labels[rows]
         return Batch({name: array[rows] for name, array in self._feeds.items()}, labels, len(rows))
 
-    def held_batches(self, size: int) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+    def held_batches(self, size: int) -> Iterator[tuple[Integers, Batch]]:
         """Yield the held-out rows in order with their batches, as `Source.batches` does: padded to a fixed batch."""
         size = self.source.fixed_batch or size
         for start in range(0, len(self.held), size):
@@ -111,7 +110,7 @@ class TrainingSamples:
             labels = None if self._labels is None else self._labels[units]
             yield rows, Batch(self.at(rows).feeds, labels, len(chosen), self.source.pairs)
 
-    def _rows_of(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _rows_of(self, units: Integers) -> Integers:
         return (units[:, None] * self._members + np.arange(self._members)).reshape(-1)
 
 

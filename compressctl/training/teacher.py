@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array
+from compressctl.arrays import Array, Integers
 from compressctl.data.source import Feeds
 from compressctl.errors import ModelError
 from compressctl.measure.session import Session
@@ -54,7 +53,7 @@ class Teachers:
         ]
         self.coupled: str | None = None
         self._kept: dict[Names, Array] = {}
-        self._place: NDArray[np.int64] | None = None  # row of the source -> its place in the kept values, or -1
+        self._place: Integers | None = None  # row of the source -> its place in the kept values, or -1
 
     def run(self, feeds: Feeds) -> Targets:
         """Run the teachers on a batch.
@@ -69,13 +68,13 @@ class Teachers:
             answers.append(session.run(own, names))
         return {names: _mean(names, answers) for names in self.wanted}
 
-    def targets(self, rows: NDArray[np.int64], feeds: Feeds) -> Targets:
+    def targets(self, rows: Integers, feeds: Feeds) -> Targets:
         """Return the values for rows of the source: those kept, or else those that `run` gives for `feeds`."""
         if self._place is not None and (places := self._place[rows]).min() >= 0:
             return {names: array[places] for names, array in self._kept.items()}
         return self.run(feeds)
 
-    def keep(self, samples: TrainingSamples, rows: NDArray[np.int64], progress: Progress) -> Note | None:
+    def keep(self, samples: TrainingSamples, rows: Integers, progress: Progress) -> Note | None:
         """Compute the values of rows of the source now, and keep them on disk if there is space (4 GiB at most).
 
         They are computed in the same batches each time, so that a resumed training meets the same numbers.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Floats
+from compressctl.arrays import Array, Floats, Integers
 from compressctl.data.source import Batch
 from compressctl.errors import DataError
 from compressctl.measure.metric import OutputMetric, squeeze
@@ -28,7 +27,7 @@ class ClassMetric(OutputMetric):
     def _fits(self, output: Array, labels: Array, batch: Batch) -> bool:
         return squeeze(output).ndim == 2 and squeeze(labels).shape == (batch.count,)
 
-    def _indices(self, labels: Array, classes: int) -> NDArray[np.int64]:
+    def _indices(self, labels: Array, classes: int) -> Integers:
         """Return the labels as class indices.
 
         Raises:
@@ -76,7 +75,7 @@ class F1(ClassMetric):
         answers = np.where(np.isnan(scores).any(axis=1), -1, scores.argmax(axis=1))
         return np.stack([self._indices(labels, scores.shape[1]), answers], axis=1)
 
-    def statistic(self, per_sample: Array, indices: NDArray[np.int64]) -> Floats:
+    def statistic(self, per_sample: Array, indices: Integers) -> Floats:
         """Return macro F1 on resamples; `per_sample` is (label, answer), where -1 is no answer."""
         labels, answers = (per_sample[:, column][indices] + 1 for column in (0, 1))
         width = int(per_sample.max()) + 2  # column 0 counts what is no class

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Floats
+from compressctl.arrays import Array, Floats, Integers
 from compressctl.data.source import Batch
 from compressctl.measure.metric import OutputMetric, squeeze
 from compressctl.numerics.statistics import spearman
@@ -42,6 +41,6 @@ class Spearman(OutputMetric):
         self._waiting = vectors[whole:] if whole < len(vectors) else None
         return np.asarray((vectors[0:whole:2] * vectors[1:whole:2]).sum(axis=1))
 
-    def statistic(self, per_sample: Array, indices: NDArray[np.int64]) -> Floats:
+    def statistic(self, per_sample: Array, indices: Integers) -> Floats:
         """Return the correlation on resamples; `per_sample` is (answer, label)."""
         return spearman(per_sample[:, 0], per_sample[:, 1], indices)

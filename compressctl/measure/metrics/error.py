@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Floats
+from compressctl.arrays import Array, Floats, Integers
 from compressctl.data.source import Batch
 from compressctl.errors import DataError
 from compressctl.measure.metric import OutputMetric, squeeze
@@ -58,7 +57,7 @@ class Psnr(Mse):
             raise DataError(f"{self.name}: all labels are {self._low:g}, so there is no peak to measure errors against")
         return per_sample / peak**2
 
-    def statistic(self, per_sample: Array, indices: NDArray[np.int64]) -> Floats:
+    def statistic(self, per_sample: Array, indices: Integers) -> Floats:
         """Return the ratio on resamples, in dB; `per_sample` is the mean squared error over peak²."""
         with np.errstate(divide="ignore"):
             return np.asarray(-10 * np.log10(super().statistic(per_sample, indices)))

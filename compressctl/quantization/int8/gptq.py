@@ -10,9 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from compressctl.arrays import Bytes, Floats
+from compressctl.arrays import Bytes, Floats, Integers8
 from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.layers.bias import find_bias
@@ -61,7 +60,7 @@ def round_by_gptq(
         ModelError, DataError: as `fit_layers`.
     """
     quantizers = _quantizers(model, plan, observations, settings)
-    rounded: dict[str, NDArray[np.int8]] = {}
+    rounded: dict[str, Integers8] = {}
     changed = model.clone()
     olds = {layer.name: layer for layer in linear_layers(model.graph)}
     news, notes = [], []

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Floats, Floats32
+from compressctl.arrays import Array, Floats, Floats32, Integers8
 from compressctl.model.graph import bias_of, constant, initializer, insert_before
 from compressctl.numerics.grids import INT8, REDUCED, Grid
 from compressctl.numerics.qparams import QParams, dequantize, least_weight_scale
@@ -38,7 +37,7 @@ class Settings:
     bias_correction: bool = True
     reduced_range: bool = False
     grids: Mapping[str, Grid] = field(default_factory=dict)
-    rounded: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
+    rounded: Mapping[str, Integers8] = field(default_factory=dict)
 
     def grid(self, node: ir.Node) -> Grid:
         """The grid of a node's weights."""
@@ -111,7 +110,7 @@ def round_in_graph(model: ir.Model, nodes: Iterable[ir.Node], settings: Settings
 
 
 def fold_weights(
-    model: ir.Model, quantizers: Iterable[Quantizer], rounded: Mapping[str, NDArray[np.int8]] | None = None
+    model: ir.Model, quantizers: Iterable[Quantizer], rounded: Mapping[str, Integers8] | None = None
 ) -> dict[ir.Node, Floats32]:
     """Store the integers of the weights in the place of the nodes that round them, once where nodes share a weight.
 

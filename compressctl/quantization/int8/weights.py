@@ -7,16 +7,15 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from compressctl.arrays import Array, Floats32
+from compressctl.arrays import Array, Floats32, Integers8
 from compressctl.model.graph import initializer
 from compressctl.model.stored import PACKED, is_stored_packed
 from compressctl.numerics.qparams import quantize, symmetric
 
 Channels = Literal["rows", "columns"]
 """What shares a scale: each vector along the last axis ("rows"), or each index of the last axis ("columns")."""
-Quantized = tuple[NDArray[np.int8], Floats32]
+Quantized = tuple[Integers8, Floats32]
 
 _TINY = np.finfo(np.float32).tiny  # a smaller scale is denormal, which kernels may take for 0
 

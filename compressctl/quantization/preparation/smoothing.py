@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from compressctl.arrays import Floats, Floats32
+from compressctl.arrays import AnyFloats, Floats, Floats32
 from compressctl.layers.unseen import unseen
 from compressctl.model.graph import constant, is_only_use
 from compressctl.model.ops import LAST_AXIS_NORMS, PRODUCTS
@@ -141,7 +140,7 @@ def _is_vector(node: ir.Node, index: int) -> bool:
     return array is not None and array.dtype.kind == "f" and array.ndim > 0 and array.size == array.shape[-1] > 1
 
 
-def _rows(node: ir.Node) -> NDArray[np.floating]:
+def _rows(node: ir.Node) -> AnyFloats:
     """The weight of a reader as [input channels, outputs]."""
     array = floats(node, 1)
     return array.T if _weight_axis(node) == 1 else array
