@@ -27,6 +27,7 @@ class Option:
             but how a run goes about it.
         written: whether it names a file that is written.
         scored: whether it asks for a metric, and data to measure it on.
+        flagless: whether it has no flag: files alone give it.
         leave: whether it is leave that a user gives: on the command line alone, never in a file nor in a report.
     """
 
@@ -38,6 +39,7 @@ class Option:
     decides: Decides = "bytes"
     written: bool = False
     scored: bool = False
+    flagless: bool = False
     leave: bool = False
 
 
@@ -46,11 +48,13 @@ class Options(BaseModel):
 
     Attributes:
         group: the title under which the help lists them, where they do not belong to one command alone.
+        examples: commands to copy, each with a comment, for the help of the command that takes them alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     group: ClassVar[str | None] = None
+    examples: ClassVar[str] = ""
 
     @classmethod
     def about(cls, name: str) -> Option:

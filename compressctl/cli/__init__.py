@@ -17,7 +17,6 @@ from compressctl.cli import (
     cluster,
     diff,
     distill,
-    finetune,
     init,
     inspect,
     pack,
@@ -25,12 +24,11 @@ from compressctl.cli import (
     prune,
     quantize,
     schema,
-    simplify,
-    store,
     unpack,
 )
 from compressctl.cli.groups import command
 from compressctl.cli.help import Command, synopsis
+from compressctl.cli.pass_command import pass_command
 
 _COMMANDS: tuple[Callable[..., int], ...] = (
     init.init,
@@ -38,9 +36,12 @@ _COMMANDS: tuple[Callable[..., int], ...] = (
     prune.prune,
     cluster.cluster,
     distill.distill,
-    finetune.finetune,
-    simplify.simplify,
-    store.store,
+    pass_command("finetune", "Train a model further on data of yours, from the ONNX or TorchScript file itself."),
+    pass_command(
+        "simplify",
+        "Rewrite a model into an equal one with fewer nodes: fold BatchNorm, Pad, constants, pairs that cancel.",
+    ),
+    pass_command("store", "Store weights in fewer bytes without loss: few different values as codes, zeros left out."),
     pipeline.pipeline,
     pack.pack,
     unpack.unpack,

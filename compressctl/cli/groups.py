@@ -36,6 +36,7 @@ class Group:
         names: of the fields; none: all.
         free: nothing is required, nor given without a flag.
         besides: a dataclass whose fields are options typed by hand.
+        examples: whether the command's help ends with the examples that the models have.
     """
 
     models: Callable[[], Models]
@@ -43,6 +44,7 @@ class Group:
     names: tuple[str, ...] = ()
     free: bool = False
     besides: type[Any] | None = None
+    examples: bool = False
 
     def options(self) -> dict[str, tuple[inspect.Parameter, bool]]:
         """Return the options by name, each with whether `--help` shows it."""
@@ -60,12 +62,13 @@ def typed(taken: Callable[..., Any]) -> dict[str, tuple[inspect.Parameter, bool]
     return {name: (one, _marked(one, _Rare) is None) for name, one in parameters.items()}
 
 
-def passes(*names: str, only: tuple[str, ...] = (), **others: str | None) -> Group:
+def passes(*names: str, only: tuple[str, ...] = (), examples: bool = False, **others: str | None) -> Group:
     """Return the options of passes, as a dict of those that are given.
 
     Args:
         names: of the passes.
         only: names of options; none: all.
+        examples: whether the command's help ends with the examples that their Configs have.
         others: further passes -> what introduces the help of an option that means something else there.
     """
 
@@ -75,7 +78,7 @@ def passes(*names: str, only: tuple[str, ...] = (), **others: str | None) -> Gro
         configs = {config.name(): config for config in PASSES}
         return {configs[name]: others.get(name) for name in (*names, *others)}
 
-    return Group(models, names=only)
+    return Group(models, names=only, examples=examples)
 
 
 def recipe_keys(*names: str) -> Group:
@@ -138,7 +141,8 @@ def command(function: Callable[..., int]) -> Command:
 
     callback.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
     callback.__annotations__ = {one.name: one.annotation for one in parameters}
-    callback.__doc__ = function.__doc__
+    examples = [model.examples for group in groups.values() if group.examples for model in group.models()]
+    callback.__doc__ = "\n\n".join(inspect.cleandoc(text) for text in (function.__doc__ or "", *examples))
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command(function.__name__, cls=Command)(callback)
     made = typer.main.get_command(app)

@@ -25,9 +25,9 @@ _LONGEST = 45  # characters of words in a row
 
 
 def fields(models: Models) -> list[str]:
-    """Return the names of the fields that are options, those of each class before its bases': all but a pass's name."""
+    """Return the names of the fields that have flags, those of each class before its bases': all but a pass's name."""
     stated = (name for model in models for each in model.__mro__ for name in vars(each).get("__annotations__", {}))
-    known = {name for model in models for name in model.model_fields if name != "type"}
+    known = {name for model in models for name in model.model_fields if not model.about(name).flagless} - {"type"}
     return [name for name in dict.fromkeys(stated) if name in known]
 
 

@@ -26,6 +26,13 @@ class Config(TrainingOptions, PassConfig):
     reads: ClassVar[tuple[Reads, ...]] = ("training",)
     stopped_by: ClassVar[tuple[WeightForm, ...]] = ("dynamic",)  # scales and biases are trained beside static integers
     telling: ClassVar[tuple[str, ...]] = ("epochs", "steps")
+    examples: ClassVar[str] = """
+    # On labelled samples
+    compressctl finetune model.onnx -o better.onnx --train train.npz --data test.npz --metric top1 --epochs 2
+
+    # An interrupted run goes on from its checkpoint
+    compressctl finetune model.onnx -o better.onnx --train train.npz --data test.npz --metric top1 --epochs 2 --resume
+    """
 
     type: Literal["finetune"] = "finetune"
     teacher_weight: float = Field(default=0.5, ge=0, le=1)

@@ -10,8 +10,9 @@ rolled back. Bodies of If, Loop and Scan stay as they are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, PassConfig, Reads
 from compressctl.passes.simplify.advice import advise
 
@@ -46,9 +47,16 @@ class Config(PassConfig):
     reads: ClassVar[tuple[Reads, ...]] = ("calibration",)
     prepares: ClassVar[bool] = True
     advise: ClassVar = advise
+    examples: ClassVar[str] = """
+    # The same answers from fewer nodes
+    compressctl simplify model.onnx -o simple.onnx
+
+    # A TorchScript file becomes ONNX on the way
+    compressctl simplify model.pt -o converted.onnx --input input:1x1x8x8
+    """
 
     type: Literal["simplify"] = "simplify"
-    skip: tuple[RuleName, ...] = ()
+    skip: Annotated[tuple[RuleName, ...], Option(flagless=True)] = ()
     """Rules that are not applied."""
 
     def inferences(self, calibration: int, training: int) -> int:

@@ -39,6 +39,13 @@ class Config(PassConfig):
     """Options of `store`."""
 
     advise: ClassVar = advise
+    examples: ClassVar[str] = """
+    # Each weight in the form that takes fewest bytes
+    compressctl store model.onnx -o small.onnx
+
+    # One form for all; packed by entropy coding as well
+    compressctl store model.onnx -o small.ccz --format codebook
+    """
 
     type: Literal["store"] = "store"
     format: Annotated[Format, Option(everyday=True)] = "auto"
