@@ -24,7 +24,9 @@ LISTS = {
     "compressctl/passes/searched.py": "spaces",
     "compressctl/structure/rules/__init__.py": "rules",
 }
-_LISTED = re.compile(r'from \S+ import \w+|    ([\w.]+(\(\))?|\("\S*", "\w+"\): [\w.]+|"\w+": "[\w.]+"),')
+_LISTED = re.compile(
+    r'from \S+ import \w+|    ([\w.]+(\(\))?|pass_command\("\w+", "[^"]+"\)|\("\S*", "\w+"\): [\w.]+|"\w+": "[\w.]+"),'
+)
 
 
 @dataclass(frozen=True)

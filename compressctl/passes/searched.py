@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from compressctl.passes.cluster.search import ClusterSpace
-from compressctl.passes.finetune.search import FinetuneSpace
-from compressctl.passes.low_rank.search import LowRankSpace
+from compressctl.passes.cluster.run import ClusterSpace
+from compressctl.passes.finetune.run import FinetuneSpace
+from compressctl.passes.low_rank.run import LowRankSpace
 from compressctl.passes.prune.search import PruneSpace
-from compressctl.passes.qat.search import QatSpace
+from compressctl.passes.qat.run import QatSpace
 from compressctl.passes.quantize.search import QuantizeSpace
 from compressctl.passes.quantize_weights.search import QuantizeWeightsSpace
-from compressctl.passes.simplify.search import SimplifySpace
-from compressctl.passes.smooth_quant.search import SmoothQuantSpace
+from compressctl.passes.simplify.run import SimplifySpace
+from compressctl.passes.smooth_quant.run import SmoothQuantSpace
 from compressctl.passes.space import PassSpace
-from compressctl.passes.sparsify.search import SparsifySpace
+from compressctl.passes.sparsify.run import SparsifySpace
 from compressctl.passes.static_search import StaticSpace
-from compressctl.passes.store.search import StoreSpace
+from compressctl.passes.store.run import StoreSpace
 
 SPACES: tuple[PassSpace, ...] = (
     SimplifySpace(),

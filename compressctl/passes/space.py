@@ -1,8 +1,8 @@
 """What a search may try of a pass: the parameters, when they apply to a model, and the passes that they stand for.
 
-Every pass owns its part of the space (`search.py` in its folder). Parts meet in the parameters that several of them
-read: `format`, how numbers are stored; `structure`, what is cut, in order; `sparsity`, which single weights go; and
-`tune_epochs`, for how long the result of cutting is trained.
+Every pass owns its part of the space, in its `run.py`, or where that is much in a `search.py` beside it. Parts meet in
+the parameters that several of them read: `format`, how numbers are stored; `structure`, what is cut, in order;
+`sparsity`, which single weights go; and `tune_epochs`, for how long the result of cutting is trained.
 """
 
 from __future__ import annotations

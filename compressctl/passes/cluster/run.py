@@ -1,9 +1,9 @@
-"""The work of the pass `cluster`."""
+"""The work of the pass `cluster`, and what a search may try of it: how many values weights share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import onnx_ir as ir
 
@@ -20,6 +20,8 @@ from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.cluster import Config
 from compressctl.passes.gradients import evidence
+from compressctl.passes.space import Draw, Format, Params, PassSpace, Space, Stage, Subject
+from compressctl.quantization.weights.targets import targets
 
 _SAMPLES = 1024  # to reconstruct on, or to observe inputs
 
@@ -131,3 +133,25 @@ def _row(one: Shared) -> dict[str, Any]:
         "error": one.error,
     }
     return row if one.output_error is None else {**row, "output_error": one.output_error}
+
+
+class ClusterSpace(PassSpace):
+    """The parameter `cluster_bits`."""
+
+    monotone: ClassVar = {"cluster_bits": -1}
+
+    def formats(self, subject: Subject) -> Iterator[Format]:
+        if targets(subject.model.graph)[0]:
+            yield Format("cluster", "weights", repeats=True)
+
+    def draw(self, draw: Draw) -> None:
+        if draw.format.name == "cluster":
+            draw.whole("cluster_bits", 2, 6)
+
+    def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
+        if params["format"] == "cluster":
+            yield Stage.NUMBERS, Config(clusters=2 ** params["cluster_bits"])
+
+    def starts(self, space: Space) -> Iterator[tuple[int, dict[str, Any]]]:
+        if space.has("cluster"):
+            yield 13, {"format": "cluster", "cluster_bits": 4}

@@ -1,12 +1,15 @@
-"""The work of the pass `finetune`."""
+"""The work of the pass `finetune`, and when, and for how long, a search tries it."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import onnx_ir as ir
 
 from compressctl.data.source import Source
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.finetune import Config
+from compressctl.passes.space import EPOCHS, Draw, Params, PassSpace, Space, Stage, loses
 from compressctl.passes.training import fit, terms, training_samples, weighted
 from compressctl.training.options import LossTerm
 
@@ -38,3 +41,18 @@ def _losses(model: ir.Model, teacher_weight: float, context: Context, source: So
         *(part for term in on_labels for part in weighted(term, 1 - teacher_weight)),
         *(part for term in soft for part in weighted(term, share)),
     )
+
+
+class FinetuneSpace(PassSpace):
+    """The parameter `tune_epochs`."""
+
+    def draw(self, draw: Draw) -> None:
+        if draw.space.train and (loses(draw.params) or draw.format.repeats):
+            draw.choice("tune_epochs", (0, *EPOCHS))
+
+    def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
+        epochs = params.get("tune_epochs", 0)
+        if epochs and loses(params):
+            yield Stage.TRAIN, Config(epochs=epochs)
+        if epochs and space.format(params).repeats:
+            yield Stage.RETRAIN, Config(epochs=epochs, learning_rate=1e-4)

@@ -1,10 +1,10 @@
-"""The work of the pass `low_rank`."""
+"""The work of the pass `low_rank`, and what a search may try of it: the energy that factors keep."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from glob import escape as glob_escape
-from typing import Any
+from typing import Any, ClassVar
 
 import onnx_ir as ir
 
@@ -28,6 +28,7 @@ from compressctl.passes.base import Context, Outcome
 from compressctl.passes.budget import budget_keeper, has_budget
 from compressctl.passes.feeds import timed_feeds
 from compressctl.passes.low_rank import Config
+from compressctl.passes.space import Draw, Params, PassSpace, Space, Stage, Subject
 from compressctl.plain import pass_lines
 
 _SAMPLES = 128  # of calibration
@@ -135,3 +136,22 @@ def _pinning_lines(config: Config, aim: Aim, choices: Sequence[ChosenFactors]) -
     where = "size" if config.where == "latency" else config.where
     pinned = Config(energy=aim.energy, ratio=aim.ratio, method=config.method, where=where, include=tuple(names))
     return pass_lines("low_rank", pinned.model_dump(mode="json", exclude_defaults=True))
+
+
+class LowRankSpace(PassSpace):
+    """The parameter `energy`."""
+
+    type = "low_rank"
+    monotone: ClassVar = {"energy": -1}
+    renames = True
+
+    def cuts(self, subject: Subject) -> bool:
+        return bool(units(subject.model.graph, lambda _: True)[0])
+
+    def draw(self, draw: Draw) -> None:
+        if "low_rank" in draw.params["structure"]:
+            draw.number("energy", 0.8, 0.99, 0.01)
+
+    def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
+        if "low_rank" in params["structure"]:
+            yield Stage.CUT, Config(energy=params["energy"])

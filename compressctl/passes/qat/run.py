@@ -1,7 +1,8 @@
-"""The work of the pass `qat`."""
+"""The work of the pass `qat`, and what a search may try of it: for how long static formats are trained."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from compressctl.data.first import First
 from compressctl.notes import warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.qat import Config
+from compressctl.passes.space import EPOCHS, Draw, Params, PassSpace, Space, Stage
 from compressctl.passes.static import observe_static, range_for_target
+from compressctl.passes.static_search import STATIC, static_options
 from compressctl.passes.training import fit, terms, training_samples
 from compressctl.quantization.int8.apply import apply_plan
 from compressctl.quantization.int8.plan import QuantizationPlan, make_plan, weight_grids
@@ -70,3 +73,20 @@ def _array(value: ir.Value) -> Array:
 def _ratio(after: Array, before: Array) -> float:
     """Return by what factor scales changed, in the geometric mean."""
     return float(np.exp(np.mean(np.log(after / before))))
+
+
+class QatSpace(PassSpace):
+    """The parameter `qat_epochs`, 0 where the pass `quantize` does it."""
+
+    def draw(self, draw: Draw) -> None:
+        if draw.space.train and draw.format.name in STATIC:
+            draw.choice("qat_epochs", (0, *EPOCHS))
+
+    def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
+        if epochs := params.get("qat_epochs"):
+            options = static_options(params)
+            yield Stage.NUMBERS, Config(scheme=params["format"], epochs=epochs, exclude=spared, **options)
+
+    def starts(self, space: Space) -> Iterator[tuple[int, dict[str, Any]]]:
+        if space.train and space.has("w4a8"):
+            yield 9, {"format": "w4a8", "qat_epochs": 3}

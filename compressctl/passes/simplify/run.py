@@ -1,4 +1,4 @@
-"""The work of the pass `simplify`."""
+"""The work of the pass `simplify`, and when candidates of a search begin with it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from compressctl.model.lookups import lookup_limits
 from compressctl.notes import Note, NoteKind
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.simplify import BATCH, Config
+from compressctl.passes.space import Params, PassSpace, Space, Stage
 from compressctl.simplification.equivalence import Arrays
 from compressctl.simplification.rules import RULES
 from compressctl.simplification.verified import simplify
@@ -58,3 +59,13 @@ def _summary(text: str, names: list[str]) -> str:
         return text
     more = f" and {len(names) - _NAMES_IN_NOTE} more" if len(names) > _NAMES_IN_NOTE else ""
     return f"{text}: {len(names)} ({', '.join(names[:_NAMES_IN_NOTE])}{more})"
+
+
+class SimplifySpace(PassSpace):
+    """Norms stay in place while a network that was cut is trained, and are folded afterwards."""
+
+    def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
+        keeps_norms = params["structure"] and params.get("tune_epochs", 0)
+        yield Stage.BEGIN, Config(skip=("batchnorm",) if keeps_norms else ())
+        if keeps_norms:
+            yield Stage.FOLD, Config()

@@ -1,9 +1,9 @@
-"""The work of the pass `sparsify`."""
+"""The work of the pass `sparsify`, and what a search may try of it: shares of zeros, and patterns of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +16,7 @@ from compressctl.layers.weights import Weight
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.gradients import evidence
+from compressctl.passes.space import Draw, Params, PassSpace, Space, Stage, Subject
 from compressctl.passes.sparsify import Config
 from compressctl.passes.sparsify.amount import automatic, measure
 from compressctl.pruning.element_scores import element_scores
@@ -135,3 +136,26 @@ def _row(weight: Weight, error: float | None) -> dict[str, Any]:
     zeros, size = weight.array.size - int(np.count_nonzero(weight.array)), weight.array.size
     row = {"layer": weight.nodes[0], "weight": weight.name, "weights": size, "zeros": zeros, "ratio": zeros / size}
     return row if error is None else {**row, "output_error": error}
+
+
+class SparsifySpace(PassSpace):
+    """The parameters `sparsity` and `sparse_ratio`."""
+
+    monotone: ClassVar = {"sparse_ratio": 1}
+
+    def choices(self, subject: Subject) -> Mapping[str, tuple[Any, ...]]:
+        return {"sparsity": ("none", "ratio", "2:4", "1:4")} if sparse_weights(subject.model.graph)[0] else {}
+
+    def draw(self, draw: Draw) -> None:
+        kinds = draw.space.choices.get("sparsity")
+        if kinds and draw.choice("sparsity", kinds) == "ratio":
+            draw.number("sparse_ratio", 0.3, 0.9, 0.05)
+
+    def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
+        kind = params.get("sparsity", "none")
+        if kind != "none":
+            yield Stage.ZERO, Config(ratio=params["sparse_ratio"]) if kind == "ratio" else Config(nm=kind)
+
+    def starts(self, space: Space) -> Iterator[tuple[int, dict[str, Any]]]:
+        if space.integer and "sparsity" in space.choices:
+            yield 12, {"format": space.integer, "sparsity": "ratio", "sparse_ratio": 0.5}

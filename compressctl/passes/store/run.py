@@ -1,9 +1,9 @@
-"""The work of the pass `store`."""
+"""The work of the pass `store`, and when a search does it: where values repeat, or are zeros."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -14,6 +14,7 @@ from compressctl.model.stored import evaluate, is_packed, made_tensors
 from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, done, skipped
 from compressctl.passes.base import Context, Outcome
+from compressctl.passes.space import Params, PassSpace, Space, Stage
 from compressctl.passes.store import Config, Format
 from compressctl.storage.choice import FORMATS, StorageForm, forms, smallest
 from compressctl.storage.constants import array_of, readers, storable
@@ -135,3 +136,11 @@ def _unfit(seen: Survey, format_: str) -> str:
     if seen.zeros == seen.array.size:
         return "all its elements are zero, which a codebook of one value says"
     return "hardly any element is zero" if seen.deltas is None else "it has one axis, or one column"
+
+
+class StoreSpace(PassSpace):
+    """No parameter."""
+
+    def passes(self, params: Params, space: Space, spared: tuple[str, ...]) -> Iterator[tuple[Stage, Config]]:
+        if space.format(params).repeats or params.get("sparsity", "none") != "none":
+            yield Stage.STORE, Config()
