@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from compressctl.fields import Option, Options
+from compressctl.measure.interval import Interval
 from compressctl.quantities import Bytes
 
 if TYPE_CHECKING:
-    from compressctl.measure.interval import Interval
     from compressctl.measure.measurement import Measurement
 
     Measured = Interval | float | None
@@ -65,14 +65,10 @@ class Budget(Option):
 
 
 def _drop(after: Measurement) -> Measured:
-    from compressctl.measure.interval import Interval
-
     return Interval(after.drop.drop, after.drop.low, after.drop.high) if after.drop else None
 
 
 def _latency(after: Measurement) -> Measured:
-    from compressctl.measure.interval import Interval
-
     latency = after.latency
     if math.isnan(latency.low_ms):
         return latency.median_ms
@@ -87,7 +83,6 @@ def _sqnr(after: Measurement) -> Measured:
 
 def _agreement(after: Measurement) -> Measured:
     """Of the worst output that is scores of classes, with Wilson's interval."""
-    from compressctl.measure.interval import Interval
     from compressctl.numerics.statistics import wilson_interval
 
     found = [(output.agreement, output.count) for output in after.fidelity if output.agreement is not None]

@@ -13,8 +13,7 @@ from pydantic import BaseModel
 from compressctl.cli import Commands
 from compressctl.cli.help import whole_help
 from compressctl.passes import PASSES
-from compressctl.recipe import Recipe
-from compressctl.recipe.model import LEAVES
+from compressctl.recipe.model import LEAVES, Recipe
 from compressctl.recipe.variables import FileKeys
 
 FOLDER = Path(__file__).parent

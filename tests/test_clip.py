@@ -10,7 +10,7 @@ from compressctl.errors import RecipeError, UsageError
 from compressctl.model.graph import constant
 from compressctl.passes import clip
 from compressctl.passes.base import Context, Outcome
-from compressctl.recipe import build_recipe
+from compressctl.recipe.load import build_recipe
 from tests.quantization import graphs
 
 RNG = np.random.default_rng(8)

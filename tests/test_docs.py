@@ -10,7 +10,8 @@ import yaml
 
 from compressctl.__main__ import run
 from compressctl.cli import Commands
-from compressctl.recipe import Recipe, json_schema
+from compressctl.recipe.model import Recipe
+from compressctl.recipe.schema import json_schema
 from docs import generate
 
 ROOT = Path(__file__).parents[1]

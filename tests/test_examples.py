@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from compressctl.recipe import load_recipes
+from compressctl.recipe.load import load_recipes
 from tests.deadlines import HUNG
 
 ROOT = Path(__file__).parents[1]

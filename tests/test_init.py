@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressctl.__main__ import run
-from compressctl.recipe import load_recipes
+from compressctl.recipe.load import load_recipes
 from compressctl.starter.text import key
 
 ROOT = Path(__file__).parents[1]

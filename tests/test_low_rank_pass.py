@@ -16,7 +16,7 @@ from compressctl.model.save import serialize
 from compressctl.notes import Note
 from compressctl.passes import low_rank
 from compressctl.passes.base import Context, Outcome
-from compressctl.recipe import build_recipe
+from compressctl.recipe.load import build_recipe
 from tests.layers.reading import Rows
 from tests.quantization import graphs
 

@@ -13,7 +13,7 @@ from compressctl.cli.groups import Group, command
 from compressctl.fields import Option, Options
 from compressctl.passes import PASSES
 from compressctl.quantities import Bytes
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.recipe.options import Files, ReportOptions, RunOptions, Samples
 
 COMMANDS = dict(Commands())

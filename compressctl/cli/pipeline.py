@@ -19,7 +19,7 @@ from compressctl.errors import EXIT_OK, UsageError
 from compressctl.progress import Progress
 
 if TYPE_CHECKING:
-    from compressctl.recipe import Recipe
+    from compressctl.recipe.model import Recipe
     from compressctl.report.runs import Ended
 
 _CACHE = Path(".compressctl")
@@ -94,7 +94,8 @@ def pipeline(
 def _recipes(
     path: Path | None, keys: dict[str, Any], settings: Sequence[str], searching: dict[str, Any] | None
 ) -> list[Recipe]:
-    from compressctl.recipe import COMMAND_LINE, build_recipe, load_recipes
+    from compressctl.recipe.load import build_recipe, load_recipes
+    from compressctl.recipe.refusal import COMMAND_LINE
 
     if path is not None:
         return load_recipes(path, keys if searching is None else _with_search(keys, searching, path), settings)

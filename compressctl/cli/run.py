@@ -20,7 +20,7 @@ from compressctl.progress import Progress
 
 if TYPE_CHECKING:
     from compressctl.guard import Write
-    from compressctl.recipe import Recipe
+    from compressctl.recipe.model import Recipe
     from compressctl.report.runs import Ended
 
     Attempt = Callable[[Recipe, Progress], Ended]
@@ -40,7 +40,8 @@ class Shared:
 
     def compress(self, passes: Sequence[Mapping[str, Any]], **keys: Any) -> int:
         """Run passes, with these keys of the recipe where they were not given; return the exit code."""
-        from compressctl.recipe import COMMAND_LINE, build_recipe
+        from compressctl.recipe.load import build_recipe
+        from compressctl.recipe.refusal import COMMAND_LINE
 
         return self.run(build_recipe({"passes": passes, **keys, **self.recipe}, COMMAND_LINE))
 

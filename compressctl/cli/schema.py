@@ -24,7 +24,7 @@ def schema(
 
         print(json.dumps(report_schema(), indent=2))
     else:
-        from compressctl.recipe import json_schema
+        from compressctl.recipe.schema import json_schema
 
         print(json.dumps(json_schema(), indent=2))
     return 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from compressctl.measure.session import VERSION
 from compressctl.numerics.parallel import usable_cores
 
 Int8Target = Literal["vnni", "avx2", "arm64", "unknown"]
@@ -64,8 +65,6 @@ class Machine:
 
 def describe() -> Machine:
     """Describe this machine."""
-    from compressctl.measure.session import VERSION
-
     cpuinfo = _cpuinfo()
     return Machine(
         system=f"{platform.system()} {platform.machine()}",

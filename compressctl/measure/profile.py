@@ -7,18 +7,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import GraphProto
 
 from compressctl.arrays import Array, Floats
 from compressctl.errors import ModelError, OutputError
 from compressctl.measure.session import Session
 from compressctl.model.ops import CONTROL_FLOW
 from compressctl.scratch import temporary_folder
-
-if TYPE_CHECKING:
-    from onnx import GraphProto
 
 WARM_UP = 2  # runs that are not counted
 SLOWEST = 15  # nodes to list
@@ -139,9 +139,6 @@ def optimized_nodes(path: Path) -> list[tuple[str, str, tuple[str, ...]]]:
 
 
 def _optimized(path: Path) -> GraphProto:
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
     with temporary_folder() as folder:
         optimized = folder / "optimized.onnx"
         try:

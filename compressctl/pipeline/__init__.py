@@ -29,7 +29,7 @@ from compressctl.pipeline.setup import Setup, open_setup
 from compressctl.pipeline.stages import Stage, run_passes
 from compressctl.progress import Progress, Silent
 from compressctl.quantization.int8.fusion import unfused
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.report.schema import BudgetVerdict, PassReport, Report, Verdict
 from compressctl.report.write import write_report
 from compressctl.robustness.measure import measure_robustness

@@ -11,7 +11,7 @@ from compressctl.measure.floor import below
 from compressctl.measure.interval import Interval
 from compressctl.measure.measurement import Measurement
 from compressctl.pipeline.stages import Stage
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.report.schema import BudgetVerdict
 
 

@@ -11,7 +11,7 @@ from compressctl.measure.measurement import Measurement
 from compressctl.passes.base import PassConfig
 from compressctl.pipeline.budgets import excess, judge
 from compressctl.pipeline.fidelity import told
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.report.schema import BudgetVerdict
 
 

@@ -8,7 +8,7 @@ from compressctl.measure.floor import VERDICT, Shortfall
 from compressctl.notes import Note, warning
 from compressctl.passes.quantize import Config as Quantize
 from compressctl.quantization.schemes import SCHEMES
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.training.options import TrainingOptions
 
 _CUTS = ("prune", "sparsify", "low_rank")

@@ -14,7 +14,7 @@ from compressctl.measure.metrics import code_of
 from compressctl.model.external import model_files
 from compressctl.model.read import require_file, sha256
 from compressctl.passes.base import PassConfig
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 
 
 def input_files(recipe: Recipe) -> list[Path]:

@@ -9,7 +9,7 @@ from compressctl.errors import OutputError
 from compressctl.guard import Write, guard
 from compressctl.pipeline.inputs import recipe_files
 from compressctl.pipeline.lock import lock_path
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.report.write import report_writes
 
 

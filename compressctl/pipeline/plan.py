@@ -13,7 +13,7 @@ from compressctl.pipeline.setup import Setup, open_setup
 from compressctl.pipeline.stages import keys
 from compressctl.pipeline.up_to_date import earlier_report
 from compressctl.progress import Progress, Silent
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.report.tables import Table
 from compressctl.report.write import report_files
 

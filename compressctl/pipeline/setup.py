@@ -35,7 +35,7 @@ from compressctl.pipeline.inputs import sample_hashes
 from compressctl.pipeline.paths import guard_runs, report_path
 from compressctl.probation import on_probation
 from compressctl.progress import Progress
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.scratch import temporary_folder
 from compressctl.tensorspec import parse_tensor_specs, with_sizes
 from compressctl.training.checkpoint_paths import Checkpoints

@@ -10,7 +10,7 @@ from compressctl.model.external import model_files
 from compressctl.model.read import sha256
 from compressctl.pipeline.inputs import input_hashes, model_hash
 from compressctl.pipeline.paths import report_path
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.report.read import read_report
 from compressctl.report.schema import SCHEMA_VERSION, Report
 from compressctl.versions import versions

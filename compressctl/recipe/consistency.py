@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from compressctl.data.notation import made_up
 from compressctl.data.parse import parse_notation
 from compressctl.errors import RecipeError, flag
 from compressctl.recipe.model import WRITTEN, Recipe
@@ -18,8 +19,6 @@ def check_consistency(recipe: Recipe, origin: str) -> None:
     Raises:
         RecipeError: names the key, and what to do.
     """
-    from compressctl.data.notation import made_up
-
     for key in Recipe.model_fields:
         if not Recipe.about(key).scored or (value := getattr(recipe, key)) is None or value is False:
             continue

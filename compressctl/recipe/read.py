@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from compressctl.errors import RecipeError
 from compressctl.recipe.tree import children, joined
 
@@ -44,7 +46,6 @@ def parse_yaml(text: str, origin: str) -> Any:
         RecipeError: it is not YAML, is nested too deeply, gives a key twice, has an alias that contains itself, or a
             value that JSON does not have.
     """
-    import yaml
 
     class Loader(yaml.SafeLoader):
         """YAML 1.2 wants the keys of a mapping to differ; PyYAML takes the last."""

@@ -17,7 +17,7 @@ from compressctl.pipeline import run
 from compressctl.pipeline.paths import guard_runs
 from compressctl.pipeline.setup import open_setup
 from compressctl.progress import Progress, Silent
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.report.schema import Report
 from compressctl.report.write import write_report
 from compressctl.search.clock import Clock

@@ -24,7 +24,7 @@ from compressctl.pipeline.budgets import missed
 from compressctl.pipeline.candidates import Candidate, save_candidate
 from compressctl.pipeline.setup import Setup, trains
 from compressctl.pipeline.stages import Stage, run_passes
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.search.clock import kind, seconds_of
 from compressctl.search.halving import PartialScore, SuccessiveHalving
 from compressctl.search.record import Record, dumped, recipe_of

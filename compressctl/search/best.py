@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from filelock import FileLock
 
 from compressctl.guard import beginning
 from compressctl.model.staging import reported
 from compressctl.pipeline.candidates import Candidate, write_candidate
 from compressctl.plain import plain
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.report.write import write_text
 from compressctl.search.locks import publishing
 from compressctl.search.ranking import rank
@@ -65,8 +66,6 @@ def write_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:
     Raises:
         OutputError: it cannot be written.
     """
-    import yaml
-
     told = {"model", "output"} | recipe.deciding("bytes") - {"search", "passes"}
     content = recipe.model_dump(mode="json", include=told, exclude_defaults=True)
     content |= {"passes": dumped(recipe.passes)}

@@ -13,7 +13,7 @@ from compressctl.pipeline.budgets import missed
 from compressctl.pipeline.candidates import measure_candidates, save_candidate
 from compressctl.pipeline.setup import Setup
 from compressctl.pipeline.stages import run_passes
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.report.schema import FrontPoint
 from compressctl.search.attempt import setup_of
 from compressctl.search.best import best_path, front_path, is_front, write_recipe

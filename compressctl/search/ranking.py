@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.search.attempt import needs_latency
 from compressctl.search.record import Record
 

@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 
 from compressctl.passes.base import PassConfig
 from compressctl.pipeline.setup import trains
-from compressctl.recipe import Recipe, build_recipe
-from compressctl.recipe.model import LEAVES
+from compressctl.recipe.load import build_recipe
+from compressctl.recipe.model import LEAVES, Recipe
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -10,7 +10,7 @@ from compressctl.passes.space import Format, Space, Subject
 from compressctl.passes.training import has_torch
 from compressctl.pipeline.setup import Setup
 from compressctl.pipeline.stages import run_passes
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.search.candidate import passes_of
 from compressctl.search.proxies import rank_layers
 from compressctl.search.suggest import filled

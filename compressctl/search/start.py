@@ -12,7 +12,7 @@ from compressctl.errors import OutputError, UsageError
 from compressctl.guard import Write
 from compressctl.model.save import check_writable
 from compressctl.pipeline.setup import Setup
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.search.best import best_path, front_path, is_found, is_front
 from compressctl.search.clock import Clock
 from compressctl.search.halving import SuccessiveHalving

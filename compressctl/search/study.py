@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from compressctl.errors import MissingExtraError, UsageError
 from compressctl.passes.space import Space
 from compressctl.pipeline.setup import Setup
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

@@ -10,7 +10,7 @@ from dataclasses import replace
 from compressctl import signals
 from compressctl.pipeline.setup import open_setup
 from compressctl.progress import Silent
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.search.clock import Clock
 from compressctl.search.start import process
 from compressctl.search.study import require_optuna

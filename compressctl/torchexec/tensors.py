@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import torch
@@ -47,8 +48,6 @@ def to_numpy(tensor: Tensor) -> Array:
     tensor = tensor.detach().to("cpu", copy=True).contiguous()
     for name, (bits, dtype) in _AS_BITS.items():
         if tensor.dtype == dtype:
-            import ml_dtypes
-
             return (
                 tensor.view(torch.uint16 if bits is np.uint16 else torch.uint8).numpy().view(getattr(ml_dtypes, name))
             )

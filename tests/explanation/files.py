@@ -20,7 +20,7 @@ from compressctl.measure.session import Session
 from compressctl.model.load import load_model
 from compressctl.model.save import save_model
 from compressctl.passes.base import Context
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from compressctl.resources import Resources
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"

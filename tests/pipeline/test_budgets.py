@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compressctl.pipeline.budgets import excess, judge, missed
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from tests.deadlines import HUNG
 from tests.pipeline.measurements import measurement, output
 

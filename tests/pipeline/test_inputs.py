@@ -12,7 +12,7 @@ from compressctl.container.pack import pack
 from compressctl.errors import ModelError
 from compressctl.model.load import load_model
 from compressctl.pipeline.inputs import input_files, input_hashes, model_hash
-from compressctl.recipe import build_recipe
+from compressctl.recipe.load import build_recipe
 
 MLP = Path(__file__).parents[2] / "sample_models" / "mlp.onnx"
 

@@ -2,7 +2,7 @@ import pytest
 
 from compressctl.passes import finetune, prune, quantize, simplify
 from compressctl.pipeline.choice import choose, lengths
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 from tests.pipeline.measurements import measurement, output
 
 SLOWER = {"size": 1.0, "latency": (1.3, 1.2, 1.4)}

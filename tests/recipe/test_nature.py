@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from compressctl.pipeline.up_to_date import _content
-from compressctl.recipe import Recipe
-from compressctl.recipe.model import LEAVES, WRITTEN
+from compressctl.recipe.model import LEAVES, WRITTEN, Recipe
 from compressctl.recipe.search import SearchOptions
 
 BARE = Recipe(model="in.onnx", output="out.onnx", passes=())

@@ -11,7 +11,8 @@ from compressctl.errors import CompressctlError, RecipeError
 from compressctl.model.load import interface, load_model
 from compressctl.passes import PASSES
 from compressctl.passes.base import Context
-from compressctl.recipe import COMMAND_LINE, build_recipe
+from compressctl.recipe.load import build_recipe
+from compressctl.recipe.refusal import COMMAND_LINE
 
 MLP = Path(__file__).parents[2] / "sample_models" / "mlp.onnx"
 EDITS = (

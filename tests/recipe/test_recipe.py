@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressctl.errors import CompressctlError, RecipeError
-from compressctl.recipe import COMMAND_LINE, Recipe, build_recipe, json_schema, load_recipes
+from compressctl.recipe.load import build_recipe, load_recipes
+from compressctl.recipe.model import Recipe
+from compressctl.recipe.refusal import COMMAND_LINE
+from compressctl.recipe.schema import json_schema
 
 MINIMAL = {"model": "m.onnx", "output": "o.onnx", "passes": [{"type": "simplify"}]}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from compressctl.errors import RecipeError
-from compressctl.recipe import load_recipes
+from compressctl.recipe.load import load_recipes
 
 TEXT = """
 model: m.onnx

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressctl.errors import RecipeError
-from compressctl.recipe import load_recipes
+from compressctl.recipe.load import load_recipes
 from compressctl.recipe.settings import apply_setting
 from compressctl.recipe.variables import Variables
 

@@ -8,7 +8,7 @@ import pytest
 
 from compressctl.cli.run import Shared
 from compressctl.cli.views import Views
-from compressctl.recipe import Recipe
+from compressctl.recipe.model import Recipe
 
 COMMAND = "quantize"
 MLP = Path(__file__).parents[2] / "sample_models" / "mlp.onnx"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from compressctl.passes import simplify
 from compressctl.passes.space import Format, Space
-from compressctl.recipe import build_recipe
+from compressctl.recipe.load import build_recipe
 from compressctl.search.candidate import label, passes_of
 from compressctl.search.local_search import local_move
 from compressctl.search.monotone import dominates

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from compressctl.__main__ import run
-from compressctl.recipe import build_recipe
+from compressctl.recipe.load import build_recipe
 from compressctl.search.record import read
 from compressctl.search.start import working
 from compressctl.search.study import worker

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from compressctl.recipe import build_recipe
+from compressctl.recipe.load import build_recipe
 from compressctl.search.ranking import front, measured, rank, values
 from compressctl.search.record import Record
 

@@ -3,7 +3,8 @@
 import pytest
 
 from compressctl.errors import RecipeError
-from compressctl.recipe import build_recipe, json_schema
+from compressctl.recipe.load import build_recipe
+from compressctl.recipe.schema import json_schema
 from compressctl.recipe.search import SearchOptions
 
 MINIMAL = {"model": "a.onnx", "output": "b.onnx"}

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compressctl.pipeline.setup import open_setup
 from compressctl.progress import Silent
-from compressctl.recipe import build_recipe
+from compressctl.recipe.load import build_recipe
 from compressctl.search.space import survey
 
 ROOT = Path(__file__).parents[2]
