@@ -51,7 +51,13 @@ class Options(BaseModel):
         examples: commands to copy, each with a comment, for the help of the command that takes them alone.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        defer_build=True,  # of the validator: --help reads the fields alone
+    )
 
     group: ClassVar[str | None] = None
     examples: ClassVar[str] = ""
