@@ -9,11 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressctl.torchexec.ops.common import constant, number, wide
+from compressctl.torchexec.ops.common import constant, number, unary, wide
 
-
-def Relu(X: Tensor) -> Tensor:
-    return F.relu(X)
+Relu, HardSwish, Mish = unary(F.relu), unary(F.hardswish), unary(F.mish)
+Sigmoid, Softplus, Softsign = unary(torch.sigmoid), unary(F.softplus), unary(F.softsign)
 
 
 def LeakyRelu(X: Tensor, *, alpha: float = 0.01) -> Tensor:
@@ -50,18 +49,10 @@ def Shrink(input: Tensor, *, lambd: float = 0.5, bias: float = 0.0) -> Tensor:
     return torch.where(input < -lambd, input + bias, inward).to(input.dtype)
 
 
-def Sigmoid(X: Tensor) -> Tensor:
-    return torch.sigmoid(X)
-
-
 def HardSigmoid(X: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
     if beta == 0.5 and math.isclose(alpha, 1 / 6, rel_tol=1e-6):
         return F.hardsigmoid(X)
     return torch.clamp(alpha * X + beta, 0, 1)
-
-
-def HardSwish(X: Tensor) -> Tensor:
-    return F.hardswish(X)
 
 
 def Swish(X: Tensor, *, alpha: float = 1.0) -> Tensor:
@@ -72,20 +63,8 @@ def SwiGLU(A: Tensor, B: Tensor, *, alpha: float = 1.0) -> Tensor:
     return Swish(A, alpha=alpha) * B
 
 
-def Mish(X: Tensor) -> Tensor:
-    return F.mish(X)
-
-
 def Gelu(X: Tensor, *, approximate: str = "none") -> Tensor:
     return F.gelu(X, approximate=approximate)
-
-
-def Softplus(X: Tensor) -> Tensor:
-    return F.softplus(X)
-
-
-def Softsign(input: Tensor) -> Tensor:
-    return F.softsign(input)
 
 
 def Softmax(input: Tensor, *, axis: int = -1) -> Tensor:

@@ -104,6 +104,11 @@ def _widened(value: Any) -> Any:
     return value.to(torch.int64) if isinstance(value, Tensor) and value.dtype in _WIDE_UNSIGNED else value
 
 
+def unary(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """Return a function of torch as an operator of one input, whose signature can be read."""
+    return wide(lambda X: function(X))
+
+
 def spread(pads: Iterable[tuple[int, int]]) -> list[int]:
     """Return (begin, end) of each trailing axis in the order of `F.pad`: last axis first."""
     return [amount for begin, end in reversed(list(pads)) for amount in (begin, end)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import reduce
 
@@ -9,33 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressctl.torchexec.ops.common import constant, wide
+from compressctl.torchexec.ops.common import constant, unary, wide
 
 
-def mathematical(op_type: str) -> Callable[[Tensor], Tensor]:
+def mathematical(op_type: str) -> Callable[..., Tensor]:
     """Return the function that torch has under the operator's name, in lower case."""
-    function: Callable[[Tensor], Tensor] = getattr(torch, op_type.lower())
-
-    @wide
-    def apply(X: Tensor) -> Tensor:
-        return function(X)
-
-    return apply
+    return unary(getattr(torch, op_type.lower()))
 
 
-@wide
-def Add(A: Tensor, B: Tensor) -> Tensor:
-    return A + B
-
-
-@wide
-def Sub(A: Tensor, B: Tensor) -> Tensor:
-    return A - B
-
-
-@wide
-def Mul(A: Tensor, B: Tensor) -> Tensor:
-    return A * B
+Add, Sub, Mul = wide(operator.add), wide(operator.sub), wide(operator.mul)
+Equal, Greater, GreaterOrEqual = wide(operator.eq), wide(operator.gt), wide(operator.ge)
+Less, LessOrEqual = wide(operator.lt), wide(operator.le)
+And, Or, Xor, Not = operator.and_, operator.or_, operator.xor, operator.invert
+BitwiseAnd, BitwiseOr, BitwiseXor, BitwiseNot = wide(And), wide(Or), wide(Xor), wide(Not)
+IsNaN = unary(torch.isnan)
 
 
 @wide
@@ -60,19 +48,11 @@ def Pow(X: Tensor, Y: Tensor) -> Tensor:
     return result if result.dtype == X.dtype else result.to(X.dtype)
 
 
-@wide
-def Max(*data_0: Tensor) -> Tensor:
-    return reduce(torch.maximum, data_0)
+def _folded(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    return wide(lambda *data_0: reduce(function, data_0))
 
 
-@wide
-def Min(*data_0: Tensor) -> Tensor:
-    return reduce(torch.minimum, data_0)
-
-
-@wide
-def Sum(*data_0: Tensor) -> Tensor:
-    return reduce(torch.add, data_0)
+Max, Min, Sum = _folded(torch.maximum), _folded(torch.minimum), _folded(torch.add)
 
 
 def Mean(*data_0: Tensor) -> Tensor:
@@ -90,77 +70,12 @@ def PRelu(X: Tensor, slope: Tensor) -> Tensor:
     return torch.where(X < 0, slope * X, X)
 
 
-@wide
-def Equal(A: Tensor, B: Tensor) -> Tensor:
-    return A == B
-
-
-@wide
-def Greater(A: Tensor, B: Tensor) -> Tensor:
-    return A > B
-
-
-@wide
-def GreaterOrEqual(A: Tensor, B: Tensor) -> Tensor:
-    return A >= B
-
-
-@wide
-def Less(A: Tensor, B: Tensor) -> Tensor:
-    return A < B
-
-
-@wide
-def LessOrEqual(A: Tensor, B: Tensor) -> Tensor:
-    return A <= B
-
-
-def And(A: Tensor, B: Tensor) -> Tensor:
-    return A & B
-
-
-def Or(A: Tensor, B: Tensor) -> Tensor:
-    return A | B
-
-
-def Xor(A: Tensor, B: Tensor) -> Tensor:
-    return A ^ B
-
-
-def Not(X: Tensor) -> Tensor:
-    return ~X
-
-
-def IsNaN(X: Tensor) -> Tensor:
-    return torch.isnan(X)
-
-
 def IsInf(X: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> Tensor:
     if detect_negative and detect_positive:
         return torch.isinf(X)
     if detect_positive:
         return torch.isposinf(X)
     return torch.isneginf(X) if detect_negative else torch.zeros_like(X, dtype=torch.bool)
-
-
-@wide
-def BitwiseAnd(A: Tensor, B: Tensor) -> Tensor:
-    return A & B
-
-
-@wide
-def BitwiseOr(A: Tensor, B: Tensor) -> Tensor:
-    return A | B
-
-
-@wide
-def BitwiseXor(A: Tensor, B: Tensor) -> Tensor:
-    return A ^ B
-
-
-@wide
-def BitwiseNot(X: Tensor) -> Tensor:
-    return ~X
 
 
 @wide

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -11,65 +13,63 @@ from torch import Tensor
 from compressctl.torchexec.ops.common import Ints, axes_of, ints, number, wide
 
 
-def ReduceSum(data: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
-    over = _axes(data, axes, noop_with_empty_axes)
-    return torch.sum(data, over, bool(keepdims), dtype=data.dtype) if over else data
+def _reduction(compute: Callable[[Tensor, list[int], bool], Tensor]) -> Callable[..., Tensor]:
+    """Return the operator that `compute` is, told which axes to reduce (there may be none) and whether to keep them."""
+
+    def reduced(data: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
+        named = [] if axes is None else ints(axes)
+        every = [] if noop_with_empty_axes else list(range(data.ndim))
+        return compute(data, axes_of(named, data.ndim) if named else every, bool(keepdims))
+
+    return reduced
 
 
-def ReduceMean(data: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
-    over = _axes(data, axes, noop_with_empty_axes)
+def _sum(data: Tensor, over: list[int], keep: bool) -> Tensor:
+    return torch.sum(data, over, keep, dtype=data.dtype) if over else data
+
+
+def _mean(data: Tensor, over: list[int], keep: bool) -> Tensor:
     if not over:
         return data
-    if not data.is_floating_point():
-        return torch.mean(data, over, bool(keepdims), dtype=torch.float64).to(data.dtype)
-    return torch.mean(data, over, bool(keepdims))
+    if data.is_floating_point():
+        return torch.mean(data, over, keep)
+    return torch.mean(data, over, keep, dtype=torch.float64).to(data.dtype)
 
 
-def ReduceProd(data: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
-    over = _axes(data, axes, noop_with_empty_axes)
+def _product(data: Tensor, over: list[int], keep: bool) -> Tensor:
     result = data
     for axis in over:
         result = torch.prod(result, axis, keepdim=True, dtype=data.dtype)
-    return result if keepdims or not over else result.squeeze(tuple(over))
+    return result if keep or not over else result.squeeze(tuple(over))
 
 
-@wide
-def ReduceMax(data: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
-    over = _axes(data, axes, noop_with_empty_axes)
-    return _extreme(data, over, keepdims, torch.amax, largest=False)
+def _log_sum_exp(data: Tensor, over: list[int], keep: bool) -> Tensor:
+    return torch.logsumexp(data, over, keep).to(data.dtype) if over else data
 
 
-@wide
-def ReduceMin(data: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
-    over = _axes(data, axes, noop_with_empty_axes)
-    return _extreme(data, over, keepdims, torch.amin, largest=True)
+def _extreme(data: Tensor, over: list[int], keep: bool, function: Any, *, largest: bool) -> Tensor:
+    if not over:
+        return data
+    if data.dtype == torch.bool:
+        return _extreme(data.to(torch.uint8), over, keep, function, largest=largest).to(torch.bool)
+    if prod(data.shape[axis] for axis in over):
+        result: Tensor = function(data, over, keep)
+        return result
+    # Of nothing, the smallest maximum and the largest minimum there is.
+    kept = [1 if axis in over else size for axis, size in enumerate(data.shape) if keep or axis not in over]
+    if data.is_floating_point():
+        return data.new_full(kept, float("inf") if largest else float("-inf"))
+    limits = torch.iinfo(data.dtype)
+    return data.new_full(kept, limits.max if largest else limits.min)
 
 
-def ReduceL1(data: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
-    return ReduceSum(torch.abs(data), axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
-
-
-def ReduceL2(data: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
-    squares = ReduceSumSquare(data, axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
-    return torch.sqrt(squares).to(data.dtype)
-
-
-def ReduceSumSquare(
-    data: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
-) -> Tensor:
-    return ReduceSum(torch.square(data), axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
-
-
-def ReduceLogSum(data: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
-    sums = ReduceSum(data, axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
-    return torch.log(sums).to(data.dtype)
-
-
-def ReduceLogSumExp(
-    data: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
-) -> Tensor:
-    over = _axes(data, axes, noop_with_empty_axes)
-    return torch.logsumexp(data, over, bool(keepdims)).to(data.dtype) if over else data
+ReduceSum, ReduceMean, ReduceProd, ReduceLogSumExp = map(_reduction, (_sum, _mean, _product, _log_sum_exp))
+ReduceMax = wide(_reduction(partial(_extreme, function=torch.amax, largest=False)))
+ReduceMin = wide(_reduction(partial(_extreme, function=torch.amin, largest=True)))
+ReduceL1 = _reduction(lambda x, *how: _sum(torch.abs(x), *how))
+ReduceSumSquare = _reduction(lambda x, *how: _sum(torch.square(x), *how))
+ReduceL2 = _reduction(lambda x, *how: torch.sqrt(_sum(torch.square(x), *how)).to(x.dtype))
+ReduceLogSum = _reduction(lambda x, *how: torch.log(_sum(x, *how)).to(x.dtype))
 
 
 def ArgMax(data: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Tensor:
@@ -90,28 +90,6 @@ def CumSum(x: Tensor, axis: Any, *, exclusive: int = 0, reverse: int = 0) -> Ten
 
 def CumProd(x: Tensor, axis: Any, *, exclusive: int = 0, reverse: int = 0) -> Tensor:
     return _running(torch.cumprod, x, number(axis), 1, exclusive, reverse)
-
-
-def _axes(data: Tensor, axes: Ints | None, noop_with_empty_axes: int) -> list[int]:
-    if axes is None or not (named := ints(axes)):
-        return [] if noop_with_empty_axes else list(range(data.ndim))
-    return axes_of(named, data.ndim)
-
-
-def _extreme(data: Tensor, over: list[int], keepdims: int, function: Any, *, largest: bool) -> Tensor:
-    if not over:
-        return data
-    if data.dtype == torch.bool:
-        return _extreme(data.to(torch.uint8), over, keepdims, function, largest=largest).to(torch.bool)
-    if prod(data.shape[axis] for axis in over):
-        result: Tensor = function(data, over, bool(keepdims))
-        return result
-    # Of nothing, the smallest maximum and the largest minimum there is.
-    kept = [1 if axis in over else size for axis, size in enumerate(data.shape) if keepdims or axis not in over]
-    if data.is_floating_point():
-        return data.new_full(kept, float("inf") if largest else float("-inf"))
-    limits = torch.iinfo(data.dtype)
-    return data.new_full(kept, limits.max if largest else limits.min)
 
 
 def _running(function: Any, x: Tensor, axis: int, start: int, exclusive: int, reverse: int) -> Tensor:
