@@ -14,8 +14,7 @@ from compressctl.measure import machine
 from compressctl.measure.clocks import remarks
 from compressctl.measure.measurement import Measurement, Workload, measure_files
 from compressctl.measure.metrics import parse_metric
-from compressctl.measure.proof import prove
-from compressctl.measure.trial import RandomFit, fit_random
+from compressctl.measure.trial import RandomFit, fit_random, prove
 from compressctl.model.load import interface, load_model
 from compressctl.notes import Note
 from compressctl.probation import on_probation

@@ -14,9 +14,9 @@ from compressctl.container.figures import PackedPart, Packing, figures_of
 from compressctl.container.layout import CHUNK, Extent, Part, lay_out
 from compressctl.container.regions import find_regions
 from compressctl.container.streams import Coder
-from compressctl.container.workers import in_order
 from compressctl.errors import ModelError
 from compressctl.model.staging import move_into_place, staging, sync
+from compressctl.numerics.parallel import in_order
 
 _BLOCK = 1 << 22  # bytes that are hashed or copied at a time
 

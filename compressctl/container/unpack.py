@@ -10,11 +10,11 @@ from pathlib import Path
 from compressctl.container import chunks, directory, streams
 from compressctl.container.directory import Directory, Entry, Member
 from compressctl.container.figures import Unpacking
-from compressctl.container.workers import in_order
 from compressctl.errors import ModelError, OutputError
 from compressctl.model import read
 from compressctl.model.save import check_writable, remove_former_data
 from compressctl.model.staging import model_naming, move_into_place, staging, sync
+from compressctl.numerics.parallel import in_order
 
 
 def unpack(path: Path, output: Path, *, force: bool = False, threads: int = 0) -> Unpacking:

@@ -23,7 +23,7 @@ import numpy as np
 from compressctl.arrays import Floats
 from compressctl.measure.interval import Interval
 from compressctl.notes import Note, warning
-from compressctl.numerics.bootstrap import group_interval
+from compressctl.numerics.statistics import group_interval
 
 Clock = Literal["wall", "cpu"]
 Doubt = Literal["wide", "contradiction"]

@@ -1,6 +1,10 @@
-"""Cross-layer equalization: scales between consecutive layers that give both the same range in every channel.
+"""Scales that move a range from one tensor to the next, channel by channel, and change nothing of what is computed.
 
-Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.1.
+Cross-layer equalization gives consecutive layers the same range in every channel; SmoothQuant divides the channels of
+an activation, and multiplies the weights that read them.
+
+Sources: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.1; Xiao
+et al. 2022, "SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models".
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from compressctl.arrays import Array, Floats
 
 _SETTLED = 1e-3  # relative change of a scale in a sweep
 _BIAS_GROWTH = 4.0  # how far a bias may rise above the usual proportion of bias to weights in its layer
+_LEAST = 1e-5  # as in the authors' code: keeps the scales of nearly silent channels from exploding the rest
 
 
 @dataclass
@@ -80,3 +85,18 @@ def equalize(pairs: Sequence[tuple[Layer, Layer]], sweeps: int) -> int:
         if change < _SETTLED:
             return sweep
     return sweeps
+
+
+def smoothing_scales(activation: Array, weight: Array, alpha: float) -> Floats:
+    """Return s_j = max|X_j|^alpha / max|W_j|^(1 - alpha), 1 for channels that are silent on either side.
+
+    Args:
+        activation: max|X_j| of each channel.
+        weight: max|W_j| of each channel, over all weights that read it.
+        alpha: share of the difficulty that moves into the weights, 0 to 1.
+    """
+    x, w = activation.astype(np.float64), weight.astype(np.float64)
+    silent = (x <= 0) | (w <= 0)
+    x[silent] = w[silent] = 1.0
+    scales: Floats = np.maximum(x**alpha / w ** (1 - alpha), _LEAST)
+    return scales

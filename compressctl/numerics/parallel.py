@@ -1,4 +1,4 @@
-"""Work on the rows of a matrix in threads, a piece that fits the processor's cache at a time.
+"""Work in threads: on the rows of a matrix, a piece that fits the processor's cache at a time, or item by item.
 
 numpy lets other threads run while it computes. Pieces depend on the matrix alone, so results do not depend on the
 number of threads.
@@ -7,12 +7,15 @@ number of threads.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 _ELEMENTS = 1 << 18
 
+_I = TypeVar("_I")
 _T = TypeVar("_T")
 
 
@@ -35,3 +38,20 @@ def by_rows(compute: Callable[[slice], _T], rows: int, width: int) -> list[_T]:
 def usable_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_order(work: Callable[[_I], _T], items: Iterable[_I], threads: int) -> Iterator[_T]:
+    """Yield work(item) for each item, computed by `threads` threads; 0: one for each core of the process.
+
+    Work begins a few items ahead of where results are used, so that few are in memory.
+    """
+    count = threads or usable_cores()
+    left = iter(items)
+    with ThreadPoolExecutor(count) as pool:
+        waiting: deque[Future[_T]] = deque(pool.submit(work, item) for item in islice(left, count + 1))
+        try:
+            while waiting:
+                yield waiting.popleft().result()
+                waiting.extend(pool.submit(work, item) for item in islice(left, 1))
+        finally:
+            pool.shutdown(cancel_futures=True)

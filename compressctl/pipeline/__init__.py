@@ -24,7 +24,7 @@ from compressctl.pipeline.candidates import Candidate, measure_candidates, save_
 from compressctl.pipeline.choice import ChosenResult, choose, lengths
 from compressctl.pipeline.fidelity import degraded
 from compressctl.pipeline.inputs import model_hashes
-from compressctl.pipeline.lock import locked
+from compressctl.pipeline.paths import locked
 from compressctl.pipeline.setup import Setup, open_setup
 from compressctl.pipeline.stages import Stage, run_passes
 from compressctl.progress import Progress, Silent

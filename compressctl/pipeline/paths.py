@@ -1,16 +1,20 @@
-"""The files of a run, looked at before any work."""
+"""The files of a run, looked at before any work; one run at a time on one output."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from compressctl.errors import OutputError
 from compressctl.guard import Write, guard
+from compressctl.model.staging import reported
 from compressctl.pipeline.inputs import recipe_files
-from compressctl.pipeline.lock import lock_path
 from compressctl.recipe.model import Recipe
 from compressctl.report.write import report_writes
+from compressctl.scratch import held
 
 
 def report_path(recipe: Recipe) -> Path:
@@ -45,3 +49,30 @@ def _writes(recipe: Recipe) -> list[Write]:
         Write(lock_path(recipe.output), "lock file", lambda path: not path.stat().st_size),
         *report_writes(report_path(recipe)),
     ]
+
+
+def lock_path(output: Path) -> Path:
+    """Return the file that says that a run is at work on `output`; it is empty."""
+    return output.with_name(f".{output.name}.lock")
+
+
+@contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Keep other runs off `output` until the block ends; a run that was killed holds nothing.
+
+    Raises:
+        OutputError: another run is at work on it, or its folder cannot be written.
+    """
+    path = lock_path(output)
+    with reported(output):
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise OutputError(f"another run is writing {output}", "wait for it, or choose another output") from error
+    with held(path):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            lock.release()

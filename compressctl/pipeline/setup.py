@@ -20,9 +20,8 @@ from compressctl.errors import UsageError
 from compressctl.measure.clocks import NO_LIMITS, Limits
 from compressctl.measure.measurement import Workload, compare_outputs
 from compressctl.measure.metrics import parse_metric
-from compressctl.measure.proof import prove
 from compressctl.measure.session import Session
-from compressctl.measure.trial import RandomFit, fit_random
+from compressctl.measure.trial import RandomFit, fit_random, prove
 from compressctl.model.load import Loaded, interface, load_model
 from compressctl.model.provenance import Provenance
 from compressctl.model.save import check_writable, save_model

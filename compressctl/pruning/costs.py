@@ -15,7 +15,7 @@ import onnx_ir as ir
 from compressctl.arrays import Array
 from compressctl.measure.profile import node_times
 from compressctl.model.size import ModelSize
-from compressctl.pruning.weights import distinct, tensors
+from compressctl.pruning.scores import distinct, tensors
 from compressctl.structure.groups import Group, Weight
 
 

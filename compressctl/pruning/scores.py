@@ -6,7 +6,7 @@ it; for importances by gradients, so do the biases and norms that follow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,9 @@ from compressctl.data.source import Source
 from compressctl.numerics.importance import distances_to_others, unit_elements, unit_rows, unit_sums
 from compressctl.pruning.activations import mean_magnitudes
 from compressctl.pruning.options import MEASURED, Importance
-from compressctl.pruning.weights import distinct, tensors
 from compressctl.resources import Resources
 from compressctl.structure.axes import Axis
-from compressctl.structure.groups import Group
+from compressctl.structure.groups import Group, Weight
 
 if TYPE_CHECKING:
     from compressctl.torchexec.gradients import Loss
@@ -161,3 +160,16 @@ def _by_gradient(model: ir.Model, groups: Sequence[Group], evidence: Evidence, *
                     units += unit_sums(part, weight.axis, weight.units, group.size)
             totals[group.name] += units if squares else units**2
     return {name: total / seen for name, total in totals.items()}
+
+
+def tensors(model: ir.Model) -> dict[str, ir.TensorProtocol]:
+    """Return the constants of the main graph, by name of the initializer or of the Constant node's output."""
+    values = [*model.graph.initializers.values()]
+    values += [node.outputs[0] for node in model.graph if node.op_type == "Constant" and not node.domain]
+    found = ((value.name or "", ir.convenience.get_const_tensor(value)) for value in values)
+    return {name: tensor for name, tensor in found if tensor is not None}
+
+
+def distinct(weights: Iterable[Weight], *roles: str) -> list[Weight]:
+    """Return the weights in one of the roles; the axis of a tensor once, however many nodes use it."""
+    return list({(weight.name, weight.axis): weight for weight in weights if weight.role in roles}.values())

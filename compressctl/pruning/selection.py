@@ -14,7 +14,7 @@ import numpy as np
 
 from compressctl.arrays import Floats, Integers
 from compressctl.numerics.importance import share_of_sum
-from compressctl.pruning.weights import distinct
+from compressctl.pruning.scores import distinct
 from compressctl.structure.groups import Group
 
 Removed = dict[str, Integers]

@@ -1,17 +1,17 @@
 """The YAML of a recipe file -> a mapping, finite and without surprises.
 
-Values are those of JSON: a date without quotes is text, as in YAML 1.2.
+Values are those of JSON: a date without quotes is text, as in YAML 1.2. `joined` names places in them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from compressctl.errors import RecipeError
-from compressctl.recipe.tree import children, joined
 
 _MOST = 100_000  # values in a recipe with its aliases written out
 _LONGEST = 1 << 20  # bytes of a file: 100,000 values fit
@@ -140,3 +140,18 @@ def _encodes(text: str) -> bool:
     except UnicodeEncodeError:  # half of a surrogate pair
         return False
     return True
+
+
+def children(value: Any) -> Iterator[tuple[str | int, Any]]:
+    """Yield the keys or indices of a mapping or list, each with what stands there; nothing for a scalar."""
+    if isinstance(value, dict):
+        yield from ((key if isinstance(key, int) else str(key), item) for key, item in value.items())
+    elif isinstance(value, list):
+        yield from enumerate(value)
+
+
+def joined(path: str, part: str | int) -> str:
+    """Return `path` with one more key or index, as errors name it: passes[1].epochs."""
+    if isinstance(part, int):
+        return f"{path}[{part}]"
+    return f"{path}.{part}" if path else part

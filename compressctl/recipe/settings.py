@@ -7,8 +7,7 @@ from typing import Any
 
 from compressctl.errors import RecipeError, nearest
 from compressctl.recipe.model import Recipe
-from compressctl.recipe.read import parse_yaml
-from compressctl.recipe.tree import joined
+from compressctl.recipe.read import joined, parse_yaml
 from compressctl.recipe.variables import FileKeys
 
 _DEEPEST = 20  # parts of a path that are looked up; a recipe needs five

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from compressctl.errors import RecipeError, nearest
-from compressctl.recipe.tree import joined
+from compressctl.recipe.read import joined
 
 NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 _LONGEST = 1 << 16  # characters of a text with variables in the place of their names; paths have at most 4096

@@ -20,15 +20,14 @@ from compressctl.torchexec.module import GraphModule
 from compressctl.torchexec.parameters import trainable
 from compressctl.training.augment import Augmentation
 from compressctl.training.binding import bind, watched
-from compressctl.training.clusters import Clusters
 from compressctl.training.held_out import HeldOut, model_outputs, to_tensors
 from compressctl.training.job import Job
+from compressctl.training.kept import Clusters, Zeros
 from compressctl.training.objective import Objective
 from compressctl.training.optimizer import make_optimizer, scale_names
 from compressctl.training.options import LossTerm, TrainingOptions
 from compressctl.training.samples import TrainingSamples
 from compressctl.training.teacher import Teachers
-from compressctl.training.zeros import Zeros
 
 _NAMED = 3  # weights that a note names
 

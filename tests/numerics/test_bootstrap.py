@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from compressctl.numerics.bootstrap import group_interval, student_quantile
+from compressctl.numerics.statistics import group_interval, student_quantile
 
 
 @pytest.mark.parametrize("freedom", [3, 4, 5, 8, 11, 30, 1000])

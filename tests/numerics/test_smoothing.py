@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from compressctl.numerics.smoothing import smoothing_scales
+from compressctl.numerics.equalization import smoothing_scales
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from compressctl.__main__ import run
-from compressctl.pipeline.lock import locked
+from compressctl.pipeline.paths import locked
 from tests.deadlines import HUNG
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"

@@ -20,7 +20,7 @@ METRICS = {
     "top5": "classification.Top5",
     "f1": "classification.F1",
     "psnr": "error.Psnr",
-    "spearman": "correlation.Spearman",
+    "spearman": "error.Spearman",
     "mse": "error.Mse",
 }
 """Name -> module and class, in the order in which `init` prefers those that fit."""

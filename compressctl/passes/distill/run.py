@@ -19,7 +19,7 @@ from compressctl.notes import Note
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.distill import Config, kept, sides
 from compressctl.passes.training import fit, terms, training_samples, weighted
-from compressctl.pruning.width import cut_width
+from compressctl.pruning.cutting import cut_width
 from compressctl.training.options import LossTerm
 
 

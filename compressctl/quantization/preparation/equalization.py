@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from compressctl.model.graph import bias_of, constant, is_only_use
+from compressctl.model.graph import bias_of, constant, floats, is_only_use, replace_constant
 from compressctl.model.ops import HOMOGENEOUS
 from compressctl.notes import Note, done, skipped
 from compressctl.numerics import equalization
 from compressctl.numerics.equalization import Layer
-from compressctl.quantization.constants import floats, replace_constant
 
 
 def equalize(model: ir.Model, sweeps: int) -> list[Note]:

@@ -10,11 +10,10 @@ import onnx_ir as ir
 
 from compressctl.arrays import AnyFloats, Floats, Floats32
 from compressctl.layers.unseen import unseen
-from compressctl.model.graph import constant, is_only_use
+from compressctl.model.graph import constant, floats, is_only_use, replace_constant
 from compressctl.model.ops import LAST_AXIS_NORMS, PRODUCTS
 from compressctl.notes import Note, done, skipped
-from compressctl.numerics.smoothing import smoothing_scales
-from compressctl.quantization.constants import floats, replace_constant
+from compressctl.numerics.equalization import smoothing_scales
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from compressctl.model import ops
 from compressctl.torchexec.ops import (
     activations,
     attention,
-    casting,
     control,
     convolution,
     elementwise,
@@ -40,7 +39,7 @@ from compressctl.torchexec.ops import (
 _FAMILIES = (  # every operator of a family is a function of that module
     (elementwise, ops.BROADCAST | ops.PREDICATES),
     (activations, ops.ACTIVATIONS | ops.SOFTMAX),
-    (casting, ops.CASTS),
+    (quantize, ops.CASTS),
     (reductions, ops.REDUCTIONS),
     (pooling, ops.POOLS),
     (recurrent, ops.RECURRENT),
@@ -51,7 +50,6 @@ _OTHERS: tuple[Callable[..., Any], ...] = (
     activations.SwiGLU,
     activations.Hardmax,
     activations.Dropout,
-    casting.BitCast,
     reductions.ArgMax,
     reductions.ArgMin,
     reductions.CumSum,
@@ -117,6 +115,7 @@ _OTHERS: tuple[Callable[..., Any], ...] = (
     quantize.QuantizeLinear,
     quantize.DequantizeLinear,
     quantize.DynamicQuantizeLinear,
+    quantize.BitCast,
     generators.Constant,
     generators.ConstantOfShape,
     generators.EyeLike,

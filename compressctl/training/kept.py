@@ -1,9 +1,9 @@
-"""Shared weights stay shared: what clustering made equal, training moves as one.
+"""Zeros stay zero, and shared weights stay shared: training brings back nothing that pruning or clustering took.
 
-The gradients of a cluster are summed, for that sum is the gradient of their common value (Han et al. 2016, Deep
-Compression, arXiv:1510.00149, section 3), and each of the n members moves by its n-th part: this is the gradient
-projected on weights that stay equal, so that learning rate, decay and the clipped norm mean what they mean for weights
-of their own, with plain descent and Adam alike, whatever the size of a cluster.
+What clustering made equal moves as one. The gradients of a cluster are summed, for that sum is the gradient of their
+common value (Han et al. 2016, Deep Compression, arXiv:1510.00149, section 3), and each of the n members moves by its
+n-th part: this is the gradient projected on weights that stay equal, so that learning rate, decay and the clipped norm
+mean what they mean for weights of their own, with plain descent and Adam alike, whatever the size of a cluster.
 """
 
 from __future__ import annotations
@@ -19,6 +19,34 @@ from compressctl.numerics.distinct import distinct
 
 _WIDTHS = (1, 2, 4, 8)  # of vectors that are shared as a whole
 _LEAST = 8  # members of a cluster, on average
+
+
+class Zeros:
+    """Where weights are zero when training begins.
+
+    Weights of two or more axes count; of those that are zero throughout none do: they wait to be trained. A zero whose
+    gradient is zeroed stays one under any optimizer, for neither momentum nor decay move it.
+
+    Args:
+        weights: by name.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        masks = ((weight, weight.detach() == 0) for weight in weights.values() if weight.ndim > 1)
+        self._kept = [(weight, mask) for weight, mask in masks if bool(mask.any()) and not bool(mask.all())]
+
+    def hold(self) -> None:
+        """Zero the gradients of all zeros; call it between the backward pass and the optimizer's step."""
+        for weight, mask in self._kept:
+            if weight.grad is not None:
+                weight.grad.masked_fill_(mask, 0)
+
+    def notes(self) -> list[Note]:
+        """Say what is kept, if anything is."""
+        if not self._kept:
+            return []
+        count = sum(int(mask.sum()) for _, mask in self._kept)
+        return [done(f"{count} zeros in {len(self._kept)} weights stay zero; keep_zeros: false lets them train")]
 
 
 @dataclass(frozen=True, eq=False)
