@@ -20,12 +20,14 @@ LISTS = {
     "compressctl/cli/__init__.py": "commands",
     "compressctl/data/notation.py": "sources",
     "compressctl/measure/metrics/__init__.py": "metrics",
+    "compressctl/model/ops.py": "operators",
     "compressctl/passes/__init__.py": "passes",
     "compressctl/passes/searched.py": "spaces",
     "compressctl/structure/rules/__init__.py": "rules",
 }
 _LISTED = re.compile(
-    r'from \S+ import \w+|    ([\w.]+(\(\))?|pass_command\("\w+", "[^"]+"\)|\("\S*", "\w+"\): [\w.]+|"\w+": "[\w.]+"),'
+    r'from \S+ import \w+|    ([\w.]+(\(\))?|pass_command\("\w+", "[^"]+"\)'
+    r'|\("\S*", "\w+"\): [\w.]+|"\w+": "[\w.]+"|"\w+"|"\w+": Operands\([^"]+\)),'
 )
 
 

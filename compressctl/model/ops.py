@@ -63,22 +63,13 @@ RANDOM = frozenset({
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})  # those that hold bodies
 CLASSIFIERS = frozenset({"LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier"})  # of ai.onnx.ml
 
-# Layers, in float and in the forms that onnxruntime computes: fused, and on integers.
+# Layers.
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 PRODUCTS = frozenset({"Gemm", "MatMul"})
 LINEAR = CONVOLUTIONS | PRODUCTS
 GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
 RECURRENT = frozenset(GATES)
-CONV_FORMS = frozenset({"Conv", "ConvInteger", "FusedConv", "NhwcFusedConv", "QLinearConv"})
-CONVOLUTIONAL = CONV_FORMS | {"CausalConvWithState", "ConvTranspose", "DeformConv"}
-GEMM_FORMS = frozenset({"FusedGemm", "Gemm", "QGemm"})
-MATMUL_FORMS = frozenset({
-    "DynamicQuantizeMatMul", "FusedMatMul", "MatMul", "MatMulInteger", "MatMulIntegerToFloat", "MatMulNBits",
-    "QLinearMatMul",
-})
-RECURRENT_FORMS = RECURRENT | {"DynamicQuantizeLSTM"}
 ATTENTION = frozenset({"Attention", "GroupQueryAttention", "MultiHeadAttention", "QAttention"})
-LOOK_UPS = frozenset({"Gather", "GatherBlockQuantized"})
 # fmt: on
 
 
@@ -115,17 +106,47 @@ class Operands:
 
 
 _AFFINE = Operands(scales=(1,), biases=(2,))
-OPERANDS: dict[str, Operands] = {
+# Layers by what they compute, in float and in the forms that onnxruntime has of it: fused, and on integers.
+_CONV = {
     "Conv": Operands(weights=(1,), biases=(2,)),
-    "ConvTranspose": Operands(weights=(1,), biases=(2,)),
+    "FusedConv": Operands(weights=(1,), biases=(2,)),
+    "NhwcFusedConv": Operands(weights=(1,), biases=(2,)),
+    "ConvInteger": Operands(weights=(1,)),
+    "QLinearConv": Operands(weights=(3,), biases=(8,)),
+}
+_OTHER_CONV = {
     "CausalConvWithState": Operands(weights=(1,), biases=(2,)),
+    "ConvTranspose": Operands(weights=(1,), biases=(2,)),
     "DeformConv": Operands(weights=(1,), biases=(3,)),
+}
+_GEMM = {
     "Gemm": Operands(weights=(1,), biases=(2,)),
+    "FusedGemm": Operands(weights=(1,), biases=(2,)),
+    "QGemm": Operands(weights=(3,), biases=(6,)),
+}
+_MATMUL = {
     "MatMul": Operands(weights=(1,), commutes=True),
-    "Einsum": Operands(weights=(1,), commutes=True),
+    "FusedMatMul": Operands(weights=(1,), commutes=True),
+    "MatMulInteger": Operands(weights=(1,), commutes=True),
+    "MatMulIntegerToFloat": Operands(weights=(1,), biases=(6,), commutes=True),
+    "DynamicQuantizeMatMul": Operands(weights=(1,), biases=(4,)),
+    "QLinearMatMul": Operands(weights=(3,)),
+    "MatMulNBits": Operands(weights=(1,), biases=(5,)),
+}
+_RECURRENT = {
     "LSTM": Operands(weights=(1, 2), biases=(3,), scales=(7,)),
     "GRU": Operands(weights=(1, 2), biases=(3,)),
     "RNN": Operands(weights=(1, 2), biases=(3,)),
+    "DynamicQuantizeLSTM": Operands(weights=(1, 2), biases=(3,), scales=(7,)),
+}
+OPERANDS: dict[str, Operands] = {
+    **_CONV,
+    **_OTHER_CONV,
+    **_GEMM,
+    **_MATMUL,
+    **_RECURRENT,
+    "Einsum": Operands(weights=(1,), commutes=True),
+    "QAttention": Operands(weights=(1,), biases=(2,)),
     "BatchNormalization": Operands(scales=(1,), biases=(2,), statistics=(3, 4)),
     "LayerNormalization": _AFFINE,
     "InstanceNormalization": _AFFINE,
@@ -133,22 +154,13 @@ OPERANDS: dict[str, Operands] = {
     "RMSNormalization": Operands(scales=(1,)),
     "PRelu": Operands(scales=(1,)),
     "Gather": Operands(tables=(0,)),
-    "FusedConv": Operands(weights=(1,), biases=(2,)),
-    "NhwcFusedConv": Operands(weights=(1,), biases=(2,)),
-    "FusedGemm": Operands(weights=(1,), biases=(2,)),
-    "FusedMatMul": Operands(weights=(1,), commutes=True),
-    "ConvInteger": Operands(weights=(1,)),
-    "MatMulInteger": Operands(weights=(1,), commutes=True),
-    "QLinearConv": Operands(weights=(3,), biases=(8,)),
-    "QLinearMatMul": Operands(weights=(3,)),
-    "QGemm": Operands(weights=(3,), biases=(6,)),
-    "MatMulIntegerToFloat": Operands(weights=(1,), biases=(6,), commutes=True),
-    "DynamicQuantizeMatMul": Operands(weights=(1,), biases=(4,)),
-    "DynamicQuantizeLSTM": Operands(weights=(1, 2), biases=(3,), scales=(7,)),
-    "QAttention": Operands(weights=(1,), biases=(2,)),
-    "MatMulNBits": Operands(weights=(1,), biases=(5,)),
     "GatherBlockQuantized": Operands(tables=(0,)),
 }
+CONV_FORMS, GEMM_FORMS, MATMUL_FORMS, RECURRENT_FORMS = map(frozenset, (_CONV, _GEMM, _MATMUL, _RECURRENT))
+CONVOLUTIONAL = CONV_FORMS.union(_OTHER_CONV)
+LAYERS = frozenset(op for op, one in OPERANDS.items() if one.weights)
+LOOK_UPS = frozenset(op for op, one in OPERANDS.items() if one.tables)
+BIASED = frozenset(op for op in LINEAR if OPERANDS[op].biases)
 _NONE = Operands()
 
 
@@ -197,6 +209,4 @@ QUANTIZED: dict[str, tuple[Triple, ...]] = {
 QDQ = frozenset({"DequantizeLinear", "QuantizeLinear"})
 BLOCKWISE = frozenset({"GatherBlockQuantized", "MatMulNBits"})  # weights are packed in blocks
 
-LAYERS = frozenset(op for op, one in OPERANDS.items() if one.weights)
 QUANTIZED_LAYERS = LAYERS.intersection(QUANTIZED)
-BIASED = frozenset(op for op in LINEAR if OPERANDS[op].biases)
