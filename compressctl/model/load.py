@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import onnx
 import onnx_ir as ir
@@ -19,13 +18,11 @@ from compressctl.model.qops import is_quantized
 from compressctl.model.reasons import MALFORMED, reason
 from compressctl.model.shapes import infer_shapes, inferred_types
 from compressctl.model.soundness import check_numbers, quantization_faults
+from compressctl.model.torchscript import Check, convert
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.probation import counts_too
 from compressctl.scratch import temporary_folder
 from compressctl.tensorspec import Dim, TensorSpec
-
-if TYPE_CHECKING:
-    from compressctl.model.torchscript import Check
 
 _KNOWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training")
 _KNOWN_PREFIXES = ("com.microsoft", "ai.onnx.preview")
@@ -105,8 +102,6 @@ def _from_torchscript(
 ) -> tuple[ir.Model, list[Note], tuple[Check, ...]]:
     if not inputs:
         raise UsageError(f"{path} is TorchScript, which does not tell its inputs", "add --input name:1x3x32x32")
-    from compressctl.model.torchscript import convert
-
     with temporary_folder() as workdir:
         model, notes, checks = convert(path, inputs, workdir)
     return model, list(notes), checks

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from compressctl.fields import Option
 from compressctl.passes.base import PassConfig
+from compressctl.quantization.schemes import FirstLast
 
 CalibrationMethod = Literal["minmax", "percentile", "entropy", "mse"]
 Target = Literal["auto", "vnni", "avx2", "arm64"]
@@ -22,7 +23,7 @@ class StaticOptions(PassConfig):
     """Percent of the values kept inside the range by calibration_method percentile."""
     per_channel: Annotated[bool, Option(flags=("--per-channel/--per-tensor",))] = True
     """One weight scale per output channel; false: one per tensor."""
-    first_last: Literal["int8", "same"] = "int8"
+    first_last: FirstLast = "int8"
     """Schemes of fewer than 8 bits: the first and the last layers keep 8-bit weights, or same: they get as few too."""
     embeddings: bool = True
     """Store embedding tables as int8 rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from compressctl.passes.space import Draw, Params, PassSpace
 from compressctl.quantization import schemes
@@ -20,7 +20,7 @@ class StaticSpace(PassSpace):
         if draw.format.name in STATIC:
             draw.choice("calibration_method", ("percentile", "mse", "minmax"))
         if draw.format.name in NARROW:
-            draw.choice("first_last", ("int8", "same"))
+            draw.choice("first_last", get_args(schemes.FirstLast))
 
 
 def static_options(params: Params) -> dict[str, Any]:

@@ -60,6 +60,9 @@ STORED = tuple(scheme for scheme in _ALL if scheme.kind in ("halves", "weights")
 OFFSET = tuple(scheme for scheme in STORED if scheme.grid is not None and scheme.grid.lopsided)
 """Those of weights alone that offsets make more exact."""
 
+FirstLast = Literal["int8", "same"]
+"""What the first and the last layers get: weights of 8 bits, or of as few as all others."""
+
 if TYPE_CHECKING:  # the names are not known before the table is read
     KernelScheme = str
     StaticScheme = str

@@ -8,63 +8,33 @@ import os
 import re
 import sys
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx_ir as ir
+import onnxscript  # noqa: F401  # torch.onnx needs it
+import torch
 
-from compressctl.errors import MissingExtraError, ModelError
-from compressctl.model import read
+from compressctl.errors import ModelError
 from compressctl.model.torchscript.checks import Check
+from compressctl.model.torchscript.export import Task, export_interpreted, export_scripted
+from compressctl.model.torchscript.interface import Argument, Axes, bind, call, dynamic_axes, random_feeds
+from compressctl.model.torchscript.interpreter import all_nodes
+from compressctl.model.torchscript.trust import load_trusted
 from compressctl.notes import Note, done, warning
 from compressctl.tensorspec import TensorSpec
-
-if TYPE_CHECKING:
-    import torch
-
-    from compressctl.model.torchscript.interface import Argument, Axes
 
 # Sizes of the batch and of other dynamic dimensions, for the example and for two checks. torch.export takes 0 and 1 for
 # constants; 32 survives five halvings by strided layers.
 _SIZES = ((2, 32), (1, 32), (3, 64))
 
 
-def convert(
+def to_onnx(
     path: Path, inputs: Mapping[str, TensorSpec], workdir: Path
 ) -> tuple[ir.Model, tuple[Note, ...], tuple[Check, ...]]:
-    """Convert a TorchScript file to an ONNX model in memory.
-
-    Args:
-        path: a file of `torch.jit.save`.
-        inputs: a spec for each tensor that forward takes, by name where all names are forward's own, else in its order.
-            The first dimension is the batch, and dynamic, as are named and unknown (`?`) dimensions.
-        workdir: an existing folder for temporary files; the model needs none of them.
-
-    Returns:
-        the model, what the user should know, and two batches for `verify_checks`, which the caller runs in onnxruntime.
-
-    Raises:
-        MissingExtraError: torch or onnxscript is not installed.
-        UsageError: the inputs are not what forward takes.
-        ModelError: the file is damaged, no TorchScript, does more than compute, was saved in training mode, or cannot
-            be expressed in ONNX.
-    """
-    if not read.is_torchscript(path):
-        raise ModelError(f"{path} is not TorchScript", "make it with torch.jit.script or torch.jit.trace, and save it")
-    with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums
-        if (member := archive.testzip()) is not None:
-            raise ModelError(f"{path} is damaged: its member {member} does not match its checksum")
-    try:
-        import onnxscript  # noqa: F401  # torch.onnx needs it
-        import torch
-    except ImportError as error:
-        raise MissingExtraError("TorchScript input", "torch") from error
+    """Convert a whole file; see `torchscript.convert`."""
     with _quiet(), torch.no_grad():
-        from compressctl.model.torchscript.interface import bind
-        from compressctl.model.torchscript.trust import load_trusted
-
         try:
             script = load_trusted(path)
         except (RuntimeError, ValueError, OSError) as error:
@@ -109,8 +79,6 @@ def _reason(error: BaseException) -> str:
 
 def _enter_inference(script: torch.jit.ScriptModule, path: Path) -> list[Note]:
     """Put the module into inference mode; refuse one whose graph says otherwise."""
-    from compressctl.model.torchscript.interpreter import all_nodes
-
     saved_in_training = script.training
     script.eval()
     for node in all_nodes(script.inlined_graph):
@@ -124,8 +92,6 @@ def _enter_inference(script: torch.jit.ScriptModule, path: Path) -> list[Note]:
 
 def _trains(node: Any) -> bool:
     """Return whether a node's train flag is a constant True, and its dropout rate, where it has one, not 0."""
-    import torch
-
     if "train" not in node.schema():
         return False
     declared = torch._C.parse_schema(node.schema()).arguments
@@ -138,11 +104,6 @@ def _export(
     script: torch.jit.ScriptModule, arguments: tuple[Argument, ...], path: Path, workdir: Path
 ) -> tuple[ir.Model, list[Note], tuple[Check, ...]]:
     """Export with a dynamic batch, or where that cannot be, with the batch that the specs give."""
-    import torch
-
-    from compressctl.model.torchscript.export import Task, export_interpreted, export_scripted
-    from compressctl.model.torchscript.interface import dynamic_axes
-
     specs = [argument.spec for argument in arguments if argument.spec]
     given = " ".join(map(str, specs))
     reasons: list[str] = []
@@ -177,10 +138,6 @@ def _run(
     script: torch.jit.ScriptModule, arguments: Sequence[Argument], axes: Sequence[Axes], batch: int, size: int
 ) -> Check:
     """Run the module on random inputs with dynamic dimensions of `batch` and `size`."""
-    import torch
-
-    from compressctl.model.torchscript.interface import call, random_feeds
-
     specs = [argument.spec for argument in arguments if argument.spec]
     feeds = random_feeds(specs, axes, batch, size, seed=batch)
     with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # it would profile and compile what runs three times

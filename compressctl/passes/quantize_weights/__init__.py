@@ -25,7 +25,7 @@ from pydantic import Field, field_validator, model_validator
 from compressctl.fields import Option
 from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
 from compressctl.passes.quantize_weights.advice import advise
-from compressctl.quantization.schemes import OFFSET, SCHEMES, STORED, StoredScheme, explained, names
+from compressctl.quantization.schemes import OFFSET, SCHEMES, STORED, FirstLast, StoredScheme, explained, names
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -58,7 +58,7 @@ class Config(PassConfig):
         description="Scales without offsets: smaller, and less exact. Default: false for"
         f" {names(OFFSET, 'and')}; others have none.",
     )
-    first_last: Literal["int8", "same"] = "same"
+    first_last: FirstLast = "same"
     """The first and the last layers get 8-bit weights, or same: they get as few bits as the others."""
     embeddings: bool = True
     """Store embedding tables so, too."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import onnx_ir as ir
 
@@ -15,11 +14,9 @@ from compressctl.numerics.grids import Grid
 from compressctl.quantization.int8.dynamic import candidates
 from compressctl.quantization.int8.placement import CARRIERS, COMPUTE, FOLDED, JOINS
 from compressctl.quantization.int8.static import obstacle as static_obstacle
-from compressctl.quantization.schemes import SCHEMES
+from compressctl.quantization.schemes import SCHEMES, FirstLast
 from compressctl.quantization.weights.eight_bits import packable
 from compressctl.selection import Selection, check_globs, matches
-
-FirstLast = Literal["int8", "same"]
 
 _PAYING_GROUP = 32  # channels; narrower groups win on some processors and lose on others, by the factor of 2
 _HINT = "add --calibrate DATA: static quantization observes activations on samples"
