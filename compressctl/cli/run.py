@@ -126,7 +126,7 @@ class Shared:
 def _search_writes(recipes: Sequence[Recipe]) -> list[Write]:
     if all(recipe.search is None for recipe in recipes):
         return []
-    from compressctl.search.start import search_writes
+    from compressctl.search.files import search_writes
 
     return [write for recipe in recipes if recipe.search is not None for write in search_writes(recipe)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,37 +10,15 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
-from compressctl.guard import beginning
 from compressctl.model.staging import reported
 from compressctl.pipeline.candidates import Candidate, write_candidate
 from compressctl.plain import plain
 from compressctl.recipe.model import Recipe
 from compressctl.report.write import write_text
+from compressctl.search.files import HEAD, best_path
 from compressctl.search.locks import publishing
 from compressctl.search.ranking import rank
 from compressctl.search.record import Record, dumped, recipe_of
-
-_HEAD = "# Found by a search of compressctl"
-
-
-def best_path(output: Path) -> Path:
-    """Return where the recipe of the best candidate goes."""
-    return output.with_suffix(".best.yaml")
-
-
-def front_path(output: Path) -> Path:
-    """Return the folder for the recipes of the front."""
-    return output.with_suffix(".front")
-
-
-def is_front(path: Path) -> bool:
-    """Whether the name in that folder is that of a point of the front."""
-    return re.fullmatch(r"\d+\.yaml", path.name) is not None
-
-
-def is_found(path: Path) -> bool:
-    """Whether a file is a recipe that a search found."""
-    return beginning(path).startswith(_HEAD)
 
 
 def publish(recipe: Recipe, record: Record, candidate: Candidate, others: Sequence[Record]) -> bool:
@@ -70,7 +47,7 @@ def write_recipe(recipe: Recipe, path: Path) -> dict[str, Any]:
     content = recipe.model_dump(mode="json", include=told, exclude_defaults=True)
     content |= {"passes": dumped(recipe.passes)}
     shown = json.dumps(content, ensure_ascii=False).isprintable()  # else YAML spells out all that is not ASCII
-    head = f"{_HEAD}; it reproduces its output byte for byte:\n"
+    head = f"{HEAD}; it reproduces its output byte for byte:\n"
     head += f"#   compressctl pipeline {plain(str(path))}{' --allow-python' if recipe.allow_python else ''}\n"
     write_text(path, head + yaml.safe_dump(content, sort_keys=False, allow_unicode=shown, width=120))
     return content

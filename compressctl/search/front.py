@@ -16,8 +16,9 @@ from compressctl.pipeline.stages import run_passes
 from compressctl.recipe.model import Recipe
 from compressctl.report.schema import FrontPoint
 from compressctl.search.attempt import setup_of
-from compressctl.search.best import best_path, front_path, is_front, write_recipe
+from compressctl.search.best import write_recipe
 from compressctl.search.candidate import label
+from compressctl.search.files import best_path, front_path, is_front
 from compressctl.search.ranking import dominates, goal
 from compressctl.search.record import Record, recipe_of
 

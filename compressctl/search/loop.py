@@ -7,7 +7,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from optuna import Study, Trial
+from optuna.trial import TrialState
 
 from compressctl.passes.base import PassConfig
 from compressctl.passes.space import Space
@@ -23,9 +26,6 @@ from compressctl.search.ranking import front, measured, values
 from compressctl.search.record import Record, dumped, read
 from compressctl.search.study import abandoned, ask
 from compressctl.search.suggest import starts, suggest
-
-if TYPE_CHECKING:
-    from optuna import Study, Trial
 
 _PARENTS = 3  # of the best, from which steps are taken
 _STALE = 40  # trials in a row that needed no work: there is little left to try
@@ -59,8 +59,6 @@ class Search:
 
     def begin(self) -> None:
         """Queue the candidates that are known to be good, and those whose process was killed."""
-        from optuna.trial import TrialState
-
         for trial in abandoned(self.study):
             self.study.tell(trial.number, state=TrialState.FAIL)
             self.study.enqueue_trial({**trial.system_attrs.get("fixed_params", {}), **trial.params})
@@ -120,8 +118,6 @@ class Search:
 
     def _suggest_neighbour(self, records: Sequence[Record]) -> None:
         """Queue a step from one of the best, every other time that nothing is queued."""
-        from optuna.trial import TrialState
-
         number = len(self.study.get_trials(deepcopy=False))
         parents = [record for record in front(self.setup.recipe, records, _PARENTS) if record.feasible]
         if parents and number % 2 and not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
@@ -151,8 +147,6 @@ class Search:
 
     def _tell(self, trial: Trial, record: Record) -> None:
         """End a trial: what was measured guides the choice of the next ones."""
-        from optuna.trial import TrialState
-
         trial.set_user_attr(*record.keep())
         if record.drop is None or record.bytes is None:
             self.study.tell(trial, state=TrialState.FAIL)

@@ -8,19 +8,17 @@ from zlib import crc32
 from compressctl.container.opened import holds, read_provenance
 from compressctl.container.signature import PACKED
 from compressctl.distributed import this_process
-from compressctl.errors import OutputError, UsageError
-from compressctl.guard import Write
+from compressctl.errors import UsageError
 from compressctl.model.save import check_writable
 from compressctl.pipeline.setup import Setup
 from compressctl.recipe.model import Recipe
-from compressctl.search.best import best_path, front_path, is_found, is_front
 from compressctl.search.clock import Clock
+from compressctl.search.files import begun, storage_of
 from compressctl.search.halving import SuccessiveHalving
-from compressctl.search.locks import locks
 from compressctl.search.loop import Search
 from compressctl.search.record import read
 from compressctl.search.space import survey
-from compressctl.search.study import begun, identity, is_storage, keep_space, open_study, space_of, storage_of, worker
+from compressctl.search.study import identity, keep_space, open_study, space_of, worker
 
 _MEASURED = 8  # models that are measured in full at the end: the front, and the stages of the final run
 _OVERHEAD = 2.5  # seconds to prove, time and look into one of them
@@ -57,25 +55,6 @@ def working(recipe: Recipe) -> Recipe:
     search = recipe.search.model_copy(update={"storage": storage})
     cache = recipe.cache or recipe.output.with_suffix(".search.cache")
     return recipe.model_copy(update={"search": search, "cache": cache, "force": True, "resume": False})
-
-
-def search_writes(recipe: Recipe) -> list[Write]:
-    """Return what a search writes besides a run's files, for `guard`.
-
-    Raises:
-        OutputError: the folder for the front's recipes is a file.
-    """
-    folder = front_path(recipe.output)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file, and the recipes of the front go into a folder there", "rename it")
-    front = [path for path in folder.glob("*.yaml") if is_front(path)]
-    storage = storage_of(recipe)
-    return [
-        Write(best_path(recipe.output), "recipe of a search", is_found),
-        *(Write(path, "recipe of a search", is_found) for path in front),
-        *([] if "://" in storage else [Write(Path(storage), "storage of a search", is_storage)]),
-        *(Write(path, "lock file", lambda path: not path.stat().st_size) for path in locks(recipe.output)),
-    ]
 
 
 def check_output(recipe: Recipe, setup: Setup, storage: str) -> None:

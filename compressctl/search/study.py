@@ -10,55 +10,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import optuna
+from optuna import Study, Trial
+from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.samplers import TPESampler
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.trial import FrozenTrial, TrialState
 from pydantic import TypeAdapter
+from sqlalchemy.exc import SQLAlchemyError
 
-from compressctl.errors import MissingExtraError, UsageError
+from compressctl.errors import UsageError
 from compressctl.passes.space import Space
 from compressctl.pipeline.setup import Setup
-from compressctl.recipe.model import Recipe
-
-if TYPE_CHECKING:
-    from optuna import Study, Trial
-    from optuna.trial import FrozenTrial
+from compressctl.search.files import BEGINNING
 
 _NAME = "compressctl"
 _SPACE = TypeAdapter(Space)
 _GRAMMAR = 2  # raised where parameters change their meaning
-_BEGINNING = b'{"op_code":'  # of the first line of Optuna's journal
 _LONGEST_LINE = 2**20  # bytes, about
-
-
-def require_optuna() -> None:
-    """Refuse a search where its engine is missing.
-
-    Raises:
-        MissingExtraError: optuna is not installed.
-    """
-    try:
-        import optuna
-    except ImportError as error:
-        raise MissingExtraError("a search", "search") from error
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-
-
-def storage_of(recipe: Recipe) -> str:
-    """Return the storage as the user named it, or a file beside the output."""
-    assert recipe.search is not None
-    return recipe.search.storage or str(recipe.output.with_suffix(".search.journal"))
-
-
-def begun(storage: str) -> bool:
-    """Whether there may be a study in a storage: of a database only a look into it can tell."""
-    return "://" in storage or Path(storage).exists()
-
-
-def is_storage(path: Path) -> bool:
-    """Whether a file is a storage of a search, or empty."""
-    with path.open("rb") as file:
-        return file.read(len(_BEGINNING)) in (_BEGINNING, b"")
 
 
 def identity(setup: Setup) -> dict[str, Any]:
@@ -80,8 +52,8 @@ def open_study(storage: str, wanted: dict[str, Any], objectives: int) -> Study:
     Raises:
         UsageError: the storage cannot be used, or belongs to another search.
     """
-    import optuna
-
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=ExperimentalWarning)
     with _told(storage):
         opened = _open(storage)
         if _NAME not in optuna.get_all_study_names(opened):
@@ -116,16 +88,12 @@ def worker() -> str:
 
 def abandoned(study: Study) -> list[FrozenTrial]:
     """Return the trials in progress whose process was on this machine and is gone."""
-    from optuna.trial import TrialState
-
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     return [trial for trial in running if _gone(trial.user_attrs.get("worker", ""))]
 
 
 def ask(study: Study, seed: int) -> Trial:
     """Return a new trial; the same seed and history give the same parameters, resumed or not."""
-    from optuna.samplers import TPESampler
-
     number = len(study.get_trials(deepcopy=False))
     study.sampler = TPESampler(seed=(seed * 1_000_003 + number) % 2**32, multivariate=True, group=True)
     trial = study.ask()
@@ -147,9 +115,6 @@ def _gone(name: str) -> bool:
 
 
 def _open(storage: str) -> Any:
-    from optuna.storages import JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-
     if "://" in storage:
         return RDBStorage(storage)
     path, lock = Path(storage), JournalFileSymlinkLock(storage)
@@ -169,8 +134,8 @@ def _mend(path: Path) -> None:
         UsageError: it is another file altogether.
     """
     with path.open("r+b") as file:
-        begins = file.read(len(_BEGINNING))
-        if begins and begins != _BEGINNING:
+        begins = file.read(len(BEGINNING))
+        if begins and begins != BEGINNING:
             raise UsageError(f"--storage {path} is no storage of a search", "name a file of its own")
         size = file.seek(0, os.SEEK_END)
         tail = max(size - _LONGEST_LINE, 0)
@@ -183,9 +148,6 @@ def _mend(path: Path) -> None:
 @contextmanager
 def _told(storage: str) -> Iterator[None]:
     """Turn what a storage refuses, in the words of its library, into one line."""
-    from optuna.exceptions import OptunaError
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         yield
     except (OptunaError, SQLAlchemyError, OSError, ImportError, ValueError, KeyError, RuntimeError) as error:

@@ -13,7 +13,6 @@ from compressctl.progress import Silent
 from compressctl.recipe.model import Recipe
 from compressctl.search.clock import Clock
 from compressctl.search.start import process
-from compressctl.search.study import require_optuna
 
 
 @contextmanager
@@ -60,7 +59,6 @@ def _take_part(recipe: Recipe, index: int, seconds: float, deserted: Callable[[]
         seconds: until no more trials begin.
         deserted: says whether that process is gone.
     """
-    require_optuna()
     with open_setup(recipe, Silent()) as setup:
         own = process(setup, Clock(seconds), f"trial-{index}", recipe.seed + index)
         replace(own, reserve=0.0).run(deserted)

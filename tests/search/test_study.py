@@ -9,8 +9,9 @@ import pytest
 
 from compressctl.errors import MissingExtraError, UsageError
 from compressctl.passes.space import Format, Space
+from compressctl.search import search
 from compressctl.search.record import Record, read
-from compressctl.search.study import abandoned, ask, keep_space, open_study, require_optuna, space_of
+from compressctl.search.study import abandoned, ask, keep_space, open_study, space_of
 
 WANTED = {
     "input": "1",
@@ -22,7 +23,6 @@ WANTED = {
 
 @pytest.fixture(params=["file", "sqlite"])
 def storage(request, tmp_path):
-    require_optuna()
     return str(tmp_path / "s.journal") if request.param == "file" else f"sqlite:///{tmp_path / 's.db'}"
 
 
@@ -56,7 +56,6 @@ def test_the_storage_of_another_search_is_refused(storage, changes, what):
 
 @pytest.mark.parametrize("content", [b"no journal\n" * 3, b"\x00\xff" * 20, b'{"a": 1}\n{"b": 2}\n'])
 def test_a_file_that_is_no_storage_is_refused_and_left_alone(tmp_path, content):
-    require_optuna()
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=r"notes\.txt.* (cannot be used|is no storage)"):
@@ -65,7 +64,6 @@ def test_a_file_that_is_no_storage_is_refused_and_left_alone(tmp_path, content):
 
 
 def test_a_line_that_was_cut_short_is_dropped(tmp_path):
-    require_optuna()
     path = tmp_path / "s"
     ask(open_study(str(path), WANTED, 2), 0)
     whole = path.read_bytes()
@@ -78,14 +76,12 @@ def test_a_line_that_was_cut_short_is_dropped(tmp_path):
 
 @pytest.mark.parametrize("url", ["nosuch://x", "sqlite:////no/such/folder/s.db"])
 def test_a_database_that_cannot_be_opened_is_one_line(url):
-    require_optuna()
     with pytest.raises(UsageError, match="cannot be used") as caught:
         open_study(url, WANTED, 2)
     assert "\n" not in caught.value.message
 
 
 def test_the_same_history_and_seed_give_the_same_choice(tmp_path):
-    require_optuna()
     chosen = []
     for name in ("a", "b"):
         study = open_study(str(tmp_path / name), WANTED, 2)
@@ -101,7 +97,6 @@ def test_the_same_history_and_seed_give_the_same_choice(tmp_path):
 
 
 def test_trials_of_processes_that_are_gone_are_told_from_those_of_others(tmp_path):
-    require_optuna()
     study = open_study(str(tmp_path / "s"), WANTED, 2)
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     workers = [
@@ -118,4 +113,4 @@ def test_trials_of_processes_that_are_gone_are_told_from_those_of_others(tmp_pat
 def test_without_optuna_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtraError, match=r"compressctl\[search\]"):
-        require_optuna()
+        search(None)
