@@ -8,19 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from compressctl.container.opened import as_stored, opened
-from compressctl.data.notation import made_up, open_source
 from compressctl.errors import UsageError
 from compressctl.measure import machine
 from compressctl.measure.clocks import remarks
 from compressctl.measure.measurement import Measurement, Workload, measure_files
 from compressctl.measure.metrics import parse_metric
-from compressctl.measure.trial import RandomFit, fit_random, prove
-from compressctl.model.load import interface, load_model
+from compressctl.measure.opening import Wanted, open_samples, prove
+from compressctl.model.load import described_inputs, load_model
 from compressctl.notes import Note
 from compressctl.probation import on_probation
 from compressctl.progress import Progress
 from compressctl.report.schema import BenchReport
-from compressctl.tensorspec import parse_tensor_specs, with_sizes
+from compressctl.tensorspec import parse_state, parse_tensor_specs
 from compressctl.versions import versions
 
 _RANDOM_SAMPLES = 16
@@ -33,6 +32,7 @@ def bench(
     data: str | None,
     metric: str | None,
     inputs: Sequence[str],
+    states: Sequence[str],
     batch_size: int,
     threads: int,
     seed: int,
@@ -60,14 +60,23 @@ def bench(
                 files.append(unpacked.enter_context(opened(path)))
         with on_probation(first):
             loaded = load_model(files[0], sized)
-        specs = with_sizes(interface(loaded.model)[0], sized)
-        notation = data or f"random:{_RANDOM_SAMPLES}"
-        with on_probation(first):
-            fit = fit_random(loaded.model, specs, threads=threads) if made_up(notation) else RandomFit()
-        source = open_source(notation, specs, seed=seed, allow_python=allow_python, sizes=fit.sizes, limits=fit.limits)
-        notes: list[Note] = list(source.notes) if data else []
-        with on_probation(first):  # the sizes of random samples are the model's
-            feeds = source.first(batch_size)
+        samples = open_samples(
+            Wanted(
+                path=first,
+                file=files[0],
+                model=loaded.model,
+                inputs=described_inputs(loaded.model, sized, dict(map(parse_state, states))),
+                notations=(data,),
+                otherwise=f"random:{_RANDOM_SAMPLES}",
+                batch_size=batch_size,
+                seed=seed,
+                threads=threads,
+                allow_python=allow_python,
+            )
+        )
+        source = samples.usual
+        notes: list[Note] = [*samples.notes, *(source.notes if data else ())]
+        feeds = source.first(batch_size)
         workload = Workload(
             batch_size=batch_size,
             threads=threads,
@@ -80,7 +89,7 @@ def bench(
             profile=profile,
             seconds=seconds,
         )
-        for path, file in zip(stored, files, strict=True):
+        for path, file in zip(others, files[1:], strict=True):
             prove(path, feeds, threads=threads, file=file)
         measurements = as_stored(measure_files(files[0], files[1:], workload, progress), stored)
     return BenchReport(

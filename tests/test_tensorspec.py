@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressctl.errors import UsageError
-from compressctl.tensorspec import TensorSpec, parse_tensor_spec, with_sizes
+from compressctl.tensorspec import TensorSpec, parse_tensor_spec, with_given
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,13 @@ def test_refusals(text):
 def test_given_sizes_leave_the_samples_open():
     own = [TensorSpec("x", "float32", ("batch", 3, None, "w")), TensorSpec("z", "int64", (4, "n"))]
     given_ = {"x": TensorSpec("x", "float32", (1, 3, 32, 48)), "z": TensorSpec("z", "int64", (4, 7))}
-    assert with_sizes(own, given_) == [
+    assert list(with_given(own, given_)) == [
         TensorSpec("x", "float32", ("batch", 3, 32, 48)),
         TensorSpec("z", "int64", (4, 7)),
     ]
     for misfit in ((1, 4, 32, 48), (1, 3, 32)):
         with pytest.raises(UsageError, match="does not fit"):
-            with_sizes(own, {"x": TensorSpec("x", "float32", misfit)})
+            with_given(own, {"x": TensorSpec("x", "float32", misfit)})
 
 
 @given(st.text())

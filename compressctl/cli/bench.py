@@ -20,7 +20,7 @@ def bench(
     ],
     keys: Annotated[
         dict[str, Any],
-        recipe_keys("input", "data", "metric", "allow_python", "batch_size", "threads", "seed"),
+        recipe_keys("input", "state", "data", "metric", "allow_python", "batch_size", "threads", "seed"),
     ],
     baseline: Annotated[
         Path | None, typer.Option("--baseline", help="The file that the others are compared with.", show_default=False)
@@ -65,6 +65,7 @@ def bench(
             models,
             baseline=baseline,
             inputs=keys.pop("input"),
+            states=keys.pop("state"),
             **keys,
             seconds=seconds,
             profile=profile,

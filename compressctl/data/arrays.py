@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from compressctl.arrays import Array
-from compressctl.data.columns import Column, PairedColumn
-from compressctl.data.fit import check
+from compressctl.data.columns import Column, PairedColumn, StepsColumn
+from compressctl.data.fit import cast, check
 from compressctl.data.named import NamedSource, Request
 from compressctl.data.npz import is_npy, is_npz, open_npy, open_npz
 from compressctl.data.parse import Notation
@@ -22,7 +22,12 @@ LABEL_NAMES = ("labels", "label", "y", "target", "targets")
 
 
 class ArraySource(NamedSource):
-    """Arrays named as the inputs, and labels.
+    """Arrays named as the inputs, and labels; `INPUT=ARRAY` names the array of an input that has another name.
+
+    Each holds a row for every sample, whatever axis the model has them along. Inputs that take no samples may have an
+    array too, of their own shape. Of a model with states that are not among the arrays, an array may have a dimension
+    more, [sequences, steps, …]: the steps of a sequence are fed one after the other, and labels are of steps, or of
+    sequences, to be judged by the last step.
 
     With `pairs=true` the inputs hold 2N rows, first the N first members of the pairs, then the N second; the slice and
     the labels count pairs. They are fed first, second, first, second, ….
@@ -38,21 +43,39 @@ class ArraySource(NamedSource):
     def __init__(self, notation: Notation, inputs: Sequence[TensorSpec]) -> None:
         options = notation.options
         labels, self.pairs = options.text("labels"), options.flag("pairs")
+        super().__init__(notation.text, inputs)
+        names = {spec.name: options.text(spec.name) or spec.name for spec in inputs}
         options.finish()
         path = Path(notation.source)
-        arrays = open_npz(path) if is_npz(path) else _single(path, inputs)
-        columns = {spec.name: _find(arrays, spec.name, path, "the model's input") for spec in inputs}
-        if self.pairs:
-            columns = {name: PairedColumn(column) for name, column in columns.items()}
-        for spec in inputs:
-            check(columns[spec.name].shape, columns[spec.name].dtype, spec, columns[spec.name].where)
-        rows = _common_length(list(columns.values()))
+        arrays = open_npz(path) if is_npz(path) else _single(path, self.asked)
         if labels is None:
-            labels = next((name for name in LABEL_NAMES if name in arrays and name not in columns), None)
-        unused = [name for name in arrays if name != labels and name not in columns]
-        super().__init__(notation.text, inputs, _unused_note(unused, path))
+            labels = next((name for name in LABEL_NAMES if name in arrays and name not in names.values()), None)
+        names = _matched(names, arrays, labels, self.asked)
+        columns = {
+            spec.name: _find(arrays, names[spec.name], path, f"the model's input {spec.name!r}")
+            for spec in self.sampled
+            if spec.state is None or names[spec.name] in arrays
+        }
+        self.fed |= {
+            spec.name: _whole(_find(arrays, names[spec.name], path, "the model's input"), spec)
+            for spec in inputs
+            if spec.axis is None and names[spec.name] in arrays
+        }
+        self.steps = _steps(columns, self.asked) if any(spec.name not in columns for spec in self.sampled) else 1
+        if self.pairs and self.steps > 1:
+            raise DataError(f"{notation.text}: sequences make no pairs", "drop pairs=true")
+        for spec in self.sampled:
+            if spec.name in columns:
+                columns[spec.name] = _checked(columns[spec.name], spec, self.steps, self.pairs)
+        self._states_given = all(spec.name in columns for spec in self.sampled)
+        rows = _common_length(list(columns.values()))
+        unused = [name for name in arrays if name != labels and name not in names.values()]
+        self.notes = _unused_note(unused, path)
         self._columns = columns
         self._labels = None if labels is None else _labels(arrays, labels, path, rows, self.pairs)
+        if self._labels is not None and self.steps > 1:
+            self.judged_last = self._labels.shape[1:2] != (self.steps,)
+            self._labels = StepsColumn(self._labels, self.steps, spread=self.judged_last)
         self._rows = notation.select(rows // 2 if self.pairs else rows)
 
     @classmethod
@@ -66,7 +89,7 @@ class ArraySource(NamedSource):
         return not path.is_dir() and (is_npz(path) or is_npy(path))
 
     def __len__(self) -> int:
-        return len(self._rows) * (2 if self.pairs else 1)
+        return len(self._rows) * (2 if self.pairs else self.steps)
 
     @property
     def has_labels(self) -> bool:
@@ -74,7 +97,11 @@ class ArraySource(NamedSource):
         return self._labels is not None
 
     def _row_name(self, row: int) -> str:
-        return f"pair {self._rows[row // 2]}" if self.pairs else f"row {self._rows[row]}"
+        if self.pairs:
+            return f"pair {self._rows[row // 2]}"
+        if self.steps > 1:
+            return f"step {row % self.steps} of sequence {self._rows[row // self.steps]}"
+        return f"row {self._rows[row]}"
 
     def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         with ExitStack() as stack:
@@ -87,11 +114,63 @@ class ArraySource(NamedSource):
                 yield feeds, read_labels(count) if read_labels else None
 
 
-def _single(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, Column | DataError]:
-    if len(inputs) != 1:
-        names = ", ".join(spec.name for spec in inputs)
+def _single(path: Path, asked: Sequence[TensorSpec]) -> dict[str, Column | DataError]:
+    if len(asked) != 1:
+        names = ", ".join(spec.name for spec in asked)
         raise DataError(f"{path} holds one array, but the model has the inputs {names}", "use a .npz file")
-    return {inputs[0].name: open_npy(path)}
+    return {asked[0].name: open_npy(path)}
+
+
+def _matched(
+    names: dict[str, str], arrays: Mapping[str, object], labels: str | None, asked: Sequence[TensorSpec]
+) -> dict[str, str]:
+    """Return the names of the arrays; one array to one input needs none."""
+    left = [name for name in arrays if name != labels and name not in names.values()]
+    if len(asked) == 1 and len(left) == 1 and names[asked[0].name] == asked[0].name and asked[0].name not in arrays:
+        return {**names, asked[0].name: left[0]}
+    return names
+
+
+def _steps(columns: Mapping[str, Column], asked: Sequence[TensorSpec]) -> int:
+    """Return how many steps sequences have: the second dimension of arrays that have one more than their input.
+
+    Raises:
+        DataError: it differs.
+    """
+    longer = [columns[spec.name] for spec in asked if len(columns[spec.name].shape) == len(spec.shape) + 1]
+    for column in longer:
+        if column.shape[1] != longer[0].shape[1]:
+            raise DataError(
+                f"{column.where} has {column.shape[1]} steps, but {longer[0].where} has {longer[0].shape[1]}"
+            )
+    return longer[0].shape[1] if longer else 1
+
+
+def _checked(column: Column, spec: TensorSpec, steps: int, pairs: bool) -> Column:
+    """Return a column of samples that fits an input."""
+    if not column.shape:
+        raise DataError(f"{column.where} is a single number", "arrays need one row a sample")
+    sequence = steps > 1 and len(column.shape) == len(spec.shape) + 1
+    check((column.shape[0], *column.shape[2:]) if sequence else column.shape, column.dtype, spec, column.where)
+    if steps > 1:
+        return StepsColumn(column, steps, spread=not sequence)
+    return PairedColumn(column) if pairs else column
+
+
+def _whole(column: Column, spec: TensorSpec) -> Array:
+    """Return what an input is fed that takes no samples: an array of its shape, or one such row for each sample.
+
+    Raises:
+        DataError: it does not fit, or its rows differ.
+    """
+    array = column.whole()
+    if array.ndim == len(spec.shape) + 1 and len(array):
+        if not (array == array[:1]).all():
+            where = f"{column.where} differs between samples"
+            raise DataError(f"{where}, but the input {spec} is the same for all of a batch", "use one file for each")
+        array = array[0]
+    check(array.shape, array.dtype, spec, column.where)
+    return cast(array, spec, column.where)
 
 
 def _find(arrays: dict[str, Column | DataError], name: str, path: Path, role: str) -> Column:

@@ -52,6 +52,11 @@ class Column(ABC):
     def open(self, rows: range) -> AbstractContextManager[Reader]:
         """Return a reader of `rows` (ascending): `reader(n)` gives the next n of them as an array of its own."""
 
+    def whole(self) -> Array:
+        """Return all of it, in memory."""
+        with self.open(range(self.shape[0])) as read:
+            return read(self.shape[0])
+
 
 class ArrayColumn(Column):
     """An array in memory or memory-mapped."""
@@ -72,6 +77,10 @@ class ArrayColumn(Column):
             return np.array(self._array[chunk.start : chunk.stop : chunk.step])
 
         yield read
+
+    def whole(self) -> Array:
+        """Return all of it; it may be a single number."""
+        return np.array(self._array)
 
 
 class StreamColumn(Column):
@@ -143,5 +152,39 @@ class PairedColumn(Column):
                 members[1 - position % 2 :: 2] = seconds
                 position = end
                 return members
+
+            yield read
+
+
+class StepsColumn(Column):
+    """Sequences [sequences, steps, …] read step by step, or what is the same at each step of a sequence.
+
+    Args:
+        column: the sequences.
+        steps: that each of them has.
+        spread: whether a row of the column counts for all steps of a sequence.
+    """
+
+    def __init__(self, column: Column, steps: int, *, spread: bool) -> None:
+        super().__init__(column.where, column.shape, column.dtype)
+        self._column, self._steps, self._spread = column, steps, spread
+
+    @contextmanager
+    def open(self, rows: range) -> Iterator[Reader]:
+        """Read the steps of the sequences that `rows` counts: `reader(n)` gives n steps."""
+        left = np.empty(0)
+        with self._column.open(rows) as sequences:
+
+            def read(n: int) -> Array:
+                nonlocal left
+                parts = []
+                while n:
+                    if not len(left):
+                        (sequence,) = sequences(1)
+                        left = np.repeat(sequence[None], self._steps, axis=0) if self._spread else sequence
+                    parts.append(left[:n])
+                    left = left[n:]
+                    n -= len(parts[-1])
+                return np.concatenate(parts)
 
             yield read

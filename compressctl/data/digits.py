@@ -40,9 +40,7 @@ class DigitsSource(NamedSource):
             )
         notation.options.finish()
         super().__init__(notation.text, inputs)
-        if len(inputs) != 1:
-            raise DataError(f"{notation.text}: one input is fed, but the model has {len(inputs)}")
-        self._spec = inputs[0]
+        self._spec = self._one_input()
         shape = _sample_shape(self._spec)
         check((1, *shape), np.dtype(np.float32), self._spec, notation.text)
         images, labels = _load()

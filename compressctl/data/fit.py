@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ from compressctl.arrays import Array
 from compressctl.errors import DataError
 from compressctl.tensorspec import TensorSpec
 
+_RATE = re.compile(r"^sr$|sampl\w*_?rate|^rate$|^fs$", re.IGNORECASE)
+
 
 def check(shape: tuple[int, ...], dtype: np.dtype[Any], spec: TensorSpec, where: str) -> None:
-    """Check that rows of an array [rows, …] fit an input in rank, shape and type.
+    """Check that an array fits an input in rank, shape and type; along the samples it may have any size.
 
     Floats fit any float input; integers fit integer inputs and floats that hold them exactly; bool fits numbers.
 
@@ -20,7 +23,8 @@ def check(shape: tuple[int, ...], dtype: np.dtype[Any], spec: TensorSpec, where:
         DataError: they do not; the message names `where` and both sides.
     """
     fits = len(shape) == len(spec.shape) and all(
-        not isinstance(want, int) or want == have for have, want in zip(shape[1:], spec.shape[1:], strict=False)
+        not isinstance(want, int) or want == have or axis == spec.axis
+        for axis, (have, want) in enumerate(zip(shape, spec.shape, strict=False))
     )
     if not fits:
         have = "x".join(map(str, shape)) or "scalar"
@@ -68,6 +72,22 @@ def numpy_dtype(spec: TensorSpec) -> np.dtype[Any]:
     if dtype.kind not in "fiub":
         raise DataError(f"input {spec.name!r} has type {spec.dtype}, which no data source can feed")
     return dtype
+
+
+def whole(spec: TensorSpec) -> Array:
+    """Return what an input is fed that takes no samples: its value, or one that seldom does harm.
+
+    That is no flag, the factor 1, one thing, 16,000 samples of sound a second.
+    """
+    shape = tuple(dim if isinstance(dim, int) else 1 for dim in spec.shape)
+    if spec.value is not None:
+        return np.array(spec.value, numpy_dtype(spec))
+    return np.full(shape, 16000 if _RATE.search(spec.name) else spec.dtype != "bool", numpy_dtype(spec))
+
+
+def zeros(spec: TensorSpec, rows: int) -> Array:
+    """Return a state [rows, …] before the first step; a dimension of unknown size has the size 1."""
+    return np.zeros((rows, *(dim if isinstance(dim, int) else 1 for dim in spec.shape[1:])), numpy_dtype(spec))
 
 
 def _castable(have: np.dtype[Any], want: np.dtype[Any]) -> bool:

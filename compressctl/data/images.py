@@ -38,9 +38,7 @@ class ImageFolder(NamedSource):
 
     def __init__(self, notation: Notation, inputs: Sequence[TensorSpec]) -> None:
         super().__init__(notation.text, inputs)
-        if len(inputs) != 1:
-            raise DataError(f"{notation.text}: images feed one input, but the model has {len(inputs)}")
-        self._spec = inputs[0]
+        self._spec = self._one_input()
         self._preprocess = read_preprocess(notation.options, self._spec)
         notation.options.finish()
         folder = Path(notation.source)

@@ -45,6 +45,8 @@ def open_npy(path: Path) -> Column:
         with path.open("rb") as stream:
             shape, fortran, dtype = _header(stream, str(path))
             offset = stream.tell()
+        if not shape:
+            raise DataError(f"{path} is a single number", "arrays need one row a sample")
         if path.stat().st_size < offset + dtype.itemsize * math.prod(shape):
             raise EOFError("it ends too early")
         return _in_file(str(path), path, offset, shape, dtype, fortran)
@@ -79,6 +81,9 @@ def _column(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: 
         offset = stream.tell()
     if info.file_size != offset + dtype.itemsize * math.prod(shape):
         raise EOFError("its size is not what its header says")
+    if not shape:
+        with archive.open(info) as stream:
+            return ArrayColumn(where, npy_format.read_array(stream, allow_pickle=False))
     if info.compress_type == zipfile.ZIP_STORED:
         start = _data_offset(path, info)
         _check_crc(path, start, info)
@@ -114,9 +119,7 @@ def _header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dt
     shape, fortran, dtype = read(stream)
     if dtype.hasobject:
         raise DataError(f"{where} holds pickled Python objects, which are not loaded", "save a plain numeric array")
-    if not shape:
-        raise DataError(f"{where} is a single number", "arrays need one row a sample")
-    if min(shape) < 0:
+    if min(shape, default=0) < 0:
         raise ValueError(f"it claims the shape {shape}")
     return shape, fortran, dtype
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from compressctl.arrays import Array
-from compressctl.data.fit import check
+from compressctl.data.fit import cast, check
 from compressctl.data.named import NamedSource, Request
 from compressctl.data.parse import Notation
 from compressctl.data.source import Feeds
@@ -49,8 +49,8 @@ def load_function(text: str, *, allow_python: bool) -> Callable[..., Any]:
 class PythonSource(NamedSource):
     """What `function(**options)` returns: an iterable of batches, each `{input: array}` or `({input: array}, labels)`.
 
-    Arrays are [rows, …] with any number of rows; option values arrive as text. The function is called once for each
-    pass over the data, and must then give the same batches again.
+    Arrays are as the model takes them, with any number of samples; option values arrive as text. The function is called
+    once for each pass over the data, and must then give the same batches again.
 
     Raises:
         UsageError: no leave was given to run code.
@@ -65,7 +65,10 @@ class PythonSource(NamedSource):
         self._options = notation.options.all()
         self._where = f"python:{name}"
         self._has_labels = False
+        self._given: set[str] = set()
+        self._named: set[str] = set()
         self._rows = notation.select(self._count(notation.slice))
+        self._states_given = all(spec.name in self._named for spec in self.sampled)
 
     @classmethod
     def open(cls, notation: Notation, request: Request) -> Self:
@@ -130,13 +133,24 @@ class PythonSource(NamedSource):
         feeds, labels = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
         if not isinstance(feeds, Mapping):
             raise DataError(f"{self._where} gave {type(feeds).__name__}", "{input: array} or ({input: array}, labels)")
-        missing = [spec.name for spec in self.inputs if spec.name not in feeds]
+        missing = [spec.name for spec in self.asked if spec.name not in feeds]
         if missing:
             given = ", ".join(map(str, feeds)) or "nothing"
             raise DataError(f"{self._where} gave no input {missing[0]!r}", f"it gave {given}")
-        arrays = {spec.name: np.asarray(feeds[spec.name]) for spec in self.inputs}
+        arrays = {}
         for spec in self.inputs:
-            check(arrays[spec.name].shape, arrays[spec.name].dtype, spec, f"{self._where}: input {spec.name!r}")
+            if spec.name not in feeds:
+                continue
+            array, where = np.asarray(feeds[spec.name]), f"{self._where}: input {spec.name!r}"
+            check(array.shape, array.dtype, spec, where)
+            self._named.add(spec.name)
+            if spec.axis is not None:
+                arrays[spec.name] = np.moveaxis(array, spec.axis, 0)
+            elif spec.name not in self._given:
+                self._given.add(spec.name)
+                self.fed[spec.name] = cast(array, spec, where)
+            elif not np.array_equal(self.fed[spec.name], array):
+                raise DataError(f"{where} differs between batches", "it takes no samples, and is the same for all")
         targets = None if labels is None else np.asarray(labels)
         if targets is not None and (targets.dtype.kind not in "fiub" or targets.ndim == 0):
             raise DataError(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
 
 from compressctl.arrays import Array
-from compressctl.data.fit import numpy_dtype
+from compressctl.data.fit import numpy_dtype, whole
 from compressctl.data.named import NamedSource, Request
 from compressctl.data.options import parse_size
 from compressctl.data.parse import Notation
@@ -23,6 +24,8 @@ DEFAULT_SIZES = {"sequence": 128, "side": 224, "other": 16}
 IDS = 1000
 _SAMPLES = 64
 _MOST, _SMALLER = 2**31, "--input NAME:SHAPE gives smaller sizes"  # 16 GB while they are drawn
+_STEPS = 8  # of a sequence, for models with states
+_TERMS = re.compile(r"(.+?)\s*(\+|-|\*|//)\s*([^+*/-]+)")  # as exporters name what is computed of other sizes
 _SMALLEST = 8  # pixels of an image's side
 _ROLES = (
     ("batch", re.compile(r"batch|^(n|b|bs)$", re.IGNORECASE)),
@@ -40,16 +43,17 @@ def random_feeds(
 ) -> Feeds:
     """Make one batch of random values that fit the inputs.
 
-    Floats are N(0, 1). Integers stay small and valid for what the input's name says: masks are 0 or 1 and start with
-    1, token types 0, positions count up, ids lie in [0, 1000) and other integers in [0, 10); 8-bit types use their
-    whole range.
+    Floats are N(0, 1), states zeros, and what takes no samples has its value. Integers stay small and valid for what
+    the input's name says: masks are 0 or 1 and start with 1, token types 0, positions count up, ids lie in [0, 1000)
+    and other integers in [0, 10); 8-bit types use their whole range.
 
     Args:
         inputs: the model's inputs.
         batch: size of dynamic batch dimensions; a fixed one keeps its size.
         seed: seed of the generator.
         sizes: sizes of dynamic dimensions, by their symbolic name, or for all of a kind: `sequence` (default 128),
-            `side` of an image (224), `other` (16); and `ids`, the exclusive upper bound of ids.
+            `side` of an image (224), `other` (16); and `ids`, the exclusive upper bound of ids. A dimension whose
+            name is a sum or product of others' is computed.
         limits: by name of an integer input, the exclusive upper bound of what the model can look up for it.
 
     Raises:
@@ -58,9 +62,16 @@ def random_feeds(
     rng = np.random.default_rng(seed)
     given, limits = dict(sizes or {}), limits or {}
     ids = given.get("ids", IDS)
-    return {
-        spec.name: _values(rng, spec, _shape(spec, batch, given), ids, limits.get(spec.name, ids)) for spec in inputs
-    }
+    feeds = {}
+    for spec in inputs:
+        shape = _shape(spec, batch, given)
+        if spec.axis is None:
+            feeds[spec.name] = whole(spec)
+        elif spec.state is not None:
+            feeds[spec.name] = np.zeros(shape, numpy_dtype(spec))
+        else:
+            feeds[spec.name] = _values(rng, spec, shape, ids, limits.get(spec.name, ids))
+    return feeds
 
 
 def dynamic_sizes(inputs: Sequence[TensorSpec]) -> list[str]:
@@ -91,6 +102,7 @@ class RandomSource(NamedSource):
     ) -> None:
         note = warning("RANDOM DATA: numbers drawn at random say nothing about accuracy on real data")
         super().__init__(notation, inputs, (note,))
+        self.steps = math.gcd(count, _STEPS) if any(spec.state for spec in inputs) else 1
         self._count, self._seed, self._sizes, self._limits = count, seed, sizes, limits
 
     @classmethod
@@ -117,11 +129,11 @@ class RandomSource(NamedSource):
         return False
 
     def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
+        open_ = [replace(spec, shape=(None, *spec.shape[1:])) for spec in self.asked]
         for index, start in enumerate(range(0, self._count, size)):
-            feeds = random_feeds(self.inputs, size, (self._seed, index), self._sizes, self._limits)
-            feeds = {spec.name: _half_smooth(feeds[spec.name], start) for spec in self.inputs}
+            feeds = random_feeds(open_, size, (self._seed, index), self._sizes, self._limits)
             rows = min(size, self._count - start)
-            yield {name: array[:rows] for name, array in feeds.items()}, None
+            yield {name: _half_smooth(array, start)[:rows] for name, array in feeds.items()}, None
 
 
 def _half_smooth(values: Array, start: int) -> Array:
@@ -150,6 +162,10 @@ def _size(dim: Dim, axis: int, spec: TensorSpec, batch: int, sizes: Mapping[str,
         return dim
     if dim is not None and dim in sizes:
         return sizes[dim]
+    if dim is not None and (parts := _TERMS.fullmatch(dim)):
+        left, operator, right = (part.strip() for part in parts.groups())
+        a, b = (int(part) if part.isdecimal() else _size(part, axis, spec, batch, sizes) for part in (left, right))
+        return {"+": a + b, "-": a - b, "*": a * b, "//": a // max(b, 1)}[operator]
     role = _role(dim, axis, spec)
     return batch if role == "batch" else sizes.get(role, DEFAULT_SIZES[role])
 
@@ -159,7 +175,7 @@ def _role(dim: str | None, axis: int, spec: TensorSpec) -> str:
     for role, pattern in _ROLES:
         if dim is not None and pattern.search(dim):
             return role
-    if axis == 0:
+    if axis == spec.axis:
         return "batch"
     if len(spec.shape) == 4 and axis >= 1:
         return "side"

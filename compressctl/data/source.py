@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from compressctl.arrays import Array
-from compressctl.data.fit import cast, nonfinite_row
+from compressctl.data.fit import cast, nonfinite_row, whole, zeros
 from compressctl.errors import DataError
 from compressctl.notes import Note
 from compressctl.tensorspec import TensorSpec
@@ -38,23 +38,27 @@ class Batch:
     """Samples to feed at once.
 
     Attributes:
-        feeds: input name -> array [rows, …] in the input's own type.
+        feeds: input name -> array in the input's own type and shape.
         labels: [count, …], or [pairs that end in this batch] where `pairs`, or None.
         count: rows that are samples; rows beyond it pad the batch of a fixed-batch model, drop their results.
         pairs: rows 2i and 2i+1 of the whole source belong together, and `labels` has one entry a pair.
+        size: rows that are fed, those that pad among them; None: as many as samples.
+        follows: each row is the step after the one in the same row of the batch before.
     """
 
     feeds: Feeds
     labels: Array | None
     count: int
     pairs: bool = False
+    size: int | None = None
+    follows: bool = False
 
     def counted(self, values: Mapping[_K, _V]) -> dict[_K, _V]:
         """Return what a model gave for the feeds (arrays or tensors) without the rows that only pad the batch.
 
         What has another number of rows than the feeds is not one row a sample, and stays whole.
         """
-        rows = max(map(len, self.feeds.values()), default=self.count)
+        rows = self.count if self.size is None else self.size
         return {name: v[: self.count] if v.ndim and len(v) == rows > self.count else v for name, v in values.items()}
 
 
@@ -64,21 +68,49 @@ class Source(ABC):
     Attributes:
         notation: the text that the user gave.
         inputs: the model's inputs, which every batch fits.
+        sampled: those of them that take samples, as rows: the first dimension is that of samples.
+        asked: those of these that are no states: data must have them.
+        fed: what the others are fed.
         notes: what the user should know about these data.
         judgeable: False where accuracy cannot be judged from the data (random numbers).
         pairs: the samples are pairs (see `Batch.pairs`).
+        steps: samples that follow one another, so that states are carried from one to the next: 0 to steps - 1, and
+            so on.
+        judged_last: the last step of a sequence is judged, not each.
     """
 
     judgeable: bool = True
     pairs: bool = False
+    steps: int = 1
+    judged_last: bool = False
+    _states_given: bool = False
 
     def __init__(self, notation: str, inputs: Sequence[TensorSpec], notes: tuple[Note, ...] = ()) -> None:
         if not inputs:
             raise DataError("the model has no inputs, so there is nothing to feed")
         self.notation = notation
         self.inputs = tuple(inputs)
+        self.sampled = tuple(spec.by_rows for spec in inputs if spec.axis is not None)
+        self.asked = tuple(spec for spec in self.sampled if spec.state is None)
+        self.fed: Feeds = {spec.name: whole(spec) for spec in inputs if spec.axis is None}
         self.notes = notes
         self.fixed_batch = _fixed_batch(self.inputs)
+
+    @property
+    def carries(self) -> bool:
+        """Whether the model has states that are no part of the samples."""
+        return any(spec.state is not None for spec in self.inputs) and not self._states_given
+
+    def _one_input(self) -> TensorSpec:
+        """Return the one input that data must have, as rows.
+
+        Raises:
+            DataError: there are others.
+        """
+        if len(self.asked) != 1:
+            names = ", ".join(spec.name for spec in self.asked)
+            raise DataError(f"{self.notation}: one input is fed, but the model has {len(self.asked)}: {names}")
+        return self.asked[0]
 
     @abstractmethod
     def __len__(self) -> int:
@@ -91,7 +123,10 @@ class Source(ABC):
 
     @abstractmethod
     def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
-        """Yield feeds of at most `size` rows (of any type that `fit.check` accepts) with their labels, in order."""
+        """Yield at most `size` rows of each input (of any type that `fit.check` accepts) with their labels, in order.
+
+        States that no data give are left out: they are zeros.
+        """
 
     def _row_name(self, row: int) -> str:
         """Name the row that is number `row` of those fed, for error messages."""
@@ -107,21 +142,56 @@ class Source(ABC):
         Raises:
             DataError: values that do not fit the model's inputs, NaN or infinity, damage found while reading.
         """
+        for rows, labels in self.checked(self.fixed_batch or max(1, batch_size)):
+            count = len(next(iter(rows.values()))) if rows else 1
+            yield Batch(self.feeds(rows), labels, count, self.pairs, self.fixed_batch)
+
+    def checked(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
+        """Yield at most `size` rows of each input in its own type, with their labels, in order.
+
+        Raises:
+            DataError: as `batches`.
+        """
         start = 0
-        for raw, labels in self._read(self.fixed_batch or max(1, batch_size)):
-            arrays = {spec.name: cast(raw[spec.name], spec, self.notation) for spec in self.inputs}
-            for name, array in arrays.items():
+        for raw, labels in self._read(size):
+            rows = {
+                spec.name: cast(raw[spec.name], spec, self.notation)
+                for spec in self.sampled
+                if spec.name in raw or spec.state is None
+            }
+            for name, array in rows.items():
                 self._refuse_nonfinite(array, f"input {name!r}", start)
             if labels is not None:
                 self._refuse_nonfinite(labels, "labels", start)
-            count = len(arrays[self.inputs[0].name])
-            yield Batch({name: _pad(a, self.fixed_batch) for name, a in arrays.items()}, labels, count, self.pairs)
-            start += count
+            yield rows, labels
+            start += len(next(iter(rows.values()), ()))
 
     def first(self, rows: int) -> Feeds:
         """Return one batch of exactly `rows` rows (the model's fixed batch, where it has one), for timing."""
-        feeds = next(self.batches(rows)).feeds
-        return {name: _pad(array, self.fixed_batch or rows) for name, array in feeds.items()}
+        batch = next(self.batches(rows))
+        return self.feeds(self.rows(batch), rows)
+
+    def rows(self, batch: Batch) -> Feeds:
+        """Return the rows of a batch that are samples: [count, …] by input, of the inputs that take samples."""
+        axes = {spec.name: spec.axis for spec in self.inputs if spec.axis is not None}
+        return {name: np.moveaxis(batch.feeds[name], axis, 0)[: batch.count] for name, axis in axes.items()}
+
+    def feeds(self, rows: Mapping[str, Array], size: int | None = None) -> Feeds:
+        """Return what a model is fed for rows: each input in its own shape.
+
+        Args:
+            rows: of the inputs that take samples, [rows, …] each; of states that are left out, zeros are fed.
+            size: rows to fill them up to, where the model leaves that open; None: as many as there are.
+        """
+        count = self.fixed_batch or size or len(next(iter(rows.values()), ()))
+        feeds = {}
+        for spec in self.inputs:
+            if spec.axis is None:
+                feeds[spec.name] = self.fed[spec.name]
+                continue
+            array = rows[spec.name] if spec.name in rows else zeros(spec.by_rows, count)
+            feeds[spec.name] = np.ascontiguousarray(np.moveaxis(_pad(array, count), 0, spec.axis))
+        return feeds
 
     def _refuse_nonfinite(self, array: Array, what: str, start: int) -> None:
         found = nonfinite_row(array)
@@ -133,20 +203,14 @@ class Source(ABC):
 
 
 def _fixed_batch(inputs: Sequence[TensorSpec]) -> int | None:
-    for spec in inputs:
-        if not spec.shape:
-            raise DataError(
-                f"input {spec.name!r} is a scalar, or its shape is unknown: data is fed along a batch dimension",
-                f"give its shape with --input {spec.name}:SHAPE",
-            )
     fixed = {spec.fixed_batch for spec in inputs} - {None}
     if len(fixed) > 1:
         shapes = ", ".join(map(str, inputs))
-        raise DataError(f"the inputs share no batch dimension: {shapes}", "their first dimensions are fixed and differ")
+        raise DataError(f"the inputs share no batch dimension: {shapes}", "their sizes along it are fixed and differ")
     return fixed.pop() if fixed else None
 
 
-def _pad(array: Array, rows: int | None) -> Array:
-    if rows is None or len(array) == rows:
+def _pad(array: Array, rows: int) -> Array:
+    if len(array) == rows or not len(array):
         return array
     return np.concatenate([array, np.repeat(array[-1:], rows - len(array), axis=0)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ class Kept:
 
     def __init__(self, session: Session, source: Source, size: int, folder: Path) -> None:
         self._folder = folder
-        self._batches: list[tuple[int, bool]] = []
+        self._batches: list[Batch] = []
         names = [spec.name for spec in session.outputs if spec.dtype in ("float16", "float32", "float64")]
         self._names = {"feeds": [spec.name for spec in source.inputs], "outputs": names, "labels": ["labels"]}
         for index, batch in enumerate(source.batches(size)):
@@ -74,13 +75,13 @@ class Kept:
             self._save("outputs", index, batch.counted(session.run(batch.feeds, names)))
             if batch.labels is not None:
                 self._save("labels", index, {"labels": batch.labels})
-            self._batches.append((batch.count, batch.pairs))
+            self._batches.append(replace(batch, feeds={}, labels=None))
 
     def beside(self, other: Session) -> Iterator[tuple[Batch, Values, Values]]:
         """Yield each batch with the float outputs kept and all outputs of another model."""
-        for index, (count, pairs) in enumerate(self._batches):
+        for index, kept in enumerate(self._batches):
             labels = self._load("labels", index).get("labels")
-            batch = Batch(self._load("feeds", index), labels, count, pairs)
+            batch = replace(kept, feeds=self._load("feeds", index), labels=labels)
             yield batch, self._load("outputs", index), batch.counted(other.run(batch.feeds))
 
     def _save(self, kind: str, index: int, arrays: Values) -> None:

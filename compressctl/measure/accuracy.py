@@ -12,6 +12,7 @@ from compressctl.data.source import Source
 from compressctl.errors import UsageError
 from compressctl.measure.metric import Metric, Score
 from compressctl.measure.session import Session
+from compressctl.measure.steps import Steps
 from compressctl.numerics.statistics import (
     bootstrap,
     bootstrap_p_value,
@@ -56,9 +57,13 @@ def evaluate(
         raise UsageError(f"{metric.name} cannot be judged on {source.notation}", "give --data with real samples")
     metric = metric.fresh()
     outputs: list[str] | None = None  # all, so that a choice that does not fit is answered by those that do
+    model = Steps(session, source.inputs)
     batches = -(-len(source) // (source.fixed_batch or batch_size))
     for batch in (progress or Silent()).track(source.batches(batch_size), f"evaluate {metric.name}", batches):
-        metric.update(session.run(batch.feeds, outputs), batch)
+        values = model.run(batch, outputs)
+        if source.has_labels and batch.labels is None:
+            continue  # a step before the last of a sequence, which is judged as a whole
+        metric.update(values, batch)
         outputs = None if metric.output is None else [metric.output]
     return metric.result()
 

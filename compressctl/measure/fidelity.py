@@ -17,6 +17,7 @@ from compressctl.arrays import Array, Floats, Mask
 from compressctl.data.source import Source
 from compressctl.errors import ModelError
 from compressctl.measure.session import Session
+from compressctl.measure.steps import Steps
 from compressctl.progress import Progress, Silent
 
 
@@ -109,10 +110,11 @@ def fidelity(
     size = source.fixed_batch or batch_size
     batches = -(-min(len(source), most or len(source)) // size)
     first = itertools.islice(source.batches(batch_size), batches)
+    own = Steps(result, source.inputs)
     for batch in (progress or Silent()).track(first, "compare outputs", batches):
         mask = _attended(batch.counted(batch.feeds))
         expected = batch.counted(baseline.run(batch.feeds))
-        actual = batch.counted(result.run(batch.feeds, list(tallies)))
+        actual = batch.counted(own.run(batch, list(tallies)))
         for name, tally in tallies.items():
             tally.add(expected[name], actual[name], batch.count, mask)
     return tuple(tally.fidelity(made_up=not source.judgeable, fitted=fitted) for tally in tallies.values())

@@ -1,72 +1,87 @@
-"""A model tried: opened and run once, as every run asks before any work on it begins; and random inputs.
-
-Integers of these keep to what the model looks up: tables bound integers, and position tables bound lengths.
-"""
+"""What random inputs a model runs on: tables bound integers, and positions and padding bound lengths."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
-from compressctl.arrays import Array
 from compressctl.data.random import random_feeds
-from compressctl.errors import CompressctlError, ModelError
+from compressctl.errors import CompressctlError
 from compressctl.measure.session import Session
 from compressctl.model.lookups import lookup_limits
-from compressctl.probation import on_probation
 from compressctl.tensorspec import TensorSpec
 
 _SHORT = {"sequence": 16, "side": 64, "other": 8}
+_LONG = {"sequence": 512, "side": 512, "other": 64}
 
 
 @dataclass(frozen=True)
 class RandomFit:
-    """Sizes of dynamic dimensions and limits of integers, as `data.random.random_feeds` takes them."""
+    """Inputs, sizes of their dynamic dimensions and limits of integers, as `data.random.random_feeds` takes them."""
 
+    inputs: Sequence[TensorSpec]
     sizes: dict[str, int] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
 
 
+def usual_fit(model: ir.Model, inputs: Sequence[TensorSpec]) -> RandomFit:
+    """Return what random inputs are tried first: those of the usual sizes."""
+    return RandomFit(inputs, limits=lookup_limits(model))
+
+
 def fit_random(model: ir.Model, inputs: Sequence[TensorSpec], *, threads: int = 0) -> RandomFit:
-    """Return what random inputs must keep to.
+    """Return the first fit that a model runs on; the usual one where it runs on none."""
+    return next(fits(model, inputs, threads=threads), None) or usual_fit(model, inputs)
 
-    A model that looks inputs up may have a table of positions too, which the usual sequence length oversteps: such a
-    model is tried at that length, then at a short one.
+
+def fits(model: ir.Model, inputs: Sequence[TensorSpec], *, threads: int = 0) -> Iterator[RandomFit]:
+    """Yield the fits that a model runs on: of usual sizes, of short ones, of long ones; …
+
+    … of 1 where a dimension belongs to one input alone, so that its values broadcast; with other values for what takes
+    no samples and has none given.
     """
+    session = Session(model, threads=threads, optimize=False)
     limits = lookup_limits(model)
-    if limits and any(not isinstance(dim, int) for spec in inputs for dim in spec.shape[1:]):
-        session = Session(model, threads=threads, optimize=False)
-        for sizes in ({}, _SHORT):
-            try:
-                session.run(random_feeds(inputs, 1, 0, sizes, limits))
-            except CompressctlError:
-                continue
-            return RandomFit(dict(sizes), limits)
-    return RandomFit(limits=limits)
-
-
-def prove(path: Path, feeds: Mapping[str, Array], *, threads: int = 0, file: Path | None = None) -> None:
-    """Open a model in onnxruntime and run it once, on probation.
-
-    Args:
-        path: the file, as the user named it; errors name it.
-        feeds: an array for every input.
-        threads: of onnxruntime.
-        file: what onnxruntime opens, where `path` is packed or TorchScript.
-
-    Raises:
-        ModelError: onnxruntime cannot open or run it.
-        DataError: the feeds do not fit the model.
-    """
-    with on_probation(path):
-        for name, feed in feeds.items():
-            if feed.ndim and not len(feed):
-                raise ModelError(f"{path}: input {name!r} takes batches of 0 samples", "export it with another size")
+    for fit in _tried(inputs, limits):
         try:
-            Session(file or path, threads=threads).run(feeds)
-        except CompressctlError as error:
-            error.message = error.message.replace(str(file or path), str(path))
-            raise
+            session.run(random_feeds(fit.inputs, 1, 0, fit.sizes, fit.limits))
+        except CompressctlError:
+            continue
+        yield fit
+
+
+def _tried(inputs: Sequence[TensorSpec], limits: dict[str, int]) -> Iterator[RandomFit]:
+    sizes = [{}, _SHORT, _LONG] if any(not isinstance(dim, int) for spec in inputs for dim in spec.shape) else [{}]
+    used = Counter(dim for spec in inputs for dim in {*spec.shape} if isinstance(dim, str))
+    owner = max(inputs, key=lambda spec: len(spec.shape), default=None)
+    own = {
+        dim: 1
+        for spec in inputs
+        for dim in spec.shape
+        if isinstance(dim, str) and used[dim] == 1 and spec is not owner and spec.axis is not None
+    }
+    for values in (None, 0.5, 0, 2):
+        given = tuple(
+            replace(spec, value=_filled(spec, values))
+            if spec.axis is None and spec.value is None and values is not None
+            else spec
+            for spec in inputs
+        )
+        if values is not None and given == tuple(inputs):
+            return
+        for extra in ({}, own) if own else ({},):
+            for each in sizes:
+                yield RandomFit(given, {**each, **extra}, limits)
+
+
+def _filled(spec: TensorSpec, value: float) -> float | tuple[object, ...]:
+    number: float = (
+        value if spec.dtype.startswith(("float", "bfloat")) else bool(value) if spec.dtype == "bool" else int(value)
+    )
+    filled: float | tuple[object, ...] = number
+    for dim in reversed(spec.shape):
+        filled = (filled,) * (dim if isinstance(dim, int) else 1)
+    return filled

@@ -21,8 +21,9 @@ from compressctl.model.soundness import check_numbers, quantization_faults
 from compressctl.model.torchscript import Check, convert
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.probation import counts_too
+from compressctl.roles import with_roles, with_states
 from compressctl.scratch import temporary_folder
-from compressctl.tensorspec import Dim, TensorSpec
+from compressctl.tensorspec import Dim, TensorSpec, with_given
 
 _KNOWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training")
 _KNOWN_PREFIXES = ("com.microsoft", "ai.onnx.preview")
@@ -87,14 +88,30 @@ def load_model(path: Path, inputs: Mapping[str, TensorSpec] | None = None) -> Lo
 
 
 def interface(model: ir.Model) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Return the specs of the model's inputs and outputs, in graph order. A shape of unknown rank reads as ()."""
-    return tuple(map(_spec, model.graph.inputs)), tuple(map(_spec, model.graph.outputs))
+    """Return the specs of the model's inputs, with the roles that they seem to have, and of its outputs, in order.
+
+    A shape of unknown rank reads as (); a single number has no axis.
+    """
+    inputs, outputs = (tuple(map(_spec, values)) for values in (model.graph.inputs, model.graph.outputs))
+    return with_roles(inputs, outputs), outputs
+
+
+def described_inputs(
+    model: ir.Model, given: Mapping[str, TensorSpec], states: Mapping[str, str]
+) -> tuple[TensorSpec, ...]:
+    """Return the specs of the model's inputs, with what the user says of them: sizes and values, and states.
+
+    Raises:
+        UsageError: what is said does not fit the model.
+    """
+    inputs, outputs = interface(model)
+    return with_states(with_given(inputs, given), outputs, states)
 
 
 def _spec(value: ir.Value) -> TensorSpec:
     dims: tuple[Dim, ...] = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape or ())
     dtype = "string" if value.dtype == ir.DataType.STRING else (value.dtype or ir.DataType.FLOAT).numpy().name
-    return TensorSpec(value.name or "", dtype, dims)
+    return TensorSpec(value.name or "", dtype, dims, None if value.shape is not None and not dims else 0)
 
 
 def _from_torchscript(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from compressctl.data.source import Source
     from compressctl.measure.metric import Metric
+    from compressctl.measure.trial import RandomFit
     from compressctl.training.checkpoint_paths import CheckpointPath
 
 
@@ -132,6 +133,7 @@ class Context(Resources):
         metric: the metric for `evaluation`, or None.
         max_accuracy_drop: the budget on the metric, in the metric's own unit, or None.
         training: samples to train on, or None.
+        fit: the inputs, and what random ones must keep to; None: as the model has them.
         batch_size: of an inference whose time is measured, where the model leaves it open.
         checkpoint: where a pass that trains keeps its state, or None.
     """
@@ -142,6 +144,7 @@ class Context(Resources):
     metric: Metric | None = None
     max_accuracy_drop: float | None = None
     training: Source | None = None
+    fit: RandomFit | None = None
     batch_size: int = 1
     checkpoint: CheckpointPath | None = None
 

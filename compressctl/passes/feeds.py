@@ -21,6 +21,5 @@ def usual_feeds(model: ir.Model, context: Context, rows: int, *, first: Source |
     source = first or context.evaluation or context.calibration
     if source is not None:
         return source.first(rows)
-    inputs, _ = interface(model)
-    fit = fit_random(model, inputs, threads=context.threads)
-    return random_feeds(inputs, rows, context.seed, fit.sizes, fit.limits)
+    fit = context.fit or fit_random(model, interface(model)[0], threads=context.threads)
+    return random_feeds(fit.inputs, rows, context.seed, fit.sizes, fit.limits)

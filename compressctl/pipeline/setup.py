@@ -12,7 +12,6 @@ import onnx_ir as ir
 
 from compressctl.container.opened import holds, opened, read_provenance
 from compressctl.container.signature import PACKED
-from compressctl.data.notation import made_up, open_source
 from compressctl.data.source import Source
 from compressctl.data.subset import every
 from compressctl.distributed import this_process
@@ -20,9 +19,9 @@ from compressctl.errors import UsageError
 from compressctl.measure.clocks import NO_LIMITS, Limits
 from compressctl.measure.measurement import Workload, compare_outputs
 from compressctl.measure.metrics import parse_metric
+from compressctl.measure.opening import Samples, Wanted, open_samples
 from compressctl.measure.session import Session
-from compressctl.measure.trial import RandomFit, fit_random, prove
-from compressctl.model.load import Loaded, interface, load_model
+from compressctl.model.load import Loaded, described_inputs, load_model
 from compressctl.model.provenance import Provenance
 from compressctl.model.save import check_writable, save_model
 from compressctl.model.scores import score_axes
@@ -36,7 +35,7 @@ from compressctl.probation import on_probation
 from compressctl.progress import Progress
 from compressctl.recipe.model import Recipe
 from compressctl.scratch import temporary_folder
-from compressctl.tensorspec import parse_tensor_specs, with_sizes
+from compressctl.tensorspec import TensorSpec, parse_state, parse_tensor_specs
 from compressctl.training.checkpoint_paths import Checkpoints
 from compressctl.training.options import TrainingOptions
 from compressctl.versions import versions
@@ -106,7 +105,23 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         read=read_provenance,
     )
     guard_runs([recipe])
-    calibration, training, evaluation = _open_sources(recipe, loaded.model)
+    with on_probation(recipe.model):
+        baseline_file = _baseline_file(loaded, workdir)
+    samples = open_samples(
+        Wanted(
+            path=recipe.model,
+            file=baseline_file,
+            model=loaded.model,
+            inputs=_inputs(loaded.model, recipe),
+            notations=(recipe.calibrate, recipe.data),
+            otherwise=f"random:{_FIDELITY_SAMPLES}",
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            threads=recipe.threads,
+            allow_python=recipe.allow_python,
+        )
+    )
+    calibration, training, evaluation = _sources(recipe, samples)
     sources = [source for source in (calibration, training, evaluation) if source is not None]
     if evaluation is not None and not evaluation.judgeable:
         if any(budget.scored for _, budget, _ in recipe.limits()):
@@ -123,23 +138,20 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         metric=metric,
         max_accuracy_drop=recipe.max_accuracy_drop,
         training=training,
+        fit=samples.fit,
         batch_size=recipe.batch_size,
         device=recipe.device,
         seed=recipe.seed,
         threads=recipe.threads,
         progress=progress,
     )
-    source = evaluation or calibration or _open(f"random:{_FIDELITY_SAMPLES}", loaded.model, recipe)
-    assert source is not None
+    source = evaluation or calibration or samples.usual
     limits = Limits(recipe.latency_ratio, recipe.max_latency_ms)
-    with on_probation(recipe.model):  # the sizes of random samples are the model's
-        feeds, baseline_file = source.first(recipe.batch_size), _baseline_file(loaded, workdir)
-    prove(recipe.model, feeds, threads=recipe.threads, file=baseline_file)
     workload = Workload(
         batch_size=recipe.batch_size,
         threads=recipe.threads,
         seed=recipe.seed,
-        feeds=feeds,
+        feeds=source.first(recipe.batch_size),
         evaluation=context.evaluation,
         metric=metric,
         fidelity=source,
@@ -159,7 +171,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         context=context,
         workload=workload,
         data=sample_hashes(recipe),
-        notes=(*loaded.notes, *(note for source in sources for note in source.notes)),
+        notes=(*loaded.notes, *samples.notes, *dict.fromkeys(note for source in sources for note in source.notes)),
         report=report_path(recipe),
         cache=Cache(recipe.cache) if recipe.cache is not None and this_process().size == 1 else None,
         checkpoints=checkpoints,
@@ -180,27 +192,15 @@ def trains(passes: tuple[PassConfig, ...]) -> bool:
     return any(isinstance(config, TrainingOptions) for config in passes)
 
 
-def _open(notation: str | None, model: ir.Model, recipe: Recipe) -> Source | None:
-    if notation is None:
-        return None
-    specs = with_sizes(interface(model)[0], parse_tensor_specs(recipe.input))
-    with on_probation(recipe.model):
-        fit = fit_random(model, specs, threads=recipe.threads) if made_up(notation) else RandomFit()
-    return open_source(
-        notation,
-        specs,
-        seed=recipe.seed,
-        allow_python=recipe.allow_python,
-        sizes=fit.sizes,
-        limits=fit.limits,
-    )
+def _inputs(model: ir.Model, recipe: Recipe) -> tuple[TensorSpec, ...]:
+    """Return the model's inputs, with what the recipe says of them."""
+    return described_inputs(model, parse_tensor_specs(recipe.input), dict(map(parse_state, recipe.state)))
 
 
-def _open_sources(recipe: Recipe, model: ir.Model) -> tuple[Source | None, Source | None, Source | None]:
+def _sources(recipe: Recipe, samples: Samples) -> tuple[Source | None, Source | None, Source | None]:
     """Return the samples to calibrate, to train and to measure on."""
-    calibration, training, evaluation = (
-        _open(notation, model, recipe) for notation in (recipe.calibrate, recipe.train, recipe.data)
-    )
+    calibration, evaluation = samples.sources
+    training = samples.open(recipe.train) if recipe.train is not None else None
     if not trains(recipe.passes):
         if training is not None and recipe.search is None:
             raise UsageError("--train: no pass of this run trains", "add qat, distill or finetune, or leave it out")

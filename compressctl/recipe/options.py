@@ -12,7 +12,7 @@ from compressctl.errors import UsageError
 from compressctl.fields import Option, Options
 from compressctl.measure.metrics import METRICS, OWN
 from compressctl.quantities import Threads
-from compressctl.tensorspec import parse_tensor_spec
+from compressctl.tensorspec import parse_state, parse_tensor_spec
 
 
 def _names_a_file(path: Path | None) -> Path | None:
@@ -39,8 +39,11 @@ class Samples(Options):
 
     group: ClassVar[str | None] = "Samples"
 
-    input: Annotated[tuple[str, ...], Option(metavar="NAME:SHAPE[:DTYPE]")] = ()
-    """Inputs of a TorchScript model, or sizes for dynamic ones: NAME:1x3x32x32[:dtype]."""
+    input: Annotated[tuple[str, ...], Option(metavar="NAME:SHAPE[:DTYPE]|NAME=VALUE")] = ()
+    """Inputs of a TorchScript model, or sizes for dynamic ones: NAME:1x3x32x32[:dtype]; or what an input is fed that
+    takes no samples: sr=16000."""
+    state: Annotated[tuple[str, ...], Option(metavar="INPUT=OUTPUT")] = ()
+    """States whose names do not tell: the input is zeros at first, then what the output was one step before."""
     calibrate: Annotated[str | None, Option(metavar="DATA", everyday=True)] = None
     """Samples to observe activations on, e.g. train.npz[:256], images/train[:256],norm=imagenet, random."""
     train: Annotated[str | None, Option(metavar="DATA")] = None
@@ -60,6 +63,13 @@ class Samples(Options):
         for key, notation in (("calibrate", self.calibrate), ("train", self.train), ("data", self.data)):
             if notation is not None:
                 yield key, notation
+
+    @field_validator("state")
+    @classmethod
+    def _states_parse(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            parse_state(text)
+        return texts
 
     @field_validator("input")
     @classmethod

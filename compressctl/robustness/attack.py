@@ -44,8 +44,7 @@ def fgsm(
     from compressctl.training.label_loss import label_loss
 
     def change(batch: Batch, _: int) -> Feeds:
-        assert batch.labels is not None
-        found = gradients(batch.feeds, batch.labels, batch.count)
+        found = gradients(batch)
         return {
             name: adversarial(batch.feeds[name], spreads[name], gradient, strength) for name, gradient in found.items()
         }

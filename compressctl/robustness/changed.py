@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from compressctl.arrays import Array
 from compressctl.data.source import Batch, Feeds, Source
@@ -30,6 +31,6 @@ class Changed(Source):
     def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         start = 0
         for batch in self._source.batches(size):
-            feeds = {**batch.feeds, **self._change(batch, start)}
-            yield {name: array[: batch.count] for name, array in feeds.items()}, batch.labels
+            changed = replace(batch, feeds={**batch.feeds, **self._change(batch, start)})
+            yield self._source.rows(changed), batch.labels
             start += batch.count

@@ -32,13 +32,14 @@ class InputSpread:
 
 def spreads(source: Source, batch_size: int) -> dict[str, InputSpread]:
     """Return how the values of each float input spread, by name; read as a stream (Chan et al. 1983 merge batches)."""
-    names = [spec.name for spec in source.inputs if spec.dtype.startswith("float")]
+    names = [spec.name for spec in source.asked if spec.dtype.startswith("float")]
     count, mean, squares = dict.fromkeys(names, 0), dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     low, high = dict.fromkeys(names, math.inf), dict.fromkeys(names, -math.inf)
     layouts: dict[str, Layout | None] = dict.fromkeys(names)
     for batch in source.batches(batch_size):
+        rows = source.rows(batch)
         for name in names:
-            values = batch.feeds[name][: batch.count].astype(np.float64)
+            values = rows[name].astype(np.float64)
             layouts[name] = _layout(values.shape)
             low[name], high[name] = min(low[name], float(values.min())), max(high[name], float(values.max()))
             total, step = count[name] + values.size, float(values.mean()) - mean[name]

@@ -13,8 +13,8 @@ from compressctl.errors import DataError, UsageError
 from compressctl.measure.metric import Outputs
 from compressctl.measure.metrics import METRICS, parse_metric
 from compressctl.measure.session import Session
-from compressctl.model.load import Loaded, interface
-from compressctl.tensorspec import TensorSpec, with_sizes
+from compressctl.model.load import Loaded, described_inputs
+from compressctl.tensorspec import TensorSpec
 
 _CALIBRATION = 256  # samples are enough for ranges and for rounding
 _ROWS = 8  # that are looked at
@@ -113,7 +113,7 @@ def _look(
     notation: str, loaded: Loaded, sized: Mapping[str, TensorSpec], allow_python: bool
 ) -> tuple[DataFacts, Batch]:
     """Return the facts that need no model to run, and the first samples."""
-    source = open_source(notation, with_sizes(interface(loaded.model)[0], sized), allow_python=allow_python)
+    source = open_source(notation, described_inputs(loaded.model, sized, {}), allow_python=allow_python)
     batch = next(source.batches(_ROWS))  # whatever is wrong with them is said now
     count = len(source) // 2 if source.pairs else len(source)
     return DataFacts(notation, count, source.has_labels, source.judgeable), batch

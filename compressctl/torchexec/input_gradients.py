@@ -8,7 +8,7 @@ import onnx_ir as ir
 import torch
 
 from compressctl.arrays import Array
-from compressctl.data.source import Batch, Feeds
+from compressctl.data.source import Batch
 from compressctl.errors import ModelError
 from compressctl.torchexec.determinism import deterministic
 from compressctl.torchexec.gradients import Loss
@@ -34,24 +34,19 @@ class InputGradients:
         self._module = GraphModule(model.clone(), extra_outputs=loss.extra_outputs, batch_norm="freeze").eval()
         self._inputs, self._loss, self._threads = tuple(inputs), loss, threads
 
-    def __call__(self, feeds: Feeds, labels: Array, count: int) -> dict[str, Array]:
-        """Return the gradient of the loss on one batch towards each input, of its shape.
-
-        Args:
-            feeds: the batch.
-            labels: of its first `count` rows.
-            count: rows that are samples; the others only pad.
+    def __call__(self, batch: Batch) -> dict[str, Array]:
+        """Return the gradient of the loss on one batch, which has labels, towards each input, of its shape.
 
         Raises:
             ModelError: the loss does not depend on an input by a gradient, or a gradient is not finite.
         """
         with deterministic(self._threads, "cpu"):
-            tensors = {name: from_numpy(feed, name) for name, feed in feeds.items()}
+            tensors = {name: from_numpy(feed, name) for name, feed in batch.feeds.items()}
             for name in self._inputs:
                 tensors[name].requires_grad_(True)
             values = self._module(tensors)
-            rows = Batch(feeds, None, count).counted(values)
-            scalar = self._loss.value(rows, from_numpy(labels, "the labels"))
+            assert batch.labels is not None
+            scalar = self._loss.value(batch.counted(values), from_numpy(batch.labels, "the labels"))
             read = [tensors[name] for name in self._inputs]
             found = torch.autograd.grad(scalar, read, allow_unused=True) if scalar.requires_grad else [None] * len(read)
         gradients = {}

@@ -49,6 +49,9 @@ class TrainingSamples:
         batch: int,
         processes: int = 1,
     ) -> None:
+        if source.judged_last and source.has_labels:
+            hint = "give labels [sequences, steps], or leave them out to train on a teacher"
+            raise DataError(f"{source.notation}: each step is trained, but labels are of sequences", hint)
         self.source, self._seed = source, resources.seed
         self._members = 2 if source.pairs else 1
         units = len(source) // self._members
@@ -98,7 +101,7 @@ class TrainingSamples:
     def at(self, rows: Integers) -> Batch:
         """Return copies of some rows, with their labels where rows have labels of their own."""
         labels = None if self._labels is None or self.source.pairs else self._labels[rows]
-        return Batch({name: array[rows] for name, array in self._feeds.items()}, labels, len(rows))
+        return Batch(self.source.feeds({name: array[rows] for name, array in self._feeds.items()}), labels, len(rows))
 
     def held_batches(self, size: int) -> Iterator[tuple[Integers, Batch]]:
         """Yield the held-out rows in order with their batches, as `Source.batches` does: padded to a fixed batch."""
@@ -108,7 +111,7 @@ class TrainingSamples:
             rows = np.pad(chosen, (0, (self.source.fixed_batch or len(chosen)) - len(chosen)), mode="edge")
             units = self._held_units[start // self._members : (start + len(chosen)) // self._members]
             labels = None if self._labels is None else self._labels[units]
-            yield rows, Batch(self.at(rows).feeds, labels, len(chosen), self.source.pairs)
+            yield rows, Batch(self.at(rows).feeds, labels, len(chosen), self.source.pairs, len(rows))
 
     def _rows_of(self, units: Integers) -> Integers:
         return (units[:, None] * self._members + np.arange(self._members)).reshape(-1)
@@ -164,14 +167,15 @@ def _decode(source: Source, folder: Path, progress: Progress) -> tuple[dict[str,
 
         try:
             for batch in batches:
+                samples = source.rows(batch)
                 if not files:
-                    files = {name: start(f"feed{i}", rows, a) for i, (name, a) in enumerate(batch.feeds.items())}
+                    files = {name: start(f"feed{i}", rows, a) for i, (name, a) in enumerate(samples.items())}
                     _require_space(source, folder, [*files.values()])
                 if labels is None and batch.labels is not None:
                     labels = start("labels", rows // 2 if source.pairs else rows, batch.labels)
                 for name, file in files.items():
-                    _require_shape(source, f"input {name!r}", batch.feeds[name], file)
-                    file.append(batch.feeds[name][: batch.count])
+                    _require_shape(source, f"input {name!r}", samples[name], file)
+                    file.append(samples[name])
                 if labels is not None and batch.labels is not None:
                     _require_shape(source, "labels", batch.labels, labels)
                     labels.append(batch.labels)

@@ -103,7 +103,7 @@ def _nan(at):
 @pytest.mark.parametrize(
     ("arrays", "options", "message"),
     [
-        ({"x": X}, "", r"no array 'ids' for the model's input \(it has x\)"),
+        ({"x": X, "z": X}, "", r"no array 'ids' for the model's input 'ids' \(it has x, z\)"),
         ({"x": X, "ids": IDS}, ",labels=cls", r"no array 'cls' for the labels \(it has x, ids\)"),
         ({"x": X, "ids": IDS[:9]}, "", "'ids' has 9 rows, but .*'x' has 23"),
         ({"x": X[:, :2], "ids": IDS}, "", "shape 23x2, which does not fit the model's input x:batchx3:float32"),

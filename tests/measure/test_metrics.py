@@ -30,7 +30,7 @@ def _score(notation, outputs, labels, batch_size=64, pairs=False, padding=0, all
         if labels is not None:
             chosen = labels[start // 2 : stop // 2] if pairs else labels[start:stop]
         feeds = {"x": np.zeros((stop - start + padding, 1))}
-        metric.update(fed, Batch(feeds, chosen, stop - start, pairs))
+        metric.update(fed, Batch(feeds, chosen, stop - start, pairs, len(feeds["x"])))
     return metric.result()
 
 
@@ -208,7 +208,9 @@ def test_an_output_that_is_not_one_row_a_sample_is_not_cut_to_fit():
     feeds, labels = {"x": np.zeros((4, 2))}, np.array([0, 1, 1])
     padded = np.eye(2)[[0, 1, 1, 0]]
     metric = parse_metric("top1")
-    metric.update({"y": padded, "boxes": np.eye(2)[[1, 0, 0, 1, 0]], "total": np.zeros(())}, Batch(feeds, labels, 3))
+    metric.update(
+        {"y": padded, "boxes": np.eye(2)[[1, 0, 0, 1, 0]], "total": np.zeros(())}, Batch(feeds, labels, 3, size=4)
+    )
     assert metric.output == "y" and metric.result().value == 1
     with pytest.raises(DataError):
-        parse_metric("top1").update({"boxes": np.eye(2)[[1, 0, 0, 1, 0]]}, Batch(feeds, labels, 3))
+        parse_metric("top1").update({"boxes": np.eye(2)[[1, 0, 0, 1, 0]]}, Batch(feeds, labels, 3, size=4))

@@ -8,8 +8,8 @@ from typing import Any
 import onnx_ir as ir
 
 from compressctl.data.random import random_feeds
+from compressctl.measure.trial import usual_fit
 from compressctl.model.load import interface
-from compressctl.model.lookups import lookup_limits
 from compressctl.notes import Note, NoteKind
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.simplify import BATCH, Config
@@ -40,10 +40,9 @@ def _feeds(model: ir.Model, context: Context) -> Iterator[Arrays]:
     if context.calibration is not None:
         yield context.calibration.first(BATCH)
         return
-    inputs, _ = interface(model)
-    limits = lookup_limits(model)
-    for sizes in (_SMALL, None):
-        yield random_feeds(inputs, BATCH, context.seed, sizes, limits)
+    fit = context.fit or usual_fit(model, interface(model)[0])
+    for sizes in (_SMALL, fit.sizes):
+        yield random_feeds(fit.inputs, BATCH, context.seed, sizes, fit.limits)
 
 
 def _by_text(notes: Iterable[Note]) -> dict[tuple[NoteKind, str], list[str]]:

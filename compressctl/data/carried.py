@@ -1,0 +1,73 @@
+"""Samples of a model with states: at each step it is fed what it computed at the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from compressctl.arrays import Array
+from compressctl.data.source import Batch, Feeds, Source
+
+Run = Callable[[Feeds, Sequence[str]], dict[str, Array]]
+"""Runs a model on feeds and returns the outputs that are named."""
+
+
+class CarriedStates(Source):
+    """The samples of `source` with the states that the model itself comes to; each step is a sample of its own.
+
+    Sequences are read side by side, as many as a batch has rows, and fed step by step.
+
+    Args:
+        source: sequences, without the states.
+        run: the model as it came.
+    """
+
+    def __init__(self, source: Source, run: Run) -> None:
+        super().__init__(source.notation, source.inputs, source.notes)
+        self.judgeable, self.steps, self.judged_last = source.judgeable, source.steps, source.judged_last
+        self.fed, self._states_given = source.fed, True
+        self._source, self._run = source, run
+        self._states = {spec.name: (spec.state, spec.axis or 0) for spec in source.inputs if spec.state is not None}
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @property
+    def has_labels(self) -> bool:
+        """Say whether steps or sequences have labels."""
+        return self._source.has_labels
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield all samples, as `Source.batches` does: the first steps of some sequences, their second steps, ….
+
+        The labels of sequences come with their last steps.
+        """
+        size = self.fixed_batch or max(1, batch_size)
+        outputs = [output for output, _ in self._states.values()]
+        for together, labels in self._source.checked(size * self.steps):
+            rows = {name: array.reshape(-1, self.steps, *array.shape[1:]) for name, array in together.items()}
+            told = None if labels is None else labels.reshape(-1, self.steps, *labels.shape[1:])
+            states: Feeds = {}
+            for step in range(self.steps):
+                now = {name: array[:, step] for name, array in rows.items()} | states
+                feeds, count = self._source.feeds(now), len(next(iter(now.values())))
+                judged = told is not None and (step == self.steps - 1 or not self.judged_last)
+                yield Batch(
+                    feeds,
+                    told[:, step] if told is not None and judged else None,
+                    count,
+                    False,
+                    self.fixed_batch,
+                    step > 0,
+                )
+                if step + 1 < self.steps:
+                    computed = self._run(feeds, outputs)
+                    states = {
+                        name: np.moveaxis(computed[output], axis, 0)[:count]
+                        for name, (output, axis) in self._states.items()
+                    }
+
+    def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
+        for batch in self.batches(size):
+            yield self.rows(batch), batch.labels
