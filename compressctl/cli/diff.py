@@ -23,7 +23,7 @@ def diff(
     b: Annotated[Path, typer.Argument(help="What it is compared with, of the same kind.")],
     keys: Annotated[
         dict[str, Any],
-        recipe_keys("input", "data", "metric", "allow_python", "batch_size", "threads", "seed"),
+        recipe_keys("input", "state", "data", "metric", "allow_python", "batch_size", "threads", "seed"),
     ],
     as_json: Json = False,
     quiet: Quiet = False,
@@ -41,8 +41,8 @@ def diff(
     if len(kinds) == 2:
         raise UsageError(f"{a} and {b} cannot be compared: one is a report", "give two reports or two models")
     if kinds == {True}:
-        if keys["data"] or keys["metric"] or keys["input"]:
-            raise UsageError(f"{a} is a report: --data, --metric and --input are for models", "leave them out")
+        if any(keys[name] for name in ("data", "metric", "input", "state")):
+            raise UsageError(f"{a} is a report: --data, --metric, --input and --state are for models", "leave them out")
         return _reports(a, b, as_json=as_json)
     if keys["metric"] and not keys["data"]:
         raise UsageError("--metric needs data to be measured on", "add --data D")
@@ -53,7 +53,7 @@ def diff(
     from compressctl.report.model_diff import diff_models
     from compressctl.tensorspec import parse_tensor_specs
 
-    inputs = keys.pop("input")
+    inputs, states = keys.pop("input"), keys.pop("state")
     found = diff_models(a, b, parse_tensor_specs(inputs), threads=keys["threads"])
     if keys["data"]:
         with terminal_progress(quiet) as progress:
@@ -61,6 +61,7 @@ def diff(
                 (a, b),
                 baseline=None,
                 inputs=inputs,
+                states=states,
                 **keys,
                 seconds=_SECONDS,
                 profile=False,

@@ -52,15 +52,9 @@ class CarriedStates(Source):
             for step in range(self.steps):
                 now = {name: array[:, step] for name, array in rows.items()} | states
                 feeds, count = self._source.feeds(now), len(next(iter(now.values())))
-                judged = told is not None and (step == self.steps - 1 or not self.judged_last)
-                yield Batch(
-                    feeds,
-                    told[:, step] if told is not None and judged else None,
-                    count,
-                    False,
-                    self.fixed_batch,
-                    step > 0,
-                )
+                judged = step == self.steps - 1 or not self.judged_last
+                labels_now = told[:, step] if told is not None and judged else None
+                yield Batch(feeds, labels_now, count, False, self.fixed_batch, judged, step > 0)
                 if step + 1 < self.steps:
                     computed = self._run(feeds, outputs)
                     states = {

@@ -47,7 +47,7 @@ def cast(array: Array, spec: TensorSpec, where: str) -> Array:
             outside = least if least < low else most
             raise DataError(f"{where}: input {spec.name!r} is {target} and cannot hold {outside}")
     with np.errstate(over="ignore"):  # an overflow to infinity is reported by its row later
-        return np.ascontiguousarray(array, dtype=target)
+        return np.ascontiguousarray(array, dtype=target).reshape(array.shape)  # a single number stays one
 
 
 def nonfinite_row(array: Array) -> tuple[int, float] | None:

@@ -43,6 +43,7 @@ class Batch:
         count: rows that are samples; rows beyond it pad the batch of a fixed-batch model, drop their results.
         pairs: rows 2i and 2i+1 of the whole source belong together, and `labels` has one entry a pair.
         size: rows that are fed, those that pad among them; None: as many as samples.
+        judged: whether metrics count it: not a step before the last of sequences that are judged as a whole.
         follows: each row is the step after the one in the same row of the batch before.
     """
 
@@ -51,6 +52,7 @@ class Batch:
     count: int
     pairs: bool = False
     size: int | None = None
+    judged: bool = True
     follows: bool = False
 
     def counted(self, values: Mapping[_K, _V]) -> dict[_K, _V]:
@@ -131,6 +133,15 @@ class Source(ABC):
     def _row_name(self, row: int) -> str:
         """Name the row that is number `row` of those fed, for error messages."""
         return f"row {row}"
+
+    def some(self, batch_size: int, most: int) -> Iterator[Batch]:
+        """Yield the first batches, until they have `most` samples or more; see `batches`."""
+        seen = 0
+        for batch in self.batches(batch_size):
+            yield batch
+            seen += batch.count
+            if seen >= most:
+                return
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield all samples, in the same order at every call.

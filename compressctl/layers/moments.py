@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -100,7 +99,7 @@ def _collect(
     sums = {layer: _zeros(layer) for layer in layers}
     counts = dict.fromkeys(layers, 0)
     steps = math.ceil(total / batch_size)
-    batches = islice(source.batches(batch_size), steps)
+    batches = source.some(batch_size, total)
     for number, batch in enumerate(resources.progress.track(batches, "observing layer inputs", steps)):
         for layer, value in inputs.read(batch.feeds).items():
             rows = input_rows(layer, value)

@@ -60,10 +60,7 @@ def evaluate(
     model = Steps(session, source.inputs)
     batches = -(-len(source) // (source.fixed_batch or batch_size))
     for batch in (progress or Silent()).track(source.batches(batch_size), f"evaluate {metric.name}", batches):
-        values = model.run(batch, outputs)
-        if source.has_labels and batch.labels is None:
-            continue  # a step before the last of a sequence, which is judged as a whole
-        metric.update(values, batch)
+        metric.update(model.run(batch, outputs), batch)
         outputs = None if metric.output is None else [metric.output]
     return metric.result()
 

@@ -6,7 +6,6 @@ Of texts of different lengths, what a model gives for the padding is read by nob
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -109,7 +108,7 @@ def fidelity(
         tallies[spec.name] = _Tally(spec.name, (scores or {}).get(spec.name))
     size = source.fixed_batch or batch_size
     batches = -(-min(len(source), most or len(source)) // size)
-    first = itertools.islice(source.batches(batch_size), batches)
+    first = source.some(batch_size, most or len(source))
     own = Steps(result, source.inputs)
     for batch in (progress or Silent()).track(first, "compare outputs", batches):
         mask = _attended(batch.counted(batch.feeds))

@@ -89,6 +89,8 @@ class Metric(ABC):
             DataError: labels are missing or do not fit the output.
             UsageError: there is no such output, or it is not clear which one is meant.
         """
+        if not batch.judged:
+            return
         self._parts.append(self._judge(batch.counted(outputs), batch))
 
     def result(self) -> Score:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,8 +19,7 @@ Outputs = list[list[Floats]]
 
 def first_feeds(source: Source, samples: int) -> list[Feeds]:
     """Return the feeds of the first `samples` samples, rounded up to whole batches of 8."""
-    batches = -(-samples // (source.fixed_batch or _BATCH))
-    return [batch.feeds for batch in itertools.islice(source.batches(_BATCH), batches)]
+    return [batch.feeds for batch in source.some(_BATCH, samples)]
 
 
 def float_outputs(model: ir.Model, feeds: Sequence[Feeds], resources: Resources) -> Outputs:

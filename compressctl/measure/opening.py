@@ -16,7 +16,7 @@ from compressctl.arrays import Array
 from compressctl.data.carried import CarriedStates
 from compressctl.data.notation import made_up, open_source
 from compressctl.data.source import Feeds, Source
-from compressctl.errors import CompressctlError
+from compressctl.errors import CompressctlError, ModelError
 from compressctl.measure.session import Session
 from compressctl.measure.trial import RandomFit, fits, usual_fit
 from compressctl.notes import Note, done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +45,7 @@ class Judge:
         self, reference: ir.Model, source: Source, metric: Metric | None, resources: Resources, *, samples: int
     ) -> None:
         self._source, self._metric, self._resources = source, metric, resources
-        self._batches = -(-samples // (source.fixed_batch or _BATCH))
+        self._samples = samples
         self._reference, score = self._run(reference)
         self.reference = Judged(0.0, score)
 
@@ -65,7 +64,7 @@ class Judge:
         floats = [spec.name for spec in session.outputs if spec.dtype.startswith("float")]
         metric = self._metric.fresh() if self._metric is not None else None
         outputs: list[list[Floats]] = []
-        for batch in itertools.islice(self._source.batches(_BATCH), self._batches):
+        for batch in self._source.some(_BATCH, self._samples):
             results = session.run(batch.feeds)
             if metric is not None:
                 metric.update(results, batch)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import onnx_ir as ir
@@ -105,7 +104,7 @@ def sample_gradients(
         weights = {name: _array(weight) for name, weight in module.weights.items()}
         rng = np.random.default_rng(resources.seed)
         empty = True
-        for batch in islice(source.batches(1), -(-samples // (source.fixed_batch or 1))):
+        for batch in source.some(1, samples):
             empty = False
             values = module({name: from_numpy(feed, name).to(device) for name, feed in batch.feeds.items()})
             if loss is None:
