@@ -51,7 +51,7 @@ class CarriedStates(Source):
             states: Feeds = {}
             for step in range(self.steps):
                 now = {name: array[:, step] for name, array in rows.items()} | states
-                feeds, count = self._source.feeds(now), len(next(iter(now.values())))
+                feeds, count = self._source.to_feeds(now), len(next(iter(now.values())))
                 judged = step == self.steps - 1 or not self.judged_last
                 labels_now = told[:, step] if told is not None and judged else None
                 yield Batch(feeds, labels_now, count, False, self.fixed_batch, judged, step > 0)
@@ -64,4 +64,4 @@ class CarriedStates(Source):
 
     def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         for batch in self.batches(size):
-            yield self.rows(batch), batch.labels
+            yield self.to_rows(batch), batch.labels

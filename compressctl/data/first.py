@@ -39,7 +39,7 @@ class First(Source):
             labels = batch.labels if self._labelled else None
             if labels is not None:
                 labels = labels[: stop // self._members - start // self._members]
-            yield {name: array[: stop - start] for name, array in self._source.rows(batch).items()}, labels
+            yield {name: array[: stop - start] for name, array in self._source.to_rows(batch).items()}, labels
             start = stop
             if start == self._count:
                 return

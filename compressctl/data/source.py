@@ -155,7 +155,7 @@ class Source(ABC):
         """
         for rows, labels in self.checked(self.fixed_batch or max(1, batch_size)):
             count = len(next(iter(rows.values()))) if rows else 1
-            yield Batch(self.feeds(rows), labels, count, self.pairs, self.fixed_batch)
+            yield Batch(self.to_feeds(rows), labels, count, self.pairs, self.fixed_batch)
 
     def checked(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         """Yield at most `size` rows of each input in its own type, with their labels, in order.
@@ -180,14 +180,14 @@ class Source(ABC):
     def first(self, rows: int) -> Feeds:
         """Return one batch of exactly `rows` rows (the model's fixed batch, where it has one), for timing."""
         batch = next(self.batches(rows))
-        return self.feeds(self.rows(batch), rows)
+        return self.to_feeds(self.to_rows(batch), rows)
 
-    def rows(self, batch: Batch) -> Feeds:
+    def to_rows(self, batch: Batch) -> Feeds:
         """Return the rows of a batch that are samples: [count, …] by input, of the inputs that take samples."""
         axes = {spec.name: spec.axis for spec in self.inputs if spec.axis is not None}
         return {name: np.moveaxis(batch.feeds[name], axis, 0)[: batch.count] for name, axis in axes.items()}
 
-    def feeds(self, rows: Mapping[str, Array], size: int | None = None) -> Feeds:
+    def to_feeds(self, rows: Mapping[str, Array], size: int | None = None) -> Feeds:
         """Return what a model is fed for rows: each input in its own shape.
 
         Args:

@@ -57,7 +57,7 @@ class _Part(Source):
             stop = start + batch.count
             rows = self._kept(np.arange(start, stop) // self._members)
             ended = self._kept(np.arange(start // self._members, stop // self._members))
-            feeds = {name: array[rows] for name, array in self._source.rows(batch).items()}
+            feeds = {name: array[rows] for name, array in self._source.to_rows(batch).items()}
             if not gathered.takes(feeds):
                 yield gathered.give(gathered.rows)
             gathered.add(feeds, None if batch.labels is None else batch.labels[ended])

@@ -32,5 +32,5 @@ class Changed(Source):
         start = 0
         for batch in self._source.batches(size):
             changed = replace(batch, feeds={**batch.feeds, **self._change(batch, start)})
-            yield self._source.rows(changed), batch.labels
+            yield self._source.to_rows(changed), batch.labels
             start += batch.count

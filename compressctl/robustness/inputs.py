@@ -37,7 +37,7 @@ def spreads(source: Source, batch_size: int) -> dict[str, InputSpread]:
     low, high = dict.fromkeys(names, math.inf), dict.fromkeys(names, -math.inf)
     layouts: dict[str, Layout | None] = dict.fromkeys(names)
     for batch in source.batches(batch_size):
-        rows = source.rows(batch)
+        rows = source.to_rows(batch)
         for name in names:
             values = rows[name].astype(np.float64)
             layouts[name] = _layout(values.shape)

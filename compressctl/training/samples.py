@@ -101,7 +101,8 @@ class TrainingSamples:
     def at(self, rows: Integers) -> Batch:
         """Return copies of some rows, with their labels where rows have labels of their own."""
         labels = None if self._labels is None or self.source.pairs else self._labels[rows]
-        return Batch(self.source.feeds({name: array[rows] for name, array in self._feeds.items()}), labels, len(rows))
+        feeds = self.source.to_feeds({name: array[rows] for name, array in self._feeds.items()})
+        return Batch(feeds, labels, len(rows))
 
     def held_batches(self, size: int) -> Iterator[tuple[Integers, Batch]]:
         """Yield the held-out rows in order with their batches, as `Source.batches` does: padded to a fixed batch."""
@@ -167,7 +168,7 @@ def _decode(source: Source, folder: Path, progress: Progress) -> tuple[dict[str,
 
         try:
             for batch in batches:
-                samples = source.rows(batch)
+                samples = source.to_rows(batch)
                 if not files:
                     files = {name: start(f"feed{i}", rows, a) for i, (name, a) in enumerate(samples.items())}
                     _require_space(source, folder, [*files.values()])
