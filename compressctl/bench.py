@@ -65,7 +65,7 @@ def bench(
                 path=first,
                 file=files[0],
                 model=loaded.model,
-                inputs=described_inputs(loaded.model, sized, dict(map(parse_state, states))),
+                inputs=described_inputs(loaded, sized, dict(map(parse_state, states))),
                 notations=(data,),
                 otherwise=f"random:{_RANDOM_SAMPLES}",
                 batch_size=batch_size,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from compressctl.errors import UsageError, nearest
-from compressctl.tensorspec import Dim, TensorSpec
+from compressctl.tensorspec import Dim, TensorSpec, filled
 
 _BATCH = re.compile(r"batch|^(n|b|bs)$", re.IGNORECASE)
 _BEFORE = "in|input|i|prev|previous|past|old|init|initial|last"
@@ -27,7 +27,15 @@ def with_roles(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> t
     states = _states(inputs, outputs)
     batch = _batch([spec for spec in inputs if spec.name not in states] or inputs)
     alone = len(inputs) == 1
-    return tuple(replace(spec, axis=_axis(spec, batch, alone=alone), state=states.get(spec.name)) for spec in inputs)
+    placed = [replace(spec, axis=_axis(spec, batch, alone=alone)) for spec in inputs]
+    return tuple(
+        spec
+        if spec.name not in states
+        else replace(spec, state=states[spec.name])
+        if spec.axis is not None
+        else replace(spec, value=filled(spec.shape, 0.0))  # one for all samples: there is nothing to carry
+        for spec in placed
+    )
 
 
 def with_states(

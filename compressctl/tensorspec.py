@@ -203,6 +203,14 @@ def _told(spec: TensorSpec, given: TensorSpec) -> TensorSpec:
     return replace(spec, shape=shape)
 
 
+def filled(shape: tuple[Dim, ...], number: float) -> Value:
+    """Return the value of an input of this shape that holds one number; dynamic dimensions have the size 1."""
+    value: Value = number
+    for dim in reversed(shape):
+        value = (value,) * (dim if isinstance(dim, int) else 1)
+    return value
+
+
 def _agrees(own: tuple[Dim, ...], given: tuple[Dim, ...]) -> bool:
     return len(own) == len(given) and all(
         not isinstance(a, int) or not isinstance(b, int) or a == b for a, b in zip(own, given, strict=True)

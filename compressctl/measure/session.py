@@ -224,7 +224,8 @@ def _spec(info: Any, where: str) -> TensorSpec:
     kind = re.fullmatch(r"tensor\((\w+)\)", info.type)
     if kind is None:
         raise ModelError(f"{where} {info.name!r} is of type {info.type}", "only tensors are supported")
-    return TensorSpec(info.name, _dtype(kind[1]), tuple(info.shape))
+    shape = tuple(None if isinstance(dim, int) and dim < 0 else dim for dim in info.shape)
+    return TensorSpec(info.name, _dtype(kind[1]), shape)
 
 
 def _dtype(ort_name: str) -> str:

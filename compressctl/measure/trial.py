@@ -12,7 +12,7 @@ from compressctl.data.random import random_feeds
 from compressctl.errors import CompressctlError
 from compressctl.measure.session import Session
 from compressctl.model.lookups import lookup_limits
-from compressctl.tensorspec import TensorSpec
+from compressctl.tensorspec import TensorSpec, Value, filled
 
 _SHORT = {"sequence": 16, "side": 64, "other": 8}
 _LONG = {"sequence": 512, "side": 512, "other": 64}
@@ -77,11 +77,8 @@ def _tried(inputs: Sequence[TensorSpec], limits: dict[str, int]) -> Iterator[Ran
                 yield RandomFit(given, {**each, **extra}, limits)
 
 
-def _filled(spec: TensorSpec, value: float) -> float | tuple[object, ...]:
-    number: float = (
+def _filled(spec: TensorSpec, value: float) -> Value:
+    number = (
         value if spec.dtype.startswith(("float", "bfloat")) else bool(value) if spec.dtype == "bool" else int(value)
     )
-    filled: float | tuple[object, ...] = number
-    for dim in reversed(spec.shape):
-        filled = (filled,) * (dim if isinstance(dim, int) else 1)
-    return filled
+    return filled(spec.shape, number)

@@ -97,14 +97,16 @@ def interface(model: ir.Model) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec
 
 
 def described_inputs(
-    model: ir.Model, given: Mapping[str, TensorSpec], states: Mapping[str, str]
+    loaded: Loaded, given: Mapping[str, TensorSpec], states: Mapping[str, str]
 ) -> tuple[TensorSpec, ...]:
     """Return the specs of the model's inputs, with what the user says of them: sizes and values, and states.
 
     Raises:
         UsageError: what is said does not fit the model.
     """
-    inputs, outputs = interface(model)
+    inputs, outputs = interface(loaded.model)
+    if loaded.checks:  # what had a value became part of the model when it was converted
+        given = {name: spec for name, spec in given.items() if spec.value is None}
     return with_states(with_given(inputs, given), outputs, states)
 
 
@@ -127,6 +129,8 @@ def _from_torchscript(
 def _from_proto(proto: onnx.ModelProto, path: Path) -> tuple[ir.Model, list[Note]]:
     """Check the proto and bring it to a current opset; edits `proto`, and hands its weights over without a copy."""
     notes: list[Note] = []
+    protos.refuse_maps(proto, path)
+    protos.open_negative(proto)
     if proto.training_info:
         del proto.training_info[:]
         notes.append(warning("the training information was dropped"))

@@ -133,6 +133,39 @@ def name_nodes(proto: onnx.ModelProto) -> None:
             seen.add(node.name)
 
 
+def open_negative(proto: onnx.ModelProto) -> None:
+    """Leave dimensions open that the file declares as negative, as some exporters write those that are dynamic."""
+    for graph in graphs(proto):
+        for info in (*graph.input, *graph.output, *graph.value_info):
+            for dim in info.type.tensor_type.shape.dim:
+                if dim.dim_value < 0:
+                    dim.Clear()
+
+
+def refuse_maps(proto: onnx.ModelProto, path: Path) -> None:
+    """Refuse values that are maps, alone or in sequences: they are no tensors, and nothing here computes with them.
+
+    Raises:
+        ModelError: names the first one, and the node that makes it.
+    """
+    for graph in graphs(proto):
+        makers = {name: node for node in graph.node for name in node.output}
+        for info in (*graph.output, *graph.input, *graph.value_info):
+            if _holds_map(info.type):
+                made = f", which {makers[info.name].op_type} makes," if info.name in makers else ""
+                raise ModelError(
+                    f"{path}: {info.name!r}{made} is a map, and only tensors are supported",
+                    "export a classifier with zipmap=False, which gives its probabilities as a tensor",
+                )
+
+
+def _holds_map(kind: onnx.TypeProto) -> bool:
+    form = kind.WhichOneof("value")
+    if form in ("sequence_type", "optional_type"):
+        return _holds_map(getattr(kind, form).elem_type)
+    return bool(form == "map_type")
+
+
 def take_sparse(proto: onnx.ModelProto) -> dict[str, onnx.SparseTensorProto]:
     """Take the main graph's sparse initializers out, put graph inputs in their place, and return them by name."""
     sparse = {tensor.values.name: tensor for tensor in proto.graph.sparse_initializer}

@@ -35,7 +35,7 @@ from compressctl.probation import on_probation
 from compressctl.progress import Progress
 from compressctl.recipe.model import Recipe
 from compressctl.scratch import temporary_folder
-from compressctl.tensorspec import TensorSpec, parse_state, parse_tensor_specs
+from compressctl.tensorspec import parse_state, parse_tensor_specs
 from compressctl.training.checkpoint_paths import Checkpoints
 from compressctl.training.options import TrainingOptions
 from compressctl.versions import versions
@@ -112,7 +112,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
             path=recipe.model,
             file=baseline_file,
             model=loaded.model,
-            inputs=_inputs(loaded.model, recipe),
+            inputs=described_inputs(loaded, parse_tensor_specs(recipe.input), dict(map(parse_state, recipe.state))),
             notations=(recipe.calibrate, recipe.data),
             otherwise=f"random:{_FIDELITY_SAMPLES}",
             batch_size=recipe.batch_size,
@@ -190,11 +190,6 @@ def _check_scores(model: ir.Model, file: Path, workload: Workload) -> None:
 def trains(passes: tuple[PassConfig, ...]) -> bool:
     """Whether one of the passes trains."""
     return any(isinstance(config, TrainingOptions) for config in passes)
-
-
-def _inputs(model: ir.Model, recipe: Recipe) -> tuple[TensorSpec, ...]:
-    """Return the model's inputs, with what the recipe says of them."""
-    return described_inputs(model, parse_tensor_specs(recipe.input), dict(map(parse_state, recipe.state)))
 
 
 def _sources(recipe: Recipe, samples: Samples) -> tuple[Source | None, Source | None, Source | None]:

@@ -113,7 +113,7 @@ def _look(
     notation: str, loaded: Loaded, sized: Mapping[str, TensorSpec], allow_python: bool
 ) -> tuple[DataFacts, Batch]:
     """Return the facts that need no model to run, and the first samples."""
-    source = open_source(notation, described_inputs(loaded.model, sized, {}), allow_python=allow_python)
+    source = open_source(notation, described_inputs(loaded, sized, {}), allow_python=allow_python)
     batch = next(source.batches(_ROWS))  # whatever is wrong with them is said now
     count = len(source) // 2 if source.pairs else len(source)
     return DataFacts(notation, count, source.has_labels, source.judgeable), batch

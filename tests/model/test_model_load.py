@@ -304,11 +304,11 @@ def test_interface(tmp_path: Path) -> None:
     inputs, outputs = interface(load(model, tmp_path).model)
     assert inputs == (
         TensorSpec("a", "float16", ("batch", 3)),
-        TensorSpec("b", "int64", ()),
-        TensorSpec("c", "string", (2,)),
+        TensorSpec("b", "int64", (), axis=None),
+        TensorSpec("c", "string", (2,), axis=None),
         TensorSpec("d", "bool", (None,)),
     )
-    assert outputs == (TensorSpec("e", "float16", ("batch", 3)), TensorSpec("f", "int64", ()))
+    assert outputs == (TensorSpec("e", "float16", ("batch", 3)), TensorSpec("f", "int64", (), axis=None))
 
 
 def test_loading_what_was_saved_changes_nothing(tmp_path: Path) -> None:
@@ -594,3 +594,26 @@ def test_damaged_files_give_one_line_or_a_sound_model(tmp_path: Path) -> None:
             assert "m.onnx" in str(error)
             assert "\n" not in str(error)
     assert failures > 100
+
+
+def test_dimensions_below_zero_are_open(tmp_path):
+    model = proto('<ir_version: 8, opset_import: ["" : 17]> g (float[4,8] x) => (float[4,8] y) { y = Relu(x) }')
+    for info in (model.graph.input[0], model.graph.output[0]):
+        info.type.tensor_type.shape.dim[0].dim_value = -1
+    onnx.save(model, tmp_path / "m.onnx")
+    loaded = load_model(tmp_path / "m.onnx")
+    assert [spec.shape for specs in interface(loaded.model) for spec in specs] == [(None, 8), (None, 8)]
+
+
+@pytest.mark.parametrize("sequence", [True, False])
+def test_maps_are_refused_by_name(sequence, tmp_path):
+    values = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None)
+    kind = helper.make_map_type_proto(onnx.TensorProto.INT64, values)
+    kind = helper.make_sequence_type_proto(kind) if sequence else kind
+    node = helper.make_node("ZipMap", ["x"], ["p"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [None, 2])
+    graph = helper.make_graph([node], "g", [x], [helper.make_value_info("p", kind)])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"m.onnx: 'p', which ZipMap makes, is a map.*zipmap=False"):
+        load_model(tmp_path / "m.onnx")

@@ -287,6 +287,34 @@ def test_a_branch_by_batch_size_is_kept(tmp_path: Path) -> None:
         assert_same(result.session.run({"x": x.numpy()})["output"], module(x))
 
 
+class Resampled(nn.Module):
+    def forward(self, x: Tensor, rate: int, gains: list[float], flip: bool = False) -> Tensor:
+        y = x * rate + gains[1]
+        return -y if flip else y
+
+
+def test_what_is_no_tensor_is_given_as_a_value(tmp_path: Path) -> None:
+    path, x = saved(scripted(Resampled()), tmp_path), torch.randn(3, 4)
+    result = converted(path, tmp_path, "x:1x4", "rate=3", "gains=[1,0.5]", "flip=true")
+    assert [value.name for value in result.model.graph.inputs] == ["x"]
+    assert_same(result.session.run({"x": x.numpy()})["output"], -(x * 3 + 0.5))
+    for wrong, message in (
+        (("rate=3",), "takes more than tensors.*gains=1"),
+        (("rate=1.5", "gains=[1,2]"), "rate=… is no int"),
+        (("rate=3", "gains=2"), "gains=… is no List"),
+        (("rate=3", "gains=[1,2]", "flop=true"), "no argument 'flop'.*flip"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            converted(path, tmp_path, "x:1x4", *wrong)
+
+
+@pytest.mark.parametrize("make", [scripted, lambda module: traced(module, torch.randn(1, 12))])
+def test_a_frozen_module_is_converted(make, tmp_path: Path) -> None:
+    module, x = torch.jit.freeze(make(Flat())), torch.randn(1, 12)
+    result = converted(saved(module, tmp_path), tmp_path, "x:1x12")
+    assert_same(result.session.run({"x": x.numpy()})["output"], module(x))
+
+
 def test_a_batch_that_cannot_vary_is_fixed_with_a_warning(tmp_path: Path) -> None:
     result = converted(saved(traced(Flat(), torch.randn(1, 3, 4)), tmp_path), tmp_path, "x:1x3x4")
     assert shape_of(result.model.graph.inputs[0]) == [1, 3, 4]

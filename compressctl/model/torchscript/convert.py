@@ -79,8 +79,9 @@ def _reason(error: BaseException) -> str:
 
 def _enter_inference(script: torch.jit.ScriptModule, path: Path) -> list[Note]:
     """Put the module into inference mode; refuse one whose graph says otherwise."""
-    saved_in_training = script.training
-    script.eval()
+    saved_in_training = getattr(script, "training", False)
+    if hasattr(script, "training"):  # a frozen module has no mode any more
+        script.eval()
     for node in all_nodes(script.inlined_graph):
         if node.kind().startswith("aten::") and _trains(node):
             raise ModelError(

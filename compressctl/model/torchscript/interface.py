@@ -12,16 +12,19 @@ import numpy as np
 import torch
 
 from compressctl.arrays import Array
-from compressctl.errors import ModelError, UsageError
+from compressctl.errors import ModelError, UsageError, nearest
 from compressctl.tensorspec import TensorSpec
 
 Arrays = dict[str, Array]
 Axes = dict[int, str]  # the dynamic dimensions of one tensor: axis -> name
 
 
+_VALUED = re.compile(r"(?:Optional\[)?(?:List\[)?(?:int|float|bool|number|Scalar)\]?\]?")
+
+
 @dataclass(frozen=True)
 class Argument:
-    """An argument of forward: a model input, or None and the default value that takes its place."""
+    """An argument of forward: a model input, or None and the value that takes its place."""
 
     spec: TensorSpec | None
     default: Any = None
@@ -30,18 +33,27 @@ class Argument:
 def bind(script: torch.jit.ScriptModule, inputs: Mapping[str, TensorSpec], path: Path) -> tuple[Argument, ...]:
     """Match specs with forward's arguments: by name where all names are forward's own, else in its order.
 
+    What is given a value becomes part of the model.
+
     Raises:
-        UsageError: they do not match; the message says what forward takes.
-        ModelError: forward takes something that is no tensor and has no default.
+        UsageError: they do not match, or a value is missing; the message says what forward takes.
+        ModelError: forward takes something that is neither a tensor nor a number and has no default.
     """
     declared = script.forward.schema.arguments[1:]  # type: ignore[attr-defined]
-    tensors = [a.name for a in declared if str(a.type) in ("Tensor", "Optional[Tensor]")]
-    required = [a.name for a in declared if not a.has_default_value()]
-    takes = ", ".join(f"{a.name}: {a.type}" + ("" if a.name in required else f" = {a.default_value}") for a in declared)
-    if not set(required).issubset(tensors):
-        raise ModelError(
-            f"{path}: forward({takes}) takes more than tensors", "wrap the module in one that takes tensors"
-        )
+    values = {name: spec for name, spec in inputs.items() if spec.value is not None}
+    inputs = {name: spec for name, spec in inputs.items() if name not in values}
+    tensors = [a.name for a in declared if str(a.type) in ("Tensor", "Optional[Tensor]") and a.name not in values]
+    required = [a.name for a in declared if not a.has_default_value() and a.name not in values]
+    names = [a.name for a in declared]
+    defaults = [f" = {a.default_value}" if a.has_default_value() else "" for a in declared]
+    takes = ", ".join(f"{a.name}: {a.type}{default}" for a, default in zip(declared, defaults, strict=True))
+    if unknown := [name for name in values if name not in names]:
+        raise UsageError(f"{path}: forward({takes}) has no argument {unknown[0]!r}", nearest(unknown[0], names))
+    if others := [a for a in declared if a.name in required and a.name not in tensors]:
+        text = f"{path}: forward({takes}) takes more than tensors"
+        if not all(_VALUED.fullmatch(str(a.type)) for a in others):
+            raise ModelError(text, "wrap the module in one that takes tensors")
+        raise UsageError(text, f"give the value, such as --input {others[0].name}=1")
     if not set(inputs).issubset(tensors):
         inputs = dict(zip(tensors, inputs.values(), strict=False)) if len(inputs) <= len(tensors) else {}
     if not inputs or not inputs.keys() >= set(required):
@@ -49,7 +61,29 @@ def bind(script: torch.jit.ScriptModule, inputs: Mapping[str, TensorSpec], path:
         raise UsageError(
             f"{path}: the inputs do not fit forward({takes})", f"give the shape of each, such as {example}"
         )
-    return tuple(Argument(inputs.get(a.name), None if a.name in inputs else a.default_value) for a in declared)
+    return tuple(
+        Argument(inputs[a.name])
+        if a.name in inputs
+        else Argument(None, _value(values[a.name], str(a.type), path) if a.name in values else a.default_value)
+        for a in declared
+    )
+
+
+def _value(spec: TensorSpec, kind: str, path: Path) -> object:
+    """Return what an argument of this type is given.
+
+    Raises:
+        UsageError: the value is not of the type.
+    """
+    if kind in ("Tensor", "Optional[Tensor]"):
+        return torch.tensor(spec.value)
+    wanted = re.sub(r"Optional\[(.*)\]", r"\1", kind)
+    plain = wanted.removeprefix("List[").removesuffix("]")
+    takes = {"int": ("int64",), "float": ("int64", "float32"), "bool": ("bool",), "number": ("int64", "float32")}
+    if spec.dtype not in takes.get(plain, ()) or len(spec.shape) != wanted.startswith("List["):
+        hint = "a number, true or false, or a list such as [1,2]"
+        raise UsageError(f"{path}: --input {spec.name}=… is no {kind}", hint)
+    return np.array(spec.value, np.float64 if plain == "float" else None).tolist()
 
 
 def dynamic_axes(spec: TensorSpec, *, batch: bool) -> Axes:
