@@ -12,6 +12,8 @@ from compressctl.cli.groups import recipe_keys
 from compressctl.cli.progress import terminal_progress
 from compressctl.cli.views import Json, Quiet, Verbose
 from compressctl.errors import UsageError
+from compressctl.guard import Write, guard
+from compressctl.measure.metrics import code_of
 
 
 def bench(
@@ -44,8 +46,6 @@ def bench(
     compressctl bench model.onnx --profile --batch-size 8 --seconds 1
     """
     from compressctl.bench import bench as run
-    from compressctl.guard import Write, guard
-    from compressctl.measure.metrics import code_of
     from compressctl.pipeline.inputs import files_read
     from compressctl.report.as_json import to_json
     from compressctl.report.console import print_bench

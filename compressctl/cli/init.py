@@ -13,6 +13,8 @@ import typer
 from compressctl.cli.groups import recipe_keys
 from compressctl.cli.views import Json
 from compressctl.errors import OutputError
+from compressctl.guard import Write, guard
+from compressctl.measure.metrics import code_of
 from compressctl.plain import plain
 
 
@@ -48,8 +50,6 @@ def init(
     """
     from pydantic import TypeAdapter
 
-    from compressctl.guard import Write, guard
-    from compressctl.measure.metrics import code_of
     from compressctl.pipeline.inputs import files_read
     from compressctl.report.console import print_table
     from compressctl.report.tables import Table
