@@ -9,9 +9,9 @@ import pytest
 from compressctl.cli.runs import run_all
 from compressctl.cli.views import Views
 from compressctl.recipe.model import Recipe
+from tests.samples import MLP
 
 COMMAND = "quantize"
-MLP = Path(__file__).parents[2] / "sample_models" / "mlp.onnx"
 
 
 @pytest.fixture(autouse=True)
