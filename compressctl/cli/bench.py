@@ -45,6 +45,7 @@ def bench(
     # Where the time goes, at a batch of 8
     compressctl bench model.onnx --profile --batch-size 8 --seconds 1
     """
+    from compressctl.bench import Conditions
     from compressctl.bench import bench as run
     from compressctl.pipeline.inputs import files_read
     from compressctl.report.as_json import to_json
@@ -61,15 +62,7 @@ def bench(
             force=force,
         )
     with terminal_progress(quiet) as progress:
-        result = run(
-            models,
-            baseline=baseline,
-            inputs=keys.pop("input"),
-            **keys,
-            seconds=seconds,
-            profile=profile,
-            progress=progress,
-        )
+        result = run(models, Conditions(**keys, seconds=seconds, profile=profile), progress, baseline=baseline)
     if report is not None:
         write_text(report, to_json(result))
     if as_json:

@@ -47,23 +47,14 @@ def diff(
         return _reports(a, b, as_json=as_json)
     if keys["metric"] and not keys["data"]:
         raise UsageError("--metric needs data to be measured on", "add --data D")
-    from compressctl.bench import bench
+    from compressctl.bench import Conditions, bench
     from compressctl.report.diff_tables import model_tables
     from compressctl.report.model_diff import diff_models
 
-    inputs = keys.pop("input")
-    found = diff_models(a, b, parse_tensor_specs(inputs), threads=keys["threads"])
+    found = diff_models(a, b, parse_tensor_specs(keys["input"]), threads=keys["threads"])
     if keys["data"]:
         with terminal_progress(quiet) as progress:
-            measured = bench(
-                (a, b),
-                baseline=None,
-                inputs=inputs,
-                **keys,
-                seconds=_SECONDS,
-                profile=False,
-                progress=progress,
-            )
+            measured = bench((a, b), Conditions(**keys, seconds=_SECONDS), progress)
         found = replace(found, measured=measured)
     return show(found, model_tables(found, verbose=verbose), as_json=as_json)
 

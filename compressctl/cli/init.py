@@ -54,7 +54,7 @@ def init(
     from compressctl.report.console import print_table
     from compressctl.report.tables import Table
     from compressctl.report.write import write_text
-    from compressctl.starter.build import Starter, found, starter
+    from compressctl.starter.build import Given, Starter, found, starter
 
     to_stdout = output == Path("-")
     recipe = output if output is not None and not to_stdout else Path(f"{model.stem}.yaml")
@@ -66,13 +66,7 @@ def init(
     command = shlex.join(
         ["compressctl", "pipeline", str(recipe), *(["--allow-python"] if keys["allow_python"] else [])]
     )
-    result = starter(
-        model,
-        command=command,
-        goal=goal,
-        inputs=keys.pop("input"),
-        **keys,
-    )
+    result = starter(model, Given(**keys), command=command, goal=goal)
     if to_stdout:
         print(result.text, end="")
         return 0

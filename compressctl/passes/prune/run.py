@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import onnx_ir as ir
@@ -27,7 +28,7 @@ from compressctl.pruning.cutting import deviation, original_sizes, without
 from compressctl.pruning.options import MEASURED
 from compressctl.pruning.reconstruct import reconstruct
 from compressctl.pruning.scores import score
-from compressctl.pruning.selection import Removed
+from compressctl.pruning.selection import Removed, by_layer
 from compressctl.pruning.sensitivity import Curve
 from compressctl.selection import check_globs, matches
 from compressctl.structure.groups import Group, find_groups
@@ -63,7 +64,8 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         def build(removed: Removed) -> ir.Model:
             return _cut(model, chosen, removed, config, context)[0]
 
-        removed = automatic(model, chosen, scores, curves, build, config, context)
+        by_ratios = partial(by_layer, chosen, scores, round_to=config.round_to)
+        removed = automatic(model, chosen, curves, by_ratios, build, context)
     elif config.ratio is not None:
         removed = by_ratio(model, chosen, scores, config)
     else:
