@@ -52,7 +52,6 @@ def init(
 
     from compressctl.pipeline.inputs import files_read
     from compressctl.report.console import print_table
-    from compressctl.report.tables import Table
     from compressctl.report.write import write_text
     from compressctl.starter.build import Given, Starter, found, starter
 
@@ -74,7 +73,7 @@ def init(
     if as_json:
         print(json.dumps({"recipe": str(recipe)} | TypeAdapter(Starter).dump_python(result, mode="json"), indent=2))
         return 0
-    print_table(Table(str(model), ("", "found"), tuple(found(result).items())), sys.stdout)
+    print_table(found(result), sys.stdout)
     for note in result.notes:
         print(plain(f"{note.kind}: {note.text}"))
     print(f"\n{plain(str(recipe))} is written. Read it, then run it:\n  {plain(command)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from compressctl.model.load import load_model
 from compressctl.notes import Note, skipped, warning
 from compressctl.passes.advice import Goal, ModelFacts, Option
 from compressctl.probation import on_probation
+from compressctl.report.tables import Table
 from compressctl.starter import text
 from compressctl.starter.advice import Advice, advise
 from compressctl.starter.data import Calibration, DataFacts, data_facts, judged_facts
@@ -160,14 +161,15 @@ def _usual(spec: TensorSpec) -> str:
     return f"{spec.name}:{'x'.join(map(str, dims))}:{spec.dtype}"
 
 
-def found(one: Starter) -> Mapping[str, str]:
+def found(one: Starter) -> Table:
     """Return what was found, in words, for the terminal."""
     data = one.samples.data
     judged = f"{data.count:,} samples, {data.metrics[0]}" if data is not None and data.metrics else "not judged"
-    return {
-        "kind": one.model.kind,
-        "weights": f"{one.model.parameters:,} ({one.model.bytes:,} bytes)",
-        "layers": f"{one.model.static} for static INT8, {one.model.dynamic} for dynamic INT8",
-        "accuracy": judged,
-        "goal": one.advice.result.goal,
-    }
+    rows = (
+        ("kind", one.model.kind),
+        ("weights", f"{one.model.parameters:,} ({one.model.bytes:,} bytes)"),
+        ("layers", f"{one.model.static} for static INT8, {one.model.dynamic} for dynamic INT8"),
+        ("accuracy", judged),
+        ("goal", one.advice.result.goal),
+    )
+    return Table(one.model.path, ("", "found"), rows)
