@@ -9,9 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from compressctl.errors import RecipeError, flag
-from compressctl.recipe.consistency import check_consistency
+from compressctl.recipe.consistency import check_consistency, check_order
 from compressctl.recipe.model import LEAVES, Recipe
-from compressctl.recipe.order import check_order
 from compressctl.recipe.read import check_values, read_mapping
 from compressctl.recipe.refusal import COMMAND_LINE, refusal, unknown_key
 from compressctl.recipe.settings import apply_setting

@@ -14,10 +14,8 @@ from compressctl.model.load import interface
 from compressctl.model.save import save_model
 from compressctl.model.size import count
 from compressctl.passes.base import Context, Target
-from compressctl.passes.budget import budget_keeper
-from compressctl.passes.feeds import timed_feeds, usual_feeds
+from compressctl.passes.measuring import budget_keeper, sensitivity_curves, timed_feeds, usual_feeds
 from compressctl.passes.prune import Config
-from compressctl.passes.sensitivity import sensitivity_curves
 from compressctl.pruning import costs, targets
 from compressctl.pruning.costs import macs_saved
 from compressctl.pruning.cutting import original_sizes, without

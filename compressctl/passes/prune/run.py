@@ -20,8 +20,8 @@ from compressctl.model.qops import is_quantized
 from compressctl.model.size import count
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome, Target
-from compressctl.passes.feeds import usual_feeds
 from compressctl.passes.gradients import evidence
+from compressctl.passes.measuring import usual_feeds
 from compressctl.passes.prune import AMOUNTS, Config
 from compressctl.passes.prune.amount import automatic, by_ratio, sensitivities, to_target
 from compressctl.pruning.cutting import deviation, original_sizes, without
