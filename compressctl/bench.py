@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compressctl.container.opened import as_stored, opened
@@ -25,33 +25,42 @@ from compressctl.versions import versions
 _RANDOM_SAMPLES = 16
 
 
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What models are measured on, and how: keys of a recipe, as it has them.
+
+    Attributes:
+        input, state, data, metric, allow_python, batch_size, threads, seed: as in a recipe.
+        seconds: limit of the latency measurement, for each model.
+        profile: whether to time operators and nodes.
+    """
+
+    input: Sequence[str]
+    state: Sequence[str]
+    data: str | None
+    metric: str | None
+    allow_python: bool
+    batch_size: int
+    threads: int
+    seed: int
+    seconds: float
+    profile: bool = False
+
+
 def bench(
-    models: Sequence[Path],
-    *,
-    baseline: Path | None,
-    data: str | None,
-    metric: str | None,
-    inputs: Sequence[str],
-    states: Sequence[str],
-    batch_size: int,
-    threads: int,
-    seed: int,
-    seconds: float,
-    profile: bool,
-    allow_python: bool,
-    progress: Progress,
+    models: Sequence[Path], given: Conditions, progress: Progress, *, baseline: Path | None = None
 ) -> BenchReport:
     """Measure `models`; ratios are against `baseline`, or the first model.
 
     Raises:
         UsageError, ModelError, DataError: an option, model or data file that cannot be used.
     """
-    if metric and not data:
+    if given.metric and not given.data:
         raise UsageError("--metric needs data to be measured on", "add --data D")
     first = baseline or models[0]
     others = list(models) if baseline is not None else list(models[1:])
-    chosen = parse_metric(metric, allow_python=allow_python) if metric else None
-    sized = parse_tensor_specs(inputs)
+    chosen = parse_metric(given.metric, allow_python=given.allow_python) if given.metric else None
+    sized = parse_tensor_specs(given.input)
     stored = (first, *others)
     with ExitStack() as unpacked:
         files = []
@@ -65,39 +74,39 @@ def bench(
                 path=first,
                 file=files[0],
                 model=loaded.model,
-                inputs=described_inputs(loaded, sized, dict(map(parse_state, states))),
-                notations=(data,),
+                inputs=described_inputs(loaded, sized, dict(map(parse_state, given.state))),
+                notations=(given.data,),
                 otherwise=f"random:{_RANDOM_SAMPLES}",
-                batch_size=batch_size,
-                seed=seed,
-                threads=threads,
-                allow_python=allow_python,
+                batch_size=given.batch_size,
+                seed=given.seed,
+                threads=given.threads,
+                allow_python=given.allow_python,
             )
         )
         source = samples.usual
-        notes: list[Note] = [*samples.notes, *(source.notes if data else ())]
-        feeds = source.first(batch_size)
+        notes: list[Note] = [*samples.notes, *(source.notes if given.data else ())]
+        feeds = source.first(given.batch_size)
         workload = Workload(
-            batch_size=batch_size,
-            threads=threads,
-            seed=seed,
+            batch_size=given.batch_size,
+            threads=given.threads,
+            seed=given.seed,
             feeds=feeds,
             evaluation=source if chosen and source.judgeable else None,
             metric=chosen,
             fidelity=source,
             thorough=True,
-            profile=profile,
-            seconds=seconds,
+            profile=given.profile,
+            seconds=given.seconds,
         )
         for path, file in zip(others, files[1:], strict=True):
-            prove(path, feeds, threads=threads, file=file)
+            prove(path, feeds, threads=given.threads, file=file)
         measurements = as_stored(measure_files(files[0], files[1:], workload, progress), stored)
     return BenchReport(
         baseline=str(first),
         models=measurements,
-        metric=metric if workload.evaluation is not None else None,
+        metric=given.metric if workload.evaluation is not None else None,
         notes=(*notes, *_doubts(measurements)),
-        batch_size=batch_size,
+        batch_size=given.batch_size,
         machine=machine.describe(),
         versions=versions(),
     )

@@ -32,10 +32,12 @@ def resources(tmp_path):
 
 @pytest.fixture
 def call(request, capsys, tmp_path):
-    """Run the command that the module calls COMMAND, which writes out.onnx; return exit code, stdout and stderr."""
+    """Run a command; return exit code, stdout and stderr. A module's COMMAND is run quietly, and writes out.onnx."""
+    command = getattr(request.module, "COMMAND", None)
 
     def _call(*arguments: object) -> tuple[int, str, str]:
-        code = run([request.module.COMMAND, *map(str, arguments), "-o", str(tmp_path / "out.onnx"), "-q"])
+        whole = (command, *arguments, "-o", tmp_path / "out.onnx", "-q") if command else arguments
+        code = run([str(argument) for argument in whole])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import compressctl
+from tests.samples import ROOT
 
-ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"(?:^`(?P<file>\S+)`(?P<new>, new)?\n\n)?^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.M | re.S)
 LISTS = {

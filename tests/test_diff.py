@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,18 +11,15 @@ from onnx import numpy_helper
 from compressctl.__main__ import run
 from compressctl.report.as_json import to_json
 from tests.report.full_report import full_report, measurement
-
-MODELS = Path(__file__).parents[1] / "sample_models"
-CNN, MLP = MODELS / "cnn.onnx", MODELS / "mlp.onnx"
+from tests.samples import CNN, MLP, SAMPLES
 
 
 @pytest.fixture
-def diff(capsys):
+def diff(call):
     def _diff(*arguments, code=0):
-        got = run(["diff", *map(str, arguments), "-q"])
-        captured = capsys.readouterr()
-        assert got == code, captured.err
-        return captured.err if code else json.loads(captured.out) if "--json" in arguments else captured.out
+        got, stdout, stderr = call("diff", *arguments, "-q")
+        assert got == code, stderr
+        return stderr if code else json.loads(stdout) if "--json" in arguments else stdout
 
     return _diff
 
@@ -154,7 +150,7 @@ def test_models_are_measured_where_samples_are_given(diff, monkeypatch):
         ([MLP, CNN, "--metric", "top1"], 2, "--data D"),
         ([MLP, "none.onnx"], 3, "none.onnx does not exist"),
         (["a.report.json", "none.json"], 3, "none.json cannot be read"),
-        ([MODELS / "cnn_scripted.pt", CNN], 2, "--input"),
+        ([SAMPLES / "cnn_scripted.pt", CNN], 2, "--input"),
     ],
 )
 def test_bad_input_is_one_line(diff, reports, monkeypatch, arguments, code, words):

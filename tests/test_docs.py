@@ -13,8 +13,8 @@ from compressctl.cli import Commands
 from compressctl.recipe.model import Recipe
 from compressctl.recipe.schema import json_schema
 from docs import generate
+from tests.samples import ROOT
 
-ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

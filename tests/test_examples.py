@@ -13,8 +13,8 @@ import yaml
 
 from compressctl.recipe.load import load_recipes
 from tests.deadlines import HUNG
+from tests.samples import ROOT
 
-ROOT = Path(__file__).parents[1]
 SCRIPTS = Path(sys.executable).parent
 WORKFLOW = yaml.safe_load((ROOT / "examples" / "github-workflow.yml").read_text())
 INSTALLS = ("Install",)  # steps that need the network and another machine

@@ -9,7 +9,8 @@ from compressctl.measure.session import Session
 from compressctl.model.load import load_model
 from compressctl.model.verify import verify_graph
 from compressctl.passes import finetune
-from tests.training.passes import ONE_STEP, SAMPLES, alike, context, linear, right, softmax, weights
+from tests.samples import SAMPLES
+from tests.training.passes import ONE_STEP, alike, context, linear, right, softmax, weights
 
 X = np.array([0.5, -1.0, 2.0], np.float32)
 

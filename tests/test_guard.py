@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from compressctl.__main__ import run
+from tests.samples import SAMPLES
 
 pytestmark = pytest.mark.usefixtures("quick")
-
-SAMPLES = Path(__file__).parents[1] / "sample_models"
 
 
 @pytest.fixture
@@ -134,20 +133,9 @@ def test_other_folders_in_a_cache_and_among_checkpoints_stay(folder):
 
 
 @pytest.mark.parametrize("command", [("simplify",), ("pack",), ("quantize", "--scheme", "int4")])
-def test_names_too_long_for_the_files_beside_them_are_refused(command, tmp_path, monkeypatch, capsys):
+def test_names_too_long_for_the_files_beside_them_are_refused(call, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     suffix = "ccz" if command[0] == "pack" else "onnx"
-    assert (
-        run(
-            [
-                command[0],
-                str(SAMPLES / "mlp.onnx"),
-                "-o",
-                f"{'a' * 230}.{suffix}",
-                *command[1:],
-            ]
-        )
-        == 2
-    )
-    stderr = capsys.readouterr().err
+    code, _, stderr = call(command[0], SAMPLES / "mlp.onnx", "-o", f"{'a' * 230}.{suffix}", *command[1:])
+    assert code == 2
     assert stderr.startswith("error: the name of the ") and "error: ." not in stderr and not list(tmp_path.iterdir())

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +11,8 @@ from compressctl.cli import Commands
 from compressctl.cli.help import Command
 from compressctl.data.notation import open_source
 from compressctl.tensorspec import TensorSpec
+from tests.samples import ROOT, SAMPLES
 
-ROOT = Path(__file__).parents[1]
-MODELS = ROOT / "sample_models"
 COMMANDS = dict(Commands())
 EXAMPLES = [
     pytest.param(line, id=f"{name}-{index}", marks=pytest.mark.long if index else ())
@@ -35,7 +33,7 @@ def files(tmp_path_factory):
         np.savez(folder / f"{split}.npz", input=batch.feeds["input"], labels=batch.labels)
     sources = {"model.onnx": "mlp.onnx", "model.pt": "cnn_traced.pt", "student.onnx": "cnn_student.onnx"}
     for name, source_name in (sources | {"packed.ccz": "mlp.ccz"}).items():
-        (folder / name).write_bytes((MODELS / source_name).read_bytes())
+        (folder / name).write_bytes((SAMPLES / source_name).read_bytes())
     recipe = (ROOT / "recipes" / "int8.yaml").read_text()
     recipe = recipe.replace("sample_models/cnn.onnx", "model.onnx").replace("build/recipes/cnn_int8.onnx", "small.onnx")
     (folder / "recipe.yaml").write_text(recipe)

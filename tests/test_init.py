@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,22 +16,14 @@ from hypothesis import strategies as st
 from compressctl.__main__ import run
 from compressctl.recipe.load import load_recipes
 from compressctl.starter.text import key
-
-ROOT = Path(__file__).parents[1]
-MODELS = ROOT / "sample_models"
+from tests.samples import SAMPLES
 
 
 @pytest.fixture
-def init(capsys, tmp_path, monkeypatch):
+def init(call, tmp_path, monkeypatch):
     """Run `compressctl init` in an empty folder; return exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-
-    def _init(*arguments: object) -> tuple[int, str, str]:
-        code = run(["init", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return _init
+    return partial(call, "init")
 
 
 def parsed(text: str, shape: str = "float[N, 4] x") -> onnx.ModelProto:
@@ -61,7 +54,7 @@ def regression(path: Path) -> Path:
     ],
 )
 def test_the_kind_decides_the_scheme(init, name, kind, scheme):
-    code, stdout, _ = init(MODELS / f"{name}.onnx", "--json", "--data", "digits:test")
+    code, stdout, _ = init(SAMPLES / f"{name}.onnx", "--json", "--data", "digits:test")
     content = json.loads(stdout)
     assert code == 0 and content["model"]["kind"] == kind
     assert content["samples"]["data"]["count"] == 360 and content["samples"]["data"]["metrics"][0] == "top1"
@@ -88,7 +81,7 @@ def test_the_kind_decides_the_scheme(init, name, kind, scheme):
 @pytest.mark.usefixtures("quick")
 def test_the_recipe_runs_and_keeps_its_budgets(init, capsys, name, goal):
     samples = ("--calibrate", "digits:train", "--data", "digits:test")
-    assert init(MODELS / f"{name}.onnx", "--goal", goal, *samples)[0] == 0
+    assert init(SAMPLES / f"{name}.onnx", "--goal", goal, *samples)[0] == 0
     # What is as slow as the input is rolled back where a busy machine measures it slower; sizes are what is looked at.
     Path(f"{name}.yaml").write_text(Path(f"{name}.yaml").read_text().replace("rollback", "keep"))
     assert run(["pipeline", f"{name}.yaml", "--json", "-q"]) == 0, capsys.readouterr().err
@@ -101,7 +94,7 @@ def test_the_recipe_runs_and_keeps_its_budgets(init, capsys, name, goal):
 @pytest.mark.parametrize("goal", ["fast", "small", "both"])
 @pytest.mark.parametrize("name", ["cnn", "transformer"])
 def test_each_alternative_can_be_taken(init, name, goal, train):
-    init(MODELS / f"{name}.onnx", "--goal", goal, "--data", "digits:test", *train)
+    init(SAMPLES / f"{name}.onnx", "--goal", goal, "--data", "digits:test", *train)
     lines = Path(f"{name}.yaml").read_text().splitlines()
     taken = [i for i, line in enumerate(lines) if re.match(r" *#[^ ]", line) or re.match(r" +#  ", line)]
     assert len(taken) >= 4
@@ -114,7 +107,7 @@ def test_each_alternative_can_be_taken(init, name, goal, train):
 
 
 def test_every_line_has_a_reason(init):
-    init(MODELS / "cnn.onnx", "--data", "digits:test")
+    init(SAMPLES / "cnn.onnx", "--data", "digits:test")
     lines = Path("cnn.yaml").read_text().splitlines()
     for before, line in pairwise(lines):
         if re.match(r"\w+: ", line) and not line.startswith("model:"):
@@ -123,31 +116,31 @@ def test_every_line_has_a_reason(init):
 
 def test_a_recipe_is_not_overwritten(init):
     Path("cnn.yaml").write_text("mine")
-    code, _, stderr = init(MODELS / "cnn.onnx")
+    code, _, stderr = init(SAMPLES / "cnn.onnx")
     assert code == 2 and "--force" in stderr and Path("cnn.yaml").read_text() == "mine"
-    assert init(MODELS / "cnn.onnx", "--force")[0] == 0 and "passes:" in Path("cnn.yaml").read_text()
+    assert init(SAMPLES / "cnn.onnx", "--force")[0] == 0 and "passes:" in Path("cnn.yaml").read_text()
 
 
 def test_dash_prints_and_writes_nothing(init, tmp_path):
-    code, stdout, _ = init(MODELS / "mlp.onnx", "-o", "-")
+    code, stdout, _ = init(SAMPLES / "mlp.onnx", "-o", "-")
     assert code == 0 and yaml.safe_load(stdout)["output"] == "mlp_int8.onnx" and not list(tmp_path.iterdir())
 
 
 def test_the_same_model_gives_the_same_text(init):
-    assert init(MODELS / "cnn.onnx", "-o", "-") == init(MODELS / "cnn.onnx", "-o", "-")
+    assert init(SAMPLES / "cnn.onnx", "-o", "-") == init(SAMPLES / "cnn.onnx", "-o", "-")
 
 
 def test_convolutions_without_samples_get_a_loud_stand_in(init):
-    code, stdout, _ = init(MODELS / "cnn.onnx")
+    code, stdout, _ = init(SAMPLES / "cnn.onnx")
     assert code == 0 and "warning: calibrate: random:64 stands in" in stdout
     text = Path("cnn.yaml").read_text()
     assert "REPLACE THIS" in text and yaml.safe_load(text)["calibrate"] == "random:64" and "\nmetric" not in text
 
 
 def test_samples_that_judge_calibrate_only_for_want_of_others(init):
-    init(MODELS / "cnn.onnx", "-o", "a.yaml", "--data", "digits:test")
+    init(SAMPLES / "cnn.onnx", "-o", "a.yaml", "--data", "digits:test")
     assert "better take others.\ncalibrate: digits:test[:256] " in Path("a.yaml").read_text().replace("\n# ", " ")
-    init(MODELS / "cnn.onnx", "-o", "b.yaml", "--data", "digits:test", "--train", "digits:train", "--goal", "both")
+    init(SAMPLES / "cnn.onnx", "-o", "b.yaml", "--data", "digits:test", "--train", "digits:train", "--goal", "both")
     recipe = yaml.safe_load(Path("b.yaml").read_text())
     assert recipe["calibrate"] == "digits:train[:256]" and recipe["train"] == "digits:train"
     assert recipe["passes"][1]["type"] == "qat" and "better take others" not in Path("b.yaml").read_text()
@@ -155,14 +148,14 @@ def test_samples_that_judge_calibrate_only_for_want_of_others(init):
 
 def test_unlabelled_samples_calibrate(init):
     np.save("x.npy", np.random.default_rng(0).random((300, 1, 8, 8), np.float32))
-    code, stdout, _ = init(MODELS / "cnn.onnx", "--data", "x.npy")
+    code, stdout, _ = init(SAMPLES / "cnn.onnx", "--data", "x.npy")
     recipe = yaml.safe_load(Path("cnn.yaml").read_text())
     assert code == 0 and "has no labels" in stdout and recipe["calibrate"] == "x.npy[:256]" and "data" not in recipe
 
 
 def test_options_of_samples_stay_behind_the_slice(init):
     np.savez("x.npz", input=np.zeros((300, 1, 8, 8), np.float32), answers=np.zeros(300, int))
-    init(MODELS / "cnn.onnx", "--calibrate", "x.npz,labels=answers")
+    init(SAMPLES / "cnn.onnx", "--calibrate", "x.npz,labels=answers")
     assert yaml.safe_load(Path("cnn.yaml").read_text())["calibrate"] == "x.npz[:256],labels=answers"
 
 
@@ -175,32 +168,32 @@ def test_numbers_are_judged_by_rank_and_old_opsets_are_read(init, tmp_path):
 
 
 def test_a_metric_of_ones_own_choice_is_checked(init):
-    assert init(MODELS / "mlp.onnx", "--data", "digits:test", "--metric", "f1")[0] == 0
+    assert init(SAMPLES / "mlp.onnx", "--data", "digits:test", "--metric", "f1")[0] == 0
     assert yaml.safe_load(Path("mlp.yaml").read_text())["metric"] == "f1"
-    code, _, stderr = init(MODELS / "mlp.onnx", "--data", "digits:test", "--metric", "mse", "--force")
+    code, _, stderr = init(SAMPLES / "mlp.onnx", "--data", "digits:test", "--metric", "mse", "--force")
     assert code == 3 and "mse judges" in stderr
 
 
 def test_torchscript_needs_its_input(init):
     pytest.importorskip("torch")
-    code, _, stderr = init(MODELS / "cnn_traced.pt")
+    code, _, stderr = init(SAMPLES / "cnn_traced.pt")
     assert code == 2 and "--input" in stderr and not Path("cnn_traced.yaml").exists()
-    assert init(MODELS / "cnn_traced.pt", "--input", "input:1x1x8x8")[0] == 0
+    assert init(SAMPLES / "cnn_traced.pt", "--input", "input:1x1x8x8")[0] == 0
     assert yaml.safe_load(Path("cnn_traced.yaml").read_text())["input"] == ["input:1x1x8x8"]
 
 
 def test_packed_models_are_looked_into(init):
-    code, stdout, _ = init(MODELS / "mlp.ccz", "--json")
+    code, stdout, _ = init(SAMPLES / "mlp.ccz", "--json")
     facts = json.loads(stdout)["model"]
     assert code == 0 and facts["parameters"] == 9610 and facts["path"].endswith("mlp.ccz")
-    assert facts["file_bytes"] == (MODELS / "mlp.ccz").stat().st_size
+    assert facts["file_bytes"] == (SAMPLES / "mlp.ccz").stat().st_size
 
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("scheme", ["int8", *(pytest.param(name, marks=pytest.mark.long) for name in ("int4", "fp16"))])
 def test_a_compressed_model_is_told_and_only_stored(init, capsys, scheme):
     arguments = ["--scheme", scheme, "--calibrate", "digits:train[:64]", "-q"]
-    assert run(["quantize", str(MODELS / "cnn.onnx"), "-o", "done.onnx", *arguments]) == 0
+    assert run(["quantize", str(SAMPLES / "cnn.onnx"), "-o", "done.onnx", *arguments]) == 0
     capsys.readouterr()
     code, stdout, _ = init("done.onnx")
     assert code == 0 and "compressed already" in stdout
@@ -219,7 +212,7 @@ def test_nothing_to_compress_is_refused(init):
     assert code == 3 and "no weights" in stderr and not Path("empty.yaml").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"not a model", (MODELS / "cnn.onnx").read_bytes()[:5000]])
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"not a model", (SAMPLES / "cnn.onnx").read_bytes()[:5000]])
 def test_broken_models_end_in_one_line(init, content):
     Path("broken.onnx").write_bytes(content)
     code, stdout, stderr = init("broken.onnx")
@@ -230,17 +223,17 @@ def test_broken_models_end_in_one_line(init, content):
 
 def test_files_that_are_missing_or_do_not_fit(init):
     assert init("nothing.onnx")[0] == 3
-    code, _, stderr = init(MODELS / "cnn.onnx", "--data", "nothing.npz")
+    code, _, stderr = init(SAMPLES / "cnn.onnx", "--data", "nothing.npz")
     assert code == 3 and "nothing.npz" in stderr
     np.savez("wrong.npz", input=np.zeros((4, 3, 8, 8), np.float32))
-    code, _, stderr = init(MODELS / "cnn.onnx", "--data", "wrong.npz")
+    code, _, stderr = init(SAMPLES / "cnn.onnx", "--data", "wrong.npz")
     assert code == 3 and "4x3x8x8" in stderr
-    assert init(MODELS / "cnn.onnx", "-o", "no/folder.yaml")[0] == 2 and not Path("cnn.yaml").exists()
+    assert init(SAMPLES / "cnn.onnx", "-o", "no/folder.yaml")[0] == 2 and not Path("cnn.yaml").exists()
 
 
 def test_names_that_yaml_would_misread(init):
     name = "a b: #1 'x' é.onnx"
-    Path(name).write_bytes((MODELS / "mlp.onnx").read_bytes())
+    Path(name).write_bytes((SAMPLES / "mlp.onnx").read_bytes())
     assert init(name, "-o", "r.yaml")[0] == 0
     recipe = load_recipes(Path("r.yaml"))[0]
     assert recipe.model == Path(name) and recipe.output == Path("a b: #1 'x' é_int8.onnx")

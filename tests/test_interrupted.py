@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.deadlines import HUNG
+from tests.samples import SAMPLES
 
-MODELS = Path(__file__).parent.parent / "sample_models"
-FINETUNE = ["finetune", str(MODELS / "mlp.onnx"), "--data", "digits", "--metric", "top1", "--threads", "1", "--quiet"]
+FINETUNE = ["finetune", str(SAMPLES / "mlp.onnx"), "--data", "digits", "--metric", "top1", "--threads", "1", "--quiet"]
 
 
 def command(*arguments: str) -> list[str]:

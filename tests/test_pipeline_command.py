@@ -12,9 +12,8 @@ import onnx
 import pytest
 
 from compressctl.__main__ import run
+from tests.samples import MLP, ROOT
 
-ROOT = Path(__file__).parents[1]
-MLP = ROOT / "sample_models" / "mlp.onnx"
 RECIPE = """
 model: mlp.onnx
 output: out.onnx

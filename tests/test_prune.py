@@ -18,7 +18,8 @@ from compressctl.structure.groups import find_groups
 from compressctl.structure.masked import masked
 from tests.pruning.units import array, network
 from tests.quantization.graphs import model
-from tests.training.passes import SAMPLES, right
+from tests.samples import SAMPLES
+from tests.training.passes import right
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((4, 2, 6, 6)).astype(np.float32)

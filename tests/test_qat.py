@@ -18,14 +18,13 @@ from compressctl.passes import quantize, simplify
 from compressctl.passes.base import Context, Outcome
 from tests.quantization import graphs
 from tests.quantization.reference import STEP, executed, weight_integers
+from tests.samples import ROOT
 
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
 from compressctl.passes import qat
 from tests.training.tiny import Arrays, Interrupted
-
-ROOT = Path(__file__).parents[1]
 
 
 def _context(m: ir.Model, folder: Path, **given) -> Context:

@@ -1,15 +1,13 @@
 """`compressctl quantize` of weights alone, end to end: what each scheme writes, and how options are refused."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
 
+from tests.samples import CNN, LSTM, MLP, TRANSFORMER
+
 pytestmark = pytest.mark.usefixtures("quick")
 COMMAND = "quantize"
-ROOT = Path(__file__).parents[1]
-CNN, MLP, LSTM, TRANSFORMER = (ROOT / "sample_models" / f"{n}.onnx" for n in ("cnn", "mlp", "lstm", "transformer"))
 MEASURED = ("--data", "digits:test", "--metric", "top1")
 
 
@@ -31,20 +29,6 @@ def test_samples_make_signs_usable(report):
     assert fitted["passes"][1]["facts"]["rounding"] == "gptq"
     scores = [one["output"]["score"]["value"] for one in (plain, fitted)]
     assert scores[0] < scores[1]
-
-
-def test_options_reach_the_pass(report):
-    flags = ("--group-size", "32", "--symmetric", "--no-act-order", "--damping", "0.05", "--exclude", "/hidden/*")
-    found = report(MLP, "--scheme", "int3", *flags, "--calibrate", "digits:train[:32]")
-    options = found["passes"][1]["options"]
-    assert options["group_size"] == 32 and options["symmetric"] is True and options["damping"] == 0.05
-    assert options["act_order"] is False and options["rounding"] is None
-    assert "/hidden/Gemm" not in {row["layer"] for row in found["passes"][1]["facts"]["weights"]}
-
-
-def test_few_rows_compute_on_packed_weights(report, tmp_path):
-    found = report(MLP, "--scheme", "int4", "--target-rows", 1)
-    assert found["output"]["executed_ops"]["MatMulNBits"] >= 1
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 import re
 from itertools import zip_longest
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.samples import ROOT
+
 ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import onnx
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "sample_models"
+from tests.samples import SAMPLES
+
 ROW = re.compile(r"\| `(?P<file>[\w.]+)` \| .* \| `\[N, (?P<shape>[\d, ]+)\]` \| .* \| (?P<accuracy>[\d.]+) % \|")
 TABLE = {
     match["file"]: (tuple(map(int, match["shape"].split(", "))), float(match["accuracy"]) / 100)
-    for match in ROW.finditer((FOLDER / "README.md").read_text())
+    for match in ROW.finditer((SAMPLES / "README.md").read_text())
 }
 
 
@@ -34,11 +35,11 @@ def logits(path: Path, images: np.ndarray) -> np.ndarray:
 
 
 def test_readme_lists_every_artefact() -> None:
-    assert set(TABLE) == {path.name for path in FOLDER.iterdir() if path.suffix in (".onnx", ".pt")}
+    assert set(TABLE) == {path.name for path in SAMPLES.iterdir() if path.suffix in (".onnx", ".pt")}
 
 
 def test_artefacts_are_small() -> None:
-    assert sum((FOLDER / name).stat().st_size for name in TABLE) < 2_000_000
+    assert sum((SAMPLES / name).stat().st_size for name in TABLE) < 2_000_000
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -46,7 +47,7 @@ def test_artefacts_are_small() -> None:
 def test_accuracy_is_what_the_readme_states(name: str) -> None:
     shape, accuracy = TABLE[name]
     images, labels = held_out_digits(shape)
-    correct = int((logits(FOLDER / name, images).argmax(axis=1) == labels).sum())
+    correct = int((logits(SAMPLES / name, images).argmax(axis=1) == labels).sum())
     # One digit on the fence may fall to the other side on another processor.
     assert abs(correct - accuracy * len(labels)) < 1.1
 
@@ -55,12 +56,14 @@ def test_accuracy_is_what_the_readme_states(name: str) -> None:
 @pytest.mark.parametrize("name", ["cnn_scripted.pt", "cnn_traced.pt"])
 def test_torchscript_and_onnx_hold_the_same_network(name: str) -> None:
     images, _ = held_out_digits((1, 8, 8))
-    np.testing.assert_allclose(logits(FOLDER / name, images), logits(FOLDER / "cnn.onnx", images), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        logits(SAMPLES / name, images), logits(SAMPLES / "cnn.onnx", images), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in TABLE if name.endswith(".onnx")])
 def test_onnx_files_are_valid_and_batch_is_dynamic(name: str) -> None:
-    model = onnx.load(FOLDER / name)
+    model = onnx.load(SAMPLES / name)
     onnx.checker.check_model(model, full_check=True)
     assert [value.name for value in model.graph.input] == ["input"]
     assert [value.name for value in model.graph.output] == ["logits"]
@@ -70,6 +73,6 @@ def test_onnx_files_are_valid_and_batch_is_dynamic(name: str) -> None:
 
 
 def test_cnn_keeps_batch_normalization() -> None:
-    operators = [node.op_type for node in onnx.load(FOLDER / "cnn.onnx").graph.node]
+    operators = [node.op_type for node in onnx.load(SAMPLES / "cnn.onnx").graph.node]
     assert operators.count("Conv") == operators.count("BatchNormalization") == 9
     assert "Identity" not in operators

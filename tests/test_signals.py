@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from compressctl.scratch import discard, temporary_folder
+from tests.samples import MLP
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
 
-MLP = Path(__file__).parent.parent / "sample_models" / "mlp.onnx"
 DEADLINE = 240.0  # seconds that a process may take to come to where the test waits for it, on a busy machine too
 
 # A model that onnxruntime runs for ever, and what a process does that runs it, here or in a worker.
@@ -48,6 +48,10 @@ def heed() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+def by(number: signal.Signals) -> str:
+    return "" if number == signal.SIGINT else f" by {number.name}"
+
+
 def start(tmp_path: Path, *command: str, **options: object) -> subprocess.Popen[str]:
     (tmp_path / "tmp").mkdir()
     environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
@@ -74,7 +78,8 @@ def lives(pid: int) -> bool:
         return False
 
 
-def test_a_signal_cleans_up_and_keeps_the_checkpoints(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_cleans_up_and_keeps_the_checkpoints(number, tmp_path):
     out = tmp_path / "out" / "m.onnx"
     out.parent.mkdir()
     options = ["--data", "digits", "--steps", "100000", "--checkpoint-every", "20", "--threads", "1", "-q"]
@@ -82,10 +87,10 @@ def test_a_signal_cleans_up_and_keeps_the_checkpoints(tmp_path):
     try:
         wait_for(lambda: list(out.with_suffix(".checkpoints").glob("*.pt")), process)
     finally:
-        process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGTERM)  # while it cleans up
+        process.send_signal(number)
+    process.send_signal(number)  # while it cleans up
     _, stderr = process.communicate(timeout=DEADLINE)
-    assert (process.returncode, stderr) == (143, "error: interrupted by SIGTERM\n")
+    assert (process.returncode, stderr) == (128 + number, f"error: interrupted{by(number)}\n")
     assert [file.name for file in out.parent.iterdir()] == ["m.checkpoints"]
     assert [file.name for file in out.with_suffix(".checkpoints").iterdir()] == ["0-finetune.pt"]
     assert not list((tmp_path / "tmp").glob("*compressctl*"))
@@ -98,8 +103,7 @@ def test_native_code_is_not_waited_for(number, tmp_path):
     time.sleep(0.5)  # by then it computes; and if it does not yet, the outcome is the same
     process.send_signal(number)
     _, stderr = process.communicate(timeout=DEADLINE)
-    by = "" if number == signal.SIGINT else f" by {number.name}"
-    assert (process.returncode, stderr) == (128 + number, f"error: interrupted{by}\n")
+    assert (process.returncode, stderr) == (128 + number, f"error: interrupted{by(number)}\n")
     assert not list((tmp_path / "tmp").iterdir())
 
 

@@ -1,7 +1,5 @@
 """The pass `store` and its command: what is stored how, that nothing changes, and what is left alone."""
 
-import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +9,17 @@ import pytest
 
 from compressctl.__main__ import run as cli
 from compressctl.errors import UsageError
-from compressctl.measure.measurement import Workload
 from compressctl.measure.profile import executed_ops
 from compressctl.measure.session import Session
 from compressctl.model.save import serialize
 from compressctl.model.verify import verify_graph
 from compressctl.passes import quantize, simplify, store
 from compressctl.passes.base import Context, Outcome
-from compressctl.pipeline import setup
 from tests.quantization import graphs
 
+pytestmark = pytest.mark.usefixtures("quick")
+COMMAND = "store"
 RNG = np.random.default_rng(11)
-MLP = Path(__file__).parents[1] / "sample_models" / "mlp.onnx"
 X = RNG.standard_normal((5, 40)).astype(np.float32)
 
 
@@ -214,37 +211,10 @@ def test_torch_computes_stored_forms(tmp_path):
         np.testing.assert_array_equal(found, GraphModule(_mlp())({"x": torch.from_numpy(X)})["y"].detach().numpy())
 
 
-@pytest.fixture
-def call(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(setup, "Workload", partial(Workload, seconds=0.1))
-
-    def _call(*arguments: object) -> tuple[int, str, str]:
-        code = cli(["store", *map(str, arguments), "-o", str(tmp_path / "out.onnx"), "-q"])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return _call
-
-
-def test_the_command_stores_and_proves_it(call, tmp_path):
+def test_the_command_stores_and_proves_it(report, tmp_path):
     (tmp_path / "in.onnx").write_bytes(serialize(_mlp(), tmp_path))
-    code, out, err = call(tmp_path / "in.onnx", "--json")
-    assert code == 0, err
-    report = json.loads(out)
-    assert report["output"]["size_ratio"] < 0.5
-    assert report["output"]["parameters"] == report["input"]["parameters"] == sum(w.size for w in WEIGHTS.values())
-    assert report["output"]["nonzeros"] == report["input"]["nonzeros"]
+    found = report(tmp_path / "in.onnx")
+    assert found["output"]["size_ratio"] < 0.5
+    assert found["output"]["parameters"] == found["input"]["parameters"] == sum(w.size for w in WEIGHTS.values())
+    assert found["output"]["nonzeros"] == found["input"]["nonzeros"]
     assert cli(["inspect", str(tmp_path / "out.onnx"), "--json"]) == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        ((MLP, "--format", "zip"), 2, "'auto', 'dense', 'codebook'"),
-        ((MLP, "--include", "nothing"), 2, "include 'nothing' matches no node"),
-    ],
-)
-def test_what_cannot_be_is_refused_in_one_line(call, tmp_path, arguments, code, message):
-    got, _, stderr = call(*arguments)
-    assert got == code and message in stderr and "Traceback" not in stderr
-    assert not (tmp_path / "out.onnx").exists()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.samples import ROOT
+
 SCRIPTS = Path(sys.executable).parent
 TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 INSTALL, *SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]

@@ -12,6 +12,8 @@ from compressctl.cli.groups import recipe_keys
 from compressctl.cli.progress import terminal_progress
 from compressctl.cli.views import Json, Quiet, Verbose
 from compressctl.errors import UsageError
+from compressctl.guard import Write, guard
+from compressctl.measure.metrics import code_of
 
 
 def bench(
@@ -43,9 +45,8 @@ def bench(
     # Where the time goes, at a batch of 8
     compressctl bench model.onnx --profile --batch-size 8 --seconds 1
     """
+    from compressctl.bench import Conditions
     from compressctl.bench import bench as run
-    from compressctl.guard import Write, guard
-    from compressctl.measure.metrics import code_of
     from compressctl.pipeline.inputs import files_read
     from compressctl.report.as_json import to_json
     from compressctl.report.console import print_bench
@@ -61,16 +62,7 @@ def bench(
             force=force,
         )
     with terminal_progress(quiet) as progress:
-        result = run(
-            models,
-            baseline=baseline,
-            inputs=keys.pop("input"),
-            states=keys.pop("state"),
-            **keys,
-            seconds=seconds,
-            profile=profile,
-            progress=progress,
-        )
+        result = run(models, Conditions(**keys, seconds=seconds, profile=profile), progress, baseline=baseline)
     if report is not None:
         write_text(report, to_json(result))
     if as_json:

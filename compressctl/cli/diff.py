@@ -11,8 +11,9 @@ import typer
 
 from compressctl.cli.groups import recipe_keys
 from compressctl.cli.progress import terminal_progress
-from compressctl.cli.views import Json, Quiet, Verbose
-from compressctl.errors import EXIT_OK, UsageError
+from compressctl.cli.views import Json, Quiet, Verbose, show
+from compressctl.errors import UsageError
+from compressctl.tensorspec import parse_tensor_specs
 
 _REPORT = ".json"
 _SECONDS = 4.0  # of the latency measurement, for each model
@@ -46,48 +47,26 @@ def diff(
         return _reports(a, b, as_json=as_json)
     if keys["metric"] and not keys["data"]:
         raise UsageError("--metric needs data to be measured on", "add --data D")
-    from compressctl.bench import bench
-    from compressctl.report.as_json import to_json
-    from compressctl.report.console import print_table
+    from compressctl.bench import Conditions, bench
     from compressctl.report.diff_tables import model_tables
     from compressctl.report.model_diff import diff_models
-    from compressctl.tensorspec import parse_tensor_specs
 
-    inputs, states = keys.pop("input"), keys.pop("state")
-    found = diff_models(a, b, parse_tensor_specs(inputs), threads=keys["threads"])
+    found = diff_models(a, b, parse_tensor_specs(keys["input"]), threads=keys["threads"])
     if keys["data"]:
         with terminal_progress(quiet) as progress:
-            measured = bench(
-                (a, b),
-                baseline=None,
-                inputs=inputs,
-                states=states,
-                **keys,
-                seconds=_SECONDS,
-                profile=False,
-                progress=progress,
-            )
+            measured = bench((a, b), Conditions(**keys, seconds=_SECONDS), progress)
         found = replace(found, measured=measured)
-    if as_json:
-        print(to_json(found))
-        return EXIT_OK
-    for table in model_tables(found, verbose=verbose):
-        print_table(table, sys.stdout)
-    return EXIT_OK
+    return show(found, model_tables(found, verbose=verbose), as_json=as_json)
 
 
 def _reports(a: Path, b: Path, *, as_json: bool) -> int:
-    from compressctl.report.as_json import to_json
-    from compressctl.report.console import print_notes, print_table
+    from compressctl.report.console import print_notes
     from compressctl.report.diff import diff_reports
     from compressctl.report.diff_tables import report_tables
     from compressctl.report.read import read_report
 
     found = diff_reports(read_report(a), read_report(b), (str(a), str(b)))
-    if as_json:
-        print(to_json(found))
-        return EXIT_OK
-    for table in report_tables(found):
-        print_table(table, sys.stdout)
-    print_notes(found.notes, sys.stdout)
-    return EXIT_OK
+    code = show(found, report_tables(found), as_json=as_json)
+    if not as_json:
+        print_notes(found.notes, sys.stdout)
+    return code

@@ -13,6 +13,8 @@ import typer
 from compressctl.cli.groups import recipe_keys
 from compressctl.cli.views import Json
 from compressctl.errors import OutputError
+from compressctl.guard import Write, guard
+from compressctl.measure.metrics import code_of
 from compressctl.plain import plain
 
 
@@ -48,13 +50,10 @@ def init(
     """
     from pydantic import TypeAdapter
 
-    from compressctl.guard import Write, guard
-    from compressctl.measure.metrics import code_of
     from compressctl.pipeline.inputs import files_read
     from compressctl.report.console import print_table
-    from compressctl.report.tables import Table
     from compressctl.report.write import write_text
-    from compressctl.starter.build import Starter, found, starter
+    from compressctl.starter.build import Given, Starter, found, starter
 
     to_stdout = output == Path("-")
     recipe = output if output is not None and not to_stdout else Path(f"{model.stem}.yaml")
@@ -66,13 +65,7 @@ def init(
     command = shlex.join(
         ["compressctl", "pipeline", str(recipe), *(["--allow-python"] if keys["allow_python"] else [])]
     )
-    result = starter(
-        model,
-        command=command,
-        goal=goal,
-        inputs=keys.pop("input"),
-        **keys,
-    )
+    result = starter(model, Given(**keys), command=command, goal=goal)
     if to_stdout:
         print(result.text, end="")
         return 0
@@ -80,7 +73,7 @@ def init(
     if as_json:
         print(json.dumps({"recipe": str(recipe)} | TypeAdapter(Starter).dump_python(result, mode="json"), indent=2))
         return 0
-    print_table(Table(str(model), ("", "found"), tuple(found(result).items())), sys.stdout)
+    print_table(found(result), sys.stdout)
     for note in result.notes:
         print(plain(f"{note.kind}: {note.text}"))
     print(f"\n{plain(str(recipe))} is written. Read it, then run it:\n  {plain(command)}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from compressctl.cli.groups import recipe_keys
-from compressctl.cli.views import Json
+from compressctl.cli.views import Json, show
 
 
 def inspect(
@@ -26,14 +25,7 @@ def inspect(
     compressctl inspect model.onnx --input input:1x1x8x8 --json
     """
     from compressctl.inspection import inspect_model
-    from compressctl.report.as_json import to_json
-    from compressctl.report.console import print_table
     from compressctl.report.inspection import tables
 
     inspection = inspect_model(model, keys["input"])
-    if as_json:
-        print(to_json(inspection))
-    else:
-        for table in tables(inspection):
-            print_table(table, sys.stdout)
-    return 0
+    return show(inspection, tables(inspection), as_json=as_json)

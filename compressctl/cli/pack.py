@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from compressctl.cli.groups import recipe_keys
-from compressctl.cli.views import Json
+from compressctl.cli.views import Json, show
+from compressctl.container.signature import PACKED
+from compressctl.guard import Write, guard
 
 
 def pack(
@@ -36,12 +37,8 @@ def pack(
     compressctl pack model.onnx -o quick.ccz --coder zstd --verbose
     """
     from compressctl.container.pack import pack as run
-    from compressctl.container.signature import PACKED
     from compressctl.container.streams import Coder
-    from compressctl.guard import Write, guard
     from compressctl.model.save import check_writable
-    from compressctl.report.as_json import to_json
-    from compressctl.report.console import print_table
     from compressctl.report.packing import packing_tables
 
     def reads() -> list[Path]:  # seldom asked for, and much to import
@@ -53,9 +50,4 @@ def pack(
     check_writable(target, force=force, provenance=None, source=model, suffixes=(PACKED,))
     guard(reads, [Write(target, "output", lambda path: True)], force=force)
     result = run(model, target, coder=None if coder == "auto" else Coder[coder.upper()], threads=keys["threads"])
-    if as_json:
-        print(to_json(result))
-    else:
-        for table in packing_tables(result, verbose=verbose):
-            print_table(table, sys.stdout)
-    return 0
+    return show(result, packing_tables(result, verbose=verbose), as_json=as_json)

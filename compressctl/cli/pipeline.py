@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +11,11 @@ import typer
 
 from compressctl.cli.groups import RARE, Group
 from compressctl.cli.options import Models
-from compressctl.cli.progress import terminal_progress
-from compressctl.cli.run import RUN, Shared, fresh
-from compressctl.distributed import this_process
-from compressctl.errors import EXIT_OK, UsageError
-from compressctl.progress import Progress
+from compressctl.cli.run import RUN, Shared
+from compressctl.errors import UsageError
 
 if TYPE_CHECKING:
     from compressctl.recipe.model import Recipe
-    from compressctl.report.runs import Ended
 
 _CACHE = Path(".compressctl")
 
@@ -84,21 +79,23 @@ def pipeline(
         recipes = [one.model_copy(update={"cache": None}) for one in recipes]
     else:
         recipes = [one if one.cache else one.model_copy(update={"cache": _CACHE}) for one in recipes]
+    reads = [] if recipe is None else [recipe]
+    from compressctl.cli.runs import print_plans, run_all, run_with_depfile, unless_up_to_date
+
     if dry_run:
-        return _print_plans(recipes, shared)
-    if depfile is None:
-        return shared.run(*recipes, attempt=_attempt, reads=[] if recipe is None else [recipe])
-    return _run_with_depfile(recipe, recipes, depfile, shared)
+        return print_plans(recipes, shared.views)
+    if depfile is not None:
+        return run_with_depfile(recipes, shared.views, depfile, reads)
+    return run_all(recipes, shared.views, attempt=unless_up_to_date, reads=reads)
 
 
 def _recipes(
     path: Path | None, keys: dict[str, Any], settings: Sequence[str], searching: dict[str, Any] | None
 ) -> list[Recipe]:
     from compressctl.recipe.load import build_recipe, load_recipes
-    from compressctl.recipe.refusal import COMMAND_LINE
 
     if path is not None:
-        return load_recipes(path, keys if searching is None else _with_search(keys, searching, path), settings)
+        return load_recipes(path, keys if searching is None else {**keys, "search": searching}, settings)
     if searching is None:
         raise UsageError("no recipe was given", "name one, or search for it: --auto")
     if settings:
@@ -106,66 +103,4 @@ def _recipes(
     for key in ("model", "output"):
         if key not in keys:
             raise UsageError(f"--auto without a recipe needs --{key}")
-    return [build_recipe({**keys, "search": searching}, COMMAND_LINE)]
-
-
-def _with_search(keys: dict[str, Any], searching: dict[str, Any], recipe: Path) -> dict[str, Any]:
-    """Return the keys that flags replace, those of a search joined with the recipe's own."""
-    from compressctl.recipe.read import read_mapping
-
-    own = read_mapping(recipe).get("search")
-    return {**keys, "search": {**(own if isinstance(own, dict) else {}), **searching}}
-
-
-def _attempt(recipe: Recipe, progress: Progress) -> Ended:
-    """Do a run unless its output is up to date."""
-    from compressctl.pipeline.up_to_date import earlier_report
-    from compressctl.report.runs import Ended
-
-    earlier = earlier_report(recipe) if this_process().size == 1 and not recipe.force else None
-    return fresh(recipe, progress) if earlier is None else Ended(recipe.output, earlier, up_to_date=True)
-
-
-def _run_with_depfile(path: Path | None, recipes: Sequence[Recipe], depfile: Path, shared: Shared) -> int:
-    """Run; then write the dependencies of the outputs that were written."""
-    from compressctl.guard import Write
-    from compressctl.pipeline.depfile import depfile as text_of
-    from compressctl.pipeline.depfile import is_depfile
-    from compressctl.pipeline.inputs import input_files
-    from compressctl.report.write import write_text
-
-    own = [] if path is None else [path]
-    read: dict[Path, list[Path]] = {}
-
-    def attempt(recipe: Recipe, progress: Progress) -> Ended:
-        files = [*own, *input_files(recipe)]
-        text_of({recipe.output: files})  # names that make cannot take are refused before the work
-        ended = _attempt(recipe, progress)
-        read[recipe.output] = files
-        return ended
-
-    code = shared.run(*recipes, attempt=attempt, reads=own, writes=[Write(depfile, "depfile", is_depfile)])
-    if this_process().is_main:
-        write_text(depfile, text_of(read))
-    return code
-
-
-def _print_plans(recipes: Sequence[Recipe], shared: Shared) -> int:
-    import json
-    from dataclasses import asdict
-
-    from compressctl.pipeline.plan import plan, tables
-    from compressctl.report.console import print_table
-
-    if any(recipe.search is not None for recipe in recipes):
-        raise UsageError("--dry-run: a search chooses its passes as it goes, so it has no plan", "see --time-limit")
-    with terminal_progress(shared.views.quiet) as progress:
-        plans = [plan(recipe, progress) for recipe in recipes]
-    if shared.views.as_json:
-        documents = [asdict(found) for found in plans]
-        print(json.dumps(documents[0] if len(documents) == 1 else {"runs": documents}, indent=2))
-        return EXIT_OK
-    for found in plans:
-        for table in tables(found):
-            print_table(table, sys.stdout)
-    return EXIT_OK
+    return [build_recipe({**keys, "search": searching})]

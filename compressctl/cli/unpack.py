@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from compressctl.cli.groups import recipe_keys
-from compressctl.cli.views import Json
+from compressctl.cli.views import Json, show
 
 
 def unpack(
@@ -31,13 +30,7 @@ def unpack(
     compressctl unpack packed.ccz -o again.onnx --force --json
     """
     from compressctl.container.unpack import unpack as run
-    from compressctl.report.as_json import to_json
-    from compressctl.report.console import print_table
     from compressctl.report.packing import unpacking_table
 
     result = run(packed, output or packed.with_suffix(".onnx"), force=force, threads=keys["threads"])
-    if as_json:
-        print(to_json(result))
-    else:
-        print_table(unpacking_table(result), sys.stdout)
-    return 0
+    return show(result, [unpacking_table(result)], as_json=as_json)

@@ -1,14 +1,20 @@
-"""The options of how a command shows what came out."""
+"""How a command shows what came out: the options, and what all commands but those that run a recipe do by them."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from compressctl.cli.groups import RARE
+from compressctl.errors import EXIT_OK
+
+if TYPE_CHECKING:
+    from compressctl.report.tables import Table
 
 _GROUP = "Report"
 
@@ -36,3 +42,16 @@ class Views:
     as_json: Json = False
     quiet: Quiet = False
     verbose: Verbose = False
+
+
+def show(result: object, tables: Iterable[Table], *, as_json: bool) -> int:
+    """Print a result on stdout, as one JSON document or as tables; return the exit code."""
+    from compressctl.report.as_json import to_json
+    from compressctl.report.console import print_table
+
+    if as_json:
+        print(to_json(result))
+        return EXIT_OK
+    for table in tables:
+        print_table(table, sys.stdout)
+    return EXIT_OK

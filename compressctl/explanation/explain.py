@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from compressctl.data.first import First
 from compressctl.data.source import Source
-from compressctl.explanation.costs import costs
+from compressctl.explanation.costs import CostMeter
 from compressctl.explanation.layers import WeightedNode, weighted_nodes
 from compressctl.explanation.schema import Cost, Explanation, LayerRow, OutputsSqnr
 from compressctl.explanation.sensitivity import SensitivityMeter
@@ -68,10 +68,10 @@ def explain(
         result, seen = _follow(original, stages, layers, samples, resources)
         feeds = source.first(1)
         dims = sizes_of(Session(baseline, threads=resources.threads).inputs, feeds)
-        known = {node.name or "" for node in original.graph}
-        before, notes_before = costs(baseline, original, layers, known, feeds, dims, resources.threads)
+        cost = CostMeter(layers, {node.name or "" for node in original.graph}, feeds, dims, resources.threads)
+        before, notes_before = cost.costs(baseline, original)
         last = stages[-1][1] if stages else baseline
-        after, notes_after = costs(last, result, layers, known, feeds, dims, resources.threads)
+        after, notes_after = cost.costs(last, result)
         rows_judged = _affordable(before, len(layers))
         metric = None if evaluation is None else metric
         judged = First(evaluation if evaluation is not None and metric else source, rows_judged, labels=True)

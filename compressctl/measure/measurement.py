@@ -12,8 +12,8 @@ from compressctl.measure.accuracy import BATCH, Comparison, compare, evaluate
 from compressctl.measure.clocks import Witnesses
 from compressctl.measure.fidelity import OutputFidelity, fidelity
 from compressctl.measure.interval import Interval
+from compressctl.measure.isolated import peak_memory
 from compressctl.measure.latency import Latency, LatencyOptions, compare_latency, latency
-from compressctl.measure.memory import peak_memory
 from compressctl.measure.metric import Metric, Score
 from compressctl.measure.profile import Profile, executed_ops, profile
 from compressctl.measure.session import Session

@@ -48,10 +48,11 @@ def _same(a: ir.TensorProtocol, b: ir.TensorProtocol) -> bool:
     if a is b:
         return True
     form, other = ((t.dtype, tuple(t.shape.numpy()), isinstance(t, CooTensor)) for t in (a, b))
-    return form == other and _hash(a) == _hash(b)
+    return form == other and content_hash(a) == content_hash(b)
 
 
-def _hash(tensor: ir.TensorProtocol) -> bytes:
+def content_hash(tensor: ir.TensorProtocol) -> bytes:
+    """Return the SHA-256 of the bytes that a tensor takes in a file."""
     digest = sha256()
     for block in stored_bytes(tensor):
         digest.update(block)

@@ -67,15 +67,19 @@ def fit(
     options: TrainingOptions,
     losses: Sequence[LossTerm],
     context: Context,
-    source: Source,
     teachers: Sequence[ir.Model] = (),
     constraint: Callable[[Mapping[str, Tensor]], None] | None = None,
 ) -> tuple[tuple[Note, ...], dict[str, Any]]:
-    """Train `model` in place, under a constraint as `Job` takes it; return notes and facts for the report."""
+    """Train `model` in place on `context.training`, under a constraint as `Job` takes it.
+
+    Returns:
+        Notes, and facts for the report.
+    """
     from compressctl.training.loop import Job, train
 
+    assert context.training is not None
     job = Job(
-        source=source,
+        source=context.training,
         resources=context,
         metric=context.metric,
         teachers=tuple(teachers),
@@ -90,4 +94,4 @@ def fit(
         "held_out": {"initial": result.initial, "best": result.best},
         "history": list(result.history),
     }
-    return (done(f"trained on {source.notation} with {' + '.join(map(str, losses))}"), *result.notes), facts
+    return (done(f"trained on {context.training.notation} with {' + '.join(map(str, losses))}"), *result.notes), facts

@@ -9,18 +9,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from compressctl.errors import RecipeError, flag
-from compressctl.recipe.consistency import check_consistency
+from compressctl.recipe.consistency import check_consistency, check_order
 from compressctl.recipe.model import LEAVES, Recipe
-from compressctl.recipe.order import check_order
 from compressctl.recipe.read import check_values, read_mapping
-from compressctl.recipe.refusal import refusal, unknown_key
+from compressctl.recipe.refusal import COMMAND_LINE, refusal, unknown_key
 from compressctl.recipe.settings import apply_setting
 from compressctl.recipe.sweep import check_apart, combinations, shown
 from compressctl.recipe.variables import FileKeys, Variables
 
 
-def build_recipe(content: Mapping[str, Any], origin: str) -> Recipe:
-    """Validate `content`; `origin` (a file, or COMMAND_LINE) begins each error.
+def build_recipe(content: Mapping[str, Any], origin: str = COMMAND_LINE) -> Recipe:
+    """Validate `content`; `origin` (a file, say) begins each error.
 
     Raises:
         RecipeError: names the key path and, for an unknown key, the nearest known one; or the passes or keys that do
@@ -41,7 +40,8 @@ def load_recipes(path: Path, overrides: Mapping[str, Any] | None = None, setting
 
     Args:
         path: the file.
-        overrides: replace top-level keys (flags win over the file); variables are filled in here too.
+        overrides: replace top-level keys (flags win over the file), or keys of a mapping such as `search`; variables
+            are filled in here too.
         settings: `key=value` each, of `--set`; the file is read as if it said so.
 
     Raises:
@@ -56,6 +56,8 @@ def load_recipes(path: Path, overrides: Mapping[str, Any] | None = None, setting
     keys = _file_keys(content, origin)
     own = {key: value for key, value in content.items() if key not in FileKeys.model_fields}
     for key, value in (overrides or {}).items():
+        if isinstance(value, Mapping) and isinstance(own.get(key), Mapping):
+            value = {**own[key], **value}
         own[key] = str(value) if isinstance(value, Path) else value
     swept = Variables(keys.vars, {}, origin).fill(keys.sweep, "sweep")
     runs = []

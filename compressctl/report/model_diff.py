@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,8 +19,9 @@ from compressctl.container.signature import is_packed
 from compressctl.explanation.layers import weighted_nodes
 from compressctl.explanation.weights import ResultWeights
 from compressctl.model.load import interface, load_model
+from compressctl.model.same import content_hash
 from compressctl.model.size import count, file_bytes
-from compressctl.model.tensors import read_array, stored_bytes, stored_tensors
+from compressctl.model.tensors import read_array, stored_tensors
 from compressctl.probation import on_probation
 from compressctl.report.schema import BenchReport
 from compressctl.tensorspec import TensorSpec
@@ -167,7 +167,7 @@ def _tensors(a: ir.Model, b: ir.Model) -> tuple[tuple[TensorChange, ...], int]:
         if one is None or other is None:
             kind: Literal["added", "removed"] = "added" if one is None else "removed"
             changes.append(TensorChange(name, kind, _form_of(one), _form_of(other)))
-        elif _form_of(one) == _form_of(other) and _digest(one) == _digest(other):
+        elif _form_of(one) == _form_of(other) and content_hash(one) == content_hash(other):
             same += 1
         else:
             sqnr = _ratio(read_array(one), read_array(other)) if _are_floats(one, other) else None
@@ -206,13 +206,6 @@ def _ratio(a: Array, b: Array) -> float:
 
 def _are_floats(one: ir.TensorProtocol, other: ir.TensorProtocol) -> bool:
     return one.dtype.is_floating_point() and other.dtype.is_floating_point() and _shape(one) == _shape(other)
-
-
-def _digest(tensor: ir.TensorProtocol) -> bytes:
-    digest = hashlib.sha256()
-    for piece in stored_bytes(tensor):
-        digest.update(piece)
-    return digest.digest()
 
 
 def _shape(tensor: ir.TensorProtocol) -> tuple[int, ...]:

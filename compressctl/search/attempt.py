@@ -11,9 +11,9 @@ from compressctl.container.opened import as_stored
 from compressctl.container.signature import is_packed
 from compressctl.errors import CompressctlError
 from compressctl.measure.interval import Interval
+from compressctl.measure.isolated import peak_memory
 from compressctl.measure.latency import Latency, LatencyOptions, compare_latency
 from compressctl.measure.measurement import Measurement, compare_outputs
-from compressctl.measure.memory import peak_memory
 from compressctl.measure.session import Session
 from compressctl.measure.stress import StressTest
 from compressctl.model.scores import score_axes

@@ -1,8 +1,8 @@
-"""A candidate near a good one: most settings stay, one or a few are drawn anew.
+"""Candidates beside others: near a good one, or at least as harsh in every respect as one that surely lost too much.
 
-Optuna's estimator explores well but needs tens of trials to see which settings go together; steps from what is best
-find in few trials what is near it. Every other trial is one, as in local search around the incumbent (Hutter et al.
-2011, SMAC).
+Near a good one, most settings stay, one or a few are drawn anew. Optuna's estimator explores well but needs tens of
+trials to see which settings go together; steps from what is best find in few trials what is near it. Every other trial
+is one, as in local search around the incumbent (Hutter et al. 2011, SMAC).
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from compressctl.passes.searched import SPACES
 from compressctl.passes.space import Params, Space
-from compressctl.search.suggest import suggest
+from compressctl.search.candidate import suggest
 
 _CHANGES = 1.5  # settings that are drawn anew, in the mean
+_SIGNS = {"spared": -1} | {name: sign for part in SPACES for name, sign in part.monotone.items()}
+_LADDERS = [ladder for part in SPACES for ladder in part.ladders]
 
 
 def local_move(parent: Params, space: Space, seed: str) -> dict[str, Any]:
@@ -55,3 +58,20 @@ class _Near:
 
     def _changes(self) -> bool:
         return self._dice.random() < _CHANGES / max(len(self._parent), 1)
+
+
+def dominates(params: Params, other: Params) -> bool:
+    """Whether a candidate is at least as harsh as another in every respect, and comparable with it at all."""
+    return params.keys() == other.keys() and all(_at_least(key, params[key], other[key]) for key in params)
+
+
+def _at_least(key: str, value: object, other: object) -> bool:
+    if value == other:
+        return True
+    if key == "format":
+        ladder = next((formats for formats in _LADDERS if value in formats), ())
+        return other in ladder and ladder.index(str(value)) > ladder.index(str(other))
+    sign = _SIGNS.get(key)
+    if sign is None or not isinstance(value, int | float) or not isinstance(other, int | float):
+        return False
+    return sign * value > sign * other

@@ -17,15 +17,13 @@ from compressctl.passes.space import Space
 from compressctl.pipeline.setup import Setup
 from compressctl.search.attempt import Bench
 from compressctl.search.best import publish
-from compressctl.search.candidate import label, passes_of
+from compressctl.search.candidate import label, passes_of, starts, suggest
 from compressctl.search.clock import Clock, Costs
 from compressctl.search.halving import SuccessiveHalving
-from compressctl.search.local_search import local_move
-from compressctl.search.monotone import dominates
+from compressctl.search.local_search import dominates, local_move
 from compressctl.search.ranking import front, measured, values
 from compressctl.search.record import Record, dumped, read
 from compressctl.search.study import abandoned, ask
-from compressctl.search.suggest import starts, suggest
 
 _PARENTS = 3  # of the best, from which steps are taken
 _STALE = 40  # trials in a row that needed no work: there is little left to try

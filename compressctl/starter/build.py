@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from compressctl.model.load import load_model
 from compressctl.notes import Note, skipped, warning
 from compressctl.passes.advice import Goal, ModelFacts, Option
 from compressctl.probation import on_probation
+from compressctl.report.tables import Table
 from compressctl.starter import text
 from compressctl.starter.advice import Advice, advise
 from compressctl.starter.data import Calibration, DataFacts, data_facts, judged_facts
@@ -52,32 +53,37 @@ class Starter:
     text: str
 
 
-def starter(
-    path: Path,
-    *,
-    command: str,
-    goal: Goal = "fast",
-    inputs: Sequence[str] = (),
-    calibrate: str | None = None,
-    train: str | None = None,
-    data: str | None = None,
-    metric: str | None = None,
-    allow_python: bool = False,
-) -> Starter:
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """Keys of a recipe that were given; all may be left out.
+
+    Attributes:
+        input: `NAME:SHAPE[:DTYPE]` for TorchScript, or sizes of dynamic dimensions.
+        calibrate, train, data, metric: samples, and what is measured on the last.
+        allow_python: let `python:` data and metrics run code.
+    """
+
+    input: Sequence[str] = ()
+    calibrate: str | None = None
+    train: str | None = None
+    data: str | None = None
+    metric: str | None = None
+    allow_python: bool = False
+
+
+def starter(path: Path, given: Given, *, command: str, goal: Goal = "fast") -> Starter:
     """Write a recipe for a model.
 
     Args:
         path: an ONNX, TorchScript or .ccz file.
+        given: what the recipe is to say.
         command: what runs the recipe, for its head.
         goal: what to reach.
-        inputs: `NAME:SHAPE[:DTYPE]` for TorchScript, or sizes of dynamic dimensions.
-        calibrate, train, data, metric: as in a recipe; all may be left out.
-        allow_python: let `python:` data and metrics run code.
 
     Raises:
         ModelError, DataError, UsageError: a file cannot be used; the model has no weights.
     """
-    sized = parse_tensor_specs(inputs)
+    sized = parse_tensor_specs(given.input)
     with ExitStack() as stack:
         with on_probation(path):
             loaded = load_model(stack.enter_context(opened(path)), sized)
@@ -85,9 +91,14 @@ def starter(
         if not model.parameters:
             raise ModelError(f"{path} has no weights, so there is nothing to compress")
         unlabelled = [
-            data_facts(n, loaded, sized, allow_python=allow_python) if n else None for n in (calibrate, train)
+            data_facts(n, loaded, sized, allow_python=given.allow_python) if n else None
+            for n in (given.calibrate, given.train)
         ]
-        judging = judged_facts(data, loaded, sized, metric=metric, allow_python=allow_python) if data else None
+        judging = (
+            judged_facts(given.data, loaded, sized, metric=given.metric, allow_python=given.allow_python)
+            if given.data
+            else None
+        )
         samples = GivenSamples(unlabelled[0], unlabelled[1], judging)
     judged = samples.data is not None and bool(samples.data.metrics)
     advice = advise(model, goal, trains=samples.train is not None)
@@ -98,8 +109,8 @@ def starter(
     if samples.data is not None and not judged:
         notes.append(skipped(f"{samples.data.notation} judges nothing: {_why_not(samples.data)}"))
     blocks = [
-        text.head(model, advice, command, sized=bool(inputs)),
-        _files(path, model, advice, inputs),
+        text.head(model, advice, command, sized=bool(given.input)),
+        _files(path, model, advice, given.input),
         text.samples(calibration, samples.train, samples.data),
         text.passes(advice.steps),
         text.budgets(advice, samples.data),
@@ -150,14 +161,15 @@ def _usual(spec: TensorSpec) -> str:
     return f"{spec.name}:{'x'.join(map(str, dims))}:{spec.dtype}"
 
 
-def found(one: Starter) -> Mapping[str, str]:
+def found(one: Starter) -> Table:
     """Return what was found, in words, for the terminal."""
     data = one.samples.data
     judged = f"{data.count:,} samples, {data.metrics[0]}" if data is not None and data.metrics else "not judged"
-    return {
-        "kind": one.model.kind,
-        "weights": f"{one.model.parameters:,} ({one.model.bytes:,} bytes)",
-        "layers": f"{one.model.static} for static INT8, {one.model.dynamic} for dynamic INT8",
-        "accuracy": judged,
-        "goal": one.advice.result.goal,
-    }
+    rows = (
+        ("kind", one.model.kind),
+        ("weights", f"{one.model.parameters:,} ({one.model.bytes:,} bytes)"),
+        ("layers", f"{one.model.static} for static INT8, {one.model.dynamic} for dynamic INT8"),
+        ("accuracy", judged),
+        ("goal", one.advice.result.goal),
+    )
+    return Table(one.model.path, ("", "found"), rows)

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array, Bytes, Floats32
 from compressctl.numerics.packing import packed_bytes
-from compressctl.storage.codes import emit_codes
+from compressctl.storage.codes import Packed, emit_packed
 from compressctl.storage.decoder import Decoder
 
 
@@ -59,9 +59,8 @@ class Affine:
 
 def emit_affine(decoder: Decoder, weight: Affine) -> ir.Value:
     """Append nodes that make the weight, float32 of its shape."""
-    integers = emit_codes(
-        decoder, weight.codes, weight.levels, weight.codes.shape, ir.DataType.INT8, low=weight.low, step=weight.step
-    )
+    packed = Packed.of(weight.codes, weight.levels)
+    integers = emit_packed(decoder, packed, weight.codes.shape, ir.DataType.INT8, low=weight.low, step=weight.step)
     value = decoder.cast(integers, ir.DataType.FLOAT)
     value = decoder.node("Mul", [value, _floats(decoder, "scale", weight.scale)])
     if weight.offset is not None:

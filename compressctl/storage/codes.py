@@ -38,34 +38,19 @@ class Packed:
         return cls([np.broadcast_to(np.uint8(0), plane.bytes(count)) for plane in planes(levels)], levels, count)
 
 
-def emit_codes(
-    decoder: Decoder,
-    codes: Array,
-    levels: int,
-    shape: Sequence[int],
-    dtype: ir.DataType,
-    *,
-    low: int = 0,
-    step: int = 1,
+def emit_packed(
+    decoder: Decoder, packed: Packed, shape: Sequence[int], dtype: ir.DataType, *, low: int = 0, step: int = 1
 ) -> ir.Value:
-    """Append nodes that make the integers low + step * codes.
+    """Append nodes that make the integers low + step * code of packed codes.
 
     Args:
         decoder: gets the nodes.
-        codes: integers in [0, levels).
-        levels: 2 to 256.
-        shape: of the result; as many elements as `codes`.
+        packed: the codes.
+        shape: of the result; as many elements as codes.
         dtype: of the result: INT8, INT32 or INT64, in which the integers must fit.
         low: stands for the code 0.
         step: lies between the integers of neighbouring codes.
     """
-    return emit_packed(decoder, Packed.of(codes, levels), shape, dtype, low=low, step=step)
-
-
-def emit_packed(
-    decoder: Decoder, packed: Packed, shape: Sequence[int], dtype: ir.DataType, *, low: int = 0, step: int = 1
-) -> ir.Value:
-    """Append nodes that make the integers low + step * code of packed codes; arguments as `emit_codes` has them."""
     count, levels = packed.count, packed.levels
     parts = [
         _emit_plane(decoder, array, plane.table * plane.unit * step + (0 if index else low), count, shape)

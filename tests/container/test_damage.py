@@ -21,8 +21,7 @@ from compressctl.container.streams import Coder, decode, encode, zstd
 from compressctl.container.unpack import unpack
 from compressctl.errors import ModelError, OutputError
 from compressctl.model.wire import varint
-
-MLP = Path(__file__).parents[2] / "sample_models" / "mlp.onnx"
+from tests.samples import MLP
 
 
 @cache

@@ -23,8 +23,6 @@ from compressctl.passes.base import Context
 from compressctl.recipe.model import Recipe
 from compressctl.resources import Resources
 
-SAMPLES = Path(__file__).parents[2] / "sample_models"
-
 
 def after(
     model: Path,

@@ -19,7 +19,8 @@ from compressctl.measure.metrics import parse_metric
 from compressctl.measure.session import Session
 from compressctl.model.load import load_model
 from compressctl.model.size import count
-from tests.explanation.files import SAMPLES, after, changed, explained, sqnr, two_bits, value
+from tests.explanation.files import after, changed, explained, sqnr, two_bits, value
+from tests.samples import SAMPLES
 
 DATA = "digits:test[:64]"
 INT8 = [{"type": "simplify"}, {"type": "quantize", "scheme": "int8"}]

@@ -12,7 +12,8 @@ from compressctl.model.load import load_model
 from compressctl.model.save import save_model
 from compressctl.passes import quantize, quantize_weights
 from compressctl.passes.base import Context
-from tests.explanation.files import SAMPLES, after
+from tests.explanation.files import after
+from tests.samples import SAMPLES
 
 RNG = np.random.default_rng(0)
 WORDS = """

@@ -11,8 +11,8 @@ from onnx import numpy_helper
 from compressctl.container.pack import pack
 from compressctl.model.load import load_model
 from compressctl.model.save import save_model
+from tests.samples import MLP
 
-MLP = Path(__file__).parents[2] / "sample_models" / "mlp.onnx"
 RECIPE = "model: {}.onnx\noutput: out.onnx\npasses: [{{type: simplify}}, {{type: quantize, scheme: int8-dynamic}}]\n"
 
 

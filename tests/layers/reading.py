@@ -1,34 +1,20 @@
 """Feeding models in tests: samples held in memory, and rows of a layer's input cut out with loops."""
 
-from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.data.source import Source
-from compressctl.tensorspec import TensorSpec
+from tests.training.tiny import Arrays
 
 
-class Rows(Source):
-    """Samples of the model's one input, held in memory."""
+class Rows(Arrays):
+    """Samples of the model's one input."""
 
     def __init__(self, model: ir.Model, samples: np.ndarray) -> None:
         (value,) = model.graph.inputs
-        shape = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
-        super().__init__("rows", [TensorSpec(value.name, samples.dtype.name, shape)])
-        self.samples = samples
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    @property
-    def has_labels(self) -> bool:
-        return False
-
-    def _read(self, size: int) -> Iterator[tuple[dict[str, np.ndarray], None]]:
-        for start in range(0, len(self), size):
-            yield {self.inputs[0].name: self.samples[start : start + size]}, None
+        batch = value.shape[0]
+        super().__init__({value.name: samples}, batch=batch if isinstance(batch, int) else None)
 
 
 def conv_rows(x, kernel, groups=1, strides=None, dilations=None, pads=None) -> np.ndarray:

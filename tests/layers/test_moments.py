@@ -153,5 +153,5 @@ def test_half_precision_is_summed_in_float32(resources):
 def test_overflow_names_the_layer(resources):
     model = graphs.model(MLP, WEIGHTS, "float[N, 6] x", "float[N, 6] y")
     samples = np.full((2, 6), 1e25, np.float32)
-    with pytest.raises(DataError, match=r"rows: the layer 'MatMul_0' reads NaN, infinity or values near it"):
+    with pytest.raises(DataError, match=r"arrays: the layer 'MatMul_0' reads NaN, infinity or values near it"):
         observed(model, samples, resources)

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from compressctl.errors import DataError
-from compressctl.measure.memory import peak_memory
+from compressctl.measure.isolated import peak_memory
 
 MIB = 2**20
 FEEDS = {"i": np.arange(4)}

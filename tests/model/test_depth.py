@@ -17,8 +17,8 @@ from compressctl.model.shapes import infer_shapes
 from compressctl.model.verify import verify_graph
 from compressctl.simplification.rules import RULES, apply_rules
 from tests.model import texts
+from tests.samples import ROOT
 
-ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("COMPRESSCTL_TEST_DATA", "absent"))  # a folder of real models
 RNG = np.random.default_rng(0)
 W = {name: RNG.standard_normal((4, 4)).astype(np.float32) for name in ("w1", "w2", "w3")}

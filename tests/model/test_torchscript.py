@@ -18,6 +18,7 @@ from compressctl.measure.session import Session
 from compressctl.model.torchscript import Check, convert, verify_checks
 from compressctl.notes import Note
 from compressctl.tensorspec import parse_tensor_specs
+from tests.samples import SAMPLES
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
@@ -34,7 +35,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 
-SAMPLES = Path(__file__).parents[2] / "sample_models"
 DATA = Path(os.environ.get("COMPRESSCTL_TEST_DATA", "absent"))  # a folder of real models
 
 

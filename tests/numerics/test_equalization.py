@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressctl.numerics.equalization import Layer, equalize
+from compressctl.numerics.equalization import Layer, equalize, smoothing_scales
 
 
 def _weight(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -85,3 +85,21 @@ def test_scaling_the_channels_beforehand_changes_nothing(seed):
     for pair in (plain, uneven):
         equalize([pair], 40)
     np.testing.assert_allclose(uneven[0].outputs.reshape(-1) * before, plain[0].outputs.reshape(-1), rtol=5e-3)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])
+def test_scales_follow_the_formula(alpha):
+    rng = np.random.default_rng(0)
+    x, w = rng.exponential(3, 50).astype("f"), rng.exponential(0.1, 50).astype("f")
+    expected = [float(a) ** alpha / float(b) ** (1 - alpha) for a, b in zip(x, w, strict=True)]
+    np.testing.assert_allclose(smoothing_scales(x, w, alpha), np.maximum(expected, 1e-5), rtol=1e-9)
+
+
+def test_half_makes_both_sides_equal():
+    x, w = np.array([100.0, 1.0, 0.5]), np.array([0.25, 1.0, 2.0])
+    scales = smoothing_scales(x, w, 0.5)
+    np.testing.assert_allclose(x / scales, w * scales)
+
+
+def test_silent_channels_keep_their_scale():
+    assert smoothing_scales(np.array([0.0, 4.0, 0.0]), np.array([3.0, 0.0, 0.0]), 0.5).tolist() == [1, 1, 1]

@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,7 @@ from compressctl.pipeline.budgets import excess, judge, missed
 from compressctl.recipe.model import Recipe
 from tests.deadlines import HUNG
 from tests.pipeline.measurements import measurement, output
-
-ROOT = Path(__file__).parents[2]
+from tests.samples import ROOT
 
 
 def verdict(after, **budgets):

@@ -1,7 +1,6 @@
 import hashlib
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +10,7 @@ from compressctl.model.load import load_model
 from compressctl.notes import done
 from compressctl.passes.base import Outcome, Target
 from compressctl.pipeline.cache import Cache, key_of
-
-SAMPLES = Path(__file__).parents[2] / "sample_models"
-
-CNN = SAMPLES / "cnn.onnx"
+from tests.samples import CNN
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from compressctl.errors import ModelError
 from compressctl.model.load import load_model
 from compressctl.pipeline.inputs import input_files, input_hashes, model_hash
 from compressctl.recipe.load import build_recipe
-
-MLP = Path(__file__).parents[2] / "sample_models" / "mlp.onnx"
+from tests.samples import MLP
 
 
 def external(path: Path) -> Path:

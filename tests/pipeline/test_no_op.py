@@ -15,8 +15,7 @@ from compressctl.model.load import load_model
 from compressctl.model.same import same_model
 from compressctl.model.save import save_model
 from compressctl.model.size import file_bytes
-
-SAMPLES = Path(__file__).parents[2] / "sample_models"
+from tests.samples import SAMPLES
 
 
 def mlp(path: Path, *, stated: bool = False, external: bool = False) -> Path:

@@ -5,15 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from compressctl.__main__ import run
 from compressctl.pipeline.paths import locked
 from tests.deadlines import HUNG
-
-SAMPLES = Path(__file__).parents[2] / "sample_models"
+from tests.samples import SAMPLES
 
 PASSES = [{"type": "simplify"}, {"type": "prune", "ratio": 0.25}, {"type": "finetune", "steps": 30}]
 

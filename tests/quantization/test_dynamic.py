@@ -3,8 +3,6 @@
 Exact comparisons use 7-bit weights, whose sums no processor saturates.
 """
 
-from pathlib import Path
-
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -19,8 +17,8 @@ from compressctl.quantization.int8.dynamic import candidates, quantize
 from compressctl.quantization.int8.matmul import saved_bytes
 from compressctl.quantization.int8.weights import quantize_weight
 from tests.quantization import graphs, reference
+from tests.samples import SAMPLES
 
-SAMPLES = Path(__file__).parents[2] / "sample_models"
 CHAIN = {"MatMulInteger", "Cast", "Mul", "Add"}  # what must have been fused
 
 

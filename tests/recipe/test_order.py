@@ -1,7 +1,6 @@
 """Passes in an order that cannot work: refused before anything runs, and held to what the passes really do."""
 
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,8 @@ from compressctl.passes import PASSES
 from compressctl.passes.base import Context
 from compressctl.recipe.load import build_recipe
 from compressctl.recipe.refusal import COMMAND_LINE
+from tests.samples import MLP
 
-MLP = Path(__file__).parents[2] / "sample_models" / "mlp.onnx"
 EDITS = (
     {"type": "smooth_quant"},
     {"type": "sparsify", "ratio": 0.5},

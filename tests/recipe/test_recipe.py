@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,11 +89,12 @@ def test_overrides_replace_keys(tmp_path):
     assert (recipe.seed, recipe.model) == (4, Path("a.onnx"))
 
 
-def test_canonical_leaves_out_where_the_result_goes():
-    one = build_recipe({**MINIMAL, "output": "a.onnx"}, "r")
-    two = build_recipe({**MINIMAL, "output": "b.onnx", "force": True, "report": "r.json"}, "r")
-    assert one.canonical() == two.canonical()
-    assert build_recipe({**MINIMAL, "seed": 1}, "r").canonical() != one.canonical()
+def test_overrides_join_a_mapping(tmp_path):
+    path = tmp_path / "r.yaml"
+    budget = {"max_accuracy_drop": 0.1, "data": "digits:test", "metric": "top1"}
+    path.write_text(yaml.safe_dump({"model": "m", "output": "o.onnx", **budget, "search": {"trials": 9, "workers": 2}}))
+    (recipe,) = load_recipes(path, {"search": {"trials": 1}}, ["search.objective=both"])
+    assert (recipe.search.trials, recipe.search.workers, recipe.search.objective) == (1, 2, "both")
 
 
 def test_schema_describes_every_key_and_pass():

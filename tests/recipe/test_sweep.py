@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from compressctl.errors import RecipeError
-from compressctl.recipe.load import load_recipes
 
 TEXT = """
 model: m.onnx
@@ -17,17 +16,6 @@ seed: ${seed}
 calibrate: ${tag}
 passes: [{type: prune, ratio: '${ratio}'}]
 """
-
-
-@pytest.fixture
-def load(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def _load(text, *settings, **overrides):
-        Path("r.yaml").write_text(text)
-        return load_recipes(Path("r.yaml"), overrides, settings)
-
-    return _load
 
 
 def test_all_combinations_the_last_fastest(load):

@@ -1,14 +1,11 @@
 """`vars`, `${name}`, `--set` and what is refused."""
 
-from pathlib import Path
-
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from compressctl.errors import RecipeError
-from compressctl.recipe.load import load_recipes
 from compressctl.recipe.settings import apply_setting
 from compressctl.recipe.variables import Variables
 
@@ -19,14 +16,8 @@ output: o.onnx
 
 
 @pytest.fixture
-def load(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def _load(text, *settings, **overrides):
-        Path("r.yaml").write_text(BASE + text)
-        return load_recipes(Path("r.yaml"), overrides, settings)
-
-    return _load
+def load(load):
+    return lambda text, *settings, **overrides: load(BASE + text, *settings, **overrides)
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from compressctl.cli.run import Shared
+from compressctl.cli.runs import run_all
 from compressctl.cli.views import Views
 from compressctl.recipe.model import Recipe
+from tests.samples import MLP
 
 COMMAND = "quantize"
-MLP = Path(__file__).parents[2] / "sample_models" / "mlp.onnx"
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +38,10 @@ def test_junit_summary_html_and_json_of_one_run(call, tmp_path, monkeypatch):
 def test_several_runs_are_one_document_and_one_junit_file(tmp_path, capsys, monkeypatch):
     summary = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    shared = Shared({}, Views(junit=tmp_path / "junit.xml", as_json=True, quiet=True))
+    views = Views(junit=tmp_path / "junit.xml", as_json=True, quiet=True)
     content = {"model": MLP, "passes": [{"type": "simplify"}]}
     recipes = [Recipe(**content, output=tmp_path / f"{name}.onnx", **budget) for name, budget in _RUNS.items()]
-    assert shared.run(*recipes) == 4
+    assert run_all(recipes, views) == 4
     reports = json.loads(capsys.readouterr().out)["runs"]
     assert [Path(report["output"]["path"]).stem for report in reports] == ["a", "b"]
     suites = ElementTree.parse(tmp_path / "junit.xml").getroot()

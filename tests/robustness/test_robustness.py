@@ -2,7 +2,6 @@
 
 import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -19,8 +18,8 @@ from compressctl.robustness import attack
 from compressctl.robustness.measure import measure_robustness
 from compressctl.robustness.schema import Robustness
 from tests.explanation.files import after
+from tests.samples import SAMPLES
 
-SAMPLES = Path(__file__).parents[2] / "sample_models"
 TOP1 = parse_metric("top1")
 TOKENS = """
 <ir_version: 8, opset_import: ["" : 17]>

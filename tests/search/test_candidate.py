@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 from compressctl.passes import simplify
 from compressctl.passes.space import Format, Space
 from compressctl.recipe.load import build_recipe
-from compressctl.search.candidate import label, passes_of
-from compressctl.search.local_search import local_move
-from compressctl.search.monotone import dominates
+from compressctl.search.candidate import label, passes_of, starts, suggest
+from compressctl.search.local_search import dominates, local_move
 from compressctl.search.record import dumped
-from compressctl.search.suggest import starts, suggest
 
 KINDS = {
     "float": ("float", "fp16"),

@@ -17,11 +17,10 @@ from compressctl.search.start import working
 from compressctl.search.study import worker
 from compressctl.search.workers import helpers
 from tests.deadlines import HUNG
+from tests.samples import MLP, ROOT
 
 optuna = pytest.importorskip("optuna")
 
-ROOT = Path(__file__).parents[2]
-MLP = ROOT / "sample_models" / "mlp.onnx"
 ARGUMENTS = [
     *("pipeline", "--auto", "--model", str(MLP), "-o", "out.onnx", "--calibrate", "digits:train[:32]", "--json", "-q"),
     *("--data", "digits:test", "--metric", "top1", "--max-accuracy-drop", "0.01", "--objective", "size"),

@@ -9,9 +9,8 @@ import yaml
 
 from compressctl.__main__ import run
 from compressctl.measure.profile import executed_ops
+from tests.samples import MLP, ROOT
 
-ROOT = Path(__file__).parents[2]
-MLP = ROOT / "sample_models" / "mlp.onnx"
 DATA = ("--calibrate", "digits:train[:32]", "--data", "digits:test", "--metric", "top1")
 BUDGET = ("--max-accuracy-drop", "0.01")
 

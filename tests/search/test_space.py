@@ -1,7 +1,6 @@
 """What may be done to a model, as a look at it finds out."""
 
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,9 +11,7 @@ from compressctl.pipeline.setup import open_setup
 from compressctl.progress import Silent
 from compressctl.recipe.load import build_recipe
 from compressctl.search.space import survey
-
-ROOT = Path(__file__).parents[2]
-SAMPLES = ROOT / "sample_models"
+from tests.samples import SAMPLES
 
 
 @contextmanager

@@ -24,8 +24,7 @@ from compressctl.simplification import rules
 from compressctl.simplification.equivalence import Runner, difference
 from compressctl.simplification.rules import RULES, apply_rules
 from compressctl.simplification.verified import simplify
-
-SAMPLES = Path(__file__).parents[2] / "sample_models"
+from tests.samples import SAMPLES
 
 IF = """(float[batch,4] x, bool c) => (float[batch,4] y)
 { k = Constant <value_floats = [1.0, 2.0, 3.0, 4.0]> () r = Relu(x) i = Identity(r) t = Transpose(x) u = Transpose(t)

@@ -17,8 +17,6 @@ from compressctl.model.load import interface
 from compressctl.passes.base import Context
 from tests.model import texts
 
-ROOT = Path(__file__).parents[2]
-SAMPLES = ROOT / "sample_models"
 ONE_STEP = {
     "steps": 1,
     "train_batch": 1000,

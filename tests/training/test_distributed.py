@@ -13,11 +13,11 @@ from compressctl.distributed import Process, this_process
 from compressctl.errors import UsageError
 from compressctl.training.distributed import torch_device
 from tests.deadlines import HUNG
+from tests.samples import ROOT
 from tests.training.tiny import mlp, weights
 from tests.training.torchrun import trained
 
 SCRIPT = Path(__file__).with_name("torchrun.py")
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.long

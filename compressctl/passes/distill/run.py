@@ -38,7 +38,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         teachers.append(loaded.model)
         notes = (*notes, *loaded.notes)
     losses = config.losses or _losses(student, config, context, source)
-    told, trained = fit(student, config, losses, context, source, teachers)
+    told, trained = fit(student, config, losses, context, teachers)
     facts = {"student": origin, "parameters": _parameters(model, student), **trained}
     return Outcome(student, (*notes, *told), facts)
 

@@ -25,7 +25,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     source = training_samples(context, "finetune")
     losses = config.losses or _losses(model, config.teacher_weight, context, source)
     needs_original = any(term.aim == "teacher" for term in losses)
-    notes, facts = fit(model, config, losses, context, source, (context.baseline,) if needs_original else ())
+    notes, facts = fit(model, config, losses, context, (context.baseline,) if needs_original else ())
     return Outcome(model, notes, facts)
 
 

@@ -25,9 +25,8 @@ from compressctl.layers.moments import observable
 from compressctl.layers.unseen import unseen
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
-from compressctl.passes.budget import budget_keeper, has_budget
-from compressctl.passes.feeds import timed_feeds
 from compressctl.passes.low_rank import Config
+from compressctl.passes.measuring import budget_keeper, has_budget, timed_feeds
 from compressctl.passes.space import Draw, Params, PassSpace, Space, Stage, Subject
 from compressctl.plain import pass_lines
 

@@ -14,10 +14,8 @@ from compressctl.model.load import interface
 from compressctl.model.save import save_model
 from compressctl.model.size import count
 from compressctl.passes.base import Context, Target
-from compressctl.passes.budget import budget_keeper
-from compressctl.passes.feeds import timed_feeds, usual_feeds
+from compressctl.passes.measuring import budget_keeper, sensitivity_curves, timed_feeds, usual_feeds
 from compressctl.passes.prune import Config
-from compressctl.passes.sensitivity import sensitivity_curves
 from compressctl.pruning import costs, targets
 from compressctl.pruning.costs import macs_saved
 from compressctl.pruning.cutting import original_sizes, without
@@ -83,10 +81,9 @@ def sensitivities(
 def automatic(
     model: ir.Model,
     groups: Sequence[Group],
-    scores: Mapping[str, Floats],
     curves: Sequence[Curve],
+    removed: Callable[[Mapping[str, float]], Removed],
     build: Callable[[Removed], ir.Model],
-    config: Config,
     context: Context,
 ) -> Removed:
     """Return the largest cut with which the metric stays within the budget, first of what costs least for its work.
@@ -94,10 +91,9 @@ def automatic(
     Args:
         model: the model.
         groups: what may be cut.
-        scores: of their units.
         curves: their sensitivities.
+        removed: returns the units that a ratio of each group removes.
         build: cuts, and reconstructs where the pass will.
-        config: of the pass.
         context: of the pass.
 
     Raises:
@@ -106,9 +102,6 @@ def automatic(
     keeps = budget_keeper(context)
     sizes = sizes_of(interface(model)[0], usual_feeds(model, context, 1))
     saved = macs_saved(model, groups, count(model, sizes))
-
-    def removed(ratios: Mapping[str, float]) -> Removed:
-        return by_layer(groups, scores, ratios, config.round_to)
 
     worth = {group.name: saved[group.name] * group.size for group in groups}
     useful = [curve for curve in curves if worth[curve.layer] > 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import onnx_ir as ir
@@ -19,15 +20,15 @@ from compressctl.model.qops import is_quantized
 from compressctl.model.size import count
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome, Target
-from compressctl.passes.feeds import usual_feeds
 from compressctl.passes.gradients import evidence
+from compressctl.passes.measuring import usual_feeds
 from compressctl.passes.prune import AMOUNTS, Config
 from compressctl.passes.prune.amount import automatic, by_ratio, sensitivities, to_target
 from compressctl.pruning.cutting import deviation, original_sizes, without
 from compressctl.pruning.options import MEASURED
 from compressctl.pruning.reconstruct import reconstruct
 from compressctl.pruning.scores import score
-from compressctl.pruning.selection import Removed
+from compressctl.pruning.selection import Removed, by_layer
 from compressctl.pruning.sensitivity import Curve
 from compressctl.selection import check_globs, matches
 from compressctl.structure.groups import Group, find_groups
@@ -63,7 +64,8 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         def build(removed: Removed) -> ir.Model:
             return _cut(model, chosen, removed, config, context)[0]
 
-        removed = automatic(model, chosen, scores, curves, build, config, context)
+        by_ratios = partial(by_layer, chosen, scores, round_to=config.round_to)
+        removed = automatic(model, chosen, curves, by_ratios, build, context)
     elif config.ratio is not None:
         removed = by_ratio(model, chosen, scores, config)
     else:

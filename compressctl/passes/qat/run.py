@@ -52,7 +52,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     losses = config.losses or terms(model, source, context, teacher=True)
     trainable = make_trainable(model, plan, observations, settings)
     before = {value.name or "": _array(value) for value in trainable.scales}
-    told, trained = fit(model, config, losses, context, source, (context.baseline,), keep_scales(trainable))
+    told, trained = fit(model, config, losses, context, (context.baseline,), keep_scales(trainable))
     change = {value.name or "": _ratio(_array(value), before[value.name or ""]) for value in trainable.scales}
     notes = (*notes, *observations.notes, *told, *fold(model, trainable))
     notes += tuple(apply_plan(model, QuantizationPlan(dynamic=plan.dynamic), None, settings))

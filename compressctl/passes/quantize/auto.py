@@ -21,7 +21,7 @@ from compressctl.measure.floor import TARGET
 from compressctl.model.tensors import stored_tensors
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context
-from compressctl.passes.feeds import timed_feeds
+from compressctl.passes.measuring import timed_feeds
 from compressctl.quantization.int8.floor import Judge, hold
 from compressctl.quantization.int8.plan import QuantizationPlan
 from compressctl.quantization.int8.timing import MARGIN, Timing, doubtful, time_layers, time_models

@@ -14,7 +14,7 @@ from compressctl.measure.machine import int8_target
 from compressctl.notes import Note, skipped, warning
 from compressctl.numerics.saturation import Saturation
 from compressctl.passes.base import Context, Outcome
-from compressctl.passes.budget import budget_keeper, has_budget
+from compressctl.passes.measuring import budget_keeper, has_budget
 from compressctl.passes.quantize import Config
 from compressctl.passes.quantize.auto import Decision, Trial, hold_floor, keep_pace, slow_shapes
 from compressctl.passes.static import observe_static, range_for_target

@@ -16,15 +16,16 @@ from compressctl.layers.weights import Weight
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.gradients import evidence
+from compressctl.passes.measuring import budget_keeper, sensitivity_curves
 from compressctl.passes.space import Draw, Params, PassSpace, Space, Stage, Subject
 from compressctl.passes.sparsify import Config
-from compressctl.passes.sparsify.amount import automatic, measure
 from compressctl.pruning.element_scores import element_scores
+from compressctl.pruning.search import Steps
 from compressctl.pruning.sensitivity import Curve
-from compressctl.pruning.sparse import Scores, at_most, below, smallest, sparse_weights, unfit
-from compressctl.pruning.zeroing import Zeroing
+from compressctl.pruning.sparse import Scores, Zeroing, at_most, below, smallest, sparse_weights, unfit
 
 _SAMPLES = 1024  # to reconstruct on
+_RATIOS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # of each layer, at which its curve is measured
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
@@ -159,3 +160,55 @@ class SparsifySpace(PassSpace):
     def starts(self, space: Space) -> Iterator[tuple[int, dict[str, Any]]]:
         if space.integer and "sparsity" in space.choices:
             yield 12, {"format": space.integer, "sparsity": "ratio", "sparse_ratio": 0.5}
+
+
+def measure(
+    model: ir.Model, weights: Sequence[Weight], scores: Scores, samples: int, context: Context
+) -> tuple[list[Curve], dict[str, Any]]:
+    """Return what zeros in each layer alone do, without reconstruction, and the same as a table for the report.
+
+    Raises:
+        UsageError: there are no samples.
+    """
+
+    def build(ratios: Mapping[str, float]) -> ir.Model:
+        clone = model.clone()
+        twins = [weight for weight in sparse_weights(clone.graph)[0] if weight.nodes[0] in ratios]
+        masks = _masks_at(twins, scores, ratios)
+        for weight in twins:
+            weight.zero(masks[weight.name])
+        return clone
+
+    return sensitivity_curves(model, build, [weight.nodes[0] for weight in weights], _RATIOS, samples, context)
+
+
+def automatic(
+    model: ir.Model,
+    weights: Sequence[Weight],
+    scores: Scores,
+    curves: Sequence[Curve],
+    zeroing: Zeroing,
+    context: Context,
+) -> dict[str, Mask]:
+    """Return the masks of the most zeros with which the metric stays within the budget, on all samples.
+
+    Raises:
+        UsageError: there is no budget.
+    """
+    keeps = budget_keeper(context)
+    names = {weight.name for weight in weights}
+
+    def holds(ratios: Mapping[str, float]) -> bool:
+        clone = model.clone()
+        twins = [weight for weight in sparse_weights(clone.graph)[0] if weight.name in names]
+        zeroing.zero(clone, twins, _masks_at(twins, scores, ratios))
+        return keeps(clone)
+
+    steps = Steps(curves, {weight.nodes[0]: weight.array.size for weight in weights})
+    return _masks_at(weights, scores, steps.longest(holds))
+
+
+def _masks_at(weights: Sequence[Weight], scores: Scores, ratios: Mapping[str, float]) -> dict[str, Mask]:
+    """Return the masks at each layer's own ratio, 0 where none is given."""
+    each = (smallest([weight], scores, ratios.get(weight.nodes[0], 0.0), each=True) for weight in weights)
+    return {name: mask for one in each for name, mask in one.items()}

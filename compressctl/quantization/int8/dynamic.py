@@ -59,9 +59,10 @@ def quantize(model: ir.Model, nodes: Iterable[ir.Node], *, reduced_range: bool =
             chosen[node.op_type].append(node)
         else:
             notes.append(skipped(reason, node.name))
-    notes += matmul.quantize_matmuls(model, chosen["MatMul"] + chosen["Gemm"], weights)
-    notes += lstm.quantize_lstms(model, chosen["LSTM"], weights)
-    notes += embedding.quantize_embeddings(model, chosen["Gather"], weights)
+    products, quantizers = {*chosen["MatMul"], *chosen["Gemm"]}, dict[ir.Value, ir.Node]()
+    notes += [matmul.quantize(model, node, weights, quantizers) for node in tuple(model.graph) if node in products]
+    notes += [lstm.quantize(model, node, weights) for node in chosen["LSTM"]]
+    notes += [embedding.quantize(model, node, weights) for node in chosen["Gather"]]
     remove_dead(model)
     for weight, _ in weights.quantized:
         if users := ", ".join(str(node.name) for node in weight.consumers()):

@@ -6,15 +6,20 @@ at no cost in time. Each row has its own scale: one for the whole table would dr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import onnx_ir as ir
 
 from compressctl.model.footprint import node_bytes
 from compressctl.model.graph import replace_node
 from compressctl.notes import Note, done
-from compressctl.quantization.int8.footprint import int8_saving, make_node, stand_in
-from compressctl.quantization.int8.weights import Int8Weights, obstacle_of, shape_of, tensor_of
+from compressctl.quantization.int8.weights import (
+    Int8Weights,
+    int8_saving,
+    make_node,
+    obstacle_of,
+    shape_of,
+    stand_in,
+    tensor_of,
+)
 
 
 def is_embedding(node: ir.Node) -> bool:
@@ -45,27 +50,16 @@ def saved_bytes(node: ir.Node) -> int:
     return int8_saving(table, (rows, columns), (rows, 1)) + node_bytes([node]) - node_bytes(emitted)
 
 
-def quantize_embeddings(model: ir.Model, nodes: Iterable[ir.Node], weights: Int8Weights) -> list[Note]:
-    """Store the tables of the Gather `nodes` as int8 rows [V, D] and float32 scales [V, 1].
+def quantize(model: ir.Model, node: ir.Node, weights: Int8Weights) -> Note:
+    """Store the table of a Gather, which has no obstacle, as int8 rows [V, D] and float32 scales [V, 1].
 
     Indices may have any rank. A table that something else uses in float stays in the file beside its int8 form.
-
-    Args:
-        model: edited in place; float weights that nothing uses any more stay in it.
-        nodes: nodes of the main graph without an `obstacle`.
-        weights: makes the int8 weights of the model's main graph.
-
-    Raises:
-        ModelError: a table holds NaN or infinity.
     """
-    notes = []
-    for node in nodes:
-        table, indices = node.inputs[:2]
-        assert table is not None and indices is not None
-        rows, scale = weights.values(table, "rows"), weights.scale(table, "rows", keepdims=True)
-        replace_node(model.graph, node, _emit(node, rows, scale, indices))
-        notes.append(done("embedding rows stored as int8", node.name))
-    return notes
+    table, indices = node.inputs[:2]
+    assert table is not None and indices is not None
+    rows, scale = weights.values(table, "rows"), weights.scale(table, "rows", keepdims=True)
+    replace_node(model.graph, node, _emit(node, rows, scale, indices))
+    return done("embedding rows stored as int8", node.name)
 
 
 def _emit(node: ir.Node, rows: ir.Value, scale: ir.Value, indices: ir.Value) -> list[ir.Node]:

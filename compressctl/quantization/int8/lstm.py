@@ -6,7 +6,7 @@ Source: onnxruntime's contrib operator reference; the ONNX LSTM specification fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -14,8 +14,7 @@ import onnx_ir as ir
 from compressctl.model.footprint import node_bytes, tensor_bytes
 from compressctl.model.graph import ensure_opset, initializer, replace_node
 from compressctl.notes import Note, done
-from compressctl.quantization.int8.footprint import int8_saving, make_node, stand_in
-from compressctl.quantization.int8.weights import Int8Weights, obstacle_of, shape_of
+from compressctl.quantization.int8.weights import Int8Weights, int8_saving, make_node, obstacle_of, shape_of, stand_in
 
 DOMAIN = "com.microsoft"
 _OPTIONAL_INPUTS = 5  # B, sequence_lens, initial_h, initial_c, P: they follow X, W, R in both operators
@@ -44,28 +43,17 @@ def saved_bytes(node: ir.Node) -> int:
     return saved - node_bytes([_emit(node, inputs, quantized, ir.Value(name=_zero_name(node)))])
 
 
-def quantize_lstms(model: ir.Model, nodes: Iterable[ir.Node], weights: Int8Weights) -> list[Note]:
-    """Replace the LSTM `nodes` by DynamicQuantizeLSTM with one weight scale per gate unit [directions, 4*hidden].
-
-    Args:
-        model: edited in place; float weights that nothing uses any more stay in it.
-        nodes: nodes of the main graph without an `obstacle`.
-        weights: makes the int8 weights of the model's main graph.
-
-    Raises:
-        ModelError: a weight holds NaN or infinity.
-    """
-    notes = []
-    for node in nodes:
-        quantized: list[ir.Value] = []
-        for weight in node.inputs[1:3]:
-            assert weight is not None
-            quantized += [weights.values(weight, "rows", transposed=True), weights.scale(weight, "rows")]
-        zero = initializer(model.graph, _zero_name(node), np.zeros(shape_of(quantized[1]), np.int8))
-        replace_node(model.graph, node, [_emit(node, node.inputs, quantized, zero)])
-        ensure_opset(model, DOMAIN, 1)
-        notes.append(done("LSTM weights to int8, inputs and hidden states quantized as they come", node.name))
-    return notes
+def quantize(model: ir.Model, node: ir.Node, weights: Int8Weights) -> Note:
+    """Replace an LSTM, which has no obstacle, by DynamicQuantizeLSTM with one weight scale per gate unit
+    [directions, 4*hidden]."""
+    quantized: list[ir.Value] = []
+    for weight in node.inputs[1:3]:
+        assert weight is not None
+        quantized += [weights.values(weight, "rows", transposed=True), weights.scale(weight, "rows")]
+    zero = initializer(model.graph, _zero_name(node), np.zeros(shape_of(quantized[1]), np.int8))
+    replace_node(model.graph, node, [_emit(node, node.inputs, quantized, zero)])
+    ensure_opset(model, DOMAIN, 1)
+    return done("LSTM weights to int8, inputs and hidden states quantized as they come", node.name)
 
 
 def _emit(node: ir.Node, inputs: Sequence[ir.Value | None], quantized: Sequence[ir.Value], zero: ir.Value) -> ir.Node:

@@ -9,7 +9,7 @@ weight's scales and the bias must be constants of one axis.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,16 @@ from compressctl.model.footprint import node_bytes
 from compressctl.model.graph import bias_of, constant, initializer, insert_before, replace_node
 from compressctl.notes import Note, done
 from compressctl.quantization.int8.embedding import is_embedding
-from compressctl.quantization.int8.footprint import int8_saving, make_node, stand_in
-from compressctl.quantization.int8.weights import Channels, Int8Weights, obstacle_of, shape_of, tensor_of
+from compressctl.quantization.int8.weights import (
+    Channels,
+    Int8Weights,
+    int8_saving,
+    make_node,
+    obstacle_of,
+    shape_of,
+    stand_in,
+    tensor_of,
+)
 
 
 @dataclass(frozen=True)
@@ -66,38 +74,31 @@ def saved_bytes(node: ir.Node) -> int:
     return saved + node_bytes([node]) - node_bytes([quantizer, *emitted])
 
 
-def quantize_matmuls(model: ir.Model, nodes: Iterable[ir.Node], weights: Int8Weights) -> list[Note]:
-    """Give the MatMul and Gemm `nodes` int8 weights with one scale an output.
+def quantize(model: ir.Model, node: ir.Node, weights: Int8Weights, quantizers: dict[ir.Value, ir.Node]) -> Note:
+    """Give a MatMul or Gemm, which has no obstacle, int8 weights with one scale an output.
 
     Args:
-        model: edited in place; float weights that nothing uses any more stay in it.
-        nodes: nodes of the main graph without an `obstacle`.
-        weights: makes the int8 weights of the model's main graph.
-
-    Raises:
-        ModelError: a weight holds NaN or infinity.
+        model: holds it.
+        node: the first in the graph's order of those that still have to be quantized.
+        weights: makes the int8 weights.
+        quantizers: what quantizes an input that a node before it reads, too; gets that of `node`.
     """
-    graph, wanted = model.graph, set(nodes)
-    notes: list[Note] = []
-    quantizers: dict[ir.Value, ir.Node] = {}
-    for node in [node for node in graph if node in wanted]:  # in order: the first to use an input quantizes it
-        product = _product(node)
-        assert isinstance(product, _Product)
-        if product.x not in quantizers:
-            quantizers[product.x] = _quantizer(product.x)
-            insert_before(graph, node, [quantizers[product.x]])
-        # A table that an embedding uses as well is stored once, as it is; onnxruntime transposes it when it loads.
-        tied = product.channels == "rows" and any(map(is_embedding, product.weight.consumers()))
-        values = weights.values(product.weight, product.channels, transposed=product.channels == "rows" and not tied)
-        if tied:
-            transpose = make_node("Transpose", [values], f"{values.name}_transposed")
-            insert_before(graph, node, [transpose])
-            values = transpose.outputs[0]
-        scale = weights.scale(product.weight, product.channels, factor=product.alpha)
-        bias = _bias(graph, node, product)
-        replace_node(graph, node, _emit(node, quantizers[product.x].outputs, values, scale, bias))
-        notes.append(done(f"{node.op_type} weight to int8, input quantized as it comes", node.name))
-    return notes
+    graph, product = model.graph, _product(node)
+    assert isinstance(product, _Product)
+    if product.x not in quantizers:
+        quantizers[product.x] = _quantizer(product.x)
+        insert_before(graph, node, [quantizers[product.x]])
+    # A table that an embedding uses as well is stored once, as it is; onnxruntime transposes it when it loads.
+    tied = product.channels == "rows" and any(map(is_embedding, product.weight.consumers()))
+    values = weights.values(product.weight, product.channels, transposed=product.channels == "rows" and not tied)
+    if tied:
+        transpose = make_node("Transpose", [values], f"{values.name}_transposed")
+        insert_before(graph, node, [transpose])
+        values = transpose.outputs[0]
+    scale = weights.scale(product.weight, product.channels, factor=product.alpha)
+    bias = _bias(graph, node, product)
+    replace_node(graph, node, _emit(node, quantizers[product.x].outputs, values, scale, bias))
+    return done(f"{node.op_type} weight to int8, input quantized as it comes", node.name)
 
 
 def _product(node: ir.Node) -> _Product | str:

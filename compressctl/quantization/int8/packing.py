@@ -15,7 +15,7 @@ from compressctl.model.graph import constant
 from compressctl.notes import Note, done, skipped
 from compressctl.numerics.grids import Grid
 from compressctl.numerics.packing import packed_bytes
-from compressctl.storage.codes import emit_codes
+from compressctl.storage.codes import Packed, emit_packed
 from compressctl.storage.decoder import Decoder
 
 _NODES = 512  # bytes that the unpacking of one weight takes in a file, about
@@ -43,7 +43,8 @@ def pack_weights(graph: ir.Graph, weights: Iterable[tuple[ir.Value, Grid]]) -> l
             continue
         codes = ((integers.astype(np.int16) - grid.low) // step).astype(np.uint8)
         decoder = Decoder(graph, value.name or "")
-        unpacked = emit_codes(decoder, codes, levels, integers.shape, ir.DataType.INT8, low=grid.low, step=step)
+        packed = Packed.of(codes, levels)
+        unpacked = emit_packed(decoder, packed, integers.shape, ir.DataType.INT8, low=grid.low, step=step)
         decoder.replace(value, unpacked)
         count, before, after = count + 1, before + integers.nbytes, after + size
     if count:

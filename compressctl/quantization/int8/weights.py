@@ -1,7 +1,11 @@
-"""The int8 form of constant float weights, each stored once however many nodes use it."""
+"""The int8 form of constant float weights, each stored once however many nodes use it; what it saves, told before.
+
+A rewrite can build its nodes on stand-ins (same names, no graph) and so know its price without leaving a trace.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.arrays import Array, Floats32, Integers8
+from compressctl.model.footprint import tensor_bytes
 from compressctl.model.graph import initializer
 from compressctl.model.stored import PACKED, is_stored_packed
 from compressctl.numerics.qparams import quantize, symmetric
@@ -119,3 +124,24 @@ class Int8Weights:
             array = tensor.numpy()
             self.quantized[key] = quantize_weight(array, channels, reduced_range=self.reduced_range, name=name)
         return self.quantized[key]
+
+
+def make_node(
+    op_type: str, inputs: Sequence[ir.Value | None], *outputs: str, domain: str = "", **attributes: int
+) -> ir.Node:
+    """Return a node that belongs to no graph yet; it is named as its first output ("" is an omitted one)."""
+    values = [ir.Value(name=output) for output in outputs]
+    return ir.node(op_type, inputs, attributes, domain=domain, outputs=values, name=next(filter(None, outputs)))
+
+
+def stand_in(value: ir.Value, suffix: str = "") -> ir.Value:
+    """Return a value of the same name, `suffix` added, that belongs to no graph."""
+    return ir.Value(name=f"{value.name}{suffix}")
+
+
+def int8_saving(weight: ir.Value, shape: Sequence[int], scale_shape: Sequence[int]) -> int:
+    """Return the bytes that int8 values and scales save on the float32 `weight`, shared out among its users."""
+    saved = tensor_bytes(weight.name, ir.DataType.FLOAT, shape)
+    saved -= tensor_bytes(f"{weight.name}_int8", ir.DataType.INT8, shape)
+    saved -= tensor_bytes(f"{weight.name}_scale", ir.DataType.FLOAT, scale_shape)
+    return saved // len(weight.consumers())

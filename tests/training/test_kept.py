@@ -1,4 +1,4 @@
-"""Weights that share few values go on sharing them through training, with every optimizer, resumed or not."""
+"""Zeros stay zero and shared weights stay shared through training, with every optimizer, resumed or not."""
 
 import os
 import subprocess
@@ -9,17 +9,35 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from compressctl.model.graph import set_constant
-from compressctl.passes import finetune
+from compressctl.model.graph import constant, set_constant
+from compressctl.model.save import save_model
+from compressctl.passes import distill, finetune, qat
 from compressctl.training.checkpoint_paths import CheckpointPath
 from tests.deadlines import HUNG
+from tests.samples import ROOT
 from tests.training.passes import ONE_STEP, context
 from tests.training.tiny import Arrays, Interrupted, blobs, classes, fit, mlp, options, weights
 
-ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(7)
 CODES = {"W1": RNG.integers(0, 4, (16, 8)), "W2": RNG.integers(0, 3, (3, 16))}
 VALUES = {"W1": np.array([-0.3, 0.0, 0.15, 0.4], np.float32), "W2": np.array([-0.5, 0.1, 0.6], np.float32)}
+
+
+OPTIMIZERS = [
+    {"optimizer": "adamw", "weight_decay": 0.3},
+    {"optimizer": "sgd", "momentum": 0.95, "learning_rate": 0.1},
+    {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.1, "clip_norm": 0.0, "learning_rate": 0.1},
+]
+
+
+def pruned(seed: int = 0) -> ir.Model:
+    """Return a network half of whose weights are zero."""
+    model = mlp(seed)
+    for index, name in enumerate(("W1", "W2")):
+        value = model.graph.initializers[name]
+        array = constant(value)
+        set_constant(value, np.where(np.random.default_rng(index).random(array.shape) < 0.5, 0, array).astype("f"))
+    return model
 
 
 def shared() -> ir.Model:
@@ -38,23 +56,20 @@ def _values(model: ir.Model, name: str) -> np.ndarray:
     return np.array([array[CODES[name] == code][0] for code in range(len(VALUES[name]))])
 
 
-def _said(notes) -> list[str]:
-    return [note.text for note in notes if "train as such" in note.text]
+def _zeros(model: ir.Model) -> dict[str, np.ndarray]:
+    return {name: array == 0 for name, array in weights(model).items() if array.ndim > 1}
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"optimizer": "adamw", "weight_decay": 0.3},
-        {"optimizer": "sgd", "momentum": 0.95, "learning_rate": 0.1},
-        {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.1, "clip_norm": 0.0, "learning_rate": 0.1},
-    ],
-)
+def _said(notes, words: str) -> list[str]:
+    return [note.text for note in notes if words in note.text]
+
+
+@pytest.mark.parametrize("given", OPTIMIZERS)
 def test_clusters_stay_and_their_values_train(tmp_path, given):
     model = shared()
     told = fit(model, blobs(), "cross-entropy", tmp_path, options(steps=30, **given))
     assert told.best_step > 0
-    assert _said(told.notes) == [
+    assert _said(told.notes, "train as such") == [
         "7 values that 2 weights share train as such; keep_clusters: false lets them come apart"
     ]
     for name, before in VALUES.items():
@@ -72,7 +87,7 @@ def test_zeros_that_may_train_do_so_as_a_cluster(tmp_path):
 def test_without_it_members_part(tmp_path):
     model = shared()
     told = fit(model, blobs(), "cross-entropy", tmp_path, options(steps=30, keep_clusters=False))
-    assert not _said(told.notes)
+    assert not _said(told.notes, "train as such")
     assert len(np.unique(weights(model)["W2"])) == 48
 
 
@@ -125,20 +140,24 @@ def test_what_is_no_cluster_trains_freely(tmp_path, array):
     model = mlp()
     set_constant(model.graph.initializers["W2"], array)
     told = fit(model, blobs(), "cross-entropy", tmp_path, options(steps=5, keep_zeros=False))
-    assert not _said(told.notes)
+    assert not _said(told.notes, "train as such")
 
 
-def test_a_resumed_training_keeps_them_to_the_byte(tmp_path):
+@pytest.mark.parametrize("build", [pruned, shared])
+def test_a_resumed_training_keeps_them_to_the_byte(tmp_path, build):
     o = options(steps=40, checkpoint_every=7, evaluate_every=5)
     checkpoint = CheckpointPath(tmp_path / "checkpoint.pt", "k", True)
-    whole, resumed = shared(), shared()
+    whole, resumed = build(), build()
     fit(whole, blobs(), "cross-entropy", tmp_path, o)
     with pytest.raises(KeyboardInterrupt):
-        fit(shared(), blobs(), "cross-entropy", tmp_path, o, checkpoint=checkpoint, progress=Interrupted(24))
+        fit(build(), blobs(), "cross-entropy", tmp_path, o, checkpoint=checkpoint, progress=Interrupted(24))
     fit(resumed, blobs(), "cross-entropy", tmp_path, o, checkpoint=checkpoint)
     for name, array in weights(whole).items():
         assert array.tobytes() == weights(resumed)[name].tobytes()
-    _values(resumed, "W1")
+    if build is shared:
+        _values(resumed, "W1")
+    else:
+        np.testing.assert_array_equal(_zeros(resumed)["W1"], _zeros(pruned())["W1"])
 
 
 def test_finetune_keeps_them(tmp_path):
@@ -147,12 +166,72 @@ def test_finetune_keeps_them(tmp_path):
     assert _values(tuned, "W1")[1] == 0
 
 
+@pytest.mark.parametrize("given", OPTIMIZERS)
+def test_the_pattern_stays_and_the_rest_trains(tmp_path, given):
+    model, before = pruned(), pruned()
+    told = fit(model, blobs(), "cross-entropy", tmp_path, options(steps=30, **given))
+    assert told.best_step > 0
+    for name, pattern in _zeros(before).items():
+        np.testing.assert_array_equal(_zeros(model)[name], pattern)
+        changed = weights(model)[name] != weights(before)[name]
+        assert changed[~pattern].all()
+    count = sum(int(pattern.sum()) for pattern in _zeros(before).values())
+    assert _said(told.notes, "stay zero") == [
+        f"{count} zeros in 2 weights stay zero; keep_zeros: false lets them train"
+    ]
+
+
+def test_without_it_zeros_train(tmp_path):
+    model = pruned()
+    told = fit(model, blobs(), "cross-entropy", tmp_path, options(steps=30, keep_zeros=False))
+    assert told.best_step > 0 and not _said(told.notes, "stay zero")
+    assert not any(pattern.any() for pattern in _zeros(model).values())
+
+
+def test_zeros_take_no_part_in_the_clipped_norm(tmp_path):
+    """One step of plain descent: the gradient of what is left is scaled by its own norm."""
+    one = {"steps": 1, "train_batch": 1000, "optimizer": "sgd", "momentum": 0, "weight_decay": 0, "warmup": 0}
+    o = options(**one, schedule="constant", learning_rate=0.1, clip_norm=1e-3)
+    model, before = pruned(), pruned()
+    fit(model, blobs(), "cross-entropy", tmp_path, o)
+    moved = sum(float(np.square(weights(model)[name] - array).sum()) for name, array in weights(before).items())
+    assert np.sqrt(moved) == pytest.approx(0.1 * 1e-3, rel=1e-2)
+
+
+def test_tensors_of_zeros_alone_train(tmp_path):
+    model = mlp()
+    set_constant(model.graph.initializers["W2"], np.zeros((3, 16), np.float32))
+    told = fit(model, blobs(), "cross-entropy", tmp_path, options(steps=30))
+    assert weights(model)["W2"].all() and not _said(told.notes, "stay zero")
+
+
+def test_finetune_and_distill_keep_them(tmp_path):
+    data = context(mlp(), tmp_path, blobs(), "top1")
+    tuned = pruned()
+    finetune.Config(steps=20, train_batch=16).run(tuned, data)
+    np.testing.assert_array_equal(_zeros(tuned)["W1"], _zeros(pruned())["W1"])
+    save_model(pruned(), tmp_path / "student.onnx", overwrite=False)
+    config = distill.Config(student=str(tmp_path / "student.onnx"), steps=20, train_batch=16)
+    student = config.run(mlp(5), data).model
+    np.testing.assert_array_equal(_zeros(student)["W1"], _zeros(pruned())["W1"])
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_integers_of_zeros_stay_zero(tmp_path, keep):
+    model = pruned()
+    config = qat.Config(steps=30, train_batch=16, learning_rate=0.02, target="vnni", keep_zeros=keep)
+    out = config.run(model, context(mlp(), tmp_path, blobs(), "top1"))
+    integers = [a for a in weights(out.model).values() if a.dtype == np.int8 and a.shape == (16, 8)]
+    assert len(integers) == 1
+    assert bool((integers[0][_zeros(pruned())["W1"]] == 0).all()) == keep
+
+
 @pytest.mark.long
 def test_two_processes_keep_them_as_one_does(tmp_path):
     script = tmp_path / "shared.py"
     script.write_text(
         "import sys\nfrom pathlib import Path\nimport numpy as np\n"
-        "from compressctl.distributed import this_process\nfrom tests.training.test_clusters import shared, trained\n"
+        "from compressctl.distributed import this_process\nfrom tests.training.test_kept import shared, trained\n"
         "from tests.training.tiny import weights\n"
         "model = shared()\ntrained(model, Path(sys.argv[1]))\n"
         'np.savez(Path(sys.argv[1], f"{this_process().rank}.npz"), **weights(model))\n'
