@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from compressctl.errors import ModelError
 from compressctl.model import protos, read
+from compressctl.model.embedded import embedded_bytes
 from compressctl.model.reasons import MALFORMED, reason
 
 _LONGEST = 255  # bytes of a file's name
@@ -46,6 +47,9 @@ def external_files(tensors: Iterable[onnx.TensorProto], model: Path) -> tuple[Pa
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
+        if embedded_bytes(tensor) is not None:
+            _check_span(tensor, entries, model, model)
+            continue
         location = entries.get("location", "")
         if location not in files:
             files[location] = _inside(location, tensor.name, model)

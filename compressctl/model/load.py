@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, OutputFixPass
 
 from compressctl.errors import ModelError, UsageError
-from compressctl.model import coo, opset, protos, read
+from compressctl.model import coo, embedded, opset, protos, read
 from compressctl.model.external import external_files
 from compressctl.model.graph import walk_subgraphs
 from compressctl.model.qops import is_quantized
@@ -73,9 +73,9 @@ def load_model(path: Path, inputs: Mapping[str, TensorSpec] | None = None) -> Lo
         proto = read.read_proto(path)
         stated = frozenset(info.name for info in proto.graph.value_info)
         try:
+            protos.check_raw(proto)
             files = (path, *external_files(protos.tensors(proto), path))
             counts_too(files[1:])
-            protos.check_raw(proto)
             protos.check_functions(proto)
             model, notes = _from_proto(proto, path)
         except MALFORMED as error:
@@ -188,10 +188,12 @@ def _with_weights(
             name = value.name or ""
             value.const_value = sparse[name] if name in sparse else ir.serde.deserialize_tensor(weights[name])
             graph.register_initializer(value)
-    for value in graph.initializers.values():
-        if (tensor := value.const_value) is not None:  # what the tensor holds counts, not what the file declares
-            value.type, value.shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape.numpy())
     ir.external_data.set_base_dir(graph, path.absolute().parent)
+    for value in graph.initializers.values():
+        if (tensor := value.const_value) is not None:
+            tensor = value.const_value = embedded.found(tensor, path)
+            # What the tensor holds counts, not what the file declares.
+            value.type, value.shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape.numpy())
     return model
 
 

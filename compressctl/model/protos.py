@@ -13,6 +13,7 @@ import onnx_ir as ir
 from onnx import helper, numpy_helper
 
 from compressctl.errors import ModelError
+from compressctl.model.embedded import embedded_bytes
 
 _MOST_NODES = 500_000  # several times those of the largest models that are exported
 _MOST_CALLS = 100  # functions that each call the next; exporters nest as modules do
@@ -68,16 +69,18 @@ def check_raw(proto: onnx.ModelProto) -> None:
     for tensor in tensors(proto):
         if tensor.dims and (min(tensor.dims) < 0 or math.prod(tensor.dims) > _MOST):
             raise ValueError(f"tensor {tensor.name!r} is of the shape {list(tensor.dims)}")
-        held = sum(field.name.endswith("_data") for field, _ in tensor.ListFields()) - bool(tensor.external_data)
+        embedded = embedded_bytes(tensor)
+        held = sum(field.name.endswith("_data") for field, _ in tensor.ListFields())
+        held -= bool(tensor.external_data) and embedded is None
         if held > 1:
             raise ValueError(f"tensor {tensor.name!r} holds data of {held} kinds")
-        if not tensor.HasField("raw_data") or tensor.data_location == onnx.TensorProto.EXTERNAL:
-            continue
+        if embedded is None:
+            if not tensor.HasField("raw_data") or tensor.data_location == onnx.TensorProto.EXTERNAL:
+                continue
+            embedded = len(tensor.raw_data)
         needed = -(-ir.DataType(tensor.data_type).bitwidth * math.prod(tensor.dims) // 8)
-        if len(tensor.raw_data) != needed:
-            raise ValueError(
-                f"tensor {tensor.name!r} holds {len(tensor.raw_data)} bytes, its type and shape say {needed}"
-            )
+        if embedded != needed:
+            raise ValueError(f"tensor {tensor.name!r} holds {embedded} bytes, its type and shape say {needed}")
 
 
 def tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

@@ -11,6 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from compressctl.errors import ModelError
+from compressctl.model.embedded import without_weights
 
 PROTOBUF_LIMIT = 2**31 - 1  # bytes; protobuf refuses longer messages
 _PICKLE = b"\x80"
@@ -66,7 +67,7 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_proto(path: Path) -> onnx.ModelProto:
-    """Parse an ONNX file; its external data stays on disk.
+    """Parse an ONNX file; its external data stays on disk, and large weights stay in the file, see `embedded`.
 
     Raises:
         ModelError: the file is too long for protobuf, is no ONNX model, or is one without a graph or outputs.
@@ -77,7 +78,7 @@ def read_proto(path: Path) -> onnx.ModelProto:
         )
     proto = onnx.ModelProto()
     try:
-        proto.ParseFromString(path.read_bytes())
+        proto.ParseFromString(without_weights(path) or path.read_bytes())
     except DecodeError as error:
         raise ModelError(f"{path} is not an ONNX model, or is truncated: it does not parse as protobuf") from error
     if not proto.HasField("graph") or not proto.opset_import:

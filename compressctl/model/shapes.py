@@ -25,6 +25,10 @@ _SHAPED_AS_INPUT = frozenset({
     ("com.microsoft", "SkipSimplifiedLayerNormalization"),
 })  # fmt: skip
 
+# Operators whose elements onnx follows, but for Shape and Size, which read none.
+_FOLLOWED = frozenset({"Add", "Cast", "Concat", "Gather", "Mul", "Slice", "Squeeze", "Sub", "Unsqueeze"})
+_LONG = 1 << 16  # elements of a vector; nothing that describes a shape is near
+
 
 def infer_shapes(model: ir.Model) -> None:
     """Give the main graph's values the types and shapes that follow from its inputs and operators, in place.
@@ -75,6 +79,7 @@ def inferred_types(proto: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
     """Return the type of every value that follows from the inputs, by name; edits `proto`."""
     types: dict[str, onnx.TypeProto] = {}
     _stand_in(proto)
+    _cut_long(proto)
     while True:
         try:
             graph = shape_inference.infer_shapes(proto, data_prop=True).graph
@@ -98,6 +103,51 @@ def _stand_in(proto: onnx.ModelProto) -> None:
             node.op_type = "Identity"
             node.input.append(source)
             node.output.append(output)
+
+
+def _cut_long(proto: onnx.ModelProto) -> None:
+    """Put graph inputs in the place of what is made of long vectors, such as packed weights, where its type is known.
+
+    onnx follows the elements of vectors, be they known or not, in case they are shapes: at over 100 bytes an element.
+    """
+    graph = proto.graph
+    declared: list[onnx.ValueInfoProto] = [*graph.input, *graph.value_info]
+    if not any(map(_is_long, (info.type for info in declared))):
+        return
+    try:
+        inferred = shape_inference.infer_shapes(proto).graph
+    except MALFORMED:  # said where elements are followed
+        return
+    types = {info.name: info.type for info in (*inferred.input, *inferred.value_info, *inferred.output)}
+    outputs = {info.name for info in graph.output}
+    cut = [
+        index
+        for index, node in enumerate(graph.node)
+        if not node.domain
+        and node.op_type in _FOLLOWED
+        and node.output[0] not in outputs
+        and any(name in types and _is_long(types[name]) for name in node.input)
+        and _is_static(types.get(node.output[0]))
+    ]
+    made = {graph.node[index].output[0] for index in cut}
+    for index in reversed(cut):
+        del graph.node[index]
+    stated = [info for info in graph.value_info if info.name not in made]
+    del graph.value_info[:]
+    graph.value_info.extend(stated)
+    for name in made:
+        graph.input.add(name=name, type=types[name])
+
+
+def _is_long(kind: onnx.TypeProto) -> bool:
+    dims = kind.tensor_type.shape.dim
+    return len(dims) == 1 and dims[0].dim_value > _LONG
+
+
+def _is_static(kind: onnx.TypeProto | None) -> bool:
+    if kind is None or not kind.tensor_type.HasField("shape"):
+        return False
+    return all(dim.HasField("dim_value") for dim in kind.tensor_type.shape.dim)
 
 
 def _merged(old: ir.Shape | None, new: ir.Shape) -> ir.Shape:

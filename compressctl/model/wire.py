@@ -17,10 +17,10 @@ from compressctl.model.coo import CooTensor
 from compressctl.model.footprint import field_bytes, sparse_bytes
 from compressctl.model.tensors import stored_bytes
 
-_GRAPH = 7  # ModelProto.graph
-_INITIALIZER = 5  # GraphProto.initializer
+GRAPH = 7  # ModelProto.graph
+INITIALIZER = 5  # GraphProto.initializer
 _SPARSE = 15  # GraphProto.sparse_initializer
-_RAW_DATA = 9  # TensorProto.raw_data
+RAW_DATA = 9  # TensorProto.raw_data
 
 
 def encoded(message: Any) -> bytes:
@@ -53,6 +53,11 @@ class Field(NamedTuple):
     value: int = 0
     nested: bool = False
 
+    @property
+    def end(self) -> int:
+        """Where what follows it begins."""
+        return self.start + self.length
+
 
 def pieces(model: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
     """Yield the serialized ModelProto of `model`, whose initializers this takes out: hand it a clone.
@@ -74,16 +79,16 @@ def pieces(model: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
             del model.graph.initializers[name]
             continue
         header = TensorProto(name=name, data_type=tensor.dtype.value, dims=tensor.shape.numpy())
-        weights.append((encoded(header) + _field(_RAW_DATA, tensor.nbytes), tensor))
+        weights.append((encoded(header) + _field(RAW_DATA, tensor.nbytes), tensor))
         del model.graph.initializers[name]
     proto = ir.to_proto(model)
     graph = encoded(proto.graph)
     proto.ClearField("graph")
     yield encoded(proto)
-    prefixes = [_field(_INITIALIZER, len(header) + tensor.nbytes) + header for header, tensor in weights]
+    prefixes = [_field(INITIALIZER, len(header) + tensor.nbytes) + header for header, tensor in weights]
     sizes = [sparse_bytes(name, tensor.dtype, tensor.shape.numpy(), tensor.values.size) for name, tensor in sparse]
     total = len(graph) + sum(map(len, prefixes)) + sum(tensor.nbytes for _, tensor in weights)
-    yield _field(_GRAPH, total + sum(map(field_bytes, sizes)))
+    yield _field(GRAPH, total + sum(map(field_bytes, sizes)))
     yield graph
     for (name, tensor), size in zip(sparse, sizes, strict=True):
         yield _field(_SPARSE, size)
@@ -145,6 +150,11 @@ def read_varint(file: BinaryIO) -> int:
         if byte[0] < 0x80:
             return value
     raise ValueError("varint too long")
+
+
+def delimited(number: int, content: bytes) -> bytes:
+    """Return a field whose content stands behind its length."""
+    return _field(number, len(content)) + content
 
 
 def varint(value: int) -> bytes:
