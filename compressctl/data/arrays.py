@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from compressctl.arrays import Array
-from compressctl.data.columns import Column, PairedColumn, StepsColumn
-from compressctl.data.fit import cast, check
+from compressctl.data.columns import ChangedColumn, Column, PairedColumn, StepsColumn
+from compressctl.data.fit import cast, check, fits
 from compressctl.data.named import NamedSource, Request
 from compressctl.data.npz import is_npy, is_npz, open_npy, open_npz
+from compressctl.data.options import Options
 from compressctl.data.parse import Notation
+from compressctl.data.preprocess import image_layout, read_pixels
 from compressctl.data.source import Feeds
-from compressctl.errors import DataError
-from compressctl.notes import Note, skipped
+from compressctl.errors import DataError, UsageError
+from compressctl.notes import Note, skipped, warning
 from compressctl.tensorspec import TensorSpec
 
 LABEL_NAMES = ("labels", "label", "y", "target", "targets")
@@ -45,7 +49,6 @@ class ArraySource(NamedSource):
         labels, self.pairs = options.text("labels"), options.flag("pairs")
         super().__init__(notation.text, inputs)
         names = {spec.name: options.text(spec.name) or spec.name for spec in inputs}
-        options.finish()
         path = Path(notation.source)
         arrays = open_npz(path) if is_npz(path) else _single(path, self.asked)
         if labels is None:
@@ -56,6 +59,10 @@ class ArraySource(NamedSource):
             for spec in self.sampled
             if spec.state is None or names[spec.name] in arrays
         }
+        images = _images(options, columns, self.asked)
+        options.finish()
+        for name, change in images.items():
+            columns[name] = ChangedColumn(columns[name], change)
         self.fed |= {
             spec.name: _whole(_find(arrays, names[spec.name], path, "the model's input"), spec)
             for spec in inputs
@@ -70,7 +77,7 @@ class ArraySource(NamedSource):
         self._states_given = all(spec.name in columns for spec in self.sampled)
         rows = _common_length(list(columns.values()))
         unused = [name for name in arrays if name != labels and name not in names.values()]
-        self.notes = _unused_note(unused, path)
+        self.notes = (*_unused_note(unused, path), *_bytes_note(columns, self.asked))
         self._columns = columns
         self._labels = None if labels is None else _labels(arrays, labels, path, rows, self.pairs)
         if self._labels is not None and self.steps > 1:
@@ -131,6 +138,42 @@ def _matched(
     return names
 
 
+def _images(
+    options: Options, columns: Mapping[str, Column], asked: Sequence[TensorSpec]
+) -> dict[str, Callable[[Array], Array]]:
+    """Return what becomes of the one input that is images, by its name, where the options of images are given.
+
+    Raises:
+        UsageError: there is no such input, or an option has a bad value.
+        DataError: the input takes no images.
+    """
+    given = [key for key in ("layout", "norm", "scale", "mean", "std") if options.text(key) is not None]
+    if not given:
+        return {}
+    if len(asked) != 1:
+        raise UsageError(f"data {options.notation!r}: {given[0]} is for images, which feed one input alone")
+    (spec,) = asked
+    column, (wanted, channels, _) = columns[spec.name], image_layout(None, spec)
+    layout = options.choice("layout", ("nchw", "nhwc")) or wanted
+    pixels = read_pixels(options, channels, 1 / 255 if column.dtype == np.uint8 else 1.0)
+
+    def change(images: Array) -> Array:
+        last = images if layout == "nhwc" else np.moveaxis(images, 1, -1)
+        changed = last if pixels is None else pixels(last)
+        return changed if wanted == "nhwc" else np.moveaxis(changed, -1, 1)
+
+    if len(column.shape) != 4:
+        raise DataError(f"{column.where} has {len(column.shape)} dimensions, but images are four: [N, C, H, W]")
+    return {spec.name: change}
+
+
+def _bytes_note(columns: Mapping[str, Column], asked: Sequence[TensorSpec]) -> tuple[Note, ...]:
+    """Say where bytes are fed to floats as they are: most models want them scaled."""
+    raw = [spec.name for spec in asked if columns[spec.name].dtype == np.uint8 and spec.dtype.startswith("float")]
+    hint = "add scale=1/255 or norm=imagenet where the model was trained on scaled pixels"
+    return tuple(warning(f"bytes from 0 to 255 are fed as floats; {hint}", name) for name in raw)
+
+
 def _steps(columns: Mapping[str, Column], asked: Sequence[TensorSpec]) -> int:
     """Return how many steps sequences have: the second dimension of arrays that have one more than their input.
 
@@ -151,7 +194,15 @@ def _checked(column: Column, spec: TensorSpec, steps: int, pairs: bool) -> Colum
     if not column.shape:
         raise DataError(f"{column.where} is a single number", "arrays need one row a sample")
     sequence = steps > 1 and len(column.shape) == len(spec.shape) + 1
-    check((column.shape[0], *column.shape[2:]) if sequence else column.shape, column.dtype, spec, column.where)
+    shape = (column.shape[0], *column.shape[2:]) if sequence else column.shape
+    try:
+        check(shape, column.dtype, spec, column.where)
+    except DataError as error:
+        if len(shape) == 4 and fits((shape[0], shape[3], *shape[1:3]), spec):
+            error.hint = "its channels are last: add ,layout=nhwc"
+        elif len(shape) == 4 and fits((shape[0], *shape[2:], shape[1]), spec):
+            error.hint = "its channels are first: add ,layout=nchw"
+        raise
     if steps > 1:
         return StepsColumn(column, steps, spread=not sequence)
     return PairedColumn(column) if pairs else column

@@ -188,3 +188,23 @@ class StepsColumn(Column):
                 return np.concatenate(parts)
 
             yield read
+
+
+class ChangedColumn(Column):
+    """Rows that are changed as they are read, each by itself.
+
+    Args:
+        column: the rows.
+        change: what becomes of some of them, [n, …].
+    """
+
+    def __init__(self, column: Column, change: Callable[[Array], Array]) -> None:
+        like = change(np.zeros((1, *column.shape[1:]), column.dtype))
+        super().__init__(column.where, (column.shape[0], *like.shape[1:]), like.dtype)
+        self._column, self._change = column, change
+
+    @contextmanager
+    def open(self, rows: range) -> Iterator[Reader]:
+        """Read rows, and change them."""
+        with self._column.open(rows) as read:
+            yield lambda n: self._change(read(n))

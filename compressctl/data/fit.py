@@ -14,6 +14,14 @@ from compressctl.tensorspec import TensorSpec
 _RATE = re.compile(r"^sr$|sampl\w*_?rate|^rate$|^fs$", re.IGNORECASE)
 
 
+def fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:
+    """Return whether an array of this shape fits an input; along the samples it may have any size."""
+    return len(shape) == len(spec.shape) and all(
+        not isinstance(want, int) or want == have or axis == spec.axis
+        for axis, (have, want) in enumerate(zip(shape, spec.shape, strict=True))
+    )
+
+
 def check(shape: tuple[int, ...], dtype: np.dtype[Any], spec: TensorSpec, where: str) -> None:
     """Check that an array fits an input in rank, shape and type; along the samples it may have any size.
 
@@ -22,11 +30,7 @@ def check(shape: tuple[int, ...], dtype: np.dtype[Any], spec: TensorSpec, where:
     Raises:
         DataError: they do not; the message names `where` and both sides.
     """
-    fits = len(shape) == len(spec.shape) and all(
-        not isinstance(want, int) or want == have or axis == spec.axis
-        for axis, (have, want) in enumerate(zip(shape, spec.shape, strict=False))
-    )
-    if not fits:
+    if not fits(shape, spec):
         have = "x".join(map(str, shape)) or "scalar"
         raise DataError(f"{where} has shape {have}, which does not fit the model's input {spec}")
     if not _castable(dtype, numpy_dtype(spec)):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compressctl.arrays import Array
+from compressctl.arrays import Array, Floats32
 from compressctl.data.fit import numpy_dtype
 from compressctl.data.options import Options, parse_size
 from compressctl.errors import CompressctlError, DataError, MissingExtraError, UsageError
@@ -27,6 +27,53 @@ _MOST_PIXELS = 89_478_485  # of an image, as Pillow has it: more take a GB while
 
 
 @dataclass(frozen=True)
+class Pixels:
+    """How the values of pixels are changed.
+
+    Attributes:
+        scale: factor on them, before mean and std.
+        mean, std: of the scaled values in the order R, G, B.
+    """
+
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, pixels: Array) -> Floats32:
+        """Change pixels [..., channels]."""
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        changed: Floats32 = (pixels * np.float32(self.scale) - mean) / std
+        return changed
+
+
+def read_pixels(options: Options, channels: int, scale: float) -> Pixels | None:
+    """Read the options `norm`, `scale`, `mean` and `std`; None where none of them is given.
+
+    Args:
+        options: of a notation.
+        channels: that pixels have.
+        scale: where none is given.
+
+    Raises:
+        UsageError: an option has a bad value, or contradicts another.
+    """
+    norm = options.choice("norm", tuple(NORMS))
+    factor, mean, std = _scale(options), options.numbers("mean"), options.numbers("std")
+    if norm:
+        if mean or std:
+            raise UsageError(f"data {options.notation!r}: norm={norm} sets mean and std already", "drop one of them")
+        mean, std = NORMS[norm]
+    for key, values in (("mean", mean), ("std", std)):
+        if values and len(values) not in (1, channels):
+            raise UsageError(f"data {options.notation!r}: {key} has {len(values)} values for {channels} channel(s)")
+    if std and min(std) <= 0:
+        raise UsageError(f"data {options.notation!r}: std must be above 0")
+    if factor is None and mean is None and std is None:
+        return None
+    return Pixels(scale if factor is None else factor, mean or (0.0,), std or (1.0,))
+
+
+@dataclass(frozen=True)
 class Preprocess:
     """How images become samples; sizes are (width, height).
 
@@ -37,9 +84,7 @@ class Preprocess:
         resize: an int for the length of the short side, a size to resize to, or None.
         crop: size of the centre that is kept, or None.
         target: the size that the model's input fixes, each None where it is dynamic.
-        raw: whether bytes are fed as they are; scale, mean and std then do not apply.
-        scale: factor on the bytes, before mean and std.
-        mean, std: of the scaled values in the order R, G, B whatever `bgr` says.
+        pixels: what is done with the bytes, in the order R, G, B whatever `bgr` says; None: they are fed as they are.
     """
 
     channels: int
@@ -48,10 +93,7 @@ class Preprocess:
     resize: int | Size | None
     crop: Size | None
     target: tuple[int | None, int | None]
-    raw: bool
-    scale: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    pixels: Pixels | None
 
     def load(self, path: Path) -> Array:
         """Read one image as an array [channels, height, width] or [height, width, channels].
@@ -71,10 +113,8 @@ class Preprocess:
             want = "x".join("?" if side is None else str(side) for side in self.target)
             raise DataError(f"{path} is {width}x{height} after resize and crop, but the model wants {want}")
         pixels = pixels.reshape(height, width, self.channels)
-        if not self.raw:
-            pixels = (pixels * np.float32(self.scale) - np.array(self.mean, np.float32)) / np.array(
-                self.std, np.float32
-            )
+        if self.pixels is not None:
+            pixels = self.pixels(pixels)
         if self.bgr:
             pixels = pixels[..., ::-1]
         return pixels.transpose(2, 0, 1) if self.layout == "nchw" else pixels
@@ -103,23 +143,13 @@ def read_preprocess(options: Options, spec: TensorSpec) -> Preprocess:
         UsageError: an option has a bad value, or contradicts the model's input.
         DataError: the input takes no images.
     """
-    layout, channels, target = _layout(options.choice("layout", ("nchw", "nhwc")), spec)
+    layout, channels, target = image_layout(options.choice("layout", ("nchw", "nhwc")), spec)
     raw = numpy_dtype(spec) == np.uint8
     if not raw and numpy_dtype(spec).kind != "f":
         raise DataError(f"the model's input {spec} takes no images: float or uint8 pixels are fed")
-    norm = options.choice("norm", tuple(NORMS))
-    scale, mean, std = _scale(options), options.numbers("mean"), options.numbers("std")
-    if raw and (norm or scale or mean or std):
+    pixels = read_pixels(options, channels, 1 / 255)
+    if raw and pixels is not None:
         raise UsageError(f"data {options.notation!r}: the model takes bytes as they are", "drop norm, scale, mean, std")
-    if norm:
-        if mean or std:
-            raise UsageError(f"data {options.notation!r}: norm={norm} sets mean and std already", "drop one of them")
-        mean, std = NORMS[norm]
-    for key, values in (("mean", mean), ("std", std)):
-        if values and len(values) not in (1, channels):
-            raise UsageError(f"data {options.notation!r}: {key} has {len(values)} values for {channels} channel(s)")
-    if std and min(std) <= 0:
-        raise UsageError(f"data {options.notation!r}: std must be above 0")
     return Preprocess(
         channels=channels,
         layout=layout,
@@ -127,10 +157,7 @@ def read_preprocess(options: Options, spec: TensorSpec) -> Preprocess:
         resize=_size(options, "resize"),
         crop=_crop(options),
         target=target,
-        raw=raw,
-        scale=1 / 255 if scale is None else scale,
-        mean=mean or (0.0,),
-        std=std or (1.0,),
+        pixels=None if raw else pixels or Pixels(1 / 255, (0.0,), (1.0,)),
     )
 
 
@@ -153,7 +180,7 @@ def _centre(image: Image, size: Size, path: Path) -> Image:
     return image.crop((left, top, left + size[0], top + size[1]))
 
 
-def _layout(given: str | None, spec: TensorSpec) -> tuple[str, int, tuple[int | None, int | None]]:
+def image_layout(given: str | None, spec: TensorSpec) -> tuple[str, int, tuple[int | None, int | None]]:
     """Return layout, channels and target (width, height) of an input [N, C, H, W] or [N, H, W, C]."""
     if len(spec.shape) != 4:
         raise DataError(f"the model's input {spec} takes no images: [N, C, H, W] or [N, H, W, C] is wanted")

@@ -25,7 +25,7 @@ def test_the_python_runs():
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
 
 
 @pytest.mark.long
