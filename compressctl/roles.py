@@ -27,6 +27,8 @@ def with_roles(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> t
     states = _states(inputs, outputs)
     batch = _batch([spec for spec in inputs if spec.name not in states] or inputs)
     alone = len(inputs) == 1
+    if _lone(inputs, batch):
+        return tuple(replace(spec, lone=True) if spec.shape else spec for spec in inputs)
     placed = [replace(spec, axis=_axis(spec, batch, alone=alone)) for spec in inputs]
     return tuple(
         spec
@@ -71,6 +73,15 @@ def _batch(inputs: Sequence[TensorSpec]) -> Dim:
         return None
     tables = [spec.shape[0] for spec in inputs if len(spec.shape) > 1]
     return next(iter(tables or firsts), None)
+
+
+def _lone(inputs: Sequence[TensorSpec], batch: Dim) -> bool:
+    """Whether inputs have sizes of their own that no batch is among, as the nodes and edges of a graph."""
+    return (
+        isinstance(batch, str)
+        and not _BATCH.search(batch)
+        and any(batch not in spec.shape and any(isinstance(dim, str) for dim in spec.shape) for spec in inputs)
+    )
 
 
 def _axis(spec: TensorSpec, batch: Dim, *, alone: bool) -> int | None:

@@ -41,6 +41,7 @@ class TensorSpec:
         shape: one entry a dimension: a size, a symbolic name, or None where unknown.
         axis: along which samples lie; None: there is none, the tensor is fed whole and is the same for every sample.
         value: what is fed where there is no such axis, as numbers in lists; None: whatever fits.
+        lone: there is no such axis, but each sample is an array of the whole shape: one is fed at a time.
         state: the output whose value of one step is fed in the next; zeros at first. None: it is no state.
     """
 
@@ -49,17 +50,22 @@ class TensorSpec:
     shape: tuple[Dim, ...]
     axis: int | None = 0
     value: Value | None = None
+    lone: bool = False
     state: str | None = None
 
     @property
     def fixed_batch(self) -> int | None:
         """The size of the dimension of samples where it is fixed, else None."""
+        if self.lone:
+            return 1
         size = None if self.axis is None or not self.shape else self.shape[self.axis]
         return size if isinstance(size, int) else None
 
     @property
     def by_rows(self) -> TensorSpec:
         """The same with samples along the first dimension, as data have them."""
+        if self.lone:
+            return replace(self, shape=(1, *self.shape), lone=False)
         if not self.axis:
             return self
         rest = (*self.shape[: self.axis], *self.shape[self.axis + 1 :])
@@ -195,10 +201,11 @@ def _told(spec: TensorSpec, given: TensorSpec) -> TensorSpec:
             hint = f"--input {spec.name}=1, or what else it shall be"
             raise UsageError(f"--input {spec.name}: the input is a single number, which has no shape", hint)
         raise UsageError(f"--input {given} does not fit the model's input {spec}")
-    own = [None if axis == spec.axis else dim for axis, dim in enumerate(spec.shape)]
+    samples = None if spec.lone else spec.axis
+    own = [None if axis == samples else dim for axis, dim in enumerate(spec.shape)]
     if not _agrees(tuple(own), given.shape):
         raise UsageError(f"--input {given} does not fit the model's input {spec}")
-    sizes = [dim if axis == spec.axis else given.shape[axis] for axis, dim in enumerate(spec.shape)]
+    sizes = [dim if axis == samples else given.shape[axis] for axis, dim in enumerate(spec.shape)]
     shape = tuple(dim if isinstance(dim, int) else size for dim, size in zip(spec.shape, sizes, strict=True))
     return replace(spec, shape=shape)
 

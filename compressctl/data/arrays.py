@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from compressctl.arrays import Array
-from compressctl.data.columns import ChangedColumn, Column, PairedColumn, StepsColumn
+from compressctl.data.columns import ChangedColumn, Column, PairedColumn, SeparateColumn, StepsColumn
 from compressctl.data.fit import cast, check, fits
 from compressctl.data.named import NamedSource, Request
 from compressctl.data.npz import is_npy, is_npz, open_npy, open_npz
@@ -55,7 +55,7 @@ class ArraySource(NamedSource):
             labels = next((name for name in LABEL_NAMES if name in arrays and name not in names.values()), None)
         names = _matched(names, arrays, labels, self.asked)
         columns = {
-            spec.name: _find(arrays, names[spec.name], path, f"the model's input {spec.name!r}")
+            spec.name: _column(arrays, names[spec.name], path, spec)
             for spec in self.sampled
             if spec.state is None or names[spec.name] in arrays
         }
@@ -76,7 +76,7 @@ class ArraySource(NamedSource):
                 columns[spec.name] = _checked(columns[spec.name], spec, self.steps, self.pairs)
         self._states_given = all(spec.name in columns for spec in self.sampled)
         rows = _common_length(list(columns.values()))
-        unused = [name for name in arrays if name != labels and name not in names.values()]
+        unused = [name for name in arrays if name != labels and name.partition("/")[0] not in names.values()]
         self.notes = (*_unused_note(unused, path), *_bytes_note(columns, self.asked))
         self._columns = columns
         self._labels = None if labels is None else _labels(arrays, labels, path, rows, self.pairs)
@@ -231,6 +231,18 @@ def _find(arrays: dict[str, Column | DataError], name: str, path: Path, role: st
     if isinstance(column, DataError):
         raise column
     return column
+
+
+def _column(arrays: dict[str, Column | DataError], name: str, path: Path, spec: TensorSpec) -> Column:
+    """Return the samples of an input: an array with a row for each, or arrays `NAME/0`, `NAME/1`, … of one each."""
+    role = f"the model's input {spec.name!r}"
+    if f"{name}/0" not in arrays or name in arrays:
+        return _find(arrays, name, path, role)
+    names = [f"{name}/{index}" for index in range(sum(one.startswith(f"{name}/") for one in arrays))]
+    columns = [_find(arrays, one, path, role) for one in names]
+    for column in columns:
+        check((1, *column.shape), column.dtype, spec, column.where)
+    return SeparateColumn(f"{path}: arrays {name}/0 to {names[-1]}", columns)
 
 
 def _common_length(columns: list[Column]) -> int:

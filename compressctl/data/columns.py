@@ -9,7 +9,7 @@ import tokenize
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import IO, Any
 
@@ -208,3 +208,22 @@ class ChangedColumn(Column):
         """Read rows, and change them."""
         with self._column.open(rows) as read:
             yield lambda n: self._change(read(n))
+
+
+class SeparateColumn(Column):
+    """Samples that are arrays of their own, of several sizes: read one at a time.
+
+    Args:
+        where: what they belong to, for error messages.
+        columns: the arrays.
+    """
+
+    def __init__(self, where: str, columns: Sequence[Column]) -> None:
+        super().__init__(where, (len(columns), *columns[0].shape), columns[0].dtype)
+        self._columns = columns
+
+    @contextmanager
+    def open(self, rows: range) -> Iterator[Reader]:
+        """Read the next array, whatever number is asked for: its size may differ from that of the one after."""
+        left = iter(rows)
+        yield lambda _: self._columns[next(left)].whole()[None]

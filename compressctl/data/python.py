@@ -145,7 +145,7 @@ class PythonSource(NamedSource):
             check(array.shape, array.dtype, spec, where)
             self._named.add(spec.name)
             if spec.axis is not None:
-                arrays[spec.name] = np.moveaxis(array, spec.axis, 0)
+                arrays[spec.name] = array[None] if spec.lone else np.moveaxis(array, spec.axis, 0)
             elif spec.name not in self._given:
                 self._given.add(spec.name)
                 self.fed[spec.name] = cast(array, spec, where)

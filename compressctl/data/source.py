@@ -184,8 +184,12 @@ class Source(ABC):
 
     def to_rows(self, batch: Batch) -> Feeds:
         """Return the rows of a batch that are samples: [count, …] by input, of the inputs that take samples."""
-        axes = {spec.name: spec.axis for spec in self.inputs if spec.axis is not None}
-        return {name: np.moveaxis(batch.feeds[name], axis, 0)[: batch.count] for name, axis in axes.items()}
+        rows = {}
+        for spec in self.inputs:
+            if spec.axis is not None:
+                array = batch.feeds[spec.name]
+                rows[spec.name] = array[None] if spec.lone else np.moveaxis(array, spec.axis, 0)[: batch.count]
+        return rows
 
     def to_feeds(self, rows: Mapping[str, Array], size: int | None = None) -> Feeds:
         """Return what a model is fed for rows: each input in its own shape.
@@ -201,6 +205,9 @@ class Source(ABC):
                 feeds[spec.name] = self.fed[spec.name]
                 continue
             array = rows[spec.name] if spec.name in rows else zeros(spec.by_rows, count)
+            if spec.lone:
+                feeds[spec.name] = array[0]
+                continue
             feeds[spec.name] = np.ascontiguousarray(np.moveaxis(_pad(array, count), 0, spec.axis))
         return feeds
 

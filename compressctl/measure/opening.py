@@ -166,7 +166,7 @@ def _rows_alone(wanted: Wanted, samples: Samples, session: Session) -> Samples:
 
 
 def _alone(spec: TensorSpec) -> TensorSpec:
-    if spec.axis is None or not spec.shape:
+    if spec.axis is None or spec.lone or not spec.shape:
         return spec
     return replace(spec, shape=(*spec.shape[: spec.axis], 1, *spec.shape[spec.axis + 1 :]))
 
