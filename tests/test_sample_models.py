@@ -52,15 +52,6 @@ def test_accuracy_is_what_the_readme_states(name: str) -> None:
     assert abs(correct - accuracy * len(labels)) < 1.1
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-@pytest.mark.parametrize("name", ["cnn_scripted.pt", "cnn_traced.pt"])
-def test_torchscript_and_onnx_hold_the_same_network(name: str) -> None:
-    images, _ = held_out_digits((1, 8, 8))
-    np.testing.assert_allclose(
-        logits(SAMPLES / name, images), logits(SAMPLES / "cnn.onnx", images), rtol=1e-4, atol=1e-4
-    )
-
-
 @pytest.mark.parametrize("name", [name for name in TABLE if name.endswith(".onnx")])
 def test_onnx_files_are_valid_and_batch_is_dynamic(name: str) -> None:
     model = onnx.load(SAMPLES / name)

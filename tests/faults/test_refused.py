@@ -1,7 +1,6 @@
 """A disk that is full or read-only: one line, and all that was there is as it was."""
 
 import errno
-import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 from states import at_home, leftovers, visible
 
 from compressctl.__main__ import run
+from tests.disk import files_up_to
 
 QUIET = ["--threads", "1", "-q"]
 COMMANDS = {
@@ -27,16 +27,6 @@ QUICK = ["simplify", "unpack", "init"]
 
 def commands() -> list[object]:
     return [pytest.param(COMMANDS[name], id=name, marks=[] if name in QUICK else pytest.mark.long) for name in COMMANDS]
-
-
-@contextmanager
-def files_up_to(limit: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager
@@ -82,7 +72,7 @@ def test_files_that_may_not_grow(limit, command, home, capsys, quick):
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_full_disk(command, home, tmp_path, capsys, quick):
+def test_a_files_up_to(command, home, tmp_path, capsys, quick):
     small = tmp_path / "small"
     small.mkdir()
     with disk(small, "size=1m"):

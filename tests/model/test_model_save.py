@@ -1,9 +1,6 @@
 import hashlib
 import os
-import resource
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ from compressctl.errors import OutputError, PassError
 from compressctl.model.load import load_model
 from compressctl.model.provenance import Provenance, stamp
 from compressctl.model.save import check_writable, save_model, serialize
+from tests.disk import files_up_to
 
 OURS = Provenance("abc", '{"scheme":"int8"}', {"onnx": "1.17"}, ("simplify", "quantize"))
 
@@ -23,17 +21,6 @@ OURS = Provenance("abc", '{"scheme":"int8"}', {"onnx": "1.17"}, ("simplify", "qu
 @pytest.fixture
 def cnn() -> ir.Model:
     return ir_model(CNN, **cnn_weights())
-
-
-@contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """Let the operating system refuse to write files beyond `limit` bytes, as a full disk does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def interrupting(model: ir.Model, name: str) -> None:
@@ -126,23 +113,20 @@ def test_a_file_is_only_replaced_on_demand(cnn: ir.Model, tmp_path: Path) -> Non
     onnx.checker.check_model(path)
 
 
+@pytest.mark.parametrize("interrupted", [False, True])
 @pytest.mark.parametrize("limit", [10**9, 100], ids=["embedded", "external"])
-def test_a_full_disk_leaves_everything_as_it_was(limit: int, cnn: ir.Model, tmp_path: Path) -> None:
+def test_a_full_disk_or_an_interrupt_leaves_everything_as_it_was(
+    limit: int, interrupted: bool, cnn: ir.Model, tmp_path: Path
+) -> None:
     files = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=limit)
     before = {file: file.read_bytes() for file in files}
     changed = ir_model(CNN, **cnn_weights(seed=1))
-    with full_disk(1000), pytest.raises(OutputError, match=r"cannot write .*m\.onnx: File too large"):
+    if interrupted:
+        interrupting(changed, "kernel")
+    room = files_up_to(10**9 if interrupted else 1000)
+    error, said = (KeyboardInterrupt, None) if interrupted else (OutputError, r"cannot write .*m\.onnx: File too large")
+    with room, pytest.raises(error, match=said):
         save_model(changed, tmp_path / "m.onnx", overwrite=True, embed_limit=limit)
-    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
-
-
-@pytest.mark.parametrize("limit", [10**9, 100], ids=["embedded", "external"])
-def test_an_interrupt_leaves_everything_as_it_was(limit: int, cnn: ir.Model, tmp_path: Path) -> None:
-    files = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=limit)
-    before = {file: file.read_bytes() for file in files}
-    interrupting(cnn, "kernel")
-    with pytest.raises(KeyboardInterrupt):
-        save_model(cnn, tmp_path / "m.onnx", overwrite=True, embed_limit=limit)
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 

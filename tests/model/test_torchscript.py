@@ -369,22 +369,20 @@ def test_wrong_shape_or_type_names_the_inputs(tmp_path: Path) -> None:
         convert(path, parse_tensor_specs(["x:1x7"]), tmp_path)
 
 
-def test_arguments_that_are_no_tensors_are_refused(tmp_path: Path) -> None:
-    class Listed(nn.Module):
-        def forward(self, items: list[Tensor]) -> Tensor:
-            return items[0]
-
-    with pytest.raises(ModelError, match="more than tensors"):
-        convert(saved(scripted(Listed()), tmp_path), parse_tensor_specs(["x:1x7"]), tmp_path)
+class Listed(nn.Module):
+    def forward(self, items: list[Tensor]) -> Tensor:
+        return items[0]
 
 
-def test_an_operator_without_onnx_form_is_named(tmp_path: Path) -> None:
-    class Odd(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.linalg.qr(x)[0]
+class Odd(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.linalg.qr(x)[0]
 
-    with pytest.raises(ModelError, match="qr"):
-        convert(saved(scripted(Odd()), tmp_path), parse_tensor_specs(["x:1x4x4"]), tmp_path)
+
+@pytest.mark.parametrize(("build", "spec", "said"), [(Listed, "x:1x7", "more than tensors"), (Odd, "x:1x4x4", "qr")])
+def test_what_has_no_onnx_form_is_named(build: Callable[[], nn.Module], spec: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=said):
+        convert(saved(scripted(build()), tmp_path), parse_tensor_specs([spec]), tmp_path)
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

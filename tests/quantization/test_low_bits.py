@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from compressctl.data.random import RandomSource
-from compressctl.errors import ModelError, UsageError
+from compressctl.errors import ModelError
 from compressctl.measure.session import Session
 from compressctl.model.load import interface
 from compressctl.model.verify import verify_graph
@@ -197,12 +197,6 @@ def test_the_choice_of_float_layers_can_be_repeated_with_every_option(tmp_path):
     again = quantize.Config(**pinned).run(m.clone(), _context(m, tmp_path))
     assert pinned["scheme"] == "w4a8" and "keep_float" not in pinned
     assert again.model.graph.initializers.keys() == outcome.model.graph.initializers.keys()
-
-
-def test_narrow_weights_need_calibration_data():
-    m = _conv_net()
-    with pytest.raises(UsageError, match="scheme w3a8 needs calibration data"):
-        make_plan(m, "w3a8", Selection(), calibrated=False, embeddings=True)
 
 
 def test_nodes_that_share_a_weight_share_its_integers():

@@ -31,22 +31,39 @@ def everywhere(placement: Placement) -> set[str]:
     return {str(value.name) for value in placement.everywhere}
 
 
-def test_relu_belongs_to_the_convolution_before_it():
-    _, p = placed("c = Conv(x, w, b) y = Relu(c)")
-    assert scales(p) == {"x": "x", "y": "y"}
-    assert everywhere(p) == {"y"}
+@pytest.mark.parametrize(
+    ("body", "expected", "kept"),
+    [
+        # Relu belongs to the convolution before it
+        ("c = Conv(x, w, b) y = Relu(c)", {"x": "x", "y": "y"}, {"y"}),
+        # other activations get their input quantized right behind the convolution
+        *(
+            (f"c = Conv(x, w) a = {name}(c) y = Conv(a, v)", {"x": "x", "c": "c", "a": "a", "y": "y"}, {"c", "y"})
+            for name in ("HardSwish", "Elu", "Tanh")
+        ),
+        # carriers keep the scale of their input
+        (
+            "c = Conv(x, w) p = MaxPool<kernel_shape = [2, 2]>(c) t = Transpose<perm = [0, 1, 3, 2]>(p) y = Conv(t, v)",
+            {"x": "x", "c": "c", "p": "c", "t": "c", "y": "y"},
+            None,
+        ),
+        # a pooled head runs on integers up to a float result
+        (
+            "c = Conv(x, w) p = GlobalAveragePool(c) f = Flatten(p) y = Gemm(f, k)",
+            {"x": "x", "c": "c", "p": "p", "f": "p"},
+            None,
+        ),
+    ],
+)
+def test_which_tensors_get_which_scale(body, expected, kept):
+    _, p = placed(body)
+    assert scales(p) == expected and (kept is None or everywhere(p) <= kept)
+    assert [value.name for value in p.observed] == list(dict.fromkeys(expected.values()))
 
 
 def test_relu_that_shares_the_output_does_not():
     _, p = placed("c = Conv(x, w) r = Relu(c) y = Conv(c, v) z = Conv(r, v)", outputs="y, float z")
     assert scales(p)["c"] == "c"
-
-
-@pytest.mark.parametrize("activation", ["HardSwish", "Elu", "Tanh"])
-def test_other_activations_get_their_input_quantized_right_behind_the_convolution(activation):
-    _, p = placed(f"c = Conv(x, w) a = {activation}(c) y = Conv(a, v)")
-    assert scales(p) == {"x": "x", "c": "c", "a": "a", "y": "y"}
-    assert "a" not in everywhere(p)
 
 
 def test_residual_add_has_both_inputs_quantized():
@@ -58,19 +75,6 @@ def test_residual_add_has_both_inputs_quantized():
 def test_add_whose_result_nothing_wants_as_integers_stays_float():
     _, p = placed("c = Conv(x, w) a = Add(c, x) y = Tanh(a)")
     assert not p.joins
-
-
-def test_carriers_keep_the_scale_of_their_input():
-    body = "c = Conv(x, w) p = MaxPool<kernel_shape = [2, 2]>(c) t = Transpose<perm = [0, 1, 3, 2]>(p) y = Conv(t, v)"
-    _, p = placed(body)
-    assert scales(p) == {"x": "x", "c": "c", "p": "c", "t": "c", "y": "y"}
-    assert [value.name for value in p.observed] == ["x", "c", "y"]
-
-
-def test_pooled_head_runs_on_integers_up_to_a_float_result():
-    body = "c = Conv(x, w) p = GlobalAveragePool(c) f = Flatten(p) y = Gemm(f, k)"
-    _, p = placed(body)
-    assert scales(p) == {"x": "x", "c": "c", "p": "p", "f": "p"}
 
 
 def test_a_transformer_residual_stays_float():

@@ -8,7 +8,6 @@ import onnx_ir as ir
 import pytest
 
 from compressctl.data.notation import open_source
-from compressctl.errors import UsageError
 from compressctl.measure.session import Session
 from compressctl.model.graph import constant
 from compressctl.model.load import interface
@@ -140,9 +139,3 @@ def test_graph_outputs_are_left_alone(tmp_path):
     assert [(note.kind, note.text) for note in outcome.notes] == [
         ("skipped", "not smoothed: it is an output of the model")
     ]
-
-
-def test_needs_calibration_data(tmp_path):
-    model = _model(f"{NORM} y = MatMul(n, q)")
-    with pytest.raises(UsageError, match="--calibrate"):
-        smooth_quant.Config().run(model, Context(baseline=model, workdir=tmp_path))

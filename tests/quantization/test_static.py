@@ -1,7 +1,6 @@
 """Emitted Q/DQ graphs against numpy, and the kernels onnxruntime forms of them."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -27,6 +26,7 @@ from compressctl.quantization.int8.static import (
     shield_float_nodes,
 )
 from tests.quantization import graphs, reference
+from tests.quantization.reference import executed
 
 RNG = np.random.default_rng(7)
 _ROWS = ("float[N,32] x", "float[N,16] y")
@@ -71,12 +71,6 @@ def observed(m: ir.Model, names: list[str], x: np.ndarray) -> dict[str, tuple[fl
 
 def run(m: ir.Model, x: np.ndarray, *, optimize: bool) -> np.ndarray:
     return Session(m, optimize=optimize).run({"x": x})["y"]
-
-
-def executed(m: ir.Model, folder: Path) -> Counter:
-    path = folder / "optimized.onnx"
-    Session(m, optimized_path=path)
-    return Counter(node.op_type for node in ir.load(path).graph)
 
 
 def fake(x: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -186,12 +180,6 @@ def test_output_names_stay(tmp_path):
     m = model("y = Conv(x, w)", {"w": weights(8, 4, 3, 3)})
     q = quantized(m, X)
     assert [v.name for v in q.graph.outputs] == ["y"] and q.graph.outputs[0].producer().op_type == "DequantizeLinear"
-
-
-def test_shared_weight_is_stored_once():
-    m = model("c = Conv(x, w) y = Conv(c, w)", {"w": weights(4, 4, 1, 1)})
-    q = quantized(m, X)
-    assert sum(v.dtype == ir.DataType.INT8 and len(v.shape) == 4 for v in q.graph.initializers.values()) == 1
 
 
 def test_channels_that_batchnorm_silenced_keep_their_bias():
