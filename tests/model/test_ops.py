@@ -15,29 +15,26 @@ ONNX = {schema.name: schema for schema in onnx.defs.get_all_schemas() if not sch
 MICROSOFT = {schema.name: schema for schema in get_all_operator_schema() if schema.domain == "com.microsoft"}
 ML = {schema.name for schema in onnx.defs.get_all_schemas() if schema.domain == "ai.onnx.ml"}
 
-NAMES = {  # of the inputs in the schemas, by role
-    **dict.fromkeys(
-        ("Conv", "ConvTranspose", "DeformConv", "FusedConv", "NhwcFusedConv"), {"weights": "W", "biases": "B"}
-    ),
-    **dict.fromkeys(("CausalConvWithState", "QAttention"), {"weights": "weight", "biases": "bias"}),
-    **dict.fromkeys(("Gemm", "FusedGemm", "QGemm"), {"weights": "B", "biases": "C"}),
-    **dict.fromkeys(("MatMul", "FusedMatMul", "MatMulInteger"), {"weights": "B"}),
-    **dict.fromkeys(("LSTM", "DynamicQuantizeLSTM"), {"weights": "W R", "biases": "B", "scales": "P"}),
-    **dict.fromkeys(("GRU", "RNN"), {"weights": "W R", "biases": "B"}),
+ALIKE = {  # operators, and the names of their inputs in the schemas, by role
+    "Conv ConvTranspose DeformConv FusedConv NhwcFusedConv": {"weights": "W", "biases": "B"},
+    "CausalConvWithState QAttention": {"weights": "weight", "biases": "bias"},
+    "Gemm FusedGemm QGemm": {"weights": "B", "biases": "C"},
+    "MatMul FusedMatMul MatMulInteger": {"weights": "B"},
+    "LSTM DynamicQuantizeLSTM": {"weights": "W R", "biases": "B", "scales": "P"},
+    "GRU RNN": {"weights": "W R", "biases": "B"},
     "BatchNormalization": {"scales": "scale", "biases": "B", "statistics": "input_mean input_var"},
     "LayerNormalization": {"scales": "Scale", "biases": "B"},
     "InstanceNormalization": {"scales": "scale", "biases": "B"},
     "GroupNormalization": {"scales": "scale", "biases": "bias"},
     "RMSNormalization": {"scales": "scale"},
     "PRelu": {"scales": "slope"},
-    **dict.fromkeys(("Gather", "GatherBlockQuantized"), {"tables": "data"}),
+    "Gather GatherBlockQuantized": {"tables": "data"},
     "ConvInteger": {"weights": "w"},
     "QLinearConv": {"weights": "w", "biases": "B"},
     "QLinearMatMul": {"weights": "b"},
-    **dict.fromkeys(
-        ("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"), {"weights": "B", "biases": "bias"}
-    ),
+    "MatMulIntegerToFloat DynamicQuantizeMatMul MatMulNBits": {"weights": "B", "biases": "bias"},
 }
+NAMES = {op: names for listed, names in ALIKE.items() for op in listed.split()}
 
 
 def inputs(op: str) -> list[str]:
