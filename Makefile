@@ -34,8 +34,8 @@ demo: $(INSTALLED)  ## Quantize the digits CNN, from ONNX and from TorchScript, 
 test: lint  ## Lint, then run the tests
 	$(PYTEST) -m "not long"
 
-test-all: test  ## Lint, then run the tests, and those that take long and seldom find anything
-	$(PYTEST) -m long
+test-all: lint  ## Lint, then run the tests, and those that take long and seldom find anything
+	$(PYTEST)
 
 lint: $(INSTALLED)  ## Check style, format, types and layers
 	$(BIN)/ruff check .

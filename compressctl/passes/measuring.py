@@ -16,8 +16,7 @@ from compressctl.measure.session import Session
 from compressctl.measure.trial import fit_random
 from compressctl.model.load import interface
 from compressctl.passes.base import Context
-from compressctl.pruning.judge import Judge
-from compressctl.pruning.sensitivity import Build, Curve, sensitivity, table
+from compressctl.pruning.sensitivity import Build, Curve, Judge, sensitivity, table
 
 
 def has_budget(context: Context) -> bool:

@@ -1,4 +1,4 @@
-"""Which lossless form of a constant is the smallest, by the bytes that each one takes in a file."""
+"""Which lossless form of a constant is the smallest, by the bytes that each takes in a file; and putting it in."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from functools import partial
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
+from compressctl.model.coo import CooTensor
 from compressctl.model.footprint import field_bytes, info_bytes, sparse_bytes, tensor_bytes
+from compressctl.model.graph import set_constant
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.numerics.delta_index import fillers, split
 from compressctl.numerics.distinct import MOST, Distinct
 from compressctl.storage.codebook import emit_codebook
@@ -18,7 +22,7 @@ from compressctl.storage.decoder import Decoder
 from compressctl.storage.floats import emit_cast
 from compressctl.storage.meter import Meter
 from compressctl.storage.positions import Rows, column_type, emit_bitmask, emit_delta_index, emit_rows
-from compressctl.storage.survey import Survey
+from compressctl.storage.survey import Survey, bits_of
 
 DENSE, COO = "dense", "coo"
 FORMATS = (DENSE, "float16", "bfloat16", "float32", "codebook", "bitmask", "delta-index", COO, "csr")
@@ -155,3 +159,33 @@ def _csr(seen: Survey, coded: bool, decoder: Decoder, *, blank: bool) -> ir.Valu
     values = seen.nonzeros(coded=coded, blank=blank, count=count)
     assert values is not None
     return emit_rows(decoder, rows, values, shape)
+
+
+def place(graph: ir.Graph, value: ir.Value, form: StorageForm, seen: Survey, files: TensorFiles | None = None) -> None:
+    """Let `form` stand for a constant, under its name.
+
+    Args:
+        graph: the main graph.
+        value: an initializer that is no graph input, or the output of a Constant node.
+        form: of the constant.
+        seen: what the form was chosen by.
+        files: keeps large arrays on disk until the model is saved.
+    """
+    if form.format == COO:
+        places = np.flatnonzero(bits_of(seen.array))
+        values, indices = (_kept(part, files) for part in (seen.array.reshape(-1)[places], places))
+        value.const_value = CooTensor(values, indices, seen.array.shape, value.name)
+    elif form.emit is not None:
+        decoder = Decoder(graph, value.name or "", files)
+        decoder.replace(value, form.emit(decoder))
+    elif value.const_value is not None and isinstance(value.const_value, CooTensor):
+        set_constant(value, seen.array)
+
+
+def _kept(array: NDArray[np.generic], files: TensorFiles | None) -> ir.TensorProtocol:
+    holder = ir.Value(name="part", const_value=ir.tensor(array))
+    if files is not None:
+        files.keep(holder)
+    tensor = holder.const_value
+    assert tensor is not None
+    return tensor

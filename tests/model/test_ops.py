@@ -15,39 +15,26 @@ ONNX = {schema.name: schema for schema in onnx.defs.get_all_schemas() if not sch
 MICROSOFT = {schema.name: schema for schema in get_all_operator_schema() if schema.domain == "com.microsoft"}
 ML = {schema.name for schema in onnx.defs.get_all_schemas() if schema.domain == "ai.onnx.ml"}
 
-NAMES = {  # of the inputs in the schemas, by role
-    "Conv": {"weights": "W", "biases": "B"},
-    "ConvTranspose": {"weights": "W", "biases": "B"},
-    "CausalConvWithState": {"weights": "weight", "biases": "bias"},
-    "DeformConv": {"weights": "W", "biases": "B"},
-    "Gemm": {"weights": "B", "biases": "C"},
-    "MatMul": {"weights": "B"},
-    "LSTM": {"weights": "W R", "biases": "B", "scales": "P"},
-    "GRU": {"weights": "W R", "biases": "B"},
-    "RNN": {"weights": "W R", "biases": "B"},
+ALIKE = {  # operators, and the names of their inputs in the schemas, by role
+    "Conv ConvTranspose DeformConv FusedConv NhwcFusedConv": {"weights": "W", "biases": "B"},
+    "CausalConvWithState QAttention": {"weights": "weight", "biases": "bias"},
+    "Gemm FusedGemm QGemm": {"weights": "B", "biases": "C"},
+    "MatMul FusedMatMul MatMulInteger": {"weights": "B"},
+    "LSTM DynamicQuantizeLSTM": {"weights": "W R", "biases": "B", "scales": "P"},
+    "GRU RNN": {"weights": "W R", "biases": "B"},
     "BatchNormalization": {"scales": "scale", "biases": "B", "statistics": "input_mean input_var"},
     "LayerNormalization": {"scales": "Scale", "biases": "B"},
     "InstanceNormalization": {"scales": "scale", "biases": "B"},
     "GroupNormalization": {"scales": "scale", "biases": "bias"},
     "RMSNormalization": {"scales": "scale"},
     "PRelu": {"scales": "slope"},
-    "Gather": {"tables": "data"},
-    "FusedConv": {"weights": "W", "biases": "B"},
-    "NhwcFusedConv": {"weights": "W", "biases": "B"},
-    "FusedGemm": {"weights": "B", "biases": "C"},
-    "FusedMatMul": {"weights": "B"},
+    "Gather GatherBlockQuantized": {"tables": "data"},
     "ConvInteger": {"weights": "w"},
-    "MatMulInteger": {"weights": "B"},
     "QLinearConv": {"weights": "w", "biases": "B"},
     "QLinearMatMul": {"weights": "b"},
-    "QGemm": {"weights": "B", "biases": "C"},
-    "MatMulIntegerToFloat": {"weights": "B", "biases": "bias"},
-    "DynamicQuantizeMatMul": {"weights": "B", "biases": "bias"},
-    "DynamicQuantizeLSTM": {"weights": "W R", "biases": "B", "scales": "P"},
-    "QAttention": {"weights": "weight", "biases": "bias"},
-    "MatMulNBits": {"weights": "B", "biases": "bias"},
-    "GatherBlockQuantized": {"tables": "data"},
+    "MatMulIntegerToFloat DynamicQuantizeMatMul MatMulNBits": {"weights": "B", "biases": "bias"},
 }
+NAMES = {op: names for listed, names in ALIKE.items() for op in listed.split()}
 
 
 def inputs(op: str) -> list[str]:

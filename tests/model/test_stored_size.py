@@ -14,9 +14,8 @@ from compressctl.model.save import save_model
 from compressctl.model.size import ModelSize, count
 from compressctl.model.stored import evaluate, is_packed, made_tensors
 from compressctl.storage.affine import Affine, emit_affine
-from compressctl.storage.choice import forms
+from compressctl.storage.choice import forms, place
 from compressctl.storage.decoder import Decoder
-from compressctl.storage.place import place
 from compressctl.storage.survey import survey
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]>'

@@ -12,9 +12,8 @@ from compressctl.measure.session import Session
 from compressctl.numerics.sparsity import share
 from compressctl.passes import sparsify
 from compressctl.passes.base import Context
-from compressctl.pruning.judge import Judge, Judged
 from compressctl.pruning.search import Steps
-from compressctl.pruning.sensitivity import Curve
+from compressctl.pruning.sensitivity import Curve, Judge, Judged
 from tests.pruning.sparsifying import run, source
 from tests.quantization import graphs
 from tests.training.tiny import Arrays, blobs, classes, mlp

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compressctl.model.save import save_model
-from compressctl.storage.choice import forms, smallest
-from compressctl.storage.place import place
+from compressctl.storage.choice import forms, place, smallest
 from compressctl.storage.survey import survey
 from tests.storage.holding import made, model_of
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from compressctl.storage.choice import forms
-from compressctl.storage.place import place
+from compressctl.storage.choice import forms, place
 from compressctl.storage.positions import Rows
 from compressctl.storage.survey import survey
 from tests.storage.holding import made, model_of

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import onnx_ir as ir
 
 from compressctl.arrays import Array
-from compressctl.clustering.apply import Shared, Sharing, obstacle, share, shareable
-from compressctl.clustering.importance import by_activation, by_hessian
+from compressctl.clustering.apply import Shared, Sharing, by_activation, by_hessian, obstacle, share, shareable
 from compressctl.clustering.reconstruct import ObservedSamples
 from compressctl.errors import ModelError, UsageError
 from compressctl.layers.linear import other_layers

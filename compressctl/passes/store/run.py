@@ -16,9 +16,8 @@ from compressctl.notes import Note, done, skipped
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.space import Params, PassSpace, Space, Stage
 from compressctl.passes.store import Config, Format
-from compressctl.storage.choice import FORMATS, StorageForm, forms, smallest
+from compressctl.storage.choice import FORMATS, StorageForm, forms, place, smallest
 from compressctl.storage.constants import array_of, readers, storable
-from compressctl.storage.place import place
 from compressctl.storage.survey import Survey, has_nan, survey
 
 _LEAST = 1024  # bytes of a constant
