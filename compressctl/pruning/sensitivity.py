@@ -5,7 +5,6 @@ What a change does to the outputs is judged on a few samples: noise, and the met
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +51,7 @@ class Judge:
         self, reference: ir.Model, source: Source, metric: Metric | None, resources: Resources, *, samples: int
     ) -> None:
         self._source, self._metric, self._resources = source, metric, resources
-        self._batches = -(-samples // (source.fixed_batch or _BATCH))
+        self._samples = samples
         self._reference, score = self._run(reference)
         self.reference = Judged(0.0, score)
 
@@ -71,7 +70,7 @@ class Judge:
         floats = [spec.name for spec in session.outputs if spec.dtype.startswith("float")]
         metric = self._metric.fresh() if self._metric is not None else None
         outputs: list[list[Floats]] = []
-        for batch in itertools.islice(self._source.batches(_BATCH), self._batches):
+        for batch in self._source.some(_BATCH, self._samples):
             results = session.run(batch.feeds)
             if metric is not None:
                 metric.update(results, batch)

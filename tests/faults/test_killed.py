@@ -25,6 +25,7 @@ COMMANDS = {  # what makes the old files, and the new ones in their place: of mo
     "bench": ["bench", "{}.onnx", "--report", "out.json", "--seconds", "0.1", "--threads", "1", "-q"],
     "train": ["finetune", "{}.onnx", "-o", "out.onnx", *TRAINING, "--force", *QUIET],
 }
+_AGAIN = 2  # states from which a command runs again
 QUICK = ["simplify", "pack", "unpack", "pipeline", "init"]
 
 
@@ -37,9 +38,10 @@ def check(state: dict[str, bytes], old: dict[str, bytes], new: dict[str, bytes])
     assert state.keys() >= {name for name in whole if name.endswith(".data")}
 
 
-def alike(found: list[Path]) -> list[Path]:
-    """Return one state of those that differ in nothing but how far a temporary folder was filled."""
-    return list({(repr(visible(state)), bool(leftovers(state))): state for state in found}.values())
+def told_apart(found: list[Path], most: int) -> list[Path]:
+    """Return states, spread over the run, that differ in more than how far a temporary folder was filled."""
+    states = list({(repr(visible(state)), bool(leftovers(state))): state for state in found}.values())
+    return states[:: -(-len(states) // most)]
 
 
 def cases() -> list[object]:
@@ -70,7 +72,7 @@ def test_killed_at_any_file_event(command, external, quick, inputs, tmp_path, mo
     for state in found:
         check(visible(state), old, new)
     record_property("killed", (events, len(found)))
-    for state in [found[len(found) // 2]] if quick else alike(found):
+    for state in [found[len(found) // 2]] if quick else told_apart(found, _AGAIN):
         with at_home(state):
             assert run([*second, *(["--resume"] if command == "train" else [])]) == 0
         assert not leftovers(state)
