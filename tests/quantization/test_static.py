@@ -128,6 +128,41 @@ def test_relu6_folds_into_the_quantization(tmp_path):
     assert ops["QLinearConv"] == 2 and not ops["Clip"]
 
 
+@pytest.mark.parametrize("activation", ["{} = Relu({})", "{} = Clip({}, lo, hi)", "{} = LeakyRelu({})"])
+def test_what_a_concat_reads_is_rounded_once_and_its_activation_folded(activation, tmp_path):
+    """On the scale of the result, to the very integers: onnxruntime's QLinearConcat copies bytes then."""
+    arrays = {"w": 3 * weights(8, 4, 3, 3), "v": weights(4, 4, 1, 1), "u": weights(4, 12, 1, 1)}
+    arrays |= {"lo": np.float32(0), "hi": np.float32(0.5)}
+    inputs = " ".join(activation.format(*pair) for pair in ("pc", "qd"))
+    body = f"""
+      c = Conv(x, w) d = Conv(x, v) {inputs} m = MaxPool<kernel_shape=[3,3]>(q) a = Concat<axis=1>(p, m) y = Conv(a, u)
+    """
+    m = model(body, arrays)
+    q = quantized(m, X, reduced_range=reference.SATURATES)
+    ops = executed(q, tmp_path)
+    assert ops["QLinearConv"] == 3 and ops["QLinearConcat"] == 1 and not ops["Relu"] + ops["Clip"] + ops["Concat"]
+    assert ops["QuantizeLinear"] == 1 and ops["DequantizeLinear"] == 1
+    pairs = {n.inputs[0].name: n.inputs[1] for n in q.graph if n.op_type == "QuantizeLinear"}
+    assert len({pairs[name] for name in ("p", "q", "m", "a")}) == 1
+    float_y, int_y = run(m, X, optimize=True), run(q, X, optimize=True)
+    assert np.square(int_y - float_y).sum() < 1e-2 * np.square(float_y).sum()
+
+
+@pytest.mark.parametrize(
+    ("carrier", "kernel"),
+    [("DepthToSpace<blocksize = 2>", "DepthToSpace"), ("ReduceMax<axes = [2, 3]>", "ReduceMax"),
+     ("ReduceMin<axes = [2, 3]>", "ReduceMin")],
+)  # fmt: skip
+def test_what_only_moves_or_picks_values_runs_on_integers(carrier, kernel, tmp_path):
+    arrays = {"w": weights(16, 4, 3, 3), "v": weights(4, 4 if "Depth" in carrier else 16, 1, 1)}
+    m = model(f"c = Conv<pads=[1,1,1,1]>(x, w) a = {carrier}(c) y = Conv(a, v)", arrays)
+    q = quantized(m, X, reduced_range=reference.SATURATES)
+    ops = executed(q, tmp_path)
+    assert ops[kernel] == 1 and ops["QuantizeLinear"] == 1 and ops["DequantizeLinear"] == 1
+    float_y, int_y = run(m, X, optimize=True), run(q, X, optimize=True)
+    assert np.square(int_y - float_y).sum() < 1e-2 * np.square(float_y).sum()
+
+
 def test_hard_sigmoid_runs_on_integers(tmp_path):
     arrays = {"w": 3 * weights(8, 4, 3, 3), "v": weights(4, 8, 1, 1)}
     m = model("c = Conv(x, w) h = HardSigmoid<alpha=0.16666667, beta=0.5>(c) a = Mul(c, h) y = Conv(a, v)", arrays)

@@ -7,7 +7,8 @@ What onnxruntime fuses on the CPU decides the rules (its QDQ transformers):
 2. A chosen Gemm or MatMul needs a quantized input; its output stays float unless a consumer wants it quantized, or a
    Relu or Clip follows: onnxruntime then forms the kernel only if that one's result is quantized (or the graph's).
 3. A *join* (Add, Mul, Concat, pooling, LeakyRelu, Sigmoid, HardSigmoid) between quantized tensors is quantized when
-   its result is wanted quantized further on: all its inputs and its output.
+   its result is wanted quantized further on: all its inputs and its output. What feeds a Concat alone shares the scale
+   of its result (`sharing.py`). The result of pooling is wanted where nothing but the model's output follows, too.
 4. A *carrier* (MaxPool, Reshape, Transpose, …) keeps the scale and zero point of its input.
 5. A tensor whose producer emits integers is read dequantized by all its consumers. Any other tensor is read dequantized
    only by the nodes that want it so: residual paths of transformers keep full precision.
@@ -23,12 +24,14 @@ import onnx_ir as ir
 
 from compressctl.model import ops
 from compressctl.model.graph import constant, operand
+from compressctl.quantization.int8.activations import after_activation, foldable
+from compressctl.quantization.int8.sharing import shared_scales
 
 COMPUTE = {"Conv", "Gemm", "MatMul"}
-FOLDED = {"Relu", "Clip"}  # activations that saturation may stand for
 _SEVERAL = {"Add", "Mul", "Concat"}  # joins of several tensors
 JOINS = _SEVERAL | ops.AVERAGES | {"LeakyRelu", "Sigmoid", "HardSigmoid"}
-CARRIERS = ops.MOVEMENT | {"MaxPool", "Resize"}
+CARRIERS = ops.MOVEMENT | {"DepthToSpace", "MaxPool", "ReduceMax", "ReduceMin", "Resize"}
+_LAST = ops.VIEWS | ops.SOFTMAX | {"Identity", "Sigmoid"}
 
 
 @dataclass
@@ -37,7 +40,8 @@ class Placement:
 
     Attributes:
         weighted: the nodes whose weights become int8, in graph order.
-        scale_of: quantized tensor -> the tensor that it has its scale and zero point from (itself, unless carried).
+        scale_of: quantized tensor -> the tensor that it has its scale and zero point from: itself, unless that is
+            carried or shared.
         everywhere: the quantized tensors that all consumers read dequantized; the others are read so by `readers` only.
         readers: nodes that read a dequantized tensor.
         joins: the other nodes that run on integers, in graph order.
@@ -51,7 +55,7 @@ class Placement:
 
     @property
     def observed(self) -> list[ir.Value]:
-        """The tensors whose ranges are needed, in graph order."""
+        """The tensors whose ranges are needed."""
         return list(dict.fromkeys(self.scale_of.values()))
 
 
@@ -71,7 +75,7 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node], unseen: Collection[str] 
                 _quantize_output(placement, node)
         elif _joins(node):
             inputs = [value for value in node.inputs if value is not None]
-            joined = _after_activation(node) if node.op_type in _SEVERAL else node.outputs[0]
+            joined = after_activation(node) if node.op_type in _SEVERAL else node.outputs[0]
             if (
                 any(value in placement.everywhere for value in inputs)
                 and joined in wanted
@@ -91,38 +95,49 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node], unseen: Collection[str] 
                 for output in node.outputs:
                     integer[output] = integer[source]
                     placement.everywhere.add(output)
+    placement.scale_of = shared_scales(graph, placement.scale_of, placement.joins)
     return placement
 
 
 def quantized_around(node: ir.Node) -> list[ir.Value]:
     """Return the tensors that must be quantized for a Conv, Gemm or MatMul to run on integers."""
-    return [_source(node), _after_activation(node)] if _emits(node) else [_source(node)]
+    return [_source(node), after_activation(node)] if _emits(node) else [_source(node)]
 
 
 def _emits(node: ir.Node) -> bool:
     """Whether the kernel of a Conv, Gemm or MatMul forms only if its result is quantized, too."""
-    return node.op_type == "Conv" or (followed_by_activation(node) and bool(_after_activation(node).uses()))
+    return node.op_type == "Conv" or (followed_by_activation(node) and bool(after_activation(node).uses()))
 
 
 def followed_by_activation(node: ir.Node) -> bool:
     """Whether a Relu or Clip that onnxruntime folds into the quantization alone reads the node's output."""
-    return _after_activation(node) is not node.outputs[0]
+    return after_activation(node) is not node.outputs[0]
 
 
 def _wanted(graph: ir.Graph, chosen: Collection[ir.Node]) -> set[ir.Value]:
-    """The tensors that a chosen node reads, directly or through joins, carriers and their activations."""
-    wanted: set[ir.Value] = set()
+    """The tensors that a chosen node or the end of the graph reads, through joins, carriers and their activations."""
+    wanted = _pooled_last(graph)
     for node in reversed(list(graph)):
         if node in chosen:
             wanted.add(_source(node))
         elif any(output in wanted for output in node.outputs) and node.domain == "":
             if _joins(node):
                 wanted.update(value for value in node.inputs if value is not None)
-            elif _carries(node) or _foldable(node):
+            elif _carries(node) or foldable(node):
                 source = node.inputs[0]
                 if source is not None:
                     wanted.add(source)
     return wanted
+
+
+def _pooled_last(graph: ir.Graph) -> set[ir.Value]:
+    """The results of pooling that nothing but an output follows: one that is rearranged, or made probabilities."""
+    last: set[ir.Value] = set()
+    for node in reversed(list(graph)):
+        followers = [user for value in node.outputs for user in value.consumers()]
+        if all(user.op_type in _LAST and user.outputs[0] in last for user in followers):
+            last.add(node.outputs[0])
+    return {node.outputs[0] for node in graph if node.op_type in ops.POOLS and node.outputs[0] in last}
 
 
 def _source(node: ir.Node) -> ir.Value:
@@ -138,30 +153,9 @@ def _quantize_input(placement: Placement, node: ir.Node) -> None:
 
 
 def _quantize_output(placement: Placement, node: ir.Node) -> None:
-    value = _after_activation(node) if node.op_type in COMPUTE | _SEVERAL else node.outputs[0]
+    value = after_activation(node) if node.op_type in COMPUTE | _SEVERAL else node.outputs[0]
     placement.scale_of.setdefault(value, value)
     placement.everywhere.add(value)
-
-
-def _after_activation(node: ir.Node) -> ir.Value:
-    """The output of the node, or of the Relu or Clip that alone reads it."""
-    value = node.outputs[0]
-    uses = list(value.uses())
-    if value.is_graph_output() or len(uses) != 1 or uses[0].idx != 0 or uses[0].node.graph is not node.graph:
-        return value
-    follower = uses[0].node
-    return follower.outputs[0] if _foldable(follower) else value
-
-
-def _foldable(node: ir.Node) -> bool:
-    """A Relu, or a Clip from 0 upwards: saturation of an unsigned integer with zero point 0 does the same."""
-    if node.op_type == "Relu":
-        return True
-    if node.op_type != "Clip" or len(node.inputs) < 2:
-        return False
-    low = constant(node.inputs[1])
-    high = constant(operand(node, 2))
-    return low is not None and float(low) == 0.0 and (operand(node, 2) is None or high is not None)
 
 
 def _joins(node: ir.Node) -> bool:

@@ -11,8 +11,9 @@ from compressctl.errors import UsageError
 from compressctl.model.graph import constant
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.numerics.grids import Grid
+from compressctl.quantization.int8.activations import FOLDED
 from compressctl.quantization.int8.dynamic import candidates
-from compressctl.quantization.int8.placement import CARRIERS, COMPUTE, FOLDED, JOINS
+from compressctl.quantization.int8.placement import CARRIERS, COMPUTE, JOINS
 from compressctl.quantization.int8.static import obstacle as static_obstacle
 from compressctl.quantization.schemes import SCHEMES, FirstLast
 from compressctl.quantization.weights.eight_bits import packable

@@ -24,6 +24,7 @@ from compressctl.model.graph import (
 from compressctl.model.ops import BIASED
 from compressctl.model.stored import PACKED, is_stored_packed
 from compressctl.numerics.qparams import affine
+from compressctl.quantization.int8.activations import activation_limit
 from compressctl.quantization.int8.placement import Placement, hard_sigmoid
 
 _WEIGHT_AXIS = {"Conv": 0, "MatMul": 1}
@@ -71,11 +72,14 @@ def insert_qdq(model: ir.Model, placement: Placement, ranges: Mapping[str, tuple
     """
     graph = model.graph
     parameters: dict[ir.Value, tuple[ir.Value, ir.Value]] = {}
+    limits: dict[ir.Value, float] = {}
+    for value, root in placement.scale_of.items():
+        limits[root] = min(activation_limit(value), limits.get(root, math.inf))
     for value, root in placement.scale_of.items():
         if root not in parameters:
             name = root.name or ""
             low, high = ranges[name]
-            parameters[root] = _activation_parameters(graph, name, (low, min(high, activation_limit(root))))
+            parameters[root] = _activation_parameters(graph, name, (low, min(high, limits[root])))
         _insert_pair(graph, value, parameters[root], placement)
 
 
@@ -216,19 +220,6 @@ def _activation_parameters(graph: ir.Graph, name: str, bounds: tuple[float, floa
         initializer(graph, f"{name}_scale", qparams.scale),
         initializer(graph, f"{name}_zero_point", qparams.zero_point),
     )
-
-
-def activation_limit(value: ir.Value) -> float:
-    """Return the largest real that quantization of `value` may reach: infinity unless a Clip bounds it.
-
-    onnxruntime folds a Clip into the quantization only where saturation alone does the same, so 255 * scale in float32
-    must never pass the bound; hence it is a hair less.
-    """
-    producer = value.producer()
-    if producer is None or producer.op_type != "Clip" or len(producer.inputs) < 3:
-        return math.inf
-    bound = constant(producer.inputs[2])
-    return float(bound) * (1 - 1e-6) if bound is not None else math.inf
 
 
 def _insert_pair(graph: ir.Graph, value: ir.Value, parameters: tuple[ir.Value, ir.Value], placement: Placement) -> None:

@@ -17,8 +17,9 @@ import onnx_ir as ir
 
 from compressctl.model import ops
 from compressctl.model.graph import constant, is_only_use
+from compressctl.quantization.int8.activations import FOLDED
 from compressctl.quantization.int8.calibration import Observations
-from compressctl.quantization.int8.placement import CARRIERS, COMPUTE, FOLDED, JOINS, Placement
+from compressctl.quantization.int8.placement import CARRIERS, COMPUTE, JOINS, Placement
 from compressctl.quantization.int8.static import output_axis
 
 _FEW = 16  # channels of a stand-in: a whole block of onnxruntime's layouts, which hold 8 or 16 channels

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from compressctl.notes import Note, done, skipped
+from compressctl.quantization.int8.activations import activation_limit
 from compressctl.quantization.int8.calibration import Observations
 from compressctl.quantization.int8.packing import pack_weights
 from compressctl.quantization.int8.placement import Placement, place
@@ -28,7 +29,6 @@ from compressctl.quantization.int8.quantizers import (
     round_in_graph,
 )
 from compressctl.quantization.int8.static import (
-    activation_limit,
     add_hard_sigmoids,
     insert_qdq,
     integer_bias,
