@@ -54,8 +54,9 @@ class ArraySource(NamedSource):
         if labels is None:
             labels = next((name for name in LABEL_NAMES if name in arrays and name not in names.values()), None)
         names = _matched(names, arrays, labels, self.asked)
+        lone = {spec.name for spec in inputs if spec.lone}
         columns = {
-            spec.name: _column(arrays, names[spec.name], path, spec)
+            spec.name: _column(arrays, names[spec.name], path, spec, lone=spec.name in lone)
             for spec in self.sampled
             if spec.state is None or names[spec.name] in arrays
         }
@@ -233,11 +234,14 @@ def _find(arrays: dict[str, Column | DataError], name: str, path: Path, role: st
     return column
 
 
-def _column(arrays: dict[str, Column | DataError], name: str, path: Path, spec: TensorSpec) -> Column:
+def _column(arrays: dict[str, Column | DataError], name: str, path: Path, spec: TensorSpec, *, lone: bool) -> Column:
     """Return the samples of an input: an array with a row for each, or arrays `NAME/0`, `NAME/1`, … of one each."""
     role = f"the model's input {spec.name!r}"
     if f"{name}/0" not in arrays or name in arrays:
         return _find(arrays, name, path, role)
+    if not lone:
+        hint = "stack them along the first dimension; cut or pad sequences to one length"
+        raise DataError(f"{path}: {name}/0, {name}/1, … are arrays of a sample each, but the input has a batch", hint)
     names = [f"{name}/{index}" for index in range(sum(one.startswith(f"{name}/") for one in arrays))]
     columns = [_find(arrays, one, path, role) for one in names]
     for column in columns:

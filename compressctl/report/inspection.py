@@ -56,7 +56,7 @@ class Inspection:
 def tables(inspection: Inspection) -> list[Table]:
     """Return the tables of an inspection: the model, its layers, what passes would do."""
     facts = [
-        ("inputs", ", ".join(map(str, inspection.inputs))),
+        ("inputs", ", ".join(map(_with_role, inspection.inputs))),
         ("outputs", ", ".join(map(str, inspection.outputs))),
         ("opset", str(inspection.opset)),
         ("parameters", si(inspection.parameters)),
@@ -83,3 +83,14 @@ def tables(inspection: Inspection) -> list[Table]:
         Table("Layers", header, layers),
         *([Table("Passes", ("pass", "would"), tuple(remarks))] if remarks else []),
     ]
+
+
+def _with_role(spec: TensorSpec) -> str:
+    """Return an input with what it is fed, where that is not a sample a row."""
+    if spec.state is not None:
+        return f"{spec} (state, from {spec.state})"
+    if spec.axis is None:
+        return f"{spec} (fed whole)"
+    if spec.lone:
+        return f"{spec} (one sample at a time)"
+    return f"{spec} (samples along dimension {spec.axis})" if spec.axis else str(spec)

@@ -131,6 +131,7 @@ def test_slices_count_sequences_and_parts_keep_their_states(tmp_path):
         ({"x": X, "gain": np.array([1, 2, 3, 4, 5], np.float32)}, "gain' differs between samples"),
         ({"x": X[:, 0], "state": np.zeros((SEQUENCES, 2, 16), np.float32)}, "state' has shape 5x2x16"),
         ({"x": X[..., :7]}, "x' has shape 5x7"),
+        ({"x/0": X[0], "x/1": X[1, :3]}, "x/0, x/1, … are arrays of a sample each"),
         ({"x": X, "gain": np.array(1, np.float32)}, None),
         ({"x": X[:, 0], "state": np.zeros((SEQUENCES, 1, 16), np.float32)}, None),
         ({"features": X[:, 0]}, None),  # one array to one input needs no name
