@@ -61,10 +61,12 @@ def random_feeds(
     """
     rng = np.random.default_rng(seed)
     given, limits = dict(sizes or {}), limits or {}
+    totals = {name: total for name, total in _totals(inputs).items() if name not in given}
     ids = given.get("ids", IDS)
     feeds = {}
     for spec in inputs:
-        shape = _shape(spec, batch, given)
+        dims = tuple(totals.get(dim, dim) if isinstance(dim, str) else dim for dim in spec.shape)
+        shape = _shape(replace(spec, shape=dims), batch, given)
         if spec.axis is None:
             feeds[spec.name] = whole(spec)
         elif spec.state is not None:
@@ -148,6 +150,13 @@ def _half_smooth(values: Array, start: int) -> Array:
     images = np.fft.irfft2(np.fft.rfft2(values[odd].astype(np.float32)) / frequency, s=(rows, columns))
     smooth[odd] = images / images.std(axis=(1, 2, 3), keepdims=True)
     return smooth
+
+
+def _totals(inputs: Sequence[TensorSpec]) -> dict[str, str]:
+    """Return the dimensions that decoders call the total of another and of its past, each as `past_n + n`."""
+    names = {dim for spec in inputs for dim in spec.shape if isinstance(dim, str)}
+    parts = {name: name.removeprefix("total_") for name in names if name.startswith("total_")}
+    return {total: f"past_{now} + {now}" for total, now in parts.items() if {now, f"past_{now}"} <= names}
 
 
 def _shape(spec: TensorSpec, batch: int, sizes: Mapping[str, int]) -> tuple[int, ...]:

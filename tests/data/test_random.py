@@ -88,3 +88,23 @@ def test_defaults_and_unknown_dimensions():
         open_source("random,sek=9", BERT)
     with pytest.raises(UsageError, match="seq=0"):
         open_source("random,seq=0", BERT)
+
+
+@pytest.mark.parametrize(
+    ("mask", "sizes", "expected"),
+    [
+        ("past_sequence_length + sequence_length", {}, 256),
+        ("total_sequence_length", {}, 256),
+        ("total_sequence_length", {"sequence_length": 1, "past_sequence_length": 7}, 8),
+        ("total_sequence_length", {"total_sequence_length": 9}, 9),
+        ("2*sequence_length", {"sequence_length": 5}, 10),
+        ("past_sequence_length - 1", {"past_sequence_length": 4}, 3),
+    ],
+)
+def test_sizes_that_are_made_of_others(mask, sizes, expected):
+    inputs = [
+        TensorSpec("input_ids", "int64", ("batch_size", "sequence_length")),
+        TensorSpec("attention_mask", "int64", ("batch_size", mask)),
+        TensorSpec("past_key", "float32", ("batch_size", 4, "past_sequence_length", 8)),
+    ]
+    assert random_feeds(inputs, 2, 0, sizes)["attention_mask"].shape == (2, expected)
