@@ -220,6 +220,8 @@ def test_what_froze_is_told(tmp_path):
         cut(single, tmp_path, ratio=0.5)
     with pytest.raises(ModelError, match=r"nothing to cut of head.*there are units of channel"):
         cut(network(), tmp_path, ratio=0.5, structure=("head",))
+    with pytest.raises(UsageError, match=r"include and exclude leave nothing to cut of channel.*without them: Conv_0"):
+        cut(network(), tmp_path, ratio=0.5, structure=("channel",), include=("Gemm*",))
 
 
 def test_quantized_models_are_refused(tmp_path):

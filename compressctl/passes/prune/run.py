@@ -97,7 +97,7 @@ def _chosen(graph: ir.Graph, groups: Sequence[Group], config: Config) -> list[Gr
     """Return the groups that may be cut.
 
     Raises:
-        UsageError: a glob matches no group.
+        UsageError: a glob matches no group, or the globs leave none.
         ModelError: there are none; says why.
     """
 
@@ -108,10 +108,15 @@ def _chosen(graph: ir.Graph, groups: Sequence[Group], config: Config) -> list[Gr
                 check_globs(graph, **{key: [glob]})
                 raise UsageError(f"{key} {glob!r} matches no node whose units can be cut", "see `compressctl inspect`")
     allowed = config.selection.allows_names
-    wanted = [group for group in groups if group.kind in config.structure and allowed(names[group.name])]
+    asked = [group for group in groups if group.kind in config.structure]
+    wanted = [group for group in asked if allowed(names[group.name])]
     chosen = [group for group in wanted if not group.fixed.all()]
     if chosen:
         return chosen
+    free = [group.name for group in asked if not group.fixed.all()]
+    if free:
+        kinds = ", ".join(config.structure)
+        raise UsageError(f"include and exclude leave nothing to cut of {kinds}", f"without them: {', '.join(free[:3])}")
     reasons = Counter(reason for group in wanted for reason in group.reasons[:1])
     why = "; ".join(f"{reason} ({number})" for reason, number in reasons.most_common(3))
     kinds = ", ".join(sorted({group.kind for group in groups if not group.fixed.all()}))
