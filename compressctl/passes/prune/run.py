@@ -31,8 +31,10 @@ from compressctl.pruning.scores import score
 from compressctl.pruning.selection import Removed, by_layer
 from compressctl.pruning.sensitivity import Curve
 from compressctl.selection import check_globs, matches
+from compressctl.simplification.rules import apply_rules
 from compressctl.structure.groups import Group, find_groups
 
+_FOLDING = ("constants", "shape_arithmetic")
 _CHECKED_ROWS = 2
 _RECONSTRUCTED_ON = 1024  # samples at most
 
@@ -51,6 +53,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         assert isinstance(config.ratio, float)
         shallow, notes = cut_depth(model, 1 - config.ratio)
         return Outcome(shallow, notes, _totals(model, shallow, context))
+    model = _folded(model)
     groups = find_groups(model)
     chosen = _chosen(model.graph, groups, config)
     scores, blind = _scores(model, chosen, config, context)
@@ -84,13 +87,19 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
 def cuttable(model: ir.Model) -> tuple[Note, ...]:
     """Return a note for each group of units, by the node that makes it: how many can be cut, or why none can."""
     notes = []
-    for group in find_groups(model):
+    for group in find_groups(_folded(model)):
         units, stay = f"of {group.size} {group.plural} (--structure {group.kind})", int(group.fixed.sum())
         if stay < group.size:
             notes.append(done(f"cut some {units}{f', of which {stay} stay' if stay else ''}", group.name))
         else:
             notes.append(skipped(f"cut none {units}: {'; '.join(group.reasons)}", group.name))
     return tuple(notes)
+
+
+def _folded(model: ir.Model) -> ir.Model:
+    """Return the model with what it computes of constants and fixed sizes in numbers: they say where it is sliced."""
+    folded = model.clone()
+    return folded if any(note.kind == "done" for note in apply_rules(folded, _FOLDING)) else model
 
 
 def _chosen(graph: ir.Graph, groups: Sequence[Group], config: Config) -> list[Group]:
