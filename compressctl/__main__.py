@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -26,11 +27,15 @@ from compressctl.supervisor import supervise
 _LONGEST = 2000  # characters of a line on stderr: half a page
 
 
+_COLLECT = 50_000  # objects made before garbage is looked for: graphs are many of them, which live long
+
+
 def main() -> None:
     """Run the command line; exit with the code that `errors` documents, never with a traceback (but for --debug)."""
     _hold_streams()
     supervise()
     signals.handle()
+    gc.set_threshold(_COLLECT)
     signals.end(run(sys.argv[1:]))
 
 

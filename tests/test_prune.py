@@ -14,6 +14,7 @@ from compressctl.model.size import count
 from compressctl.model.verify import verify_graph
 from compressctl.passes import prune, quantize
 from compressctl.passes.base import Context
+from compressctl.passes.prune.run import cuttable
 from compressctl.structure.groups import find_groups
 from compressctl.structure.masked import masked
 from tests.pruning.units import array, network
@@ -212,6 +213,21 @@ def test_what_is_asked_too_little_is_told(tmp_path):
     assert sizes(out) == {"Conv_0": 32, "Conv_2": 16, "Gemm_8": 3}
 
 
+def test_positions_that_the_graph_computes_are_folded_first(tmp_path):
+    """A gated layer whose two halves are sliced where half of the size, as Shape gives it, lies."""
+    body = """
+      h = MatMul(x, W) s = Shape(h) d = Gather(s, last) u = Add(d, one) q = Div(u, two) e = Mul(q, two)
+      a = Slice(h, zero, q, last) g = Slice(h, q, e, last) t = Tanh(g) m = Mul(a, t) y = MatMul(m, V)
+    """
+    arrays = {"W": RNG.normal(size=(8, 64)).astype("f"), "V": RNG.normal(size=(32, 8)).astype("f")}
+    arrays |= {name: np.array([at]) for name, at in (("zero", 0), ("one", 1), ("two", 2), ("last", 2))}
+    gated = model(body, arrays, "float[b, s, 8] x", "float[b, s, 8] y")
+    (note, _) = cuttable(gated)
+    assert note.text == "cut some of 32 neurons (--structure neuron)"
+    out = cut(gated, tmp_path, ratio=0.5)
+    assert sizes(out)["MatMul_0"] == 16 and out.model.graph.initializers["W"].shape == (8, 32)
+
+
 def test_what_froze_is_told(tmp_path):
     single = model("y = MatMul(x, W)", {"W": np.ones((4, 3), np.float32)}, "float[N, 4] x", "float[N, 3] y")
     with pytest.raises(
@@ -220,6 +236,8 @@ def test_what_froze_is_told(tmp_path):
         cut(single, tmp_path, ratio=0.5)
     with pytest.raises(ModelError, match=r"nothing to cut of head.*there are units of channel"):
         cut(network(), tmp_path, ratio=0.5, structure=("head",))
+    with pytest.raises(UsageError, match=r"include and exclude leave nothing to cut of channel.*without them: Conv_0"):
+        cut(network(), tmp_path, ratio=0.5, structure=("channel",), include=("Gemm*",))
 
 
 def test_quantized_models_are_refused(tmp_path):

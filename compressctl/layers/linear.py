@@ -18,7 +18,7 @@ import onnx_ir as ir
 from compressctl.arrays import Array, Floats32
 from compressctl.model import ops
 from compressctl.model.graph import bodies, constant
-from compressctl.model.stored import PACKED, is_packed
+from compressctl.model.stored import QUANTIZED, why_not_constant
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")  # smaller ones are storage forms
 
@@ -119,7 +119,7 @@ def other_layers(graph: ir.Graph) -> Iterator[tuple[ir.Node, str]]:
         if node.op_type in ops.RECURRENT and not node.domain:
             yield node, "it is recurrent"
         elif node.op_type in ops.QUANTIZED_LAYERS:
-            yield node, "its weight is quantized already"
+            yield node, QUANTIZED
         elif any(_linear(inner) is not None for body in bodies(node) for inner in body):
             yield node, "its layers are in the body of a control flow node"
         elif node.op_type in ops.LINEAR and not node.domain and _linear(node) is None:
@@ -161,11 +161,7 @@ def _reason(node: ir.Node, made: set[ir.Value]) -> str | None:
         return None
     producer = fixed[0].producer()
     if fixed[0] in made and producer is not None:
-        if producer.op_type == "DequantizeLinear":
-            return "its weight is quantized already"
-        if is_packed(fixed[0]):
-            return PACKED
-        return f"its weight is made by {producer.op_type} as the model runs"
+        return why_not_constant(fixed[0])
     if node.op_type == "Gemm" and fixed[0] is node.inputs[0]:
         return "its constant is the first operand"
     shape = "x".join(map(str, fixed[0].shape or ()))

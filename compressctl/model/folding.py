@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import numpy as np
 import onnx
@@ -37,17 +38,19 @@ def fold_shape_arithmetic(proto: onnx.ModelProto, types: Mapping[str, onnx.TypeP
             known[node.output[0]] = _constant(node.attribute[0])
     outputs = {info.name for info in graph.output}
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
-    folded: list[onnx.NodeProto] = []
-    for node in graph.node:
+    folded: list[int] = []
+    made: list[str] = []
+    for index, node in enumerate(graph.node):
         if node.domain or node.output[0] in outputs or not (value := _evaluate(node, known, types, opsets)):
             continue
         known[node.output[0]] = value[0]
         graph.initializer.append(numpy_helper.from_array(value[0], node.output[0]))
-        folded.append(node)
-    for node in folded:
-        graph.node.remove(node)
+        folded.append(index)
+        made.append(node.output[0])
+    for index in reversed(folded):
+        del graph.node[index]
     stated = {info.name: info for info in graph.value_info}  # inference would believe these, unknown sizes included
-    for name in (node.output[0] for node in folded if node.output[0] in stated):
+    for name in (name for name in made if name in stated):
         kind = stated[name].type.tensor_type
         stated[name].type.CopyFrom(helper.make_tensor_type_proto(kind.elem_type, known[name].shape))
     return bool(folded)
@@ -78,14 +81,29 @@ def _evaluate(
     inputs = [known[name] for name in node.input if name]
     if any(array.size > _ELEMENTS for array in inputs) or _elements(node.op_type, inputs) > _ELEMENTS:
         return None
-    from onnx.reference import ReferenceEvaluator
-
     try:
-        evaluator = ReferenceEvaluator(node, opsets=opsets)
-        result = list(evaluator.run(None, {name: known[name] for name in node.input if name}))
+        result = _evaluator(_anonymous(node), tuple(opsets.items()))(inputs)
     except MALFORMED:  # inference says nothing of this value either, as if it had not been tried
         return None
     return result if isinstance(result[0], np.ndarray) and result[0].size <= _ELEMENTS else None
+
+
+def _anonymous(node: onnx.NodeProto) -> bytes:
+    """Return a node without the names in it: exporters repeat the same shape arithmetic layer after layer."""
+    copy = onnx.NodeProto(op_type=node.op_type, attribute=node.attribute, output=["output"])
+    copy.input.extend(f"input{index}" if name else "" for index, name in enumerate(node.input))
+    data: bytes = copy.SerializeToString(deterministic=True)
+    return data
+
+
+@lru_cache(maxsize=256)
+def _evaluator(node: bytes, opsets: tuple[tuple[str, int], ...]) -> Callable[[list[Array]], list[Array]]:
+    """Return what evaluates a node on the inputs that it has."""
+    from onnx.reference import ReferenceEvaluator
+
+    proto = onnx.NodeProto.FromString(node)
+    evaluator, names = ReferenceEvaluator(proto, opsets=dict(opsets)), [name for name in proto.input if name]
+    return lambda inputs: list(evaluator.run(None, dict(zip(names, inputs, strict=True))))
 
 
 def _elements(op_type: str, inputs: list[Array]) -> float:

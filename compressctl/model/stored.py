@@ -13,13 +13,15 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array
 from compressctl.errors import ModelError
-from compressctl.model.graph import constant
-from compressctl.model.ops import VIEWS
+from compressctl.model.graph import bodies, constant, operand
+from compressctl.model.ops import GEMM_FORMS, MATMUL_FORMS, OPERANDS, VIEWS
 from compressctl.model.tensors import read_array
 
 PACKED = "its weight is stored packed, which `compressctl store --format dense` undoes"
 """Why who edits weights leaves a packed one alone."""
+QUANTIZED = "its weight is quantized already"
 REARRANGING = VIEWS | {"Identity"}
+_PRODUCTS = GEMM_FORMS | MATMUL_FORMS | {"Einsum"}
 _UNPACKING = ("Cast", "Expand", "Gather", "ScatterElements")
 
 
@@ -63,6 +65,37 @@ def is_stored_packed(value: ir.Value | None) -> bool:
         if node is not None:
             pending += [source for source in node.inputs if source is not None and not _is_constant(source)]
     return found and value is not None and is_packed(value)
+
+
+def why_not_constant(weight: ir.Value | None) -> str:
+    """Return why a weight that is no constant is left as it is."""
+    producer = weight.producer() if weight is not None else None
+    if producer is None:
+        return "its weight is an input"
+    if producer.op_type == "DequantizeLinear":
+        return QUANTIZED
+    return PACKED if is_stored_packed(weight) else f"its weight is made by {producer.op_type} as the model runs"
+
+
+def is_made_of_constants(value: ir.Value | None) -> bool:
+    """Return whether a value is a constant, or computed from constants alone, by whatever operators."""
+    pending, seen = [value], set[ir.Value]()
+    while pending:
+        one = pending.pop()
+        if one is None or one in seen or _is_constant(one):
+            continue
+        seen.add(one)
+        producer = one.producer()
+        if producer is None or any(True for _ in bodies(producer)):
+            return False
+        pending += producer.inputs
+    return value is not None
+
+
+def multiplies_activations(node: ir.Node) -> bool:
+    """Return whether a node is a product without a factor that is made of constants: no weight, as in attention."""
+    indices = OPERANDS[node.op_type].matrices if node.op_type in _PRODUCTS else ()
+    return bool(indices) and not any(is_made_of_constants(operand(node, index)) for index in indices)
 
 
 def evaluate(value: ir.Value) -> Array:

@@ -66,6 +66,16 @@ class Closure:
         number = np.unique(self._root, return_inverse=True)[1]
         return {axis: np.where(units == NONE, NONE, number[units]) for axis, units in self.maps.items()}
 
+    def equals(self) -> set[int]:
+        """Return the axes that have each unit once and nothing else: following one of them leads to the same axes.
+
+        Where units met, or grew along a part of a product, it may not.
+        """
+        if self._merged or self._along:
+            return set()
+        count = len(self._root)
+        return {axis for axis, map_ in self.maps.items() if len(map_) == count and NONE not in map_}
+
     def _size(self, axis: int) -> int:
         return self._axes.sizes[axis][self._at]
 

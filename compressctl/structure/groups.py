@@ -107,22 +107,26 @@ def find_groups(model: ir.Model, shapes: Shapes | None = None) -> tuple[Group, .
     made = {use.axis for use in axes.uses if use.role == "makes"}
     taken: dict[int, Mask] = {}
     hindered: dict[int, tuple[str, ...]] = {}  # why an axis cannot be cut along one that it is a product of
+    barren: set[int] = set()  # axes that lead to where nothing was found, position by position
     groups = []
     for seed in _seeds(axes, order):
         free = ~taken.get(seed, np.zeros(axes.sizes[seed][0], bool))
-        if not free.any():
+        if not free.any() or (seed in barren and seed not in made and free.all()):
             continue
         units = np.where(free, np.cumsum(free) - 1, NONE)
         closure = Closure(axes, seed, units)
         maps = closure.numbered() if closure.units > 1 else {seed: units}
         overlaps = any((taken[axis] & (map_ != NONE)).any() for axis, map_ in maps.items() if axis in taken)
         if seed not in made and (overlaps or closure.units < 2):
+            barren |= closure.equals()
             continue  # what lies along it may be cut along another axis
         group = _group(axes, maps, uses, order, convolutions)
         if group is None:
+            barren |= closure.equals()
             continue
         if seed not in made and group.fixed.all():
             hindered |= {axis: group.reasons for axis in maps if axis not in hindered}
+            barren |= closure.equals()
             continue
         if axes.is_product(seed) and (overlaps or group.fixed.all()):
             alone = _group(axes, {seed: units}, uses, order, convolutions)

@@ -148,8 +148,8 @@ def test_saved_bytes_is_what_the_file_loses(tmp_path: Path, used: tuple[str, ...
 def test_what_cannot_be_quantized_says_why() -> None:
     w, x = f"float[1, {4 * UNITS}, {INPUTS}] w", f"float[steps, batch, {INPUTS}] x"
     fed = graphs.model(f"y = LSTM <hidden_size = {UNITS}> (x, w, R)", arrays(1), f"{x}, {w}", "float[a, b, c, d] y")
-    assert candidates(fed)[0][1] == "its weight is not constant but an input"
-    assert [note.text for note in quantize(fed, list(fed.graph))] == ["its weight is not constant but an input"]
+    assert candidates(fed)[0][1] == "its weight is an input"
+    assert [note.text for note in quantize(fed, list(fed.graph))] == ["its weight is an input"]
     assert fed.graph[0].op_type == "LSTM"
     batch_first = lstm(attributes=", layout = 1", outputs="y")
     assert "layout is 1" in str(candidates(batch_first)[0][1])

@@ -71,10 +71,20 @@ def test_selection():
 
 
 def test_what_stays_float_is_named():
-    body = "h = MatMul(x, x) y = MatMul(h, k)"
-    chosen, notes = plan(body, {"k": weight(64, 64)}, "float[64,64] x", "float[64,64] y")
-    assert chosen.layers == ("MatMul_1",)
-    assert any(note.node == "MatMul_0" and "not constant" in note.text for note in notes)
+    body = "n = Neg(k) h = MatMul(x, n) y = MatMul(h, k)"
+    for scheme in ("auto", "int8", "int8-dynamic"):
+        chosen, (note,) = plan(body, {"k": weight(64, 64)}, "float[64,64] x", "float[64,64] y", scheme=scheme)
+        assert chosen.layers == ("MatMul_2",)
+        assert (note.node, note.text) == ("MatMul_1", "its weight is made by Neg as the model runs")
+
+
+@pytest.mark.parametrize("scheme", ["auto", "int8", "int8-dynamic"])
+def test_products_of_activations_have_no_weights_to_tell_of(scheme):
+    body = """
+      q = MatMul(x, k) t = Transpose<perm = [1, 0]>(q) s = MatMul(q, t) a = Softmax(s) g = Gemm(a, x) y = MatMul(g, k)
+    """
+    chosen, notes = plan(body, {"k": weight(64, 64)}, "float[64,64] x", "float[64,64] y", scheme=scheme)
+    assert chosen.layers == ("MatMul_0", "MatMul_5") and not notes
 
 
 def test_without_and_only():

@@ -176,6 +176,15 @@ def test_what_would_not_shrink_stays_and_is_said(tmp_path):
     assert [node.op_type for node in model.graph] == ["MatMul"]
 
 
+@pytest.mark.parametrize(("chosen", "left"), [({"include_op": ["Gemm"]}, "y"), ({"exclude_op": ["Gemm"]}, "a")])
+@pytest.mark.parametrize("scheme", ["int4", "int8-weights"])
+def test_operators_choose_under_every_scheme(chosen, left, scheme, tmp_path):
+    arrays = {name: weights(64, 64, seed=seed) for seed, name in enumerate("uv")}
+    model = graphs.model("a = MatMul(x, u) y = Gemm(a, v)", arrays, "float[n, 64] x", "float[n, 64] y")
+    (row,) = compress(model, scheme, tmp_path, **chosen).facts["weights"]
+    assert left in {value.name for node in model.graph if node.name == row["layer"] for value in node.outputs}
+
+
 def test_globs_choose(tmp_path):
     body = "[first] a = MatMul(x, u) [second] y = MatMul(a, v)"
     arrays = {name: weights(64, 64, seed=seed) for seed, name in enumerate("uv")}

@@ -81,4 +81,4 @@ def test_what_has_no_int8_form_says_why():
     assert "an input" in obstacle_of(ir.val("w"))
     made, dequantized = (ir.node(op, [ir.val("q")]).outputs[0] for op in ("Relu", "DequantizeLinear"))
     assert "made by Relu" in obstacle_of(made)
-    assert obstacle_of(dequantized) == "it is quantized already"
+    assert obstacle_of(dequantized) == "its weight is quantized already"

@@ -31,8 +31,10 @@ from compressctl.pruning.scores import score
 from compressctl.pruning.selection import Removed, by_layer
 from compressctl.pruning.sensitivity import Curve
 from compressctl.selection import check_globs, matches
+from compressctl.simplification.rules import apply_rules
 from compressctl.structure.groups import Group, find_groups
 
+_FOLDING = ("constants", "shape_arithmetic")
 _CHECKED_ROWS = 2
 _RECONSTRUCTED_ON = 1024  # samples at most
 
@@ -51,6 +53,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         assert isinstance(config.ratio, float)
         shallow, notes = cut_depth(model, 1 - config.ratio)
         return Outcome(shallow, notes, _totals(model, shallow, context))
+    model = _folded(model)
     groups = find_groups(model)
     chosen = _chosen(model.graph, groups, config)
     scores, blind = _scores(model, chosen, config, context)
@@ -84,7 +87,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
 def cuttable(model: ir.Model) -> tuple[Note, ...]:
     """Return a note for each group of units, by the node that makes it: how many can be cut, or why none can."""
     notes = []
-    for group in find_groups(model):
+    for group in find_groups(_folded(model)):
         units, stay = f"of {group.size} {group.plural} (--structure {group.kind})", int(group.fixed.sum())
         if stay < group.size:
             notes.append(done(f"cut some {units}{f', of which {stay} stay' if stay else ''}", group.name))
@@ -93,11 +96,17 @@ def cuttable(model: ir.Model) -> tuple[Note, ...]:
     return tuple(notes)
 
 
+def _folded(model: ir.Model) -> ir.Model:
+    """Return the model with what it computes of constants and fixed sizes in numbers: they say where it is sliced."""
+    folded = model.clone()
+    return folded if any(note.kind == "done" for note in apply_rules(folded, _FOLDING)) else model
+
+
 def _chosen(graph: ir.Graph, groups: Sequence[Group], config: Config) -> list[Group]:
     """Return the groups that may be cut.
 
     Raises:
-        UsageError: a glob matches no group.
+        UsageError: a glob matches no group, or the globs leave none.
         ModelError: there are none; says why.
     """
 
@@ -108,10 +117,15 @@ def _chosen(graph: ir.Graph, groups: Sequence[Group], config: Config) -> list[Gr
                 check_globs(graph, **{key: [glob]})
                 raise UsageError(f"{key} {glob!r} matches no node whose units can be cut", "see `compressctl inspect`")
     allowed = config.selection.allows_names
-    wanted = [group for group in groups if group.kind in config.structure and allowed(names[group.name])]
+    asked = [group for group in groups if group.kind in config.structure]
+    wanted = [group for group in asked if allowed(names[group.name])]
     chosen = [group for group in wanted if not group.fixed.all()]
     if chosen:
         return chosen
+    free = [group.name for group in asked if not group.fixed.all()]
+    if free:
+        kinds = ", ".join(config.structure)
+        raise UsageError(f"include and exclude leave nothing to cut of {kinds}", f"without them: {', '.join(free[:3])}")
     reasons = Counter(reason for group in wanted for reason in group.reasons[:1])
     why = "; ".join(f"{reason} ({number})" for reason, number in reasons.most_common(3))
     kinds = ", ".join(sorted({group.kind for group in groups if not group.fixed.all()}))

@@ -73,6 +73,10 @@ class Config(PassConfig):
     """Only nodes whose name matches one of these globs."""
     exclude: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Never nodes whose name matches one of these globs."""
+    include_op: Annotated[tuple[str, ...], Option(metavar="OP")] = ()
+    """Only nodes of these op types."""
+    exclude_op: Annotated[tuple[str, ...], Option(metavar="OP")] = ()
+    """Never nodes of these op types."""
 
     @property
     def offsets(self) -> bool:
@@ -91,7 +95,7 @@ class Config(PassConfig):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        set_ = self.model_fields_set - {"type", "scheme", "include", "exclude"}
+        set_ = self.model_fields_set - {"type", "scheme", "include", "exclude", "include_op", "exclude_op"}
         given = sorted(key for key in set_ if getattr(self, key) is not None)
         scheme = SCHEMES[self.scheme]
         if scheme.kind == "halves" and given:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from compressctl.model import ops
 from compressctl.model.graph import remove_dead, walk_subgraphs
+from compressctl.model.stored import QUANTIZED, multiplies_activations
 from compressctl.notes import Note, skipped, warning
 from compressctl.quantization.int8 import embedding, lstm, matmul
 from compressctl.quantization.int8.weights import Int8Weights
@@ -19,7 +20,7 @@ _FORMS = {"MatMul": matmul, "Gemm": matmul, "LSTM": lstm, "Gather": embedding}
 _NO_FORM = {
     **dict.fromkeys(ops.LAYERS - _FORMS.keys(), "it has no INT8 kernel"),
     **dict.fromkeys(ops.CONV_FORMS, "a convolution whose input is quantized as it comes is slower than in float"),
-    **dict.fromkeys(ops.QUANTIZED_LAYERS | {"GatherBlockQuantized"}, "it is quantized already"),
+    **dict.fromkeys(ops.QUANTIZED_LAYERS | {"GatherBlockQuantized"}, QUANTIZED),
 }
 
 
@@ -71,8 +72,11 @@ def quantize(model: ir.Model, nodes: Iterable[ir.Node], *, reduced_range: bool =
 
 
 def _looks_quantizable(node: ir.Node) -> bool:
+    """Whether it multiplies by a weight, or looks one up: a product of two activations has none."""
     if node.op_type == "Gather":
         return embedding.is_embedding(node)
+    if multiplies_activations(node):
+        return False
     return node.op_type in _NO_FORM or (node.op_type in _FORMS and not node.domain)
 
 

@@ -20,6 +20,7 @@ from compressctl.model.graph import bias_of, constant, initializer, insert_befor
 from compressctl.notes import Note, done
 from compressctl.quantization.int8.embedding import is_embedding
 from compressctl.quantization.int8.weights import (
+    FIRST_OPERAND,
     Channels,
     Int8Weights,
     int8_saving,
@@ -111,7 +112,7 @@ def _product(node: ir.Node) -> _Product | str:
         weight, transposed = untransposed, not transposed
     if reason := obstacle_of(weight):
         fixed = tensor_of(x) is not None and tensor_of(weight) is None
-        return "its constant is the first operand, an INT8 weight must be the second" if fixed else reason
+        return FIRST_OPERAND if fixed else reason
     if (rank := len(shape_of(weight))) != 2:
         return f"its weight has {rank} axes, an INT8 weight must have 2"
     if gemm and attributes.get_int("transA", 0) == 1:

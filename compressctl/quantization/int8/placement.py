@@ -11,7 +11,8 @@ What onnxruntime fuses on the CPU decides the rules (its QDQ transformers):
    of its result (`sharing.py`). The result of pooling is wanted where nothing but the model's output follows, too.
 4. A *carrier* (MaxPool, Reshape, Transpose, …) keeps the scale and zero point of its input.
 5. A tensor whose producer emits integers is read dequantized by all its consumers. Any other tensor is read dequantized
-   only by the nodes that want it so: residual paths of transformers keep full precision.
+   only by the nodes that want it so: residual paths of transformers keep full precision. Nothing is quantized between
+   the nodes of a Gelu (`written_out.py`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from compressctl.model import ops
 from compressctl.model.graph import constant, operand
 from compressctl.quantization.int8.activations import after_activation, foldable
 from compressctl.quantization.int8.sharing import shared_scales
+from compressctl.quantization.int8.written_out import WrittenOut, written_out
 
 COMPUTE = {"Conv", "Gemm", "MatMul"}
 _SEVERAL = {"Add", "Mul", "Concat"}  # joins of several tensors
@@ -45,6 +47,7 @@ class Placement:
         everywhere: the quantized tensors that all consumers read dequantized; the others are read so by `readers` only.
         readers: nodes that read a dequantized tensor.
         joins: the other nodes that run on integers, in graph order.
+        activations: those of several nodes, all in float, that read a dequantized tensor.
     """
 
     weighted: list[ir.Node] = field(default_factory=list)
@@ -52,6 +55,7 @@ class Placement:
     everywhere: set[ir.Value] = field(default_factory=set)
     readers: set[ir.Node] = field(default_factory=set)
     joins: list[ir.Node] = field(default_factory=list)
+    activations: list[WrittenOut] = field(default_factory=list)
 
     @property
     def observed(self) -> list[ir.Value]:
@@ -65,7 +69,9 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node], unseen: Collection[str] 
     Joins that read or make a tensor named in `unseen` stay in float.
     """
     placement = Placement()
-    wanted = _wanted(graph, chosen)
+    activations = written_out(graph) if chosen else []
+    inside = {node for one in activations for node in one.nodes}
+    wanted = _wanted(graph, chosen, inside)
     integer: dict[ir.Value, ir.Value] = placement.scale_of
     for node in graph:
         if node in chosen:
@@ -73,6 +79,8 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node], unseen: Collection[str] 
             _quantize_input(placement, node)
             if _emits(node):
                 _quantize_output(placement, node)
+        elif node in inside:
+            continue
         elif _joins(node):
             inputs = [value for value in node.inputs if value is not None]
             joined = after_activation(node) if node.op_type in _SEVERAL else node.outputs[0]
@@ -95,6 +103,7 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node], unseen: Collection[str] 
                 for output in node.outputs:
                     integer[output] = integer[source]
                     placement.everywhere.add(output)
+    placement.activations = [one for one in activations if one.source in placement.everywhere]
     placement.scale_of = shared_scales(graph, placement.scale_of, placement.joins)
     return placement
 
@@ -114,13 +123,13 @@ def followed_by_activation(node: ir.Node) -> bool:
     return after_activation(node) is not node.outputs[0]
 
 
-def _wanted(graph: ir.Graph, chosen: Collection[ir.Node]) -> set[ir.Value]:
+def _wanted(graph: ir.Graph, chosen: Collection[ir.Node], inside: Collection[ir.Node]) -> set[ir.Value]:
     """The tensors that a chosen node or the end of the graph reads, through joins, carriers and their activations."""
     wanted = _pooled_last(graph)
     for node in reversed(list(graph)):
         if node in chosen:
             wanted.add(_source(node))
-        elif any(output in wanted for output in node.outputs) and node.domain == "":
+        elif node not in inside and any(output in wanted for output in node.outputs) and node.domain == "":
             if _joins(node):
                 wanted.update(value for value in node.inputs if value is not None)
             elif _carries(node) or foldable(node):

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from compressctl.errors import UsageError
 from compressctl.model.graph import constant
+from compressctl.model.stored import multiplies_activations
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.numerics.grids import Grid
 from compressctl.quantization.int8.activations import FOLDED
@@ -125,6 +126,7 @@ def make_plan(
     static: dict[ir.Node, str | None] = {}
     for node in model.graph:
         eligible = node.op_type in COMPUTE and node.domain == "" and selection.allows(node) and node not in come
+        eligible = eligible and not multiplies_activations(node)
         if calibrated and eligible and (is_static or (scheme == "auto" and _hangs_on(node, static))):
             static[node] = static_obstacle(node) or (slow(node) if scheme == "auto" else None)
     found: list[str] = []

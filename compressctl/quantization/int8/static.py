@@ -22,10 +22,11 @@ from compressctl.model.graph import (
     unique_name,
 )
 from compressctl.model.ops import BIASED
-from compressctl.model.stored import PACKED, is_stored_packed
+from compressctl.model.stored import why_not_constant
 from compressctl.numerics.qparams import affine
 from compressctl.quantization.int8.activations import activation_limit
 from compressctl.quantization.int8.placement import Placement, hard_sigmoid
+from compressctl.quantization.int8.weights import FIRST_OPERAND, not_float32
 
 _WEIGHT_AXIS = {"Conv": 0, "MatMul": 1}
 
@@ -34,12 +35,9 @@ def obstacle(node: ir.Node) -> str | None:
     """Return why a Conv, Gemm or MatMul cannot be quantized statically, or None."""
     weight = constant(node.inputs[1])
     if weight is None:
-        producer = node.inputs[1].producer() if node.inputs[1] is not None else None
-        if producer is not None and producer.op_type == "DequantizeLinear":
-            return "it is quantized already"
-        return PACKED if is_stored_packed(node.inputs[1]) else "its weight is not constant"
+        return FIRST_OPERAND if constant(node.inputs[0]) is not None else why_not_constant(node.inputs[1])
     if weight.dtype != np.float32:
-        return f"its weight is {weight.dtype.name}, only float32 has an INT8 form"
+        return not_float32(ir.DataType.from_numpy(weight.dtype))
     if node.op_type != "Conv" and weight.ndim != 2:
         return f"its weight has {weight.ndim} axes, an INT8 weight must have 2"
     if not np.any(weight):

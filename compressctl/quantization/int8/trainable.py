@@ -3,7 +3,8 @@
 A weight reaches its node through QuantizeLinear [-> Clip] -> DequantizeLinear, or, on the grid of signs, through
 Where(weight >= 0, 1, -1) -> DequantizeLinear. That is standard ONNX: it runs in onnxruntime, and training moves its
 weights, biases and scales. Folding stores the integers and finishes the graph as onnxruntime's kernels want it; the
-result computes bit for bit the same, but for the bias of a Gemm (rounded to 32 bits) and HardSigmoid (now a sum).
+result computes bit for bit the same, but for the bias of a Gemm (rounded to 32 bits), HardSigmoid (now a sum), and Gelu
+(now one node).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from compressctl.quantization.int8.static import (
     pad_integers,
     shield_float_nodes,
 )
+from compressctl.quantization.int8.written_out import write_in_one
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ def finish(model: ir.Model, trainable: Trainable) -> list[Note]:
     placement = trainable.placement
     pad_integers(model, placement)
     add_hard_sigmoids(model, placement)
+    for activation in placement.activations:
+        write_in_one(model, activation)
     misfits = integer_bias(model, placement)
     shield_float_nodes(model, placement.weighted)
     counts = Counter(node.op_type for node in placement.weighted + placement.joins)

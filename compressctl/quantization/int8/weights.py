@@ -15,13 +15,14 @@ import onnx_ir as ir
 from compressctl.arrays import Array, Floats32, Integers8
 from compressctl.model.footprint import tensor_bytes
 from compressctl.model.graph import initializer
-from compressctl.model.stored import PACKED, is_stored_packed
+from compressctl.model.stored import why_not_constant
 from compressctl.numerics.qparams import quantize, symmetric
 
 Channels = Literal["rows", "columns"]
 """What shares a scale: each vector along the last axis ("rows"), or each index of the last axis ("columns")."""
 Quantized = tuple[Integers8, Floats32]
 
+FIRST_OPERAND = "its constant is the first operand, an INT8 weight must be the second"
 _TINY = np.finfo(np.float32).tiny  # a smaller scale is denormal, which kernels may take for 0
 
 
@@ -43,15 +44,15 @@ def obstacle_of(weight: ir.Value | None) -> str | None:
     """Return why `weight` has no int8 form, or None."""
     tensor = tensor_of(weight)
     if tensor is None:
-        producer = weight.producer() if weight is not None else None
-        if producer is not None and producer.op_type == "DequantizeLinear":
-            return "it is quantized already"
-        if is_stored_packed(weight):
-            return PACKED
-        return f"its weight is not constant but {f'made by {producer.op_type}' if producer else 'an input'}"
+        return why_not_constant(weight)
     if tensor.dtype != ir.DataType.FLOAT:
-        return f"its weight is {tensor.dtype.name.lower()}, only float has an INT8 form"
+        return not_float32(tensor.dtype)
     return "its weight is empty" if tensor.size == 0 else None
+
+
+def not_float32(dtype: ir.DataType) -> str:
+    """Return why a weight of another type has no int8 form."""
+    return f"its weight is {dtype.numpy().name}, only float32 has an INT8 form"
 
 
 def quantize_weight(
