@@ -229,7 +229,7 @@ def test_the_same_command_gives_the_same_bytes(call, tmp_path, command):
 @pytest.mark.parametrize(
     ("make", "word"),
     [
-        (lambda path: np.savez(path, other=np.zeros((4, 1, 8, 8), np.float32)), "input"),
+        (lambda path: np.savez(path, other=np.zeros((4, 1, 8, 7), np.float32)), "input"),
         (lambda path: path.write_bytes(b"PK\x03\x04 broken"), "d.npz"),
     ],
 )
