@@ -49,7 +49,7 @@ class Selection:
             UsageError: names the first that matches nothing.
         """
         check_globs(graph, include=self.include, exclude=self.exclude)
-        operators = {node.op_type for node in graph}
+        operators = {node.op_type for node in graph.all_nodes()}
         for key, given in (("include_op", self.include_op), ("exclude_op", self.exclude_op)):
             for operator in given:
                 if operator not in operators:
@@ -63,7 +63,7 @@ def check_globs(graph: ir.Graph, **options: Iterable[str]) -> None:
     Raises:
         UsageError: names the first.
     """
-    names = [node.name or "" for node in graph]
+    names = [node.name or "" for node in graph.all_nodes()]
     for key, globs in options.items():
         for glob in globs:
             if not matches([glob], names):

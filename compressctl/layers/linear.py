@@ -10,14 +10,14 @@ Each is seen as matrices [groups, outputs, inputs] that multiply rows [groups, i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 
 from compressctl.arrays import Array, Floats32
 from compressctl.model import ops
-from compressctl.model.graph import bodies, constant
+from compressctl.model.graph import all_nodes, bodies, constant
 from compressctl.model.stored import QUANTIZED, why_not_constant
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")  # smaller ones are storage forms
@@ -25,17 +25,19 @@ _FLOATS = ("float16", "bfloat16", "float32", "float64")  # smaller ones are stor
 
 @dataclass(frozen=True, eq=False)
 class LinearLayer:
-    """A node of the main graph that multiplies what it reads by a constant float matrix.
+    """A node that multiplies what it reads by a constant float matrix.
 
     Attributes:
         node: a Conv, ConvTranspose, Gemm or MatMul.
         weight_index: which input of `node` the weight is: 1, or 0 in a MatMul with the constant on the left.
         groups: 1 but in grouped convolutions.
+        inner: whether it lies in the body of a control flow node, where what it reads cannot be observed.
     """
 
     node: ir.Node
     weight_index: int
     groups: int
+    inner: bool = False
 
     @property
     def name(self) -> str:
@@ -103,24 +105,29 @@ class LinearLayer:
         return self.node.op_type == "ConvTranspose"
 
 
-def linear_layers(graph: ir.Graph) -> tuple[LinearLayer, ...]:
-    """Return the linear layers of `graph` itself, in its order; a weight that several nodes share appears once a node.
+def linear_layers(graph: ir.Graph, *, inner: bool = False) -> tuple[LinearLayer, ...]:
+    """Return the linear layers of `graph`, in its order; a weight that several nodes share appears once a node.
 
     Weights that are made from constants while the model runs (transposed, cast, dequantized) are none: see
     `other_layers`, and run `simplify` first.
+
+    Args:
+        graph: the main graph.
+        inner: whether those in bodies of control flow count: to who edits weights alone, not to who observes or moves.
     """
-    return tuple(layer for node in graph if (layer := _linear(node)) is not None)
+    found = map(_linear, all_nodes(graph) if inner else graph)
+    return tuple(replace(one, inner=one.node.graph is not graph) for one in found if one is not None)
 
 
-def other_layers(graph: ir.Graph) -> Iterator[tuple[ir.Node, str]]:
-    """Yield (node, why it is no linear layer) for the nodes of `graph` that multiply by weights all the same."""
+def other_layers(graph: ir.Graph, *, inner: bool = False) -> Iterator[tuple[ir.Node, str]]:
+    """Yield (node, why it is no linear layer) for the nodes that multiply by weights all the same; see there."""
     made: set[ir.Value] = set()  # what nodes make of constants alone
-    for node in graph:
+    for node in all_nodes(graph) if inner else graph:
         if node.op_type in ops.RECURRENT and not node.domain:
             yield node, "it is recurrent"
         elif node.op_type in ops.QUANTIZED_LAYERS:
             yield node, QUANTIZED
-        elif any(_linear(inner) is not None for body in bodies(node) for inner in body):
+        elif not inner and any(_linear(one) is not None for body in bodies(node) for one in all_nodes(body)):
             yield node, "its layers are in the body of a control flow node"
         elif node.op_type in ops.LINEAR and not node.domain and _linear(node) is None:
             if reason := _reason(node, made):

@@ -30,10 +30,13 @@ _CHUNK = 2**24  # elements copied out of an input at once
 _BATCH_ELEMENTS, _LARGEST_BATCH = 2**16, 8
 
 
+INNER = "it is in the body of a control flow node, where nothing is observed"
+
+
 def observable(layer: LinearLayer) -> bool:
-    """Whether the second moments of what a layer reads are of a size to work with: of 8,192 inputs at most."""
+    """Whether what a layer reads can be seen, and its second moments be worked with: of 8,192 inputs at most."""
     groups, _, inputs = layer.shape
-    return 8 * groups * inputs**2 <= _WIDEST
+    return not layer.inner and 8 * groups * inputs**2 <= _WIDEST
 
 
 def input_statistics(

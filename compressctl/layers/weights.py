@@ -11,9 +11,9 @@ import onnx_ir as ir
 from compressctl.arrays import Array, Floats, Integers, Mask
 from compressctl.data.source import Source
 from compressctl.layers.linear import LinearLayer, is_stored, linear_layers
-from compressctl.layers.moments import input_statistics, observable
+from compressctl.layers.moments import INNER, input_statistics, observable
 from compressctl.model import ops
-from compressctl.model.graph import constant, is_only_use, set_constant
+from compressctl.model.graph import all_nodes, constant, is_only_use, set_constant
 from compressctl.resources import Resources
 
 _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
@@ -62,6 +62,8 @@ class Weight:
         """Why no layer can be reconstructed, or None."""
         if not self.layers:
             return "the layer is recurrent"
+        if self.layers[0].inner:
+            return INNER
         if not is_only_use(self.value, self.layers[0].node):
             return "other nodes use it, too"
         inputs = self.layers[0].shape[2]
@@ -97,10 +99,10 @@ def channels(layer: LinearLayer) -> int:
 
 
 def layer_weights(graph: ir.Graph) -> list[Weight]:
-    """Return the weights of the linear and recurrent layers of `graph` itself, by their first use."""
-    layers = {layer.node: layer for layer in linear_layers(graph)}
+    """Return the weights of the linear and recurrent layers of `graph` and of the bodies in it, by their first use."""
+    layers = {layer.node: layer for layer in linear_layers(graph, inner=True)}
     users: dict[ir.Value, list[ir.Node]] = {}
-    for node in graph:
+    for node in all_nodes(graph):
         values = [layers[node].weight] if node in layers else recurrent_weights(node)
         for value in values:
             users.setdefault(value, []).append(node)
@@ -113,7 +115,7 @@ def layer_weights(graph: ir.Graph) -> list[Weight]:
 def tables(graph: ir.Graph) -> list[Weight]:
     """Return the tables of embeddings: constant floats of two axes or more from which a Gather takes slices."""
     users: dict[ir.Value, list[str]] = {}
-    for node in graph:
+    for node in all_nodes(graph):
         table = node.inputs[0] if node.op_type == "Gather" and not node.domain else None
         if table is None or table.is_graph_input() or table.is_graph_output():
             continue

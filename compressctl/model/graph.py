@@ -73,17 +73,26 @@ def unique_name(graph: ir.Graph, base: str) -> str:
 
 
 def insert_before(graph: ir.Graph, node: ir.Node, new_nodes: Iterable[ir.Node]) -> None:
-    """Insert `new_nodes` before `node`, in order; nameless ones and taken names get unique ones."""
+    """Insert `new_nodes` before `node`, in order; nameless ones and taken names get unique ones.
+
+    Here and below, `graph` is the main graph; `node` may be one of a body in it, and new nodes then are, too.
+    """
     new_nodes = list(new_nodes)
     _give_names(graph, new_nodes)
-    graph.insert_before(node, new_nodes)
+    holder_of(node).insert_before(node, new_nodes)
 
 
 def insert_after(graph: ir.Graph, node: ir.Node, new_nodes: Iterable[ir.Node]) -> None:
     """Insert `new_nodes` after `node`, in order; nameless ones and taken names get unique ones."""
     new_nodes = list(new_nodes)
     _give_names(graph, new_nodes)
-    graph.insert_after(node, new_nodes)
+    holder_of(node).insert_after(node, new_nodes)
+
+
+def holder_of(node: ir.Node) -> ir.Graph:
+    """Return the graph that holds `node`: the main graph or a body."""
+    assert isinstance(node.graph, ir.Graph)
+    return node.graph
 
 
 def replace_node(
@@ -95,8 +104,8 @@ def replace_node(
     output that was there before keeps its name; where it stands in for a graph output, an Identity bears that name.
 
     Args:
-        graph: the graph that holds `node`.
-        node: the node to remove.
+        graph: the main graph.
+        node: the node to remove, of it or of a body.
         new_nodes: the nodes to insert, in order; may be empty.
         new_outputs: one value for each output of `node`; by default the outputs of the last new node.
     """
@@ -116,20 +125,28 @@ def replace_node(
         new.shape = old.shape if new.shape is None else new.shape
         old.replace_all_uses_with(new, replace_graph_outputs=True)
     _give_names(graph, new_nodes)
-    graph.insert_before(node, new_nodes)
-    graph.remove(node, safe=True)
+    holder_of(node).insert_before(node, new_nodes)
+    holder_of(node).remove(node, safe=True)
 
 
 def remove_dead(model: ir.Model) -> int:
-    """Remove the main graph's nodes whose outputs nobody uses, then its unused initializers; return how many.
+    """Remove the nodes whose outputs nobody uses, then unused initializers, in bodies, too; return how many.
 
-    Uses inside If, Loop and Scan bodies count as uses; the bodies themselves are not edited. Graph inputs stay.
+    Graph inputs stay.
     """
-    graph, removed = model.graph, 0
+    return _remove_dead(model.graph)
+
+
+def _remove_dead(graph: ir.Graph) -> int:
+    removed = 0
     for node in reversed(graph):
         if not any(output.uses() or output.is_graph_output() for output in node.outputs):
+            for inner in (inner for body in bodies(node) for inner in all_nodes(body)):
+                inner.resize_inputs(0)  # captures are uses
             graph.remove(node, safe=True)
             removed += 1
+        else:
+            removed += sum(map(_remove_dead, bodies(node)))
     for name, value in list(graph.initializers.items()):
         if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
             del graph.initializers[name]
@@ -174,6 +191,23 @@ def walk_subgraphs(graph: ir.Graph) -> Iterator[tuple[ir.Node, str, ir.Graph]]:
             yield from walk_subgraphs(body)
 
 
+def all_nodes(graph: ir.Graph) -> Iterator[ir.Node]:
+    """Yield the nodes of `graph` and of the bodies inside it, each before those of its bodies."""
+    for node in graph:
+        yield node
+        for body in bodies(node):
+            yield from all_nodes(body)
+
+
+def all_values(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Yield every value that `graph` and the bodies inside it define."""
+    for inner in (graph, *(body for _, _, body in walk_subgraphs(graph))):
+        yield from inner.inputs
+        yield from (value for value in inner.initializers.values() if not value.is_graph_input())
+        for node in inner:
+            yield from node.outputs
+
+
 def ensure_opset(model: ir.Model, domain: str, version: int) -> None:
     """Import `domain` at `version` at least ("" is the standard domain, whose version this never lowers)."""
     model.opset_imports[domain] = max(version, model.opset_imports.get(domain, 0))
@@ -191,20 +225,11 @@ def _named_bodies(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
 
 def names_in(graph: ir.Graph) -> tuple[set[str | None], set[str | None]]:
     """Return the names of all nodes and of all values of `graph` and of the bodies inside it."""
-    nodes = {node.name for inner in (graph, *(body for _, _, body in walk_subgraphs(graph))) for node in inner}
-    return nodes, _value_names(graph)
+    return {node.name for node in all_nodes(graph)}, _value_names(graph)
 
 
 def _value_names(graph: ir.Graph) -> set[str | None]:
-    """Return the names of all values that `graph` and the bodies inside it define."""
-    names = {value.name for value in graph.inputs}
-    names.update(graph.initializers)
-    for node in graph:
-        for output in node.outputs:
-            names.add(output.name)
-        for body in bodies(node):
-            names |= _value_names(body)
-    return names
+    return {value.name for value in all_values(graph)}
 
 
 def _give_names(graph: ir.Graph, new_nodes: Iterable[ir.Node]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import onnx_ir as ir
 
 from compressctl.errors import ModelError
-from compressctl.model.graph import bodies, unique_name
+from compressctl.model.graph import all_values, unique_name
 from compressctl.model.load import interface
 from compressctl.notes import Note, done
 from compressctl.tensorspec import Dim, TensorSpec
@@ -80,18 +80,8 @@ def _rename(model: ir.Model, names: dict[str, str]) -> None:
     ends = {value: new for value in (*model.graph.inputs, *model.graph.outputs) if (new := names.get(value.name or ""))}
     for value in ends:
         value.name = unique_name(model.graph, f"{value.name}_renamed")
-    for value in [value for value in _values(model.graph) if value.name in names.values() and value not in ends]:
+    for value in [value for value in all_values(model.graph) if value.name in names.values() and value not in ends]:
         if not (value.is_graph_input() or value.is_graph_output()):
             value.name = unique_name(model.graph, f"{value.name}_inner")
     for value, name in ends.items():
         value.name = name
-
-
-def _values(graph: ir.Graph) -> Iterator[ir.Value]:
-    """Yield every value that a graph and the bodies inside it define."""
-    yield from graph.inputs
-    yield from graph.initializers.values()
-    for node in graph:
-        yield from node.outputs
-        for body in bodies(node):
-            yield from _values(body)

@@ -13,7 +13,8 @@ from onnx_ir.passes.common import InlinePass, OutputFixPass
 from compressctl.errors import ModelError, UsageError
 from compressctl.model import coo, embedded, opset, protos, read
 from compressctl.model.external import external_files
-from compressctl.model.graph import walk_subgraphs
+from compressctl.model.graph import bodies
+from compressctl.model.lifting import lift_constants
 from compressctl.model.qops import is_quantized
 from compressctl.model.reasons import MALFORMED, reason
 from compressctl.model.shapes import infer_shapes, inferred_types
@@ -27,7 +28,6 @@ from compressctl.tensorspec import Dim, TensorSpec, with_given
 
 _KNOWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training")
 _KNOWN_PREFIXES = ("com.microsoft", "ai.onnx.preview")
-_SHAPE_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL, ir.DataType.STRING)
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def _settle(model: ir.Model, path: Path) -> list[Note]:
     """Bring a model of either origin to the common form, and refuse what no pass could work on."""
-    notes = _lift_constants(model)
+    notes = lift_constants(model)
     _check_nodes(model, path)
     notes += check_numbers(model, about=str(path))
     if fault := next(quantization_faults(model.graph), None):
@@ -242,31 +242,6 @@ def _settle(model: ir.Model, path: Path) -> list[Note]:
     except ModelError as error:
         notes.append(warning(error.message))
     return notes
-
-
-def _lift_constants(model: ir.Model) -> list[Note]:
-    """Lift the weights of Constant nodes to initializers of the same name; scalars and shapes stay where they are."""
-    lifted = 0
-    for node in model.graph:
-        attribute = node.attributes.get("value")
-        if node.op_type != "Constant" or node.domain or attribute is None:
-            continue
-        tensor, output = attribute.as_tensor(), node.outputs[0]
-        if tensor.size > 1 and tensor.dtype not in _SHAPE_TYPES and not output.is_graph_output():
-            _lift(model.graph, node, tensor)
-            lifted += 1
-    return [done(f"Constant nodes lifted to initializers: {lifted}")] if lifted else []
-
-
-def _lift(graph: ir.Graph, node: ir.Node, tensor: ir.TensorProtocol) -> None:
-    old = node.outputs[0]
-    name, old.name = old.name, None
-    tensor.name = name or ""
-    shape = ir.Shape(tensor.shape.numpy())
-    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
-    graph.register_initializer(value)
-    old.replace_all_uses_with(value)
-    graph.remove(node, safe=True)
 
 
 def _check_nodes(model: ir.Model, path: Path) -> None:
@@ -281,13 +256,14 @@ def _check_nodes(model: ir.Model, path: Path) -> None:
 
 
 def _remarks(model: ir.Model) -> list[Note]:
-    """Say what passes will leave alone: quantized parts and bodies."""
+    """Say what passes will leave alone: quantized parts, and bodies but for their weights."""
     notes: list[Note] = []
     quantized = [node for node in model.graph.all_nodes() if is_quantized(node)]
     if quantized:
         kinds = ", ".join(sorted({node.op_type for node in quantized}))
         notes.append(warning(f"the model is quantized already, at {len(quantized)} nodes ({kinds})"))
-    for node, name, body in walk_subgraphs(model.graph):
-        inside = ", ".join(sorted({inner.op_type for inner in body})) or "no nodes"
-        notes.append(skipped(f"{name} of {node.op_type} is carried through untouched; it holds {inside}", node.name))
+    for node in model.graph:
+        if any(True for _ in bodies(node)):
+            what = "is not cut or observed on samples; its weights are compressed like others"
+            notes.append(skipped(f"what {node.op_type} holds {what}", node.name))
     return notes

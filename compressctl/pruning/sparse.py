@@ -33,7 +33,7 @@ def sparse_weights(graph: ir.Graph) -> tuple[list[Weight], list[Note]]:
         skipped(
             f"not made sparse: {reason}" + ("; prune before quantizing" if "quantized" in reason else ""), node.name
         )
-        for node, reason in other_layers(graph)
+        for node, reason in other_layers(graph, inner=True)
         if not any(recurrent_weights(node))
     ]
     return layer_weights(graph), notes

@@ -8,6 +8,7 @@ weights that are stored small stay small.
 from __future__ import annotations
 
 import math
+from collections.abc import Container, Mapping
 
 import onnx
 import onnx_ir as ir
@@ -15,20 +16,57 @@ import onnx_ir as ir
 from compressctl.arrays import Array
 from compressctl.errors import CompressctlError
 from compressctl.measure.session import Session
-from compressctl.model.graph import bodies, constant, is_only_use
+from compressctl.model.graph import all_nodes, bodies, constant, holder_of, insert_before, is_only_use
+from compressctl.model.lifting import lift
 from compressctl.model.ops import RANDOM
 from compressctl.notes import Note, done, skipped
 from compressctl.simplification.facts import Facts
 
 _GROWTH = 1024  # bytes
-_NEVER = RANDOM | {"DequantizeLinear", "Dropout", "Identity"}
+_STAYING = RANDOM | {"DequantizeLinear", "Dropout"}
+_NEVER = _STAYING | {"Identity"}
 _DECOMPRESSING = ("ConstantOfShape", "Expand", "ScatterElements")
 _DECOMPRESSED_ELEMENTS = 16
 
 
 def fold_constants(model: ir.Model, facts: Facts) -> list[Note]:
-    """Apply the rule to the main graph of `model`."""
-    return [*_lift(model.graph), *_fold(model, facts)]
+    """Apply the rule to the main graph of `model`; what bodies compute from constants alone moves to it first."""
+    return [*_hoist(model.graph), *_lift(model.graph), *_fold(model, facts)]
+
+
+def _hoist(graph: ir.Graph) -> list[Note]:
+    notes = []
+    hoisted: set[ir.Node | None] = set()
+    for owner in tuple(graph):
+        for node in [inner for body in bodies(owner) for inner in all_nodes(body)]:
+            if not _is_hoistable(node, graph, hoisted):
+                continue
+            for value in dict.fromkeys(node.inputs):
+                if value is not None and value.graph is not graph:
+                    lift(graph, value)
+            holder_of(node).remove(node)
+            insert_before(graph, owner, [node])
+            hoisted.add(node)
+            notes.append(done("node of a body with constant inputs moved out of it", node.name))
+    return notes
+
+
+def _is_hoistable(node: ir.Node, graph: ir.Graph, hoisted: Container[ir.Node | None]) -> bool:
+    """Whether a node of a body reads nothing but constants, and what was made of such before."""
+    if node.domain or node.op_type in _STAYING or not node.inputs or any(True for _ in bodies(node)):
+        return False
+    if any(output.is_graph_output() for output in node.outputs):
+        return False
+    given = [value for value in node.inputs if value is not None]
+    return all(
+        value.producer() in hoisted if value.producer() is not None and value.graph is graph else _is_liftable(value)
+        for value in given
+    )
+
+
+def _is_liftable(value: ir.Value) -> bool:
+    fed = value.is_graph_input() or value.is_graph_output()
+    return not fed and ir.convenience.get_const_tensor(value) is not None
 
 
 def _lift(graph: ir.Graph) -> list[Note]:
@@ -45,11 +83,12 @@ def _lift(graph: ir.Graph) -> list[Note]:
 
 def _fold(model: ir.Model, facts: Facts) -> list[Note]:
     graph = model.graph
+    together = _small_together(graph, facts)
     sizes: dict[ir.Value, int] = {}  # bytes of what the wave computes
     wave: dict[ir.Node, None] = {}
     for node in graph:
-        outputs = _foldable(node, facts, sizes)
-        if outputs is not None:
+        outputs = _computed(node, facts, sizes)
+        if outputs is not None and (node in together or sum(outputs.values()) <= _freed(node, sizes) + _GROWTH):
             wave[node] = None
             sizes.update(outputs)
     frontier = [value for value in sizes if any(user not in wave for user in value.consumers())]
@@ -66,19 +105,67 @@ def _fold(model: ir.Model, facts: Facts) -> list[Note]:
     return notes
 
 
-def _foldable(node: ir.Node, facts: Facts, wave: dict[ir.Value, int]) -> dict[ir.Value, int] | None:
+def _small_together(graph: ir.Graph, facts: Facts) -> set[ir.Node]:
+    """Return nodes that, evaluated together, take no more bytes than what they read, such as a weight's parts in a row.
+
+    Nodes belong together where they share what is large.
+    """
+    sizes: dict[ir.Value, int] = {}
+    above: dict[ir.Node | ir.Value, ir.Node | ir.Value] = {}  # a forest: those of a tree belong together
+    nodes: list[ir.Node] = []
+    for node in graph:
+        outputs = _computed(node, facts, sizes)
+        if outputs is None:
+            continue
+        nodes.append(node)
+        sizes.update(outputs)
+        for value in (*node.inputs, *outputs):
+            if value is not None and (sizes.get(value) or _bytes(value)) > _GROWTH:
+                above[_root(value, above)] = _root(node, above)
+    groups: dict[ir.Node | ir.Value, set[ir.Node]] = {}
+    for node in nodes:
+        groups.setdefault(_root(node, above), set()).add(node)
+    found: set[ir.Node] = set()
+    for group in groups.values():
+        values = dict.fromkeys(value for node in group for value in node.inputs if value is not None)
+        freed = sum(_bytes(value) for value in values if not _is_read_beyond(value, group))
+        made = [output for node in group for output in node.outputs if _is_read_beyond(output, group)]
+        if sum(sizes[output] for output in made) <= freed + _GROWTH:
+            found |= group
+    return found
+
+
+def _root(one: ir.Node | ir.Value, above: dict[ir.Node | ir.Value, ir.Node | ir.Value]) -> ir.Node | ir.Value:
+    while above.setdefault(one, one) is not one:
+        above[one] = above[above[one]]
+        one = above[one]
+    return one
+
+
+def _is_read_beyond(value: ir.Value, nodes: Container[ir.Node]) -> bool:
+    return value.is_graph_output() or any(user not in nodes for user in value.consumers())
+
+
+def _bytes(value: ir.Value) -> int:
+    return value.const_value.nbytes if value.is_initializer() and value.const_value is not None else 0
+
+
+def _freed(node: ir.Node, wave: Mapping[ir.Value, int]) -> int:
+    """Return the bytes of what a node alone reads."""
+    read = dict.fromkeys(value for value in node.inputs if value is not None)
+    return sum(wave.get(value) or _bytes(value) for value in read if is_only_use(value, node))
+
+
+def _computed(node: ir.Node, facts: Facts, wave: Mapping[ir.Value, int]) -> dict[ir.Value, int] | None:
     """Return the outputs of a node that can be evaluated now, with their bytes, else None."""
     if node.domain or node.op_type in _NEVER or not node.inputs or any(True for _ in bodies(node)):
         return None
-    freed = 0
     for value in node.inputs:
         if value is None:
             continue
-        tensor = value.const_value if value.is_initializer() and not value.is_graph_input() else None
-        if value not in wave and (tensor is None or not _is_plain(value, facts)):
+        constant = value.is_initializer() and not value.is_graph_input() and value.const_value is not None
+        if value not in wave and not (constant and _is_plain(value, facts)):
             return None
-        if is_only_use(value, node):
-            freed += wave[value] if tensor is None else tensor.nbytes
     outputs = {}
     for output in node.outputs:
         if not output.name:
@@ -87,7 +174,7 @@ def _foldable(node: ir.Node, facts: Facts, wave: dict[ir.Value, int]) -> dict[ir
         if output.is_graph_output() or shape is None or dtype is None or not _is_plain(output, facts):
             return None
         outputs[output] = math.prod(shape) * dtype.bitwidth // 8
-    return None if sum(outputs.values()) > freed + _GROWTH or _decompresses(node, facts) else outputs
+    return None if _decompresses(node, facts) else outputs
 
 
 def _is_plain(value: ir.Value, facts: Facts) -> bool:

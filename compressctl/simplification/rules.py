@@ -52,7 +52,7 @@ _MAX_ROUNDS = 50  # a chain as long as that takes a round a link; only a fault o
 def apply_rules(model: ir.Model, names: Collection[str] = tuple(RULES)) -> list[Note]:
     """Apply the rules of these names to `model`, in place, round after round until none finds anything.
 
-    Bodies of If, Loop and Scan stay as they are; what they capture is kept.
+    Bodies of If, Loop and Scan lose what they compute from constants alone; what they capture is kept.
 
     Returns:
         a note for each rewrite, and for what the last round left alone, with its reason.

@@ -15,7 +15,7 @@ from texts import BRANCHES, CNN, answer, cnn, cnn_weights, image, proto, run
 
 from compressctl.errors import CompressctlError, ModelError, UsageError
 from compressctl.model.load import Loaded, interface, load_model
-from compressctl.model.save import save_model
+from compressctl.model.save import save_model, serialize
 from compressctl.model.verify import verify_graph
 from compressctl.tensorspec import TensorSpec
 
@@ -179,12 +179,38 @@ def test_functions_are_inlined(tmp_path: Path) -> None:
     np.testing.assert_array_equal(z, x)
 
 
-def test_bodies_are_untouched_and_named(tmp_path: Path) -> None:
+def test_bodies_keep_their_nodes_and_are_told_of(tmp_path: Path) -> None:
     source = proto(BRANCHES)
     loaded = load(source, tmp_path)
     assert printer.to_text(ir.to_proto(loaded.model).graph.node[2]) == printer.to_text(source.graph.node[2])
-    assert "skipped: then_branch of If is carried through untouched; it holds Add @choice" in texts(loaded)
-    assert "skipped: else_branch of If is carried through untouched; it holds Neg @choice" in texts(loaded)
+    told = "what If holds is not cut or observed on samples; its weights are compressed like others"
+    assert f"skipped: {told} @choice" in texts(loaded)
+
+
+def test_weights_of_bodies_are_lifted_under_names_of_their_own(tmp_path: Path) -> None:
+    source = proto("""<ir_version: 8, opset_import: ["" : 17]>
+    m (float[n, 2] x, bool flag) => (float[n, 2] y) {
+        y = If (flag) <
+            then_branch = yes () => (float[n, 2] t) { w = Constant <value = float[2] {1, 2}> () t = Add (x, w) },
+            else_branch = no () => (float[n, 2] e) { a = Add (x, w) b = Mul (a, one) e = If (flag) <
+                then_branch = inner () => (float[n, 2] i) { i = Identity (b) },
+                else_branch = last () => (float[2] w_2) { w_2 = Constant <value = float[2] {7, 8}> () }
+            > }
+        >
+    }""")
+    branch = source.graph.node[0].attribute[1].g
+    for name, array in {"w": [3, 4], "one": 1}.items():
+        branch.initializer.append(numpy_helper.from_array(np.array(array, np.float32), name))
+    loaded = load(source, tmp_path)
+    assert "done: constants of bodies lifted to the main graph: 2" in texts(loaded)
+    assert sorted(loaded.model.graph.initializers) == ["w", "w_1"]
+    assert list(loaded.model.graph[0].attributes["else_branch"].as_graph().initializers) == ["one"]
+    verify_graph(loaded.model, where="load")
+    x = np.ones((1, 2), np.float32)
+    for flag, expected in ((True, [[2, 3]]), (False, [7, 8])):
+        feeds = {"x": x, "flag": np.array(flag)}
+        for model in (source, serialize(loaded.model, tmp_path)):
+            np.testing.assert_array_equal(run(model, **feeds)[0], expected)
 
 
 @pytest.mark.parametrize("linear", [True, False])

@@ -210,27 +210,26 @@ def test_float64_and_float16_weights_are_left():
         assert "only float32 has" in reason
 
 
-def test_nodes_inside_a_branch_are_named_and_left():
+def test_nodes_of_branches_are_quantized_where_they_are():
     body = """y = If (c) <then_branch = t () => (float[n, 48] a) { a = MatMul(x, w) },
                           else_branch = e () => (float[n, 48] d) { d = MatMul(x, q) }>"""
     model = build(body, f"{X}, bool c")
-    (branch,) = model.graph
     found = candidates(model)
-    assert [reason for _, reason in found] == [
-        f"it is inside {b} of If {branch.name!r}" for b in ("then_branch", "else_branch")
-    ]
-    notes = quantize(model, [node for node, _ in found])
-    assert [note.kind for note in notes] == ["skipped", "skipped"]
+    assert [(node.op_type, reason) for node, reason in found] == [("MatMul", None)] * 2
+    quantize(model, [node for node, _ in found], reduced_range=True)
+    assert [node.op_type for node in model.graph] == ["If"]
     x = normal(3, 32)
-    result = reference.run(model, {"x": x, "c": np.array(True)})[0]
-    np.testing.assert_allclose(result, x @ ARRAYS["w"], rtol=1e-4, atol=1e-4)
+    for branch, weight in ((True, "w"), (False, "q")):
+        result = reference.run(model, {"x": x, "c": np.array(branch)})[0]
+        expected = reference.product(x, *reals(ARRAYS[weight]))
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_weight_that_a_branch_uses_too_stays_for_it():
+def test_a_weight_that_a_branch_uses_in_float_stays_for_it():
     body = """p = MatMul(x, w) z = If (c) <then_branch = t () => (float[n, 48] a) { [in_then] a = MatMul(x, w) },
               else_branch = e () => (float[n, 48] d) { [in_else] d = Identity(p) }> y = Add(p, z)"""
     model = build(body, f"{X}, bool c")
-    notes = quantize_all(model, reduced_range=True)
+    notes = quantize(model, [model.graph[0]], reduced_range=True)
     assert [note.kind for note in notes] == ["done", "warning"] and "in_then" in notes[1].text
     x, product = normal(3, 32), reference.product(normal(3, 32), *reals(ARRAYS["w"]))
     for branch, expected in ((True, product + x @ ARRAYS["w"]), (False, 2 * product)):

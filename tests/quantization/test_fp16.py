@@ -6,6 +6,7 @@ import onnx
 import pytest
 
 from compressctl.errors import ModelError
+from compressctl.model.lifting import lift_constants
 from compressctl.model.save import save_model
 from tests.quantization import graphs, reference
 from tests.quantization.weight_only import compress, texts, weights
@@ -83,6 +84,7 @@ def test_bodies_read_what_the_main_graph_makes(tmp_path):
         value = model.graph.initializers.pop(body[0].inputs[1].name)
         value.name = "w"
         body.register_initializer(value)
+    lift_constants(model)
     outcome = compress(model, "fp16", tmp_path)
     assert len(outcome.facts["weights"]) == 2
     assert not any(body.initializers for body in inside)

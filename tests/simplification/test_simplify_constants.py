@@ -40,6 +40,31 @@ def test_a_weight_that_others_read_is_not_copied_where_the_file_would_grow() -> 
     assert rewrite(text, w=rand(50, 40)).ops["Transpose"] == 1
 
 
+def test_parts_of_a_weight_in_another_order_are_one_weight() -> None:
+    """Gates, as torch orders them: each part alone would not free the whole."""
+    cut = "i = Slice(w, a, b) f = Slice(w, b, c) o = Slice(w, c, d) g = Concat <axis = 0> (i, o, f)"
+    places = {"a": ints(0), "b": ints(20), "c": ints(60), "d": ints(80)}
+    text = "(float[80,batch] x) => (float[{rows},batch] y) {{ {cut} {use} }}"
+    result = rewrite(text.format(rows=80, cut=cut, use="y = MatMul(g, x)"), w=rand(80, 80), **places)
+    assert result.ops == {"MatMul": 1}
+    (weight,) = result.weights.values()
+    np.testing.assert_array_equal(weight, rand(80, 80)[[*range(20), *range(60, 80), *range(20, 60)]])
+    use = "p = MatMul(g, x) q = MatMul(w, x) y = Add(p, q)"
+    assert rewrite(text.format(rows=80, cut=cut, use=use), w=rand(80, 80), **places).ops["Slice"] == 3
+
+
+def test_what_a_body_makes_of_constants_moves_out_of_it() -> None:
+    text = """(float[batch,5] x, bool[1] b) => (float[batch,6] y)
+    { y = If(b) <then_branch = yes () => (float[batch,6] p) {
+                     k = Constant <value_ints = [1, 0]> () h = Shape(k) n = Neg(w) t = Transpose(n) p = MatMul(x, t) },
+                 else_branch = no () => (float[batch,6] q) { n = Abs(w) t = Transpose(n) q = MatMul(x, t) }> }"""
+    result = rewrite(text, w=rand(6, 5))
+    assert result.ops == {"If": 1}
+    then, other = result.model.graph.subgraphs()
+    assert [[node.op_type for node in body] for body in (then, other)] == [["MatMul"], ["MatMul"]]
+    assert sorted(array.shape for array in result.weights.values()) == [(5, 6), (5, 6)]
+
+
 @pytest.mark.parametrize(
     ("text", "weights"),
     [

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array
 from compressctl.layers.linear import linear_layers, other_layers
-from compressctl.model.graph import constant, set_constant
+from compressctl.model.graph import all_nodes, constant, set_constant
 from compressctl.model.ops import OPERANDS, RECURRENT
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.numerics.clipping import clip, percentile_threshold, sigma_threshold
@@ -48,7 +48,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
             told = f"{clipped.count} of {array.size} weights clipped at {threshold:.4g}, mean squared error"
             notes.append(done(f"{told} {clipped.mse:.3g}", node.name))
     touched = {node for node, _ in weights.values()}
-    for node, reason in other_layers(model.graph):
+    for node, reason in other_layers(model.graph, inner=True):
         if selection.allows(node) and node not in touched:
             notes.append(skipped(f"not clipped: {reason}", node.name))
     if not any(row["clipped"] for row in rows):
@@ -67,9 +67,9 @@ def _threshold(config: Config, array: Array) -> float:
 
 def _weights(graph: ir.Graph, selection: Selection, *, everything: bool) -> dict[ir.Value, tuple[ir.Node, Array]]:
     """Return the weights to clip, each with the first node that uses it."""
-    linear = {layer.node: layer.weight for layer in linear_layers(graph)}
+    linear = {layer.node: layer.weight for layer in linear_layers(graph, inner=True)}
     found: dict[ir.Value, tuple[ir.Node, Array]] = {}
-    for node in graph:
+    for node in all_nodes(graph):
         values = [linear[node]] if node in linear else list(_others(node)) if everything else []
         for value in values if selection.allows(node) else []:
             array = constant(value)

@@ -64,7 +64,7 @@ def _selected(model: ir.Model, config: Config) -> tuple[list[Weight], list[Note]
     users = {name for weight in found for name in weight.nodes}
     notes = [
         skipped(f"not clustered: {reason}", node.name)
-        for node, reason in other_layers(model.graph)
+        for node, reason in other_layers(model.graph, inner=True)
         if config.selection.allows_names([node.name or ""]) and node.name not in users
     ]
     weights = []

@@ -4,9 +4,10 @@
 channel, zero point 0) behind a DequantizeLinear: convolutions, Gemm and weight MatMul, and what joins them (residual
 Add, Concat, pooling, reshapes), so that onnxruntime runs integer kernels from end to end.
 `int8-dynamic`: no data needed. Weight MatMul and Gemm become DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul,
-LSTM becomes DynamicQuantizeLSTM, embedding tables become int8 rows with a scale each.
-`auto`: per node the fastest: static for convolutions and what hangs on them, dynamic for the other weight MatMuls, LSTM
-and embeddings, and for the rest 8-bit weights under floats. Without calibration data nothing is static. Convolutions
+LSTM becomes DynamicQuantizeLSTM, embedding tables become int8 rows with a scale each; the rest (convolutions, GRU, RNN)
+computes in float on 8-bit weights.
+`auto`: per node the fastest: the same, but static for convolutions and what hangs on them, where there is calibration
+data; bodies of If, Loop and Scan are not observed, so nothing in them is static. Convolutions
 whose better form depends on shape and processor are timed on this machine; where samples show an output below 15 dB, or
 an agreement below 95 %, the most sensitive layers become dynamic or compute in float; and where the result is
 slower than the input, layers that lose compute in float.

@@ -5,7 +5,7 @@ and dead ends go; pairs of Transposes and Reshapes cancel, also through the elem
 BatchNormalization and per-channel arithmetic become part of the convolution or Gemm beside them; spatial means become
 GlobalAveragePool; activations written out become Relu and Clip. Names of inputs, outputs and of what remains are kept.
 The result is run against the original on calibration samples, or else on random numbers; a rewrite that deviates is
-rolled back. Bodies of If, Loop and Scan stay as they are.
+rolled back. Bodies of If, Loop and Scan lose what they compute from constants alone; else they stay as they are.
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ these forms once, as it loads the model: it then runs as before, on the same bit
 bitmask, delta-index and csr hold their values in a codebook where few differ. Operators are those of opset 13. Passes
 that edit weights see coo as a plain weight, and the other forms not at all: store last, or undo it by `format: dense`.
 
-Left alone: constants with NaN; types of fewer than 8 bits; what nodes unpack already; inputs and outputs of the model;
-bodies of If, Loop and Scan.
+Left alone: constants with NaN; types of fewer than 8 bits; what nodes unpack already; inputs and outputs of the model.
 
 Sources: Deep Compression, Han et al. 2016 (arXiv:1510.00149); the sparse tensors of onnx.proto; rows without elements
 left out of csr: Buluç and Gilbert 2008.

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import onnx_ir as ir
 
 from compressctl.model import ops
-from compressctl.model.graph import remove_dead, walk_subgraphs
+from compressctl.model.graph import all_nodes, remove_dead
 from compressctl.model.stored import QUANTIZED, multiplies_activations
 from compressctl.notes import Note, skipped, warning
 from compressctl.quantization.int8 import embedding, lstm, matmul
@@ -29,13 +29,7 @@ def candidates(model: ir.Model) -> list[tuple[ir.Node, str | None]]:
 
     That the file would grow is a reason too, but `quantize` quantizes such a node where it is told to.
     """
-    found: list[tuple[ir.Node, str | None]] = []
-    for node in filter(_looks_quantizable, model.graph):
-        found.append((node, _obstacle(node) or _growth(node)))
-    for owner, name, body in walk_subgraphs(model.graph):
-        reason = f"it is inside {name} of {owner.op_type} {owner.name!r}"
-        found += [(node, reason) for node in filter(_looks_quantizable, body)]
-    return found
+    return [(node, _obstacle(node) or _growth(node)) for node in filter(_looks_quantizable, all_nodes(model.graph))]
 
 
 def quantize(model: ir.Model, nodes: Iterable[ir.Node], *, reduced_range: bool = False) -> list[Note]:
@@ -45,7 +39,7 @@ def quantize(model: ir.Model, nodes: Iterable[ir.Node], *, reduced_range: bool =
 
     Args:
         model: edited in place; what nothing uses any more is removed. Standard opset 11 or later.
-        nodes: nodes of the model's main graph.
+        nodes: nodes of the model's main graph, and of bodies in it.
         reduced_range: 7-bit weights, which cannot saturate on x86 without VNNI.
 
     Raises:
@@ -55,13 +49,14 @@ def quantize(model: ir.Model, nodes: Iterable[ir.Node], *, reduced_range: bool =
     notes: list[Note] = []
     chosen: dict[str, list[ir.Node]] = {op_type: [] for op_type in _FORMS}
     for node in nodes:
-        reason = _obstacle(node) if node.graph is model.graph else "it is not in the main graph"
+        reason = _obstacle(node)
         if reason is None:
             chosen[node.op_type].append(node)
         else:
             notes.append(skipped(reason, node.name))
-    products, quantizers = {*chosen["MatMul"], *chosen["Gemm"]}, dict[ir.Value, ir.Node]()
-    notes += [matmul.quantize(model, node, weights, quantizers) for node in tuple(model.graph) if node in products]
+    products, quantizers = {*chosen["MatMul"], *chosen["Gemm"]}, matmul.Quantizers()
+    ordered = [node for node in all_nodes(model.graph) if node in products]
+    notes += [matmul.quantize(model, node, weights, quantizers) for node in ordered]
     notes += [lstm.quantize(model, node, weights) for node in chosen["LSTM"]]
     notes += [embedding.quantize(model, node, weights) for node in chosen["Gather"]]
     remove_dead(model)

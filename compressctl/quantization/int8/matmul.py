@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.footprint import node_bytes
-from compressctl.model.graph import bias_of, constant, initializer, insert_before, replace_node
+from compressctl.model.graph import bias_of, constant, holder_of, initializer, insert_before, replace_node
 from compressctl.notes import Note, done
 from compressctl.quantization.int8.embedding import is_embedding
 from compressctl.quantization.int8.weights import (
@@ -30,6 +30,9 @@ from compressctl.quantization.int8.weights import (
     stand_in,
     tensor_of,
 )
+
+Quantizers = dict[tuple[ir.Graph, ir.Value], ir.Node]
+"""What quantizes a value, by the graph that reads it: what another branch makes may not be there."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def saved_bytes(node: ir.Node) -> int:
     return saved + node_bytes([node]) - node_bytes([quantizer, *emitted])
 
 
-def quantize(model: ir.Model, node: ir.Node, weights: Int8Weights, quantizers: dict[ir.Value, ir.Node]) -> Note:
+def quantize(model: ir.Model, node: ir.Node, weights: Int8Weights, quantizers: Quantizers) -> Note:
     """Give a MatMul or Gemm, which has no obstacle, int8 weights with one scale an output.
 
     Args:
@@ -86,9 +89,10 @@ def quantize(model: ir.Model, node: ir.Node, weights: Int8Weights, quantizers: d
     """
     graph, product = model.graph, _product(node)
     assert isinstance(product, _Product)
-    if product.x not in quantizers:
-        quantizers[product.x] = _quantizer(product.x)
-        insert_before(graph, node, [quantizers[product.x]])
+    place = holder_of(node), product.x
+    if place not in quantizers:
+        quantizers[place] = _quantizer(product.x)
+        insert_before(graph, node, [quantizers[place]])
     # A table that an embedding uses as well is stored once, as it is; onnxruntime transposes it when it loads.
     tied = product.channels == "rows" and any(map(is_embedding, product.weight.consumers()))
     values = weights.values(product.weight, product.channels, transposed=product.channels == "rows" and not tied)
@@ -98,7 +102,7 @@ def quantize(model: ir.Model, node: ir.Node, weights: Int8Weights, quantizers: d
         values = transpose.outputs[0]
     scale = weights.scale(product.weight, product.channels, factor=product.alpha)
     bias = _bias(graph, node, product)
-    replace_node(graph, node, _emit(node, quantizers[product.x].outputs, values, scale, bias))
+    replace_node(graph, node, _emit(node, quantizers[place].outputs, values, scale, bias))
     return done(f"{node.op_type} weight to int8, input quantized as it comes", node.name)
 
 

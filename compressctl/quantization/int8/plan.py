@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from compressctl.errors import UsageError
-from compressctl.model.graph import constant
+from compressctl.model.graph import all_nodes, constant
 from compressctl.model.stored import multiplies_activations
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.numerics.grids import Grid
@@ -97,9 +97,9 @@ def make_plan(
 
     Args:
         model: not edited.
-        scheme: "int8" and those of fewer bits: static, and int8 rows for embeddings; "int8-dynamic"; or "auto": static
-            for convolutions and what hangs on them, dynamic for the other MatMul and Gemm, for LSTM and embeddings,
-            8-bit weights for the rest.
+        scheme: "int8" and those of fewer bits: static, and int8 rows for embeddings; "int8-dynamic": dynamic for MatMul
+            and Gemm, LSTM and embeddings, 8-bit weights for the rest; or "auto": the same, but static for convolutions
+            and what hangs on them.
         selection: what the user lets us touch.
         calibrated: whether there are samples to observe activations on; without, auto plans nothing static.
         embeddings: whether to store embedding tables as int8.
@@ -131,7 +131,7 @@ def make_plan(
             static[node] = static_obstacle(node) or (slow(node) if scheme == "auto" else None)
     found: list[str] = []
     notes: list[Note] = []
-    alone = _weights_alone(model, selection, embeddings=embeddings) if scheme == "auto" else []
+    alone = [] if is_static else _weights_alone(model, selection, embeddings=embeddings)
 
     def left(node: ir.Node, reason: str) -> Note:
         name = node.name or ""
@@ -148,7 +148,8 @@ def make_plan(
         if scheme == "auto" and node.op_type == "Conv" and node.graph is model.graph:
             continue  # said once for all, below
         if is_static and node.op_type != "Gather" and node not in come:
-            reason = reason or f"onnxruntime has no static INT8 kernel for {node.op_type}; int8-dynamic has one"
+            what = f"for {node.op_type}" if node.graph is model.graph else "where nothing is observed: in a body"
+            reason = reason or f"onnxruntime has no static INT8 kernel {what}; int8-dynamic has one"
         if reason is None:
             found.append(node.name or "")
         else:
@@ -164,7 +165,7 @@ def make_plan(
 def _weights_alone(model: ir.Model, selection: Selection, *, embeddings: bool) -> list[str]:
     """The names of the nodes that the user lets us touch whose weights can take 8 bits, in graph order."""
     found = packable(model.graph, embeddings=embeddings)
-    return [name for node in model.graph if (name := node.name or "") in found and selection.allows(node)]
+    return [name for node in all_nodes(model.graph) if (name := node.name or "") in found and selection.allows(node)]
 
 
 def weight_grids(model: ir.Model, plan: QuantizationPlan, scheme: str, first_last: FirstLast) -> dict[str, Grid]:
@@ -220,6 +221,6 @@ def _hangs_on(node: ir.Node, static: Mapping[ir.Node, str | None]) -> bool:
 
 
 def named(graph: ir.Graph, names: Iterable[str]) -> Sequence[ir.Node]:
-    """The nodes of `graph` that bear these names, in graph order."""
+    """The nodes of `graph` and of bodies in it that bear these names, in graph order."""
     wanted = set(names)
-    return [node for node in graph if node.name in wanted]
+    return [node for node in all_nodes(graph) if node.name in wanted]

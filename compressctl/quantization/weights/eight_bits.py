@@ -25,7 +25,8 @@ def packable(graph: ir.Graph, *, embeddings: bool = False) -> set[str]:
         graph: the main graph.
         embeddings: whether tables that are looked up may take part; those that have a form as rows of int8 do not.
     """
-    return {node.name or "" for target in _saving(graph, embeddings=embeddings) for node in target.nodes}
+    found = [target for target in _saving(graph, embeddings=embeddings) if not target.lookups]
+    return {node.name or "" for target in found for node in target.nodes}
 
 
 def pack_weights(graph: ir.Graph, names: Collection[str]) -> list[Note]:
@@ -49,4 +50,4 @@ def pack_weights(graph: ir.Graph, names: Collection[str]) -> list[Note]:
 
 def _saving(graph: ir.Graph, *, embeddings: bool) -> list[Target]:
     found, _ = targets(graph, embeddings=embeddings)
-    return [one for one in found if not one.lookups and STYLE.bytes(one) < one.tensor.nbytes]
+    return [one for one in found if STYLE.bytes(one) < one.tensor.nbytes]

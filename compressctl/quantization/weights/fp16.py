@@ -12,7 +12,6 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array
 from compressctl.errors import ModelError
-from compressctl.model.graph import initializer, walk_subgraphs
 from compressctl.model.qops import is_quantized
 from compressctl.model.tensor_file import TensorFiles
 from compressctl.model.tensors import read_array
@@ -30,9 +29,7 @@ _TYPES: dict[str, np.dtype[Any]] = {"fp16": np.dtype(np.float16), "bf16": np.dty
 def store_fp16(
     model: ir.Model, scheme: str, selection: Selection, files: TensorFiles
 ) -> tuple[list[dict[str, Any]], list[Note]]:
-    """Store the float32 constants of `model` in 16 bits, in place, those of bodies of control flow too.
-
-    A constant of a body moves to the main graph, which the body may read, so that it is made once, at load.
+    """Store the float32 constants of `model` in 16 bits, in place; bodies of control flow read them, too.
 
     Args:
         model: edited.
@@ -48,7 +45,7 @@ def store_fp16(
     """
     rows: list[dict[str, Any]] = []
     notes: list[Note] = []
-    for body, value in list(_constants(model.graph)):
+    for value in list(_constants(model.graph)):
         tensor = tensor_of(value)
         assert tensor is not None
         if not selection.allows(*value.consumers()):
@@ -59,8 +56,6 @@ def store_fp16(
             text = reason or "values beyond, or all below, what float16 holds; bf16 holds them"
             notes.append((skipped if reason else warning)(f"stays float32: {text}", value.name))
             continue
-        if body is not model.graph:
-            value = _moved(model.graph, body, value, tensor)
         name = value.name or ""
         decoder = Decoder(model.graph, name, files)
         decoder.replace(value, emit_cast(decoder, array, ir.DataType.FLOAT))
@@ -68,14 +63,13 @@ def store_fp16(
     return rows, notes
 
 
-def _constants(graph: ir.Graph) -> Iterator[tuple[ir.Graph, ir.Value]]:
-    """Yield the float32 constants that are worth it, with the graph that holds them."""
-    for body in (graph, *(body for _, _, body in walk_subgraphs(graph))):
-        made = [node.outputs[0] for node in body if node.op_type == "Constant" and not node.domain]
-        for value in (*body.initializers.values(), *made):
-            tensor = tensor_of(value)
-            if tensor is not None and tensor.dtype == ir.DataType.FLOAT and tensor.size >= _LEAST and value.uses():
-                yield body, value
+def _constants(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Yield the float32 constants that are worth it."""
+    made = [node.outputs[0] for node in graph if node.op_type == "Constant" and not node.domain]
+    for value in (*graph.initializers.values(), *made):
+        tensor = tensor_of(value)
+        if tensor is not None and tensor.dtype == ir.DataType.FLOAT and tensor.size >= _LEAST and value.uses():
+            yield value
 
 
 def _obstacle(value: ir.Value) -> str | None:
@@ -100,15 +94,3 @@ def _halved(array: Array, scheme: str, name: str) -> Array | None:
         raise ModelError(f"constant {name!r} holds NaN", "such a tensor cannot be quantized")
     tiny = scheme == "fp16" and 0 < max(largest) < float(np.finfo(np.float16).tiny)
     return None if any(overflows) or tiny else result.reshape(array.shape)
-
-
-def _moved(graph: ir.Graph, body: ir.Graph, value: ir.Value, tensor: ir.TensorProtocol) -> ir.Value:
-    """Move a constant of a body to the main graph, under a name that no value of any graph bears."""
-    node, name = value.producer(), value.name or ""
-    if node is None:
-        del body.initializers[name]
-    new = initializer(graph, name, read_array(tensor))
-    value.replace_all_uses_with(new)
-    if node is not None:
-        body.remove(node, safe=True)
-    return new

@@ -13,9 +13,9 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array, Floats32
 from compressctl.layers.linear import LinearLayer, linear_layers, other_layers
-from compressctl.layers.moments import observable
+from compressctl.layers.moments import INNER, observable
 from compressctl.layers.weights import recurrent_weights
-from compressctl.model.graph import is_only_use
+from compressctl.model.graph import all_nodes, is_only_use
 from compressctl.model.ops import CONVOLUTIONS
 from compressctl.model.tensors import read_array
 from compressctl.notes import Note, skipped
@@ -92,6 +92,8 @@ class Target:
         """Why the layer cannot be fitted to samples, or None."""
         if not self.layers:
             return "it is an embedding" if self.lookups else "it is recurrent"
+        if self.layers[0].inner:
+            return INNER
         if not is_only_use(self.value, self.layers[0].node):
             return "other nodes use its weight, too"
         inputs = self.layers[0].shape[2]
@@ -109,11 +111,12 @@ def targets(graph: ir.Graph, *, embeddings: bool = True) -> tuple[list[Target], 
         graph: the main graph.
         embeddings: whether tables take part; else what an embedding uses is left alone.
     """
-    layers = {layer.node: layer for layer in linear_layers(graph)}
+    layers = {layer.node: layer for layer in linear_layers(graph, inner=True)}
     layouts: dict[ir.Value, Layout] = {}
-    notes = [skipped(reason, node.name) for node, reason in other_layers(graph) if not any(recurrent_weights(node))]
+    others = other_layers(graph, inner=True)
+    notes = [skipped(reason, node.name) for node, reason in others if not any(recurrent_weights(node))]
     tables: set[ir.Value] = set()
-    for node in graph:
+    for node in all_nodes(graph):
         if node in layers:
             layouts.setdefault(layers[node].weight, _of_layer(layers[node]))
         for weight in recurrent_weights(node):
@@ -131,7 +134,7 @@ def targets(graph: ir.Graph, *, embeddings: bool = True) -> tuple[list[Target], 
         if (value in tables and not embeddings) or value.is_graph_output():
             continue
         nodes = value.consumers()
-        lookups = tuple(node for node in nodes if node.graph is graph and _looks_up_rows(node))
+        lookups = tuple(filter(_looks_up_rows, nodes))
         used = tuple(layers[node] for node in nodes if node in layers)
         found.append(Target(value, tuple(nodes), used, layout, lookups if len(lookups) == len(nodes) else ()))
     return found, notes
