@@ -7,14 +7,15 @@ Of texts of different lengths, what a model gives for the padding is read by nob
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from compressctl.arrays import Array, Floats, Mask
-from compressctl.data.source import Source
+from compressctl.data.source import Batch, Source
 from compressctl.errors import ModelError
+from compressctl.measure.remembered import Remembered
 from compressctl.measure.session import Session
 from compressctl.measure.steps import Steps
 from compressctl.progress import Progress, Silent
@@ -75,7 +76,7 @@ cosines are not, and which of their columns is highest says nothing."""
 
 
 def fidelity(
-    baseline: Session,
+    baseline: Session | Remembered,
     result: Session,
     source: Source,
     batch_size: int,
@@ -106,17 +107,28 @@ def fidelity(
         if spec.name not in given:
             raise ModelError(f"{result.name} lacks the output {spec.name!r}", f"it has {', '.join(given)}")
         tallies[spec.name] = _Tally(spec.name, (scores or {}).get(spec.name))
-    size = source.fixed_batch or batch_size
-    batches = -(-min(len(source), most or len(source)) // size)
-    first = source.some(batch_size, most or len(source))
     own = Steps(result, source.inputs)
-    for batch in (progress or Silent()).track(first, "compare outputs", batches):
+    for batch in _batches(source, batch_size, progress, most):
         mask = _attended(batch.counted(batch.feeds))
         expected = batch.counted(baseline.run(batch.feeds))
         actual = batch.counted(own.run(batch, list(tallies)))
         for name, tally in tallies.items():
             tally.add(expected[name], actual[name], batch.count, mask)
     return tuple(tally.fidelity(made_up=not source.judgeable, fitted=fitted) for tally in tallies.values())
+
+
+def remember(
+    baseline: Remembered, source: Source, batch_size: int, progress: Progress | None = None, *, most: int | None = None
+) -> None:
+    """Run a baseline on all that `fidelity` compares it on; errors as there."""
+    for batch in _batches(source, batch_size, progress, most):
+        baseline.run(batch.feeds)
+
+
+def _batches(source: Source, batch_size: int, progress: Progress | None, most: int | None) -> Iterator[Batch]:
+    count = min(len(source), most or len(source))
+    batches = -(-count // (source.fixed_batch or batch_size))
+    return iter((progress or Silent()).track(source.some(batch_size, count), "compare outputs", batches))
 
 
 class _Tally:

@@ -38,26 +38,28 @@ class Finished:
 
 
 def check_file(
-    path: Path, feeds: Mapping[str, Array], *, threads: int = 0, timeout: float = TIMEOUT
+    path: Path, feeds: Mapping[str, Array], *, threads: int = 0, timeout: float = TIMEOUT, lean: bool = False
 ) -> dict[str, Array]:
     """Open a model file in a fresh process, run it once, and return its outputs.
+
+    `lean`: with as little memory as can be, by running the graph as it is written.
 
     Raises:
         ModelError: onnxruntime cannot open or run it, crashes, or takes longer than `timeout` seconds.
         DataError: the feeds do not fit the model.
     """
-    return run_isolated(path, feeds, threads=threads, runs=1, timeout=timeout).outputs
+    return run_isolated(path, feeds, threads=threads, runs=1, timeout=timeout, lean=lean).outputs
 
 
 def run_isolated(
-    path: Path, feeds: Mapping[str, Array], *, threads: int, runs: int, timeout: float = TIMEOUT
+    path: Path, feeds: Mapping[str, Array], *, threads: int, runs: int, timeout: float = TIMEOUT, lean: bool = False
 ) -> Finished:
     """Open a model file in a fresh process and run it `runs` times; errors as `check_file`."""
     with temporary_folder() as folder:
         request, inputs, outputs = (folder / name for name in ("request.json", "feeds.npz", "outputs.npz"))
         dtypes = save_arrays(inputs, feeds)
         settings = {"model": str(path), "feeds": str(inputs), "outputs": str(outputs), "dtypes": dtypes}
-        request.write_text(json.dumps({**settings, "threads": threads, "runs": runs}))
+        request.write_text(json.dumps({**settings, "threads": threads, "runs": runs, "lean": lean}))
         reply = _ask(path, request, timeout)
         if "error" in reply:
             kind = {"DataError": DataError}.get(reply["error"], ModelError)

@@ -28,6 +28,8 @@ from compressctl.measure.session import Session
 SETS = 5, 12
 MIN_ROUNDS = 5  # in each set
 _DISTURBED = 0.05  # of the time that others may take before a measurement is not cut short
+# Models too large to be open at once: the fewest sets, and seconds after which they do.
+_FEWEST_APART, _PATIENCE_APART = 3, 15.0
 BURST = 0.005  # seconds that a model keeps the processor's caches before the next one has its turn
 
 Feeds = Mapping[str, Array]
@@ -97,7 +99,7 @@ class LatencyOptions:
 
 
 def compare_latency(
-    baseline: Path, results: Sequence[Path], feeds: Feeds, options: LatencyOptions
+    baseline: Path, results: Sequence[Path], feeds: Feeds, options: LatencyOptions, *, apart: bool = False
 ) -> list[LatencyRatio]:
     """Return the latency ratio of each of `results` over `baseline`, all timed in alternation on the same feeds.
 
@@ -106,11 +108,12 @@ def compare_latency(
         results: files.
         feeds: an array for every input; its first dimension is the batch size.
         options: how.
+        apart: open no two models at a time, which are too large for that: in a set, one is timed after the other.
 
     Raises:
         ModelError, DataError: a model cannot be opened, or cannot run on the feeds.
     """
-    timings, reading = _interleave([baseline, *results], feeds, options)
+    timings, reading = _interleave([baseline, *results], feeds, options, apart=apart)
     first, *others = _latencies(timings, reading)
     return [
         LatencyRatio(ratio.value, ratio.low, ratio.high, first, other, witnesses)
@@ -175,14 +178,24 @@ def _undisturbed(timings: Sequence[_Timings]) -> bool:
     return cpu > (1 - _DISTURBED) * wall
 
 
-def _interleave(paths: Sequence[Path], feeds: Feeds, options: LatencyOptions) -> tuple[list[_Timings], Reading]:
+def _interleave(
+    paths: Sequence[Path], feeds: Feeds, options: LatencyOptions, *, apart: bool = False
+) -> tuple[list[_Timings], Reading]:
     rng, seconds, limits = np.random.default_rng(options.seed), options.seconds, options.limits
     timings = [_Timings() for _ in paths]
     budget, number, begun = 0.0, 0, perf_counter()
     with no_gc():
         while True:
-            started = perf_counter()
-            sessions = _open(paths, timings, options.threads, reverse=number % 2 == 1)
+            started, order = perf_counter(), [*range(len(paths))][:: -1 if number % 2 else 1]
+            if apart:
+                for i in order:
+                    _time_alone(paths[i], timings[i], feeds, options.threads)
+                number += 1
+                fewest = min(SETS[0], max(_FEWEST_APART, int(_PATIENCE_APART / (perf_counter() - started))))
+                if number >= fewest:
+                    return timings, _read(timings, options)
+                continue
+            sessions = _open(paths, timings, options.threads, order)
             runs = math.ceil(BURST / geometric_mean([_warm_up(session, feeds) for session in sessions]))
             if number == 0:  # the first set shows what a set costs before its rounds, and so how many there can be
                 ready = perf_counter() - started
@@ -201,14 +214,21 @@ def _interleave(paths: Sequence[Path], feeds: Feeds, options: LatencyOptions) ->
                 return timings, reading
 
 
-def _open(paths: Sequence[Path], timings: Sequence[_Timings], threads: int, reverse: bool) -> list[Session]:
+def _open(paths: Sequence[Path], timings: Sequence[_Timings], threads: int, order: Sequence[int]) -> list[Session]:
     """Open a session for each path; who comes first gets other memory, so the order turns from set to set."""
     sessions = {}
-    for i in reversed(range(len(paths))) if reverse else range(len(paths)):
+    for i in order:
         started = perf_counter()
         sessions[i] = Session(paths[i], threads=threads)
         timings[i].loads.append(perf_counter() - started)
     return [sessions[i] for i in range(len(paths))]
+
+
+def _time_alone(path: Path, timing: _Timings, feeds: Feeds, threads: int) -> None:
+    """Open a model, time the fewest rounds of it, and close it."""
+    (session,) = _open([path], [timing], threads, [0])
+    runs = math.ceil(BURST / _warm_up(session, feeds))
+    _rounds([session], runs, feeds, [timing], 0.0, np.random.default_rng())
 
 
 def _warm_up(session: Session, feeds: Feeds) -> float:

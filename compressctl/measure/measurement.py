@@ -10,18 +10,22 @@ from compressctl.data.random import random_feeds
 from compressctl.data.source import Feeds, Source
 from compressctl.measure.accuracy import BATCH, Comparison, compare, evaluate
 from compressctl.measure.clocks import Witnesses
-from compressctl.measure.fidelity import OutputFidelity, fidelity
+from compressctl.measure.fidelity import OutputFidelity, fidelity, remember
 from compressctl.measure.interval import Interval
 from compressctl.measure.isolated import peak_memory
 from compressctl.measure.latency import Latency, LatencyOptions, compare_latency, latency
 from compressctl.measure.metric import Metric, Score
 from compressctl.measure.profile import Profile, executed_ops, profile
+from compressctl.measure.remembered import Remembered
 from compressctl.measure.session import Session
 from compressctl.measure.stress import NonFinite, StressTest
+from compressctl.measure.unpacked import unpacked
 from compressctl.model.load import load_model
 from compressctl.model.scores import score_axes
 from compressctl.model.size import count, file_bytes
+from compressctl.probation import resident_bytes
 from compressctl.progress import Progress, Silent
+from compressctl.scratch import temporary_folder
 from compressctl.tensorspec import TensorSpec
 
 
@@ -96,6 +100,7 @@ class Workload(LatencyOptions):
 
 
 _FIDELITY_SAMPLES = 256
+_SPARE_BYTES, _SPARE_SHARE = 150_000_000, 0.25  # what results may take in memory beside the baseline, see `_too_large`
 
 
 def measure_files(
@@ -107,64 +112,111 @@ def measure_files(
         ModelError, DataError: a file cannot be loaded or run on the workload.
     """
     progress = progress or Silent()
-    session = Session(baseline, threads=workload.threads)
-    feeds = workload.feeds or random_feeds(session.inputs, workload.batch_size, workload.seed)
-    scores = _scores(session, workload, progress)  # first: data that do not fit need not wait for the clock
-    progress.step("measure latency")
-    timed = _latencies(baseline, results, feeds, workload)
-    stress = StressTest(session, feeds, workload.seed)
-    classes: dict[str, int] = {}
-    measurements = []
-    for index, path in enumerate([baseline, *results]):
-        opened = session if index == 0 else Session(path, threads=workload.threads)
-        model = load_model(path).model
-        classes = classes if index else score_axes(model)
-        size, drop = count(model, sizes_of(opened.inputs, feeds)), None
-        if index and workload.metric is not None and scores:
-            scores += _scores(opened, workload, progress)
-            drop = compare(scores[0], scores[-1], workload.metric)
-        time, ratio, witnesses = timed[index]
-        measurements.append(
-            Measurement(
-                path=str(path),
-                bytes=file_bytes(path),
-                parameters=size.parameters,
-                nonzeros=size.nonzeros,
-                macs=size.macs,
-                latency=time,
-                latency_ratio=ratio,
-                witnesses=witnesses,
-                size_ratio=file_bytes(path) / file_bytes(baseline) if index else None,
-                peak_memory=peak_memory(path, feeds, threads=workload.threads).model_bytes
-                if workload.thorough
-                else None,
-                score=Interval(scores[-1].value, scores[-1].low, scores[-1].high) if scores else None,
-                samples=scores[-1].count if scores else 0,
-                drop=drop,
-                judged=scores[-1].output if scores else None,
-                fidelity=compare_outputs(session, opened, workload, classes, progress) if index else (),
-                non_finite=stress.non_finite(opened) if index else (),
-                executed_ops=executed_ops(path) if index or workload.thorough else {},
-                profile=profile(path, feeds, threads=workload.threads) if workload.profile else None,
+    seen: list[_Seen] = []
+    with temporary_folder() as folder:
+        before = resident_bytes("self")
+        session = Session(baseline, threads=workload.threads)
+        feeds = workload.feeds or random_feeds(session.inputs, workload.batch_size, workload.seed)
+        seen.append(_Seen(_score(session, workload, progress)))  # first: data that do not fit need not wait
+        stress = StressTest(session, feeds, workload.seed)
+        reference, sizes = Remembered(session, folder), sizes_of(session.inputs, feeds)
+        if results and workload.fidelity is not None:
+            remember(reference, workload.fidelity, BATCH, progress, most=_FIDELITY_SAMPLES)
+        seen[0].resident = resident_bytes("self") - before
+        reference.close()
+        del session
+        classes = score_axes(load_model(baseline).model)
+        runnable = [unpacked(path, _made(folder / str(index))) for index, path in enumerate(results)]
+        for path in runnable:
+            seen.append(_look(path, reference, stress, workload, classes, progress))
+        progress.step("measure latency")
+        timed = _latencies(baseline, runnable, feeds, workload, apart=_too_large(seen))
+        measurements = []
+        for index, path in enumerate([baseline, *results]):
+            size, one, first = count(load_model(path).model, sizes), seen[index], seen[0]
+            time, ratio, witnesses = timed[index]
+            drop = None
+            if index and workload.metric is not None and first.score is not None and one.score is not None:
+                drop = compare(first.score, one.score, workload.metric)
+            measurements.append(
+                Measurement(
+                    path=str(path),
+                    bytes=file_bytes(path),
+                    parameters=size.parameters,
+                    nonzeros=size.nonzeros,
+                    macs=size.macs,
+                    latency=time,
+                    latency_ratio=ratio,
+                    witnesses=witnesses,
+                    size_ratio=file_bytes(path) / file_bytes(baseline) if index else None,
+                    peak_memory=peak_memory(path, feeds, threads=workload.threads).model_bytes
+                    if workload.thorough
+                    else None,
+                    score=Interval(one.score.value, one.score.low, one.score.high) if one.score else None,
+                    samples=one.score.count if one.score else 0,
+                    drop=drop,
+                    judged=one.score.output if one.score else None,
+                    fidelity=one.fidelity,
+                    non_finite=one.non_finite,
+                    executed_ops=executed_ops([baseline, *runnable][index]) if index or workload.thorough else {},
+                    profile=profile(path, feeds, threads=workload.threads) if workload.profile else None,
+                )
             )
-        )
-    return measurements
+        return measurements
 
 
-def _scores(session: Session, workload: Workload, progress: Progress) -> list[Score]:
-    """The score of one model; none without labels or a metric."""
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+@dataclass
+class _Seen:
+    """What a model was seen to do while it was open, and the memory that it took."""
+
+    score: Score | None
+    fidelity: tuple[OutputFidelity, ...] = ()
+    non_finite: tuple[NonFinite, ...] = ()
+    resident: int = 0
+
+
+def _look(
+    path: Path,
+    reference: Remembered,
+    stress: StressTest,
+    workload: Workload,
+    classes: Mapping[str, int],
+    progress: Progress,
+) -> _Seen:
+    before = resident_bytes("self")
+    session = Session(path, threads=workload.threads)
+    return _Seen(
+        score=_score(session, workload, progress),
+        fidelity=compare_outputs(reference, session, workload, classes, progress),
+        non_finite=stress.non_finite(session),
+        resident=resident_bytes("self") - before,
+    )
+
+
+def _too_large(seen: Sequence[_Seen]) -> bool:
+    """Whether the models are too large to be open at once: together they take a good part more than the first alone."""
+    return sum(one.resident for one in seen[1:]) > _SPARE_BYTES + _SPARE_SHARE * seen[0].resident
+
+
+def _score(session: Session, workload: Workload, progress: Progress) -> Score | None:
+    """The score of one model; None without labels or a metric."""
     if workload.evaluation is None or workload.metric is None:
-        return []
-    return [evaluate(session, workload.evaluation, workload.metric, progress)]
+        return None
+    return evaluate(session, workload.evaluation, workload.metric, progress)
 
 
 def _latencies(
-    baseline: Path, results: Sequence[Path], feeds: Feeds, workload: Workload
+    baseline: Path, results: Sequence[Path], feeds: Feeds, workload: Workload, *, apart: bool
 ) -> list[tuple[Latency, Interval | None, Witnesses | None]]:
     """Latency, ratio and witnesses of each model, as far as it has them."""
     if not results:
         return [(latency(baseline, feeds, workload), None, None)]
-    ratios = compare_latency(baseline, results, feeds, workload)
+    ratios = compare_latency(baseline, results, feeds, workload, apart=apart)
     others = [(one.result, Interval(one.ratio, one.low, one.high), one.witnesses) for one in ratios]
     return [(ratios[0].baseline, None, None), *others]
 
@@ -180,7 +232,7 @@ def sizes_of(inputs: Sequence[TensorSpec], feeds: Feeds) -> dict[str, int]:
 
 
 def compare_outputs(
-    baseline: Session,
+    baseline: Session | Remembered,
     result: Session,
     workload: Workload,
     scores: Mapping[str, int],

@@ -1,7 +1,8 @@
 """The process that opens and runs one model file for `isolated`: `python -m compressctl.measure.worker REQUEST`.
 
-REQUEST is a JSON file {model, feeds, dtypes, threads, runs, outputs}; `feeds` and `outputs` are npz files. The answer
-is one line of JSON on stdout. Only numpy and onnxruntime are imported: the process should start fast and be small.
+REQUEST is a JSON file {model, feeds, dtypes, threads, runs, lean, outputs}; `feeds` and `outputs` are npz files. The
+answer is one line of JSON on stdout. Only numpy and onnxruntime are imported: the process should start fast and be
+small.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     feeds = load_arrays(Path(request["feeds"]), request["dtypes"])
     empty = peak_rss()
     try:
-        session = Session(Path(request["model"]), threads=request["threads"])
+        lean = request["lean"]
+        session = Session(Path(request["model"]), threads=request["threads"], optimize=not lean, arena=not lean)
         for _ in range(request["runs"]):
             outputs = session.run(feeds)
     except CompressctlError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,6 +23,13 @@ def stored_tensors(graph: ir.Graph) -> Iterator[tuple[str, ir.TensorProtocol]]:
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
                 yield node.outputs[0].name or node.name or "", attribute.value
+
+
+def drop_pages(graph: ir.Graph) -> None:
+    """Let the system take back the memory of external tensors that were mapped, until they are used again."""
+    for _, tensor in stored_tensors(graph):
+        if isinstance(tensor, ir.ExternalTensor) and tensor.raw is not None and hasattr(mmap, "MADV_DONTNEED"):
+            tensor.raw.madvise(mmap.MADV_DONTNEED)
 
 
 def chunks(tensor: ir.TensorProtocol, elements: int = _ELEMENTS) -> Iterator[Array]:

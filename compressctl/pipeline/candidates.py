@@ -14,6 +14,7 @@ from compressctl.container.pack import pack
 from compressctl.container.signature import PACKED, is_packed
 from compressctl.measure.isolated import check_file
 from compressctl.measure.measurement import Measurement, measure_files
+from compressctl.measure.unpacked import large_packed
 from compressctl.model.external import model_files
 from compressctl.model.provenance import stamp
 from compressctl.model.same import same_model
@@ -65,7 +66,7 @@ def save_candidate(setup: Setup, stages: Sequence[Stage], name: str) -> Candidat
         if not handed_on:
             stamp(model, replace(setup.provenance, passes=tuple(stage.config.type for stage in stages)))
         save_model(model, file, overwrite=True, stated=loaded.stated)
-    check_file(file, setup.workload.feeds or {}, threads=recipe.threads)
+    check_file(file, setup.workload.feeds or {}, threads=recipe.threads, lean=bool(large_packed(model)))
     packed = recipe.output.suffix == PACKED
     stored = file.with_suffix(PACKED) if packed else file
     if packed and handed_on and is_packed(recipe.model):

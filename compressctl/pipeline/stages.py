@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import onnx_ir as ir
+
 from compressctl.errors import OutputError
 from compressctl.measure.machine import processor
+from compressctl.model.tensor_file import TensorFiles
+from compressctl.model.tensors import drop_pages
 from compressctl.model.verify import verify_graph
 from compressctl.notes import warning
 from compressctl.passes.base import Context, Outcome, PassConfig
@@ -55,11 +59,22 @@ def run_passes(setup: Setup, passes: Sequence[PassConfig]) -> list[Stage]:
         context = replace(_read(setup.context, config), checkpoint=checkpoint)
         outcome = config.run(current.clone(), context)
         verify_graph(outcome.model, where=config.type)
+        _put_down(outcome.model, setup)
         seconds = time.perf_counter() - begun
         if setup.cache is not None:
             outcome = _kept(setup, key, outcome, seconds)
         stages.append(Stage(config, outcome, seconds))
     return stages
+
+
+def _put_down(model: ir.Model, setup: Setup) -> None:
+    """Leave large weights on disk, for what comes next to have the memory."""
+    files = TensorFiles(setup.context.workdir)
+    for value in model.graph.initializers.values():
+        if isinstance(value.const_value, ir.Tensor):
+            files.keep(value)
+    for each in (model, setup.loaded.model):
+        drop_pages(each.graph)
 
 
 def keys(setup: Setup, passes: Sequence[PassConfig]) -> list[str]:
