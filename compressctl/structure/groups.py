@@ -224,12 +224,16 @@ def _freeze(axes: Axes, values: Sequence[ir.Value], reason: str) -> None:
 
 
 def _seeds(axes: Axes, order: dict[str, int]) -> list[int]:
-    """Return heads first, then inner axes of products, larger ones before smaller ones, then what layers make."""
+    """Return heads first, then inner axes of products, larger ones before smaller ones, then what layers make.
+
+    A head of keys that several queries share comes before the heads of the queries: all that goes with it does.
+    """
     place = {
         part: k for factors in axes.factors for factor in factors for k, part in reversed([*enumerate(factor.parts)])
     }
     made = {use.axis: order.get(use.node, 0) for use in reversed(axes.uses) if use.role == "makes"}
     heads = _tied(axes, axes.heads)
+    several = _same(axes, {axis for axis in heads if axes.is_product(axis)})
 
     def rank(axis: int) -> tuple[int, ...]:
         node = made.get(axis, len(order))
@@ -237,7 +241,7 @@ def _seeds(axes: Axes, order: dict[str, int]) -> list[int]:
             return 3, 0, node, axis
         if axis not in place:
             return 2, 0, node, axis
-        return (0, place[axis], node, axis) if axis in heads else (1, -axes.sizes[axis][0], node, axis)
+        return (0, axis in several, place[axis], node, axis) if axis in heads else (1, -axes.sizes[axis][0], node, axis)
 
     return sorted(
         (
@@ -247,6 +251,16 @@ def _seeds(axes: Axes, order: dict[str, int]) -> list[int]:
         ),
         key=rank,
     )
+
+
+def _same(axes: Axes, start: set[int]) -> set[int]:
+    """Return the axes that are the same as those of `start`, position by position."""
+    found, waiting = set(start), list(start)
+    while waiting:
+        others = {tie.other for tie in axes.ties[waiting.pop()] if tie.here is None} - found
+        waiting.extend(others)
+        found |= others
+    return found
 
 
 def _tied(axes: Axes, start: set[int]) -> set[int]:

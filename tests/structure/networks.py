@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -119,10 +121,11 @@ class Gpt(nn.Module):
 class Llama(nn.Module):
     """A norm written out, rotated halves, keys that several queries share, a gated layer."""
 
-    def __init__(self):
+    def __init__(self, queries=2):  # that share a key
         super().__init__()
-        self.words, self.scale = nn.Embedding(30, 32), nn.Parameter(torch.rand(32))
-        self.q, self.k, self.v, self.o = (nn.Linear(32, size, bias=False) for size in (32, 16, 16, 32))
+        self.words, self.scale, self.queries = nn.Embedding(30, 32), nn.Parameter(torch.rand(32)), queries
+        self.q, self.k, self.v = (nn.Linear(32, size, bias=False) for size in (16 * queries, 16, 16))
+        self.o = nn.Linear(16 * queries, 32, bias=False)
         self.gate, self.up, self.down = nn.Linear(32, 48), nn.Linear(32, 48), nn.Linear(48, 32)
         self.out = nn.Linear(32, 30)
         angles = torch.outer(torch.arange(64.0), 10000 ** -(torch.arange(0, 8, 2) / 8)).repeat(1, 2)
@@ -139,7 +142,8 @@ class Llama(nn.Module):
         y = self.scale * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6))
         q, k, v = (layer(y).view(batch, length, -1, 8).transpose(1, 2) for layer in (self.q, self.k, self.v))
         q, k = self.rotated(q, length), self.rotated(k, length)
-        k, v = (each[:, :, None].expand(batch, 2, 2, length, 8).reshape(batch, 4, length, 8) for each in (k, v))
+        shape = (batch, 2, self.queries, length, 8)
+        k, v = (each[:, :, None].expand(shape).reshape(batch, -1, length, 8) for each in (k, v))
         x = x + self.o(((q @ k.transpose(2, 3)).softmax(-1) @ v).transpose(1, 2).reshape(batch, length, -1))
         return self.out(x + self.down(F.silu(self.gate(x)) * self.up(x)))
 
@@ -185,6 +189,7 @@ NETWORKS = {
     "decoder": (Decoder, [(2, 10, 6), (2, 7, 6)], [TEXT, MEMORY], ["head 4", "head 4", "neuron 24", "width 16"]),
     "gpt": (Gpt, [(2, 10)], [TEXT], ["head 4", "neuron 40", "width 16"]),
     "llama": (Llama, [(2, 10)], [TEXT], ["head 2", "neuron 48", "width 32"]),
+    "llama of many queries": (partial(Llama, 4), [(2, 10)], [TEXT], ["head 2", "neuron 48", "width 32"]),
     "recurrent": (Recurrent, [(2, 10, 6)], [TEXT], ["neuron 8"]),
     "detector": (Detector, [(2, 3, 16, 16)], [IMAGE], ["channel 12", "channel 16", "channel 8"]),
 }  # fmt: skip

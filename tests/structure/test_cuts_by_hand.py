@@ -271,3 +271,26 @@ def test_sums_of_weights_keep_all_their_terms():
     )  # fmt: skip
     group = by_name(find_groups(model))["n0"]
     assert group.fixed.all() and group.reasons == ("ReduceL2 'n1' adds up constants along it",)
+
+
+def test_heads_go_with_scores_of_distances_that_are_picked_for_each_pair_of_places():
+    """Disentangled attention: keys of distances are repeated for each sample, batch and heads are one axis."""
+    model = build(
+        """(float[n,4,8] x) => (float[n,4,5] y) {
+            q = MatMul(x, a)  q4 = Reshape(q, apart)  qt = Transpose<perm = [0,2,1,3]>(q4)  qh = Reshape(qt, merged)
+            k = MatMul(x, b)  k4 = Reshape(k, apart)  kt = Transpose<perm = [0,2,3,1]>(k4)  kh = Reshape(kt, turned)
+            v = MatMul(x, c)  v4 = Reshape(v, apart)  vt = Transpose<perm = [0,2,1,3]>(v4)  vh = Reshape(vt, merged)
+            f = MatMul(far, b)  f4 = Reshape(f, far_apart)  ft = Transpose<perm = [1,2,0]>(f4)
+            shape = Shape<start = 0, end = 1>(x)  times = Concat<axis = 0>(shape, ones)  fh = Tile(ft, times)
+            s = MatMul(qh, kh)  d = MatMul(qh, fh)  like = Shape(s)  at = Expand(places, like)
+            p = GatherElements<axis = 2>(d, at)  sum = Add(s, p)  w = Softmax<axis = 2>(sum)  o = MatMul(w, vh)
+            o4 = Reshape(o, again)  ot = Transpose<perm = [0,2,1,3]>(o4)  r = Reshape(ot, flat)  y = MatMul(r, e) }""",
+        a=normal(8, 12), b=normal(8, 12), c=normal(8, 12), e=normal(12, 5), far=normal(7, 8),
+        apart=np.array([0, 0, 3, 4]), merged=np.array([-1, 4, 4]), turned=np.array([-1, 4, 4]),
+        far_apart=np.array([0, 3, 4]), again=np.array([-1, 3, 4, 4]), flat=np.array([0, 0, 12]),
+        ones=np.array([1, 1]), places=RNG.integers(0, 7, (1, 4, 4)),
+    )  # fmt: skip
+    groups, removed, difference = halved(model, [{"x": normal(2, 4, 8)}, {"x": normal(1, 4, 8)}], ("head",))
+    (head,) = (group for group in groups if group.kind == "head")
+    assert head.size == 3 and {weight.name for weight in head.weights} >= set("abce")
+    assert removed and difference < 1e-4

@@ -48,6 +48,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("", "Split"): indexing.split,
     ("", "Slice"): indexing.slice_,
     ("", "Gather"): indexing.gather,
+    ("", "GatherElements"): indexing.gather_elements,
     ("", "Pad"): indexing.pad,
     ("", "Tile"): indexing.tile,
     **{("", op): spatial.pool for op in ops.POOLS},

@@ -96,6 +96,22 @@ def gather(node: ir.Node, axes: Axes) -> None:
             weigh(axes, node, node.inputs[0], index, "makes")
 
 
+def gather_elements(node: ir.Node, axes: Axes) -> None:
+    """GatherElements: positions are looked up along one axis; along the others all are where they were."""
+    source, indices, output = (axes.of(value) for value in (*node.inputs[:2], node.outputs[0]))
+    along = node.attributes.get_int("axis", 0) % len(source)
+    looked_up = f"GatherElements '{node.name}' looks positions up in it"
+    axes.freeze([source[along]], looked_up)
+    for index, (a, b, c) in enumerate(zip(source, indices, output, strict=True)):
+        axes.tie(b, c)
+        if index != along and axes.sizes[a] == axes.sizes[c]:
+            axes.tie(a, c)
+        elif index != along:
+            axes.freeze([a, b, c], looked_up)
+    for value in node.inputs:
+        follow(axes, node, value)
+
+
 def pad(node: ir.Node, axes: Axes) -> None:
     """Pad: the old positions lie in the middle; reflected and wrapped axes stay whole."""
     source, output = axes.of(node.inputs[0]), axes.of(node.outputs[0])
@@ -136,6 +152,7 @@ def tile(node: ir.Node, axes: Axes) -> None:
             there = np.arange(axes.sizes[b][0])
             axes.tie(a, b, there % axes.sizes[a][0], there)
         elif axes.sizes[a] != (1, 1):
-            axes.freeze([a, b], f"Tile '{node.name}' repeats it")
+            (few, other), (many, another) = axes.sizes[a], axes.sizes[b]
+            axes.factor(b, (axes.virtual(node, f"repeats {a}", (many // few, another // other)), a))
         elif axes.is_fixed(b):
             axes.freeze([b], f"Tile '{node.name}' repeats it")
