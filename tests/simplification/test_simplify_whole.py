@@ -288,3 +288,19 @@ def test_operators_that_onnx_writes_out_as_functions() -> None:
             continue
         assert difference(expected, Runner(feeds).run(result)) is None, case.name
     assert rewritten > len(cases) / 2
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_exporters_leave_goes_but_for_the_models_own(keep: bool, tmp_path: Path) -> None:
+    model = parse(IF)
+    branch = next(iter(model.graph.subgraphs()))
+    marked = (model.graph, branch, model.graph[1], branch[0], model.graph.inputs[0], branch[0].outputs[0])
+    for one in marked:
+        one.metadata_props["pkg.torch.onnx.stack_trace"] = "File /home/me/model.py, line 3"
+    model.graph[2].doc_string = "/home/me/model.py(7): forward"
+    model.metadata_props["author"] = "me"
+    context = Context(baseline=model, workdir=tmp_path, threads=1)
+    result = Config(keep_metadata=keep).run(model.clone(), context).model
+    assert (b"/home/me" in serialized(result)) is keep
+    assert b"/home/me" in serialized(model)
+    assert result.metadata_props == {"author": "me"}

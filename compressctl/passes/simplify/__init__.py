@@ -58,6 +58,8 @@ class Config(PassConfig):
     type: Literal["simplify"] = "simplify"
     skip: Annotated[tuple[RuleName, ...], Option(flagless=True)] = ()
     """Rules that are not applied."""
+    keep_metadata: bool = False
+    """Keep what exporters write beside nodes and values: stack traces, with local paths, and names of modules."""
 
     def inferences(self, calibration: int, training: int) -> int:
         """A few samples, through the model before and after."""

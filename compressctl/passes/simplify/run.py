@@ -15,6 +15,7 @@ from compressctl.passes.base import Context, Outcome
 from compressctl.passes.simplify import BATCH, Config
 from compressctl.passes.space import Params, PassSpace, Space, Stage
 from compressctl.simplification.equivalence import Arrays
+from compressctl.simplification.metadata import strip_metadata
 from compressctl.simplification.rules import RULES
 from compressctl.simplification.verified import simplify
 
@@ -26,6 +27,8 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     """Simplify a copy of `model`."""
     names = [name for name in RULES if name not in config.skip]
     result, notes = simplify(model, _feeds(model, context), names, context.threads)
+    if not config.keep_metadata:
+        notes = [*notes, *strip_metadata(result)]
     by_text = _by_text(notes)
     summary = tuple(Note(kind, _summary(text, names)) for (kind, text), names in by_text.items())
     kinds: tuple[NoteKind, ...] = ("done", "skipped")
