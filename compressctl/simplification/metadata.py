@@ -12,7 +12,8 @@ def strip_metadata(model: ir.Model) -> list[Note]:
     """Drop `metadata_props` of graphs, nodes and values, and `doc_string` of nodes, in place; the model's own stay."""
     nodes = list(all_nodes(model.graph))
     graphs = [model.graph, *(body for _, _, body in walk_subgraphs(model.graph))]
-    holders = [one for one in (*graphs, *nodes, *all_values(model.graph)) if one.metadata_props]
+    everything: list[ir.Graph | ir.Node | ir.Value] = [*graphs, *nodes, *all_values(model.graph)]
+    holders = [one for one in everything if one.metadata_props]
     told = [node for node in nodes if node.doc_string]
     for one in holders:
         one.metadata_props.clear()

@@ -28,6 +28,7 @@ from compressctl.quantization.int8.plan import QuantizationPlan, make_plan, name
 from compressctl.quantization.int8.quantizers import Settings
 from compressctl.quantization.int8.saturation import saturation_notes, simulate
 from compressctl.quantization.int8.sensitivity import Sensitivity, fewest_in_float, rank
+from compressctl.quantization.int8.widening import narrow, widen
 
 _SENSITIVITY_SAMPLES = 64
 
@@ -41,9 +42,11 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     """
     calibration = context.calibration
     target, reduced = range_for_target(config)
+    given = model.clone()
+    widened = widen(model, config.selection.allows)
     plan, notes, measured = _plan(model, config, context, reduced)
     if not plan.layers and not plan.weights:
-        return Outcome(model, (*notes, warning("nothing was quantized")), measured)
+        return Outcome(given, (*notes, warning("nothing was quantized")), measured)
     grids = weight_grids(model, plan, config.scheme, config.first_last)
     settings = Settings(config.per_channel, config.bias_correction, reduced, grids)
     observations = None
@@ -72,6 +75,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     notes = (*notes, *told, *(skipped("kept in float: among the most sensitive layers", name) for name in kept))
     lines = _pinning_lines(model, plan, config, context) if kept or measured.keys() & {"timed", "moved"} else []
     notes += tuple(apply_plan(model, plan, observations, settings))
+    narrow(model, widened)
     facts: dict[str, Any] = {
         "target": target,
         "reduced_range": reduced,
