@@ -144,3 +144,35 @@ def test_weights_of_bodies_shrink_and_branches_compute_the_same(name: str, body:
         feeds = {"x": x, "flag": np.array(flag)}
         (expected,), (found,) = run(loaded, feeds), run(result, feeds, optimize=True)
         assert _sqnr(expected, found) >= least
+
+
+ALONE = {
+    "gru": "y, h = GRU <hidden_size = 48> (x, w3, r3)",
+    "gru_both": 'y, h = GRU <hidden_size = 48, direction = "bidirectional", linear_before_reset = 1> (x, w6, r6)',
+    "rnn_both": 'y, h = RNN <hidden_size = 48, direction = "bidirectional"> (x, w2, r2)',
+    "lstm_peepholes": "y, h, c = LSTM <hidden_size = 48> (x, w4, r4, , , , , p)",
+    "transposed": "y = ConvTranspose (x, k)",
+    "convolution": "y = Conv (x, k)",
+}
+
+
+@pytest.mark.parametrize("config", [quantize_weights.Config(scheme="int8-weights"), quantize.Config()], ids=str)
+@pytest.mark.parametrize("operator", ALONE)
+def test_what_has_no_integer_kernel_gets_weights_of_8_bits(operator: str, config: PassConfig, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    shapes = {f"{w}{n}": (2 if n in (6, 2) else 1, 48 * {6: 3, 2: 1}.get(n, n), 48) for n in (2, 3, 4, 6) for w in "wr"}
+    shapes |= {"p": (1, 144), "k": (48, 48, 3)}
+    text = f'<ir_version: 8, opset_import: ["" : 17]> g (float[5, 48, 48] x) => (float y) {{ {ALONE[operator]} }}'
+    proto = onnx.parser.parse_model(text)
+    for name, shape in shapes.items():
+        if name in proto.graph.node[0].input:
+            array = (rng.standard_normal(shape) / 7).astype(np.float32)
+            proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(proto, tmp_path / "model.onnx")
+    loaded = load_model(tmp_path / "model.onnx").model
+    result = config.run(loaded.clone(), Context(baseline=loaded, workdir=tmp_path, threads=1)).model
+    before, after = (serialize(one, tmp_path) for one in (loaded, result))
+    assert isinstance(before, bytes) and isinstance(after, bytes) and len(after) < 0.27 * len(before) + 1500
+    feeds = {"x": rng.standard_normal((5, 48, 48)).astype(np.float32)}
+    assert _sqnr(run(loaded, feeds)[0], run(result, feeds)[0]) > 20

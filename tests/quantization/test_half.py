@@ -23,6 +23,7 @@ BODY = """
     f = Flatten (g) s = Unsqueeze (f, zero) [lstm] l, h = LSTM <hidden_size = 48> (s, w, w, b)
     q = Squeeze (h, zero) [fc] p = MatMul (q, v) y = Tanh (p)
 """
+HALF, BRAIN = np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)
 SCHEMES: dict[str, tuple[PassConfig, float]] = {
     "int8": (quantize.Config(scheme="int8"), 0.95),
     "int8-dynamic": (quantize.Config(scheme="int8-dynamic"), 0.65),
@@ -32,10 +33,10 @@ SCHEMES: dict[str, tuple[PassConfig, float]] = {
 }
 
 
-def _model(folder: Path, dtype: np.dtype = np.dtype(np.float16)) -> Path:
+def _model(folder: Path, dtype: np.dtype = HALF) -> Path:
     rng = np.random.default_rng(0)
     shapes = {"k": (48, 3, 3, 3), "kb": (48,), "k2": (48, 48, 3, 3), "w": (1, 192, 48), "b": (1, 384), "v": (48, 40)}
-    name = "bfloat16" if dtype == ml_dtypes.bfloat16 else "float16"
+    name = "bfloat16" if dtype == BRAIN else "float16"
     text = f"""<ir_version: 8, opset_import: ["" : 17]> g ({name}[n, 3, 16, 16] x) => ({name}[n, 40] y) {{ {BODY} }}"""
     proto = onnx.parser.parse_model(text)
     for key, shape in shapes.items():
@@ -87,7 +88,7 @@ def test_what_is_excluded_computes_in_half_precision(scheme: str, tmp_path: Path
 
 
 def test_bfloat16_goes_to_integers(tmp_path: Path) -> None:
-    loaded = load_model(_model(tmp_path, np.dtype(ml_dtypes.bfloat16))).model
+    loaded = load_model(_model(tmp_path, BRAIN)).model
     context = Context(baseline=loaded, workdir=tmp_path, threads=1)
     result = quantize.Config(scheme="int8-dynamic").run(loaded.clone(), context).model
     verify_graph(result, where="quantize")
