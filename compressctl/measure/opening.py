@@ -145,6 +145,10 @@ class Opener:
 
 def _run(wanted: Wanted, samples: Samples) -> Session:
     """Run the model on as many samples as are timed; return what runs it."""
+    for spec in samples.fit.inputs:
+        if spec.fixed_batch == 0:
+            text = f"{wanted.path}: input {spec.name!r} takes batches of 0 samples"
+            raise ModelError(text, "export it with another size")
     with on_probation(wanted.path):
         feeds = samples.usual.first(wanted.batch_size)
     return prove(wanted.path, feeds, threads=wanted.threads, file=wanted.file)
@@ -185,9 +189,6 @@ def prove(path: Path, feeds: Mapping[str, Array], *, threads: int = 0, file: Pat
         DataError: the feeds do not fit the model.
     """
     with on_probation(path):
-        for name, feed in feeds.items():
-            if feed.ndim and not len(feed):
-                raise ModelError(f"{path}: input {name!r} takes batches of 0 samples", "export it with another size")
         try:
             session = Session(file or path, threads=threads)
             session.run(feeds)
