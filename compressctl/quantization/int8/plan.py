@@ -148,8 +148,9 @@ def make_plan(
         if scheme == "auto" and node.op_type == "Conv" and node.graph is model.graph:
             continue  # said once for all, below
         if is_static and node.op_type != "Gather" and node not in come:
-            what = f"for {node.op_type}" if node.graph is model.graph else "where nothing is observed: in a body"
-            reason = reason or f"onnxruntime has no static INT8 kernel {what}; int8-dynamic has one"
+            if node.graph is not model.graph:
+                reason = "it is in a body, where nothing is observed; int8-dynamic and int8-weights need no samples"
+            reason = reason or f"onnxruntime has no static INT8 kernel for {node.op_type}; int8-dynamic has one"
         if reason is None:
             found.append(node.name or "")
         else:
