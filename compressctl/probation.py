@@ -66,6 +66,7 @@ class Watch:
 
 _channel: int | None = None  # a pipe to the supervisor, where there is one
 _watched: list[Watch] = []
+_beside: dict[str, int] = {}  # bytes of external data, by the path of the file, once they are known
 
 
 def report_to(channel: int) -> None:
@@ -84,7 +85,7 @@ def on_probation(path: Path) -> Iterator[None]:
     """
     size = 0
     with suppress(OSError, ValueError):  # whoever opens it says why not
-        size = path.stat().st_size
+        size = path.stat().st_size + _beside.get(str(path), 0)
     memory, seconds = _bounds(size)
     now = Watch(str(path), size, memory, seconds, resident_bytes("self"), time.monotonic(), time.process_time())
     _watched.append(now)
@@ -113,7 +114,9 @@ def counts_too(files: Iterable[Path]) -> None:
     if not _watched:
         return
     was = _watched.pop()
-    size = was.size + sum(file.stat().st_size for file in files)
+    before = _beside.get(was.path, 0)
+    _beside[was.path] = sum(file.stat().st_size for file in files)
+    size = was.size - before + _beside[was.path]
     memory, seconds = _bounds(size)
     _watched.append(Watch(was.path, size, memory, seconds, was.resident, was.clock, was.computed))
     _tell()

@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from compressctl import probation
 from compressctl.errors import ModelError
 from compressctl.measure.worker import peak_rss
 from compressctl.model import wire
@@ -18,6 +19,7 @@ from compressctl.model.load import load_model
 from compressctl.model.save import save_model
 from compressctl.model.shapes import infer_shapes
 from compressctl.model.size import file_bytes
+from compressctl.probation import on_probation
 
 WIDTH = 2100
 
@@ -112,3 +114,15 @@ def test_long_vectors_are_no_shapes() -> None:
     after = peak_rss()
     assert product.outputs[0].shape == ir.Shape(["n", count // 2])
     assert before is None or after is None or after - before < 25 * count
+
+
+def test_external_data_count_whenever_the_file_is_on_probation(tmp_path: Path, weight: TensorProto) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(proto(weight), path, save_as_external_data=True, location="model.data", size_threshold=1 << 20)
+    whole = path.stat().st_size + (tmp_path / "model.data").stat().st_size
+    for _ in range(2):
+        with on_probation(path):
+            load_model(path)
+            assert probation._watched[-1].size == whole
+    with on_probation(path):  # as when it is run
+        assert probation._watched[-1].size == whole
