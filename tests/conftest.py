@@ -19,9 +19,9 @@ def _cache(tmp_path_factory):
         yield
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """Time the results for less long than users want, in tests that look at no latencies."""
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Time the results of runs for less long than users want; latencies have tests of their own."""
     monkeypatch.setattr(setup, "Workload", partial(Workload, seconds=0.1))
 
 

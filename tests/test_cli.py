@@ -13,8 +13,6 @@ import pytest
 
 from tests.samples import CNN, LSTM, MLP, ROOT, TRANSFORMER
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 CALIBRATE = ("--calibrate", "digits:train[:64]")
 INT8 = ("--scheme", "int8", *CALIBRATE)  # scheme auto times layers, which most tests need not wait for
 TOP1 = ("--data", "digits:test", "--metric", "top1")

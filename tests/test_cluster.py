@@ -6,7 +6,6 @@ import pytest
 
 from tests.samples import CNN, LSTM, MLP, TRANSFORMER
 
-pytestmark = pytest.mark.usefixtures("quick")
 COMMAND = "cluster"
 SAMPLES = ("--calibrate", "digits:train[:64]")
 DIGITS = ("--data", "digits:test", "--metric", "top1")

@@ -118,7 +118,7 @@ def test_a_model_against_itself_differs_in_nothing(diff):
     assert "Operators" not in diff(CNN, CNN)
 
 
-def test_a_quantized_and_packed_model_against_its_original(diff, tmp_path, capsys, quick):
+def test_a_quantized_and_packed_model_against_its_original(diff, tmp_path, capsys):
     small = tmp_path / "small.ccz"
     scheme = ("--scheme", "int8", "--calibrate", "digits:train[:32]")
     assert run(["quantize", str(MLP), "-o", str(small), *scheme, "-q"]) == 0

@@ -33,7 +33,6 @@ def unless_quick(text: str, *values: object, quick: bool = True, **keys: object)
 @pytest.mark.parametrize(
     "path", [unless_quick(path.read_text(), path, id=path.stem) for path in RECIPES if path.stem != "search"]
 )
-@pytest.mark.usefixtures("quick")
 def test_recipes_run(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     content = yaml.safe_load(path.read_text())
@@ -77,7 +76,6 @@ def _commands(text: str) -> list[str]:
         *(unless_quick(line, line, quick=False) for line in _commands(PAGES)),
     ],
 )
-@pytest.mark.usefixtures("quick")
 def test_readme_commands_run(line, tmp_path, monkeypatch, capsys):
     if ".pt" in line:
         pytest.importorskip("torch")

@@ -10,8 +10,6 @@ import pytest
 from compressctl.__main__ import run
 from tests.samples import SAMPLES
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):

@@ -46,7 +46,6 @@ def files(tmp_path_factory):
     return folder
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_examples_run(line, files, tmp_path, monkeypatch, capsys):
     if ".pt" in line or "--epochs" in line:

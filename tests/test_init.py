@@ -78,7 +78,6 @@ def test_the_kind_decides_the_scheme(init, name, kind, scheme):
         ),
     ],
 )
-@pytest.mark.usefixtures("quick")
 def test_the_recipe_runs_and_keeps_its_budgets(init, capsys, name, goal):
     samples = ("--calibrate", "digits:train", "--data", "digits:test")
     assert init(SAMPLES / f"{name}.onnx", "--goal", goal, *samples)[0] == 0
@@ -189,7 +188,6 @@ def test_packed_models_are_looked_into(init):
     assert facts["file_bytes"] == (SAMPLES / "mlp.ccz").stat().st_size
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("scheme", ["int8", *(pytest.param(name, marks=pytest.mark.long) for name in ("int4", "fp16"))])
 def test_a_compressed_model_is_told_and_only_stored(init, capsys, scheme):
     arguments = ["--scheme", scheme, "--calibrate", "digits:train[:64]", "-q"]

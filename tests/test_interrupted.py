@@ -27,7 +27,7 @@ def finish(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is of POSIX systems")
 def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
-    options = ["--steps", "1200", "--checkpoint-every", "50", "--evaluate-every", "100"]
+    options = ["--steps", "700", "--checkpoint-every", "50", "--evaluate-every", "100"]
     whole, killed = tmp_path / "whole.onnx", tmp_path / "killed.onnx"
     reference = finish(*FINETUNE, "-o", str(whole), *options)
     assert reference.returncode == 0, reference.stderr

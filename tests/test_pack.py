@@ -10,8 +10,6 @@ import pytest
 
 from tests.samples import CNN, MLP, SAMPLES
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 
 @pytest.fixture
 def packed(call, tmp_path) -> Path:

@@ -30,7 +30,7 @@ SWEEP = RECIPE.replace("out.onnx", "out_${clusters}.onnx") + "sweep: {clusters: 
 
 
 @pytest.fixture
-def call(capsys, tmp_path, monkeypatch, quick):
+def call(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(MLP, "mlp.onnx")
 

@@ -17,7 +17,6 @@ from compressctl.passes import quantize, simplify, store
 from compressctl.passes.base import Context, Outcome
 from tests.quantization import graphs
 
-pytestmark = pytest.mark.usefixtures("quick")
 COMMAND = "store"
 RNG = np.random.default_rng(11)
 X = RNG.standard_normal((5, 40)).astype(np.float32)

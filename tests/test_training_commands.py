@@ -11,8 +11,6 @@ from compressctl.__main__ import run
 from tests.quantization.reference import weight_integers
 from tests.samples import SAMPLES
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 CNN, MLP, STUDENT = (SAMPLES / f"{name}.onnx" for name in ("cnn", "mlp", "cnn_student"))
 DIGITS = ("--data", "digits", "--metric", "top1")
 

@@ -111,7 +111,15 @@ def _gone(name: str) -> bool:
         return True
     except PermissionError:
         return False
-    return False
+    return _ended(int(pid))
+
+
+def _ended(pid: int) -> bool:
+    """Whether a process is none but for its number, which whoever should take note of its end has not yet done."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:  # gone meanwhile, or a system without /proc
+        return False
 
 
 def _open(storage: str) -> Any:

@@ -65,14 +65,14 @@ def refused(command: list[str], home: Path, capsys: pytest.CaptureFixture[str], 
 
 @pytest.mark.parametrize("command", commands())
 @pytest.mark.parametrize("limit", [0, 300, 1000])
-def test_files_that_may_not_grow(limit, command, home, capsys, quick):
+def test_files_that_may_not_grow(limit, command, home, capsys):
     before = visible(home)
     with files_up_to(limit):
         refused(command, home, capsys, before)
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_files_up_to(command, home, tmp_path, capsys, quick):
+def test_a_files_up_to(command, home, tmp_path, capsys):
     small = tmp_path / "small"
     small.mkdir()
     with disk(small, "size=1m"):
@@ -88,7 +88,7 @@ def test_a_files_up_to(command, home, tmp_path, capsys, quick):
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_disk_that_is_read_only(command, home, tmp_path, capsys, quick):
+def test_a_disk_that_is_read_only(command, home, tmp_path, capsys):
     place = tmp_path / "place"
     place.mkdir()
     with disk(place, "size=1m"):

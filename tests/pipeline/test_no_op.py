@@ -39,7 +39,7 @@ def packed(path: Path) -> Path:
 
 
 @pytest.fixture
-def compress(tmp_path, monkeypatch, quick):
+def compress(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def _compress(*arguments: object) -> None:

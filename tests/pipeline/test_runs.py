@@ -17,7 +17,7 @@ PASSES = [{"type": "simplify"}, {"type": "prune", "ratio": 0.25}, {"type": "fine
 
 
 @pytest.fixture
-def pipeline(tmp_path, monkeypatch, capsys, quick):
+def pipeline(tmp_path, monkeypatch, capsys):
     """Run a recipe of these passes and keys; return exit code, stderr and the report."""
     monkeypatch.chdir(tmp_path)
 

@@ -12,7 +12,7 @@ from tests.samples import SAMPLES
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys, quick):
+def command(tmp_path, monkeypatch, capsys):
     """Run a command on a model; return exit code, stdout and the report."""
     monkeypatch.chdir(tmp_path)
 

@@ -116,7 +116,8 @@ def test_a_slow_result_is_tried_without_what_makes_it_slow(multiplier, context):
         return clone
 
     decision = keep_pace(Trial(multiplier, build, False, context), plan)
-    assert MULTIPLIER not in decision.plan.layers and decision.plan.layers
+    assert MULTIPLIER not in decision.plan.layers
+    assert {*decision.plan.layers, *decision.plan.weights} == set(NAMES)
     assert decision.facts["pace"]["after"] < decision.facts["pace"]["before"]
 
 

@@ -15,7 +15,7 @@ COMMAND = "quantize"
 
 
 @pytest.fixture(autouse=True)
-def _no_summary(monkeypatch, quick):
+def _no_summary(monkeypatch):
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
 
 

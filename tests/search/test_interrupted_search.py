@@ -43,7 +43,7 @@ def tried(storage):
 
 
 @pytest.mark.long
-def test_kill_9_leaves_the_best_so_far_and_resume_goes_on(tmp_path, monkeypatch, capsys, quick):
+def test_kill_9_leaves_the_best_so_far_and_resume_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     journal = tmp_path / "out.search.journal"
     process = start(tmp_path)

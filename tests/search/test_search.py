@@ -16,7 +16,7 @@ BUDGET = ("--max-accuracy-drop", "0.01")
 
 
 @pytest.fixture
-def search(capsys, tmp_path, monkeypatch, quick):
+def search(capsys, tmp_path, monkeypatch):
     """Search in a folder of its own, on few candidates; return exit code, report and stderr."""
     monkeypatch.chdir(tmp_path)
 

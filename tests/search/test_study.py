@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -108,6 +109,16 @@ def test_trials_of_processes_that_are_gone_are_told_from_those_of_others(tmp_pat
     for name in workers:
         study.ask().set_user_attr("worker", name)
     assert [trial.number for trial in abandoned(study)] == [0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="a system without /proc")
+def test_a_process_that_ended_is_gone_though_nobody_took_note(tmp_path):
+    study = open_study(str(tmp_path / "s"), WANTED, 2)
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    study.ask().set_user_attr("worker", f"{socket.gethostname()}:{process.pid}")
+    assert [trial.number for trial in abandoned(study)] == [0]
+    process.wait()
 
 
 def test_without_optuna_it_says_what_to_install(monkeypatch):
