@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -96,7 +96,7 @@ def _make(task: Task, scheme: quantize.Scheme, folder: Path) -> tuple[Path, floa
     context = Context(baseline=model, workdir=folder, calibration=source, threads=THREADS)
     simplified = simplify.Config().run(model.clone(), context).model
     started = time.perf_counter()
-    outcome = quantize.Config(scheme=scheme).run(simplified, context)
+    outcome = quantize.Config(scheme=scheme).run(simplified, replace(context, unprepared=model))
     seconds = time.perf_counter() - started
     path = folder / f"{scheme}.onnx"
     save_model(outcome.model, path, overwrite=True)

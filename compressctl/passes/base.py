@@ -128,6 +128,7 @@ class Context(Resources):
 
     Attributes:
         baseline: the model as it was loaded; never edited.
+        unprepared: the model as it was before the passes that merely prepared it for this one, or None; never edited.
         calibration: samples to observe activations on, or None.
         evaluation: samples with labels to measure the metric on, or None.
         metric: the metric for `evaluation`, or None.
@@ -139,6 +140,7 @@ class Context(Resources):
     """
 
     baseline: ir.Model
+    unprepared: ir.Model | None = None
     calibration: Source | None = None
     evaluation: Source | None = None
     metric: Metric | None = None

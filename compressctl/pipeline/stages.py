@@ -56,7 +56,7 @@ def run_passes(setup: Setup, passes: Sequence[PassConfig]) -> list[Stage]:
         begun = time.perf_counter()
         current = stages[-1].outcome.model if stages else setup.loaded.model
         checkpoint = setup.checkpoints.of_pass(index, config.type) if setup.checkpoints is not None else None
-        context = replace(_read(setup.context, config), checkpoint=checkpoint)
+        context = replace(_read(setup.context, config), checkpoint=checkpoint, unprepared=_unprepared(setup, stages))
         outcome = config.run(current.clone(), context)
         verify_graph(outcome.model, where=config.type)
         _put_down(outcome.model, setup)
@@ -65,6 +65,16 @@ def run_passes(setup: Setup, passes: Sequence[PassConfig]) -> list[Stage]:
             outcome = _kept(setup, key, outcome, seconds)
         stages.append(Stage(config, outcome, seconds))
     return stages
+
+
+def _unprepared(setup: Setup, stages: Sequence[Stage]) -> ir.Model | None:
+    """Return the model before the last passes, if they merely prepared it."""
+    length = len(stages)
+    while length and stages[length - 1].config.prepares:
+        length -= 1
+    if length == len(stages):
+        return None
+    return stages[length - 1].outcome.model if length else setup.loaded.model
 
 
 def _put_down(model: ir.Model, setup: Setup) -> None:

@@ -121,6 +121,18 @@ def test_a_slow_result_is_tried_without_what_makes_it_slow(multiplier, context):
     assert decision.facts["pace"]["after"] < decision.facts["pace"]["before"]
 
 
+def test_floats_go_back_to_the_form_before_preparing_where_that_was_faster(context):
+    arrays = {"p": RNG.normal(size=(32, 32, 1, 1)).astype("f"), "zero": np.zeros(1, "f")}
+    x, y = "float[N,32,16,16] x", "float[N,32,16,16] y"
+    given = graphs.model("y = Conv(x, p)", arrays, x, y)
+    waste = " ".join(f"w{i} = Tan(x) u{i} = Mul(w{i}, zero)" for i in range(8))
+    slow = graphs.model(f"a = Conv(x, p) {waste} y = Sum(a, {', '.join(f'u{i}' for i in range(8))})", arrays, x, y)
+    outcome = quantize.Config().run(slow, replace(context, baseline=given, unprepared=given))
+    assert outcome.facts["pace"]["before"] > 1
+    assert "Tan" not in [node.op_type for node in outcome.model.graph]
+    assert outcome.facts["quantized"] == {"static": 0, "dynamic": 0, "weights": 1}
+
+
 def test_the_batch_size_of_the_report_is_timed(multiplier, context, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     quantize.Config().run(multiplier.clone(), replace(context, batch_size=3))

@@ -3,7 +3,8 @@
 Three questions, each answered on this machine and these samples, each with a note and with facts for the report:
 which doubtful convolutions run slower on integers; which layers must be moved to dynamic quantization, or compute in
 float, for the outputs to stay close; and, where the whole result is slower than the model in float, which layers are to
-blame. Layers that compute in float keep weights of 8 bits where they can, so that speed costs no bytes.
+blame. Layers that compute in float keep weights of 8 bits where they can, so that speed costs no bytes. Where floats
+were faster before the model was prepared for quantization, they go back to that form.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import onnx_ir as ir
 
 from compressctl.data.source import Feeds
 from compressctl.errors import CompressctlError
+from compressctl.measure.clocks import FINE
 from compressctl.measure.fidelity import OutputFidelity
 from compressctl.measure.floor import TARGET
 from compressctl.model.tensors import stored_tensors
@@ -33,11 +35,19 @@ _LARGEST = 2**29  # bytes of weights: above, both forms would crowd memory, and 
 
 @dataclass(frozen=True)
 class Decision:
-    """A plan, and why it is this one: notes, and facts for the report."""
+    """A plan, and why it is this one.
+
+    Attributes:
+        plan: of the model that is tried.
+        notes: why.
+        facts: the same for the report.
+        unprepared: whether the model is faster in float as it was before it was prepared, and faster than any plan.
+    """
 
     plan: QuantizationPlan
     notes: tuple[Note, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    unprepared: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,14 @@ class Trial:
     def ratio(self, plan: QuantizationPlan) -> float:
         """Return the latency of the model under a plan over that in float."""
         return time_models(self.model, self.build(plan), self._one_inference(), self.context.workdir).ratio
+
+    def slowdown(self) -> float:
+        """Return the latency of the model in float over that before it was prepared; 1 where that is no loss."""
+        given = self.context.unprepared
+        if given is None:
+            return 1.0
+        ratio = time_models(given, self.model, self._one_inference(), self.context.workdir).ratio
+        return ratio if ratio > 1 + FINE else 1.0
 
     def _one_inference(self) -> Feeds:
         """Feeds of one inference, of the samples to calibrate on where there are any."""
@@ -146,14 +164,16 @@ def keep_pace(trial: Trial, plan: QuantizationPlan) -> Decision:
 
     Up to eight other plans are tried: without the layers that lose when each is timed in its surroundings, then
     without more and more of the shapes that gain the least. Where none is faster than float by more than what
-    measuring is off, all layers compute in float, which takes the time of the input.
+    measuring is off, all layers compute in float, which takes the time of the input: where the passes that prepared the
+    model made it slower, in the form that it had before them.
     """
-    if not plan.layers or _weight_bytes(trial.model) > _LARGEST:
+    if not (plan.layers or plan.weights) or _weight_bytes(trial.model) > _LARGEST:
         return Decision(plan)
     try:
-        tried = [(trial.ratio(plan), plan)]
-        for other in _others(trial, plan) if tried[0][0] > 1 else ():
-            tried.append((trial.ratio(other), other))
+        slowdown = trial.slowdown()
+        tried = [(slowdown * (trial.ratio(plan) if plan.layers else 1), plan)]
+        for other in _others(trial, plan) if plan.layers and tried[0][0] > 1 else ():
+            tried.append((slowdown * trial.ratio(other), other))
             if tried[-1][0] <= _FASTER:
                 break
     except CompressctlError as error:
@@ -163,6 +183,9 @@ def keep_pace(trial: Trial, plan: QuantizationPlan) -> Decision:
     facts = {"pace": {"before": first, "after": after, "tries": len(tried) - 1}}
     if first <= 1:
         return Decision(plan, (), facts)
+    if slowdown > 1 and last > _FASTER:
+        text = f"computed in float, as before the passes that prepare (x {slowdown:.2f} in latency): leave them out"
+        return Decision(QuantizationPlan(), (skipped(text),), facts, unprepared=True)
     if last <= _FASTER:
         best = tried[-1][1]
         text = f"computed in float where the model would be slower on integers: latency x {first:.2f} -> x {last:.2f}"

@@ -24,11 +24,19 @@ from compressctl.quantization.int8.apply import apply_plan
 from compressctl.quantization.int8.calibration import Observations
 from compressctl.quantization.int8.dynamic import candidates
 from compressctl.quantization.int8.gptq import round_by_gptq
-from compressctl.quantization.int8.plan import QuantizationPlan, make_plan, named, rule_of_thumb, weight_grids
+from compressctl.quantization.int8.plan import (
+    QuantizationPlan,
+    make_plan,
+    named,
+    only_weights,
+    rule_of_thumb,
+    weight_grids,
+)
 from compressctl.quantization.int8.quantizers import Settings
 from compressctl.quantization.int8.saturation import saturation_notes, simulate
 from compressctl.quantization.int8.sensitivity import Sensitivity, fewest_in_float, rank
 from compressctl.quantization.int8.widening import narrow, widen
+from compressctl.simplification.metadata import strip_metadata
 
 _SENSITIVITY_SAMPLES = 64
 
@@ -70,6 +78,12 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     if config.scheme == "auto":
         decided = _measured(Trial(model, build, reduced, context), plan, config)
         plan, notes, measured = decided.plan, (*notes, *decided.notes), {**measured, **decided.facts}
+        if decided.unprepared and context.unprepared is not None:
+            stripped = not strip_metadata(model.clone())
+            model = context.unprepared.clone()
+            notes = (*decided.notes, *(strip_metadata(model) if stripped else ()))  # others are of layers left behind
+            widened = widen(model, config.selection.allows)
+            plan = only_weights(model, config.selection, embeddings=config.embeddings)
     kept, sensitivities, told = _keep_in_float(build, plan, config, context)
     plan = plan.without(kept)
     notes = (*notes, *told, *(skipped("kept in float: among the most sensitive layers", name) for name in kept))
@@ -138,7 +152,7 @@ def _measured(trial: Trial, plan: QuantizationPlan, config: Config) -> Decision:
     if config.target not in ("auto", int8_target()):
         return decision
     paced = keep_pace(trial, decision.plan)
-    return Decision(paced.plan, (*decision.notes, *paced.notes), {**decision.facts, **paced.facts})
+    return replace(paced, notes=(*decision.notes, *paced.notes), facts={**decision.facts, **paced.facts})
 
 
 def _learn_rounding(

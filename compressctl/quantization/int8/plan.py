@@ -163,6 +163,11 @@ def make_plan(
     return plan.weights_alone([name for name in alone if name not in plan.layers]), tuple(notes)
 
 
+def only_weights(model: ir.Model, selection: Selection, *, embeddings: bool) -> QuantizationPlan:
+    """Return the plan by which all that the user lets us touch computes in float, on weights of 8 bits."""
+    return QuantizationPlan(weights=tuple(_weights_alone(model, selection, embeddings=embeddings)))
+
+
 def _weights_alone(model: ir.Model, selection: Selection, *, embeddings: bool) -> list[str]:
     """The names of the nodes that the user lets us touch whose weights can take 8 bits, in graph order."""
     found = packable(model.graph, embeddings=embeddings)
