@@ -11,7 +11,7 @@ from compressctl.model.graph import constant
 from compressctl.passes import clip
 from compressctl.passes.base import Context, Outcome
 from compressctl.recipe.load import build_recipe
-from tests.quantization import graphs
+from tests import graphs
 
 RNG = np.random.default_rng(8)
 WEIGHTS = {

@@ -17,8 +17,8 @@ from compressctl.notes import Note
 from compressctl.passes import low_rank
 from compressctl.passes.base import Context, Outcome
 from compressctl.recipe.load import build_recipe
+from tests import graphs
 from tests.layers.reading import Rows
-from tests.quantization import graphs
 
 RNG = np.random.default_rng(17)
 

@@ -17,8 +17,8 @@ from compressctl.passes.base import Context
 from compressctl.passes.prune.run import cuttable
 from compressctl.structure.groups import find_groups
 from compressctl.structure.masked import masked
+from tests.graphs import model
 from tests.pruning.units import array, network
-from tests.quantization.graphs import model
 from tests.samples import SAMPLES
 from tests.training.passes import right
 

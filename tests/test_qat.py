@@ -16,7 +16,7 @@ from compressctl.model.load import interface, load_model
 from compressctl.model.verify import verify_graph
 from compressctl.passes import quantize, simplify
 from compressctl.passes.base import Context, Outcome
-from tests.quantization import graphs
+from tests import graphs
 from tests.quantization.reference import STEP, executed, weight_integers
 from tests.samples import ROOT
 

@@ -15,7 +15,7 @@ from compressctl.model.save import serialize
 from compressctl.model.verify import verify_graph
 from compressctl.passes import quantize, simplify, store
 from compressctl.passes.base import Context, Outcome
-from tests.quantization import graphs
+from tests import graphs
 
 COMMAND = "store"
 RNG = np.random.default_rng(11)

@@ -17,7 +17,7 @@ from compressctl.model.graph import set_constant
 from compressctl.model.verify import verify_graph
 from compressctl.passes import cluster
 from compressctl.passes.base import Context, Outcome
-from tests.quantization import graphs
+from tests import graphs
 from tests.training.tiny import Arrays, blobs, mlp, weights
 
 RNG = np.random.default_rng(5)

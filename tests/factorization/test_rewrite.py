@@ -11,7 +11,7 @@ from compressctl.measure.session import Session
 from compressctl.model.graph import remove_dead
 from compressctl.model.size import count
 from compressctl.numerics.low_rank import RowMoments
-from tests.quantization import graphs
+from tests import graphs
 
 RNG = np.random.default_rng(21)
 

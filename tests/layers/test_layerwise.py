@@ -13,8 +13,8 @@ from compressctl.layers.walk import Walk
 from compressctl.measure.session import Session
 from compressctl.model.graph import set_constant
 from compressctl.numerics.obs import refit
+from tests import graphs
 from tests.pruning.sparsifying import source
-from tests.quantization import graphs
 from tests.training.tiny import weights
 
 RNG = np.random.default_rng(8)

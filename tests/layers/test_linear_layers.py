@@ -6,7 +6,7 @@ import pytest
 from compressctl.layers.linear import linear_layers, other_layers
 from compressctl.layers.rows import input_rows
 from compressctl.measure.session import Session
-from tests.quantization import graphs
+from tests import graphs
 
 RNG = np.random.default_rng(3)
 

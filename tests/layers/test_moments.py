@@ -7,8 +7,8 @@ from compressctl.errors import DataError
 from compressctl.layers import moments as module
 from compressctl.layers.linear import linear_layers
 from compressctl.layers.moments import input_statistics
+from tests import graphs
 from tests.layers.reading import Rows, conv_rows
-from tests.quantization import graphs
 
 RNG = np.random.default_rng(11)
 

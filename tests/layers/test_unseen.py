@@ -16,7 +16,7 @@ from compressctl.model.graph import set_constant
 from compressctl.numerics.awq import awq_scales
 from compressctl.passes import cluster, prune, quantize, quantize_weights, sparsify
 from compressctl.passes.base import Context, Outcome
-from tests.quantization import graphs
+from tests import graphs
 from tests.training.tiny import Arrays
 
 RNG = np.random.default_rng(5)

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from compressctl.__main__ import run
-from tests.quantization import graphs
+from tests import graphs
 from tests.samples import SAMPLES
 
 

@@ -8,8 +8,8 @@ from compressctl.model.verify import verify_graph
 from compressctl.pruning.cutting import without
 from compressctl.pruning.reconstruct import reconstruct
 from compressctl.structure.groups import find_groups
+from tests import graphs
 from tests.pruning.sparsifying import source
-from tests.quantization import graphs
 from tests.training.tiny import weights
 
 RNG = np.random.default_rng(4)

@@ -14,8 +14,8 @@ from compressctl.passes import sparsify
 from compressctl.passes.base import Context
 from compressctl.pruning.search import Steps
 from compressctl.pruning.sensitivity import Curve, Judge, Judged
+from tests import graphs
 from tests.pruning.sparsifying import run, source
-from tests.quantization import graphs
 from tests.training.tiny import Arrays, blobs, classes, mlp
 
 RNG = np.random.default_rng(6)

@@ -10,8 +10,8 @@ from compressctl.model.graph import set_constant
 from compressctl.model.verify import verify_graph
 from compressctl.numerics.sparsity import share
 from compressctl.passes import sparsify
+from tests import graphs
 from tests.pruning.sparsifying import run, source, texts
-from tests.quantization import graphs
 from tests.training.tiny import Arrays, blobs, mlp, weights
 
 RNG = np.random.default_rng(3)

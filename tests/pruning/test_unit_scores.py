@@ -11,8 +11,8 @@ from compressctl.pruning.activations import mean_magnitudes
 from compressctl.pruning.scores import Evidence, score
 from compressctl.structure.groups import find_groups
 from compressctl.training.label_loss import label_loss
+from tests.graphs import model
 from tests.pruning.units import array, network
-from tests.quantization.graphs import model
 from tests.training.tiny import Arrays
 
 RNG = np.random.default_rng(1)

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.structure.groups import Group, Weight
-from tests.quantization.graphs import model
+from tests.graphs import model
 
 BODY = """
     h = Conv <pads = [1, 1, 1, 1]> (x, W1, B1)

@@ -15,7 +15,7 @@ from compressctl.numerics.histogram import Histogram
 from compressctl.quantization.int8.calibration import observe
 from compressctl.quantization.int8.observers import Observer
 from compressctl.tensorspec import TensorSpec
-from tests.quantization import graphs
+from tests import graphs
 
 RNG = np.random.default_rng(5)
 WEIGHTS = {

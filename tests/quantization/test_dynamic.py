@@ -16,7 +16,8 @@ from compressctl.model.verify import verify_graph
 from compressctl.quantization.int8.dynamic import candidates, quantize
 from compressctl.quantization.int8.matmul import saved_bytes
 from compressctl.quantization.int8.weights import quantize_weight
-from tests.quantization import graphs, reference
+from tests import graphs
+from tests.quantization import reference
 from tests.samples import SAMPLES
 
 CHAIN = {"MatMulInteger", "Cast", "Mul", "Add"}  # what must have been fused

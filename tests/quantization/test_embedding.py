@@ -11,7 +11,8 @@ from compressctl.model.verify import verify_graph
 from compressctl.quantization.int8.dynamic import candidates, quantize
 from compressctl.quantization.int8.embedding import saved_bytes
 from compressctl.quantization.int8.weights import quantize_weight
-from tests.quantization import graphs, reference
+from tests import graphs
+from tests.quantization import reference
 
 
 def table(rows: int = 50, columns: int = 16, seed: int = 0) -> np.ndarray:

@@ -11,7 +11,7 @@ from compressctl.model.graph import constant
 from compressctl.notes import Note
 from compressctl.passes import equalize
 from compressctl.passes.base import Context
-from tests.quantization import graphs
+from tests import graphs
 
 RNG = np.random.default_rng(2)
 X = RNG.standard_normal((3, 4, 9, 9)).astype("f")

@@ -8,7 +8,7 @@ from compressctl.measure.floor import TARGET
 from compressctl.model.load import interface
 from compressctl.passes import quantize
 from compressctl.passes.base import Context
-from tests.quantization import graphs
+from tests import graphs
 
 RNG = np.random.default_rng(4)
 

@@ -8,7 +8,8 @@ import pytest
 from compressctl.errors import ModelError
 from compressctl.model.lifting import lift_constants
 from compressctl.model.save import save_model
-from tests.quantization import graphs, reference
+from tests import graphs
+from tests.quantization import reference
 from tests.quantization.weight_only import compress, texts, weights
 
 TYPES = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}

@@ -24,7 +24,7 @@ from compressctl.passes.base import Context
 from compressctl.quantization.int8.plan import QuantizationPlan, make_plan, weight_grids
 from compressctl.quantization.int8.quantizers import Settings, fold_weights, round_in_graph
 from compressctl.selection import Selection
-from tests.quantization import graphs
+from tests import graphs
 from tests.quantization.reference import executed, weight_integers
 
 RNG = np.random.default_rng(4)

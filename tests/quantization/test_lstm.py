@@ -14,7 +14,8 @@ from compressctl.model.save import serialize
 from compressctl.model.verify import verify_graph
 from compressctl.quantization.int8.dynamic import candidates, quantize
 from compressctl.quantization.int8.lstm import saved_bytes
-from tests.quantization import graphs, reference
+from tests import graphs
+from tests.quantization import reference
 
 STEPS, BATCH, INPUTS, UNITS = 7, 5, 20, 24
 OPTIONAL = ("bias", "lengths", "h0", "c0", "peepholes")

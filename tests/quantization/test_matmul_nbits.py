@@ -5,7 +5,8 @@ import pytest
 
 from compressctl.numerics.grids import INT4
 from compressctl.numerics.levels import fit_levels
-from tests.quantization import graphs, reference
+from tests import graphs
+from tests.quantization import reference
 from tests.quantization.weight_only import compress, texts, weights
 
 BODIES = {

@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from compressctl.quantization.int8.placement import Placement, place
-from tests.quantization import graphs
+from tests import graphs
 
 SHAPES = {"w": (4, 4, 1, 1), "v": (4, 4, 1, 1), "v8": (4, 8, 1, 1), "b": (4,), "k": (4, 4)}
 

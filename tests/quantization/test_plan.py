@@ -6,7 +6,7 @@ import pytest
 from compressctl.errors import UsageError
 from compressctl.quantization.int8.plan import QuantizationPlan, make_plan
 from compressctl.selection import Selection
-from tests.quantization import graphs
+from tests import graphs
 
 RNG = np.random.default_rng(5)
 

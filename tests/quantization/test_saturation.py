@@ -14,7 +14,7 @@ from compressctl.model.load import interface
 from compressctl.numerics.qparams import affine, dequantize, quantize, symmetric
 from compressctl.numerics.saturation import saturation
 from compressctl.quantization.int8.saturation import _unfolded, saturation_notes, simulate
-from tests.quantization import graphs
+from tests import graphs
 
 
 @given(

@@ -14,7 +14,7 @@ from compressctl.model.load import interface
 from compressctl.notes import Note
 from compressctl.passes import smooth_quant
 from compressctl.passes.base import Context
-from tests.quantization import graphs
+from tests import graphs
 
 RNG = np.random.default_rng(4)
 X = (RNG.standard_normal((6, 5, 8)) * 3).astype("f")

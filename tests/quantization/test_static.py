@@ -26,7 +26,8 @@ from compressctl.quantization.int8.static import (
     shield_float_nodes,
 )
 from compressctl.quantization.int8.written_out import write_in_one
-from tests.quantization import graphs, reference
+from tests import graphs
+from tests.quantization import reference
 from tests.quantization.reference import executed
 
 RNG = np.random.default_rng(7)

@@ -10,7 +10,7 @@ from compressctl.model.load import interface
 from compressctl.model.verify import verify_graph
 from compressctl.passes import quantize
 from compressctl.passes.base import Context
-from tests.quantization import graphs
+from tests import graphs
 from tests.quantization.reference import executed, weight_integers
 
 RNG = np.random.default_rng(11)

@@ -21,7 +21,7 @@ from compressctl.quantization.int8.plan import QuantizationPlan, named
 from compressctl.quantization.int8.quantizers import Settings
 from compressctl.quantization.int8.surroundings import LAYER, surroundings
 from compressctl.quantization.int8.timing import doubtful, time_layers
-from tests.quantization import graphs
+from tests import graphs
 
 RNG = np.random.default_rng(3)
 

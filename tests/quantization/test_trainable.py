@@ -16,7 +16,7 @@ from compressctl.quantization.int8.calibration import Observations
 from compressctl.quantization.int8.plan import QuantizationPlan
 from compressctl.quantization.int8.quantizers import Settings
 from compressctl.quantization.int8.trainable import Trainable, fold, make_trainable, placement_of
-from tests.quantization import graphs
+from tests import graphs
 from tests.quantization.reference import executed
 
 RNG = np.random.default_rng(11)

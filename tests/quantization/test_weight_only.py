@@ -11,7 +11,8 @@ from compressctl.model.save import save_model
 from compressctl.numerics.grids import INT4
 from compressctl.numerics.levels import fit_levels
 from compressctl.numerics.packing import packed_bytes
-from tests.quantization import graphs, reference
+from tests import graphs
+from tests.quantization import reference
 from tests.quantization.weight_only import SCHEMES, compress, symmetric, texts, weights
 
 LEVELS = {"int8-weights": 256, "int4": 16, "int3": 8, "int2": 4, "ternary": 3, "int1": 2}

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from compressctl.numerics.grids import INT4
 from compressctl.numerics.levels import fit_levels
-from tests.quantization import graphs, reference
+from tests import graphs
+from tests.quantization import reference
 from tests.quantization.weight_only import SCHEMES, compress, symmetric, texts, weights
 
 

@@ -5,8 +5,9 @@ import pytest
 
 from compressctl.errors import UsageError
 from compressctl.model.graph import constant
+from tests import graphs
 from tests.layers.reading import Rows
-from tests.quantization import graphs, reference
+from tests.quantization import reference
 from tests.quantization.weight_only import compress, texts, weights
 
 CONV = "c = Conv<pads = [1, 1, 1, 1]>(x, k, kb) r = Relu(c) d = Conv<group = 2>(r, l, lb) y = Relu(d)"

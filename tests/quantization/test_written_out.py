@@ -8,7 +8,7 @@ import pytest
 
 from compressctl.measure.session import Session
 from compressctl.quantization.int8.written_out import written_out
-from tests.quantization import graphs
+from tests import graphs
 from tests.quantization.test_static import executed, quantized
 
 RNG = np.random.default_rng(3)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from compressctl.measure.session import Session
 from compressctl.torchexec.fake_quantize import binarize, fake_quantize
 from compressctl.torchexec.module import GraphModule
-from tests.quantization.graphs import model as graph
+from tests.graphs import model as graph
 
 SCALES = st.floats(2**-20, 2**20, width=32)
 

@@ -9,7 +9,7 @@ import torch
 from compressctl.errors import DataError, ModelError
 from compressctl.torchexec.gradients import gradients, sample_gradients
 from compressctl.training.label_loss import label_loss
-from tests.quantization.graphs import model
+from tests.graphs import model
 from tests.training.tiny import Arrays, blobs, classes, mlp, native_mlp, normed
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from compressctl.measure.session import Session
 from compressctl.torchexec.merged import separate_merged
 from compressctl.torchexec.module import GraphModule
-from tests.quantization.graphs import model as graph
+from tests.graphs import model as graph
 
 
 def network() -> nn.Module:

@@ -15,7 +15,7 @@ from compressctl.measure.session import Session
 from compressctl.torchexec.module import GraphModule, require_trainable
 from sample_models.export import save_onnx
 from sample_models.models import Cnn, Lstm, Mlp, Transformer
-from tests.quantization.graphs import model as graph
+from tests.graphs import model as graph
 
 RNG = np.random.default_rng(0)
 

@@ -22,7 +22,7 @@ from compressctl.quantization.int8.quantizers import Settings
 from compressctl.quantization.int8.trainable import placement_of
 from compressctl.resources import Resources
 from compressctl.training.adaround import adaround
-from tests.quantization import graphs
+from tests import graphs
 from tests.training.tiny import Arrays
 
 RNG = np.random.default_rng(3)

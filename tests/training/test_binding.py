@@ -10,7 +10,7 @@ from compressctl.measure.metrics import parse_metric
 from compressctl.training.binding import Comparison, bind, watched
 from compressctl.training.defaults import default_losses
 from compressctl.training.options import LossTerm
-from tests.quantization.graphs import model
+from tests.graphs import model
 from tests.training.tiny import Arrays, Pairs, classes, mlp
 
 W = np.ones((8, 3), np.float32)

@@ -13,7 +13,7 @@ from compressctl.training.binding import bind, watched
 from compressctl.training.objective import Objective
 from compressctl.training.options import LossTerm
 from compressctl.training.teacher import Teachers
-from tests.quantization.graphs import model
+from tests.graphs import model
 from tests.training.tiny import classes, mlp, native_mlp
 
 X, Y = classes(12)

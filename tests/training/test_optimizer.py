@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from compressctl.training.optimizer import make_optimizer, scale_names, schedule_factor, set_rate
-from tests.quantization.graphs import model
+from tests.graphs import model
 from tests.training.tiny import options
 
 

@@ -8,7 +8,7 @@ from compressctl.progress import Silent
 from compressctl.training import teacher as module
 from compressctl.training.samples import TrainingSamples
 from compressctl.training.teacher import Teachers
-from tests.quantization import graphs
+from tests import graphs
 from tests.training.tiny import Arrays, blobs, classes, fit, mlp, options, weights
 
 X, _ = classes(40)

@@ -15,7 +15,7 @@ from compressctl.resources import Resources
 from compressctl.tensorspec import TensorSpec
 from compressctl.training.loop import Job, Training, train
 from compressctl.training.options import LossTerm, TrainingOptions
-from tests.quantization.graphs import model
+from tests.graphs import model
 
 MLP = "h = Gemm <transB = 1> (x, W1, b1) a = Relu(h) y = Gemm <transB = 1> (a, W2, b2)"
 
