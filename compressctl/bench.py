@@ -13,7 +13,7 @@ from compressctl.measure import machine
 from compressctl.measure.clocks import remarks
 from compressctl.measure.measurement import Measurement, Workload, measure_files
 from compressctl.measure.metrics import parse_metric
-from compressctl.measure.opening import Wanted, open_samples, prove
+from compressctl.measure.opening import Wanted, open_samples, run_once
 from compressctl.model.load import described_inputs, load_model
 from compressctl.notes import Note
 from compressctl.probation import on_probation
@@ -99,7 +99,7 @@ def bench(
             seconds=given.seconds,
         )
         for path, file in zip(others, files[1:], strict=True):
-            prove(path, feeds, threads=given.threads, file=file)
+            run_once(path, feeds, threads=given.threads, file=file)
         measurements = as_stored(measure_files(files[0], files[1:], workload, progress), stored)
     return BenchReport(
         baseline=str(first),

@@ -60,6 +60,7 @@ class Budget(Option):
     at_least: bool = False
     unit: Unit = PLAIN
     unit_of_shares: Unit | None = None
+    runs: bool = True
     clock: str | None = None
     absent: str = "this system cannot measure it"
 
@@ -70,6 +71,8 @@ def _drop(after: Measurement) -> Measured:
 
 def _latency(after: Measurement) -> Measured:
     latency = after.latency
+    if latency is None:
+        return None
     if math.isnan(latency.low_ms):
         return latency.median_ms
     return Interval(latency.median_ms, latency.low_ms, latency.high_ms)
@@ -113,11 +116,13 @@ class Budgets(Options):
         Budget(measured=lambda after: after.score, at_least=True, unit_of_shares=_PERCENT, scored=True),
     ] = None
     """Budget: the metric of the result, at least."""
-    size_ratio: Annotated[float | None, Budget(measured=lambda after: after.size_ratio, unit=_RATIO, everyday=True)] = (
-        Field(default=None, gt=0)
-    )
+    size_ratio: Annotated[
+        float | None, Budget(measured=lambda after: after.size_ratio, unit=_RATIO, runs=False, everyday=True)
+    ] = Field(default=None, gt=0)
     """Budget: file size of the result over that of the input, at most."""
-    max_size: Annotated[Bytes | None, Budget(measured=lambda after: after.bytes, unit=_BYTES, metavar="BYTES")] = None
+    max_size: Annotated[
+        Bytes | None, Budget(measured=lambda after: after.bytes, unit=_BYTES, runs=False, metavar="BYTES")
+    ] = None
     """Budget: file size of the result, at most: bytes, or for example 500kB or 2MB."""
     latency_ratio: Annotated[
         float | None,

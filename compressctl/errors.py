@@ -68,6 +68,10 @@ class ModelError(CompressctlError):
     exit_code = EXIT_UNUSABLE
 
 
+class RunError(ModelError):
+    """A model that opens, but does not run on what it was fed."""
+
+
 class DataError(CompressctlError):
     """A data file that cannot be used, or does not fit the model."""
 

@@ -26,6 +26,7 @@ class Option:
         decides: the bytes of the output; or no more than what the report says, and what files are called; or nothing,
             but how a run goes about it.
         written: whether it names a file that is written.
+        runs: whether it asks for what only a run of the model tells.
         scored: whether it asks for a metric, and data to measure it on.
         flagless: whether it has no flag: files alone give it.
         leave: whether it is leave that a user gives: on the command line alone, never in a file nor in a report.
@@ -38,6 +39,7 @@ class Option:
     everyday: bool = False
     decides: Decides = "bytes"
     written: bool = False
+    runs: bool = False
     scored: bool = False
     flagless: bool = False
     leave: bool = False

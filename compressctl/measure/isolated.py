@@ -38,9 +38,9 @@ class Finished:
 
 
 def check_file(
-    path: Path, feeds: Mapping[str, Array], *, threads: int = 0, timeout: float = TIMEOUT, lean: bool = False
+    path: Path, feeds: Mapping[str, Array] | None, *, threads: int = 0, timeout: float = TIMEOUT, lean: bool = False
 ) -> dict[str, Array]:
-    """Open a model file in a fresh process, run it once, and return its outputs.
+    """Open a model file in a fresh process, run it once if there are feeds, and return its outputs.
 
     `lean`: with as little memory as can be, by running the graph as it is written.
 
@@ -48,7 +48,8 @@ def check_file(
         ModelError: onnxruntime cannot open or run it, crashes, or takes longer than `timeout` seconds.
         DataError: the feeds do not fit the model.
     """
-    return run_isolated(path, feeds, threads=threads, runs=1, timeout=timeout, lean=lean).outputs
+    runs = 0 if feeds is None else 1
+    return run_isolated(path, feeds or {}, threads=threads, runs=runs, timeout=timeout, lean=lean).outputs
 
 
 def run_isolated(

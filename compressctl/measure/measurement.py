@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from compressctl.data.random import random_feeds
@@ -39,7 +39,7 @@ class Measurement:
         parameters: weights, see `model.size`.
         nonzeros: weights that are not 0.
         macs: multiply-accumulates of one inference at the measured input, or None where unknown.
-        latency: of one inference at the chosen batch size and threads.
+        latency: of one inference at the chosen batch size and threads; None of a model that was not run.
         latency_ratio: over the baseline, measured interleaved; None for the baseline itself. It is the quotient of the
             two medians.
         witnesses: how the ratio was found, and whether it can be told on this machine now.
@@ -59,7 +59,7 @@ class Measurement:
     parameters: int
     nonzeros: int
     macs: int | None
-    latency: Latency
+    latency: Latency | None = None
     latency_ratio: Interval | None = None
     size_ratio: float | None = None
     peak_memory: int | None = None
@@ -133,22 +133,17 @@ def measure_files(
         timed = _latencies(baseline, runnable, feeds, workload, apart=_too_large(seen))
         measurements = []
         for index, path in enumerate([baseline, *results]):
-            size, one, first = count(load_model(path).model, sizes), seen[index], seen[0]
+            one, first = seen[index], seen[0]
             time, ratio, witnesses = timed[index]
             drop = None
             if index and workload.metric is not None and first.score is not None and one.score is not None:
                 drop = compare(first.score, one.score, workload.metric)
             measurements.append(
-                Measurement(
-                    path=str(path),
-                    bytes=file_bytes(path),
-                    parameters=size.parameters,
-                    nonzeros=size.nonzeros,
-                    macs=size.macs,
+                replace(
+                    _weigh(path, baseline if index else None, sizes),
                     latency=time,
                     latency_ratio=ratio,
                     witnesses=witnesses,
-                    size_ratio=file_bytes(path) / file_bytes(baseline) if index else None,
                     peak_memory=peak_memory(path, feeds, threads=workload.threads).model_bytes
                     if workload.thorough
                     else None,
@@ -163,6 +158,17 @@ def measure_files(
                 )
             )
         return measurements
+
+
+def weigh_files(baseline: Path, results: Sequence[Path]) -> list[Measurement]:
+    """Return what can be told of files without running them; the first Measurement returned is the baseline's."""
+    return [_weigh(path, baseline if index else None, {}) for index, path in enumerate([baseline, *results])]
+
+
+def _weigh(path: Path, baseline: Path | None, sizes: Mapping[str, int]) -> Measurement:
+    size = count(load_model(path).model, sizes)
+    ratio = None if baseline is None else file_bytes(path) / file_bytes(baseline)
+    return Measurement(str(path), file_bytes(path), size.parameters, size.nonzeros, size.macs, size_ratio=ratio)
 
 
 def _made(folder: Path) -> Path:

@@ -72,8 +72,8 @@ class Samples:
     notes: tuple[Note, ...] = ()
 
 
-def open_samples(wanted: Wanted) -> Samples:
-    """Open samples, and run the model once on the first of them.
+def open_samples(wanted: Wanted, *, prove: bool = True) -> Samples:
+    """Open samples, and run the model once on the first of them where it is to prove itself.
 
     Raises:
         UsageError: the notation is wrong, or the model takes no batches of the size that is asked for.
@@ -82,6 +82,8 @@ def open_samples(wanted: Wanted) -> Samples:
     """
     with on_probation(wanted.path):
         fit = usual_fit(wanted.model, wanted.inputs)
+    if not prove:
+        return _open(wanted, fit)
     try:
         samples = _open(wanted, fit)
         return _rows_alone(wanted, samples, _run(wanted, samples))
@@ -151,7 +153,7 @@ def _run(wanted: Wanted, samples: Samples) -> Session:
             raise ModelError(text, "export it with another size")
     with on_probation(wanted.path):
         feeds = samples.usual.first(wanted.batch_size)
-    return prove(wanted.path, feeds, threads=wanted.threads, file=wanted.file)
+    return run_once(wanted.path, feeds, threads=wanted.threads, file=wanted.file)
 
 
 def _rows_alone(wanted: Wanted, samples: Samples, session: Session) -> Samples:
@@ -175,7 +177,7 @@ def _alone(spec: TensorSpec) -> TensorSpec:
     return replace(spec, shape=(*spec.shape[: spec.axis], 1, *spec.shape[spec.axis + 1 :]))
 
 
-def prove(path: Path, feeds: Mapping[str, Array], *, threads: int = 0, file: Path | None = None) -> Session:
+def run_once(path: Path, feeds: Mapping[str, Array], *, threads: int = 0, file: Path | None = None) -> Session:
     """Open a model in onnxruntime and run it once, on probation; return what runs it.
 
     Args:

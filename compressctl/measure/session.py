@@ -20,7 +20,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from compressctl.arrays import Array, Floats
-from compressctl.errors import CompressctlError, DataError, ModelError
+from compressctl.errors import CompressctlError, DataError, ModelError, RunError
 from compressctl.scratch import temporary_folder
 from compressctl.tensorspec import TensorSpec
 
@@ -171,7 +171,7 @@ class Session:
         return all(spec.dtype in _NUMPY_DTYPES for spec in specs)
 
     def _run_error(self, error: Exception) -> CompressctlError:
-        kind = DataError if isinstance(error, state.InvalidArgument) else ModelError
+        kind = DataError if isinstance(error, state.InvalidArgument) else RunError
         return kind(f"onnxruntime cannot run {self.name}: {_one_line(error)}")
 
     def _check(self, feeds: Mapping[str, Array]) -> None:

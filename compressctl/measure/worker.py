@@ -72,6 +72,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         lean = request["lean"]
         session = Session(Path(request["model"]), threads=request["threads"], optimize=not lean, arena=not lean)
+        outputs: Named = {}
         for _ in range(request["runs"]):
             outputs = session.run(feeds)
     except CompressctlError as error:

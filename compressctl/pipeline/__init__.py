@@ -70,7 +70,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
         explanation, robustness = _explain(setup, measured, choice.length), _robustness(setup, result)
         written = write_candidate(result, recipe.output)
         report = Report(
-            verdict=_verdict(verdicts, short, regressions, gained=gained),
+            verdict=_verdict(verdicts, short, regressions, measured=setup.unmeasured is None, gained=gained),
             input=replace(before, path=str(recipe.model)),
             output=replace(after, path=str(recipe.output)),
             passes=tuple(
@@ -81,7 +81,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
             notes=(
                 *setup.notes,
                 *([done(_HANDED_ON)] if result.handed_on else ()),
-                *unfused(result.model, after.executed_ops),
+                *(unfused(result.model, after.executed_ops) if setup.unmeasured is None else _unmeasured(setup)),
                 *degraded(recipe, short, made_up=any(output.made_up for output in after.fidelity)),
                 *regressions,
                 *([] if gained else [_NO_GAIN]),
@@ -177,6 +177,14 @@ def label(passes: Sequence[PassConfig], index: int) -> str:
     return types[index] if types.count(types[index]) == 1 else f"{index + 1} {types[index]}"
 
 
+def _unmeasured(setup: Setup) -> list[Note]:
+    """Say that nothing was measured, and why."""
+    if not setup.recipe.measure:
+        return [done("nothing was run: outputs were not compared, and no latency was measured")]
+    text = f"nothing was measured, for the input runs on nothing that could be made up: {setup.unmeasured}"
+    return [warning(f"{text}; give samples (--data, --calibrate), or sizes and values (--input)")]
+
+
 def _regressions(after: Measurement) -> list[Note]:
     """Return what measured worse than the input."""
     found = []
@@ -234,12 +242,19 @@ def _gained(setup: Setup, stages: Sequence[Stage], choice: ChosenResult, after: 
 
 
 def _verdict(
-    verdicts: Sequence[BudgetVerdict], short: Sequence[Shortfall], regressions: Sequence[Note], *, gained: bool
+    verdicts: Sequence[BudgetVerdict],
+    short: Sequence[Shortfall],
+    regressions: Sequence[Note],
+    *,
+    measured: bool,
+    gained: bool,
 ) -> Verdict:
     if not all(verdict.met for verdict in verdicts):
         return "budget missed"
     if short:
         return "degraded"
+    if not measured:
+        return "not measured"
     if regressions:
         return "regression"
     return "ok" if gained else "no gain"

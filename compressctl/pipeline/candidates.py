@@ -13,7 +13,7 @@ from compressctl.container.opened import as_stored
 from compressctl.container.pack import pack
 from compressctl.container.signature import PACKED, is_packed
 from compressctl.measure.isolated import check_file
-from compressctl.measure.measurement import Measurement, measure_files
+from compressctl.measure.measurement import Measurement, measure_files, weigh_files
 from compressctl.measure.unpacked import large_packed
 from compressctl.model.external import model_files
 from compressctl.model.provenance import stamp
@@ -48,6 +48,9 @@ class Candidate:
 def save_candidate(setup: Setup, stages: Sequence[Stage], name: str) -> Candidate:
     """Save the model after `stages` in a folder `name` of the work folder, and run it once in a process of its own.
 
+    Where the input itself runs on nothing that could be made up, the result is opened alone; where the recipe measures
+    nothing, not even that.
+
     Where they left the input as it was, its bytes are handed on, without a word of where they come from.
 
     Raises:
@@ -66,7 +69,9 @@ def save_candidate(setup: Setup, stages: Sequence[Stage], name: str) -> Candidat
         if not handed_on:
             stamp(model, replace(setup.provenance, passes=tuple(stage.config.type for stage in stages)))
         save_model(model, file, overwrite=True, stated=loaded.stated)
-    check_file(file, setup.workload.feeds or {}, threads=recipe.threads, lean=bool(large_packed(model)))
+    if recipe.measure:
+        feeds = None if setup.unmeasured else setup.workload.feeds or {}
+        check_file(file, feeds, threads=recipe.threads, lean=bool(large_packed(model)))
     packed = recipe.output.suffix == PACKED
     stored = file.with_suffix(PACKED) if packed else file
     if packed and handed_on and is_packed(recipe.model):
@@ -90,17 +95,16 @@ def write_candidate(candidate: Candidate, output: Path) -> list[Path]:
 
 
 def measure_candidates(setup: Setup, candidates: Sequence[Candidate]) -> list[Measurement]:
-    """Measure the input and the candidates side by side; the first Measurement is the input's.
+    """Measure the input and the candidates side by side, or their sizes alone; the first Measurement is the input's.
 
     Raises:
         ModelError, DataError: a file cannot be run on the samples.
     """
-    measured = measure_files(
-        setup.baseline_file,
-        [candidate.file for candidate in candidates],
-        setup.workload,
-        progress=setup.context.progress,
-    )
+    files = [candidate.file for candidate in candidates]
+    if setup.unmeasured is None:
+        measured = measure_files(setup.baseline_file, files, setup.workload, progress=setup.context.progress)
+    else:
+        measured = weigh_files(setup.baseline_file, files)
     model = setup.recipe.model
     stored = model if is_packed(model) else setup.baseline_file
     return list(as_stored(measured, [stored, *(candidate.stored for candidate in candidates)]))

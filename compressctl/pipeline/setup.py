@@ -15,7 +15,7 @@ from compressctl.container.signature import PACKED
 from compressctl.data.source import Source
 from compressctl.data.subset import every
 from compressctl.distributed import this_process
-from compressctl.errors import UsageError
+from compressctl.errors import DataError, RunError, UsageError
 from compressctl.measure.clocks import NO_LIMITS, Limits
 from compressctl.measure.measurement import Workload, compare_outputs
 from compressctl.measure.metrics import parse_metric
@@ -59,6 +59,7 @@ class Setup:
         workload: what models are measured on.
         data: fingerprints by the recipe's key: of the samples calibrate, train, data, and of a metric in Python.
         notes: what loading had to say.
+        unmeasured: why no model is run to be measured, or None.
         report: where the report goes.
         cache: of results of passes, or None.
         checkpoints: of the passes that train, or None where none does.
@@ -75,6 +76,7 @@ class Setup:
     report: Path
     cache: Cache | None
     checkpoints: Checkpoints | None
+    unmeasured: str | None = None
 
 
 @contextmanager
@@ -107,7 +109,8 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
     guard_runs([recipe])
     with on_probation(recipe.model):
         baseline_file = _baseline_file(loaded, workdir)
-    samples = open_samples(
+    samples, unmeasured = _open_samples(
+        recipe,
         Wanted(
             path=recipe.model,
             file=baseline_file,
@@ -119,7 +122,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
             seed=recipe.seed,
             threads=recipe.threads,
             allow_python=recipe.allow_python,
-        )
+        ),
     )
     calibration, training, evaluation = _sources(recipe, samples)
     sources = [source for source in (calibration, training, evaluation) if source is not None]
@@ -145,17 +148,17 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         threads=recipe.threads,
         progress=progress,
     )
-    source = evaluation or calibration or samples.usual
+    source = evaluation or calibration or samples.usual if unmeasured is None else None
     limits = Limits(recipe.latency_ratio, recipe.max_latency_ms)
     workload = Workload(
         batch_size=recipe.batch_size,
         threads=recipe.threads,
         seed=recipe.seed,
-        feeds=source.first(recipe.batch_size),
+        feeds=source.first(recipe.batch_size) if source else None,
         evaluation=context.evaluation,
         metric=metric,
         fidelity=source,
-        fitted=source is calibration,
+        fitted=source is not None and source is calibration,
         thorough=recipe.max_memory is not None,
         profile=recipe.explain,
         limits=limits,
@@ -175,7 +178,23 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         report=report_path(recipe),
         cache=Cache(recipe.cache) if recipe.cache is not None and this_process().size == 1 else None,
         checkpoints=checkpoints,
+        unmeasured=unmeasured,
     )
+
+
+def _open_samples(recipe: Recipe, wanted: Wanted) -> tuple[Samples, str | None]:
+    """Return samples that the model runs on; or those that there are, and why it is not run."""
+    if not recipe.measure:
+        return open_samples(wanted, prove=False), "measure: false"
+    try:
+        return open_samples(wanted), None
+    except (RunError, DataError) as error:
+        asked = any(Recipe.about(key).runs and getattr(recipe, key) for key in Recipe.model_fields)
+        if asked or next(recipe.notations(), None) is not None:
+            raise
+        with on_probation(recipe.model):
+            Session(wanted.file, threads=recipe.threads)
+        return open_samples(wanted, prove=False), error.message
 
 
 def _check_scores(model: ir.Model, file: Path, workload: Workload) -> None:

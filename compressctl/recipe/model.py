@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 from pydantic import ConfigDict, Field, model_validator
 
 from compressctl.budgets import Budgets
+from compressctl.fields import Option
 from compressctl.passes import PASSES
 from compressctl.passes.base import PassConfig
 from compressctl.recipe.options import Files, ReportOptions, RunOptions, Samples
@@ -34,7 +35,7 @@ class Recipe(ReportOptions, RunOptions, Budgets, Samples, Files):  # pydantic ta
 
     passes: tuple[AnyPass, ...]
     """The passes, in order; with `search`, those that every candidate begins with."""
-    search: SearchOptions | None = None
+    search: Annotated[SearchOptions | None, Option(runs=True)] = None
     """Search for the passes and their settings that make the model smallest or fastest within all budgets."""
 
     @model_validator(mode="before")

@@ -109,10 +109,13 @@ class ReportOptions(Options):
 
     group: ClassVar[str | None] = "Report"
 
-    explain: Annotated[bool, Option(decides="report")] = False
+    measure: bool = True
+    """Run input and result, compare their outputs and time them; else the file is all there is, and nothing is run but
+    what the passes themselves need."""
+    explain: Annotated[bool, Option(decides="report", runs=True)] = False
     """Look into each layer: its bytes, time and error after each pass, which cost accuracy most, and how to spare
     them."""
-    robustness: Annotated[bool, Option(decides="report", scored=True)] = False
+    robustness: Annotated[bool, Option(decides="report", runs=True, scored=True)] = False
     """Measure the metric of input and result on samples with noise, blur, other brightness and adversarial changes,
     too."""
     report: Annotated[Path | None, AfterValidator(_names_a_file), Option(decides="report", written=True)] = None

@@ -66,7 +66,7 @@ class ReportDiff:
 def diff_reports(a: Report, b: Report, names: tuple[str, str]) -> ReportDiff:
     """Put two reports, called `names`, side by side."""
     verdict = Figure("verdict", "text", a.verdict, b.verdict)
-    input_ms = Figure("latency of the input", "ms", a.input.latency.median_ms, b.input.latency.median_ms)
+    input_ms = Figure("latency of the input", "ms", *(_median_ms(report.input) for report in (a, b)))
     run = Figure("run", "text", *(f"{report.seconds:.1f} s" for report in (a, b)))
     metric = a.metric if a.metric == b.metric else None
 
@@ -187,6 +187,10 @@ def _interval(found: Comparison | None) -> Interval | None:
     return None if found is None else Interval(found.drop, found.low, found.high)
 
 
+def _median_ms(model: Measurement) -> float | None:
+    return None if model.latency is None else model.latency.median_ms
+
+
 _OF_EACH: tuple[tuple[str, Unit, Callable[[Measurement], Value]], ...] = (
     ("size", "B", lambda model: model.bytes),
     ("size ratio", "ratio", lambda model: model.size_ratio),
@@ -195,7 +199,7 @@ _OF_EACH: tuple[tuple[str, Unit, Callable[[Measurement], Value]], ...] = (
     ("drop", "drop", lambda model: _interval(model.drop)),
 )
 _OF_RESULTS: tuple[tuple[str, Unit, Callable[[Measurement], Value]], ...] = (
-    ("latency (median)", "ms", lambda model: model.latency.median_ms),
+    ("latency (median)", "ms", _median_ms),
     ("parameters", "count", lambda model: model.parameters),
     ("non-zero", "count", lambda model: model.nonzeros),
     ("MACs", "count", lambda model: model.macs),

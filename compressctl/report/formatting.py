@@ -27,7 +27,7 @@ def si(value: float | None, unit: str = "", digits: int = 3) -> str:
 
 def ms(model: Measurement) -> str:
     """The median latency."""
-    return f"{model.latency.median_ms:.3g} ms"
+    return "not measured" if model.latency is None else f"{model.latency.median_ms:.3g} ms"
 
 
 def clock(model: Measurement) -> str:

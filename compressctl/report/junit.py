@@ -19,7 +19,7 @@ from compressctl.report.schema import BudgetVerdict, Report
 from compressctl.report.tables import grouped
 
 _PACKAGE = "compressctl"
-_WORSE = ("degraded", "regression", "no gain")
+_WORSE = ("degraded", "not measured", "regression", "no gain")
 _NEVER_WORSE = "never worse than the input"
 
 

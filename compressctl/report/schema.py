@@ -18,8 +18,8 @@ from compressctl.measure.measurement import Measurement
 from compressctl.notes import Note
 from compressctl.robustness.schema import Robustness
 
-SCHEMA_VERSION = "1.2"
-Verdict = Literal["ok", "no gain", "regression", "degraded", "budget missed"]
+SCHEMA_VERSION = "1.3"
+Verdict = Literal["ok", "no gain", "regression", "degraded", "budget missed", "not measured"]
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,9 @@ class Report:
         input: the model as it came; latency and accuracy were measured interleaved with the result's.
         output: the file that was written.
         verdict: the first that holds of "budget missed", "degraded" (an output is below the fidelity floor, or NaN or
-            infinite where the input's is finite), "regression" (something else measured worse than the input), "no
-            gain" (all that the passes did was rolled back, or they found nothing to do), "ok".
+            infinite where the input's is finite), "not measured" (the models were not run), "regression" (something
+            else measured worse than the input), "no gain" (all that the passes did was rolled back, or they found
+            nothing to do), "ok".
         notes: from loading, data and judging, as opposed to those of a pass.
         recipe: the resolved recipe.
         inputs_sha256: of what was read besides the model: samples by the recipe's key, students and teachers by path.

@@ -148,9 +148,9 @@ def _bench_row(report: BenchReport, model: Measurement, several: bool) -> tuple[
         si(model.parameters),
         f"{100 * model.nonzeros / max(model.parameters, 1):.1f} %",
         si(model.macs),
-        f"{model.latency.load_ms:.3g} ms",
+        f"{model.latency.load_ms:.3g} ms" if model.latency else "",
         ms(model),
-        f"{model.latency.p95_ms:.3g} ms",
+        f"{model.latency.p95_ms:.3g} ms" if model.latency else "",
         si(model.peak_memory, "B"),
     ]
     if several:
