@@ -17,10 +17,9 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array, Floats32
 from compressctl.model import ops
-from compressctl.model.graph import all_nodes, bodies, constant
+from compressctl.model.graph import all_nodes, bodies, constant, is_plain_constant
 from compressctl.model.stored import QUANTIZED, why_not_constant
-
-_FLOATS = ("float16", "bfloat16", "float32", "float64")  # smaller ones are storage forms
+from compressctl.model.tensors import FLOATS
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +119,7 @@ def linear_layers(graph: ir.Graph, *, inner: bool = False) -> tuple[LinearLayer,
 
 
 def other_layers(graph: ir.Graph, *, inner: bool = False) -> Iterator[tuple[ir.Node, str]]:
-    """Yield (node, why it is no linear layer) for the nodes that multiply by weights all the same; see there."""
+    """Yield (node, why) for the nodes that multiply by weights and are no linear layers; arguments as there."""
     made: set[ir.Value] = set()  # what nodes make of constants alone
     for node in all_nodes(graph) if inner else graph:
         if node.op_type in ops.RECURRENT and not node.domain:
@@ -155,10 +154,10 @@ def is_stored(value: ir.Value) -> bool:
 
 
 def _is_matrix(node: ir.Node, weight: ir.Value) -> bool:
-    array = constant(weight) if is_stored(weight) else None
-    if array is None or array.size == 0 or array.dtype.name not in _FLOATS:
+    tensor = ir.convenience.get_const_tensor(weight) if is_plain_constant(weight) else None
+    if tensor is None or tensor.size == 0 or tensor.dtype not in FLOATS:
         return False
-    return array.ndim >= 3 if node.op_type in ops.CONVOLUTIONS else array.ndim == 2
+    return len(tensor.shape) >= 3 if node.op_type in ops.CONVOLUTIONS else len(tensor.shape) == 2
 
 
 def _reason(node: ir.Node, made: set[ir.Value]) -> str | None:
@@ -176,6 +175,4 @@ def _reason(node: ir.Node, made: set[ir.Value]) -> str | None:
 
 
 def _is_constant(value: ir.Value) -> bool:
-    if value.is_initializer():
-        return not value.is_graph_input() and value.const_value is not None
-    return constant(value) is not None
+    return is_plain_constant(value) or constant(value) is not None

@@ -9,7 +9,7 @@ array, nor assign `value.dtype`, which changes the type object itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import count
 
 import numpy as np
@@ -42,6 +42,14 @@ def constant(value: ir.Value | None) -> Array | None:
     return None
 
 
+def is_plain_constant(value: ir.Value) -> bool:
+    """Return whether a value is an initializer that cannot be fed, or a Constant's output; its data are not read."""
+    if value.is_initializer():
+        return not value.is_graph_input() and value.const_value is not None
+    node = value.producer()
+    return node is not None and node.op_type == "Constant" and not node.domain
+
+
 def initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
     """Register `array`, which is not copied, as an initializer under a unique name derived from `name`."""
     unique = unique_name(graph, name)
@@ -67,9 +75,13 @@ def set_constant(value: ir.Value, array: Array) -> None:
 
 
 def unique_name(graph: ir.Graph, base: str) -> str:
-    """Return `base`, or `base_1`, `base_2`, …: the first that no value of `graph` or of a body inside it bears."""
-    taken = _value_names(graph)
-    return base if base not in taken else next(name for i in count(1) if (name := f"{base}_{i}") not in taken)
+    """Return the first of `free_names` that no value of `graph` or of a body inside it bears."""
+    return next(free_names(base, _value_names(graph)))
+
+
+def free_names(base: str, taken: Collection[str | None]) -> Iterator[str]:
+    """Yield `base`, `base_1`, `base_2`, …: those that are not taken."""
+    return (name for i in count() if (name := f"{base}_{i}" if i else base) not in taken)
 
 
 def insert_before(graph: ir.Graph, node: ir.Node, new_nodes: Iterable[ir.Node]) -> None:
@@ -243,7 +255,7 @@ def _give_names(graph: ir.Graph, new_nodes: Iterable[ir.Node]) -> None:
 
 
 def _free(base: str, taken: set[str | None]) -> str:
-    name = base if base not in taken else next(n for i in count(1) if (n := f"{base}_{i}") not in taken)
+    name = next(free_names(base, taken))
     taken.add(name)
     return name
 

@@ -6,9 +6,9 @@ An output may be scores where, behind nodes that only move, cast, shift or scale
 - a last layer (Gemm, MatMul, Conv, or a mean over places of one) or a Sigmoid, where it is [N, C] or [N, C, 1, 1];
 - the same where it is [N, T, V] or [N, C, …], if its name says so: logits, scores, classes, segmentation.
 
-Names of embeddings, features, boxes, coordinates and attention are none, whatever they come from; nor is what a
-normalisation or an activation gives. The graph cannot tell a regression of several numbers, or an embedding from a last
-layer, from scores: `measure.fidelity` looks at how sure the values are.
+Outputs with names of embeddings, features, boxes, coordinates or attention are none, whatever they come from; nor are
+those of a normalisation or an activation. The graph cannot tell a regression of several numbers, or an embedding from
+a last layer, from scores: `measure.fidelity` looks at how sure the values are.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import re
 import onnx_ir as ir
 
 from compressctl.model import ops
+from compressctl.model.graph import is_plain_constant
 
 _MOVES = ops.VIEWS | ops.ARITHMETIC | ops.CASTS | ops.QDQ | {"Identity", "Dropout"}
 _POOLS = ops.AVERAGES | {"ReduceMean"}
@@ -48,8 +49,7 @@ def _axis(output: ir.Value) -> int | None:
     if node is None:
         return None
     if node.op_type in ops.SOFTMAX:
-        attribute = node.attributes.get("axis")
-        return _usual(rank) if moved or attribute is None else attribute.as_int()
+        return _usual(rank) if moved else node.attributes.get_int("axis", -1)
     if node.op_type in ops.CLASSIFIERS:
         return 1
     flat = rank == 2 or (rank == 4 and output.shape is not None and tuple(output.shape[2:]) == (1, 1))
@@ -73,16 +73,9 @@ def _origin(value: ir.Value) -> tuple[ir.Node | None, bool]:
             pass
         elif node.op_type not in _MOVES:
             return node, moved
-        computed = [one for one in node.inputs if one is not None and not _is_constant(one)]
-        if len(computed) != 1 and node.op_type in ops.ARITHMETIC:
-            return None, moved
-        if not computed:
+        computed = [one for one in node.inputs if one is not None and not is_plain_constant(one)]
+        if not computed or (len(computed) > 1 and node.op_type in ops.ARITHMETIC):
             return None, moved
         moved = moved or node.op_type in ops.VIEWS
         value = computed[0]
     return None, moved
-
-
-def _is_constant(value: ir.Value) -> bool:
-    producer = value.producer()
-    return value.is_initializer() or (producer is not None and producer.op_type == "Constant")

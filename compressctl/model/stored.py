@@ -13,12 +13,12 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array
 from compressctl.errors import ModelError
-from compressctl.model.graph import bodies, constant, operand
+from compressctl.model.graph import bodies, constant, is_plain_constant, operand
 from compressctl.model.ops import GEMM_FORMS, MATMUL_FORMS, OPERANDS, VIEWS
 from compressctl.model.tensors import read_array
 
 PACKED = "its weight is stored packed, which `compressctl store --format dense` undoes"
-"""Why who edits weights leaves a packed one alone."""
+"""Why passes that edit weights leave a packed one alone."""
 QUANTIZED = "its weight is quantized already"
 REARRANGING = VIEWS | {"Identity"}
 _PRODUCTS = GEMM_FORMS | MATMUL_FORMS | {"Einsum"}
@@ -31,7 +31,7 @@ def making_nodes(graph: ir.Graph) -> dict[ir.Node, None]:
     for node in graph:
         if node.domain or node.op_type not in _OPERATORS or not node.inputs or _is_special(node):
             continue
-        if all(value is None or value.producer() in found or _is_constant(value) for value in node.inputs):
+        if all(value is None or value.producer() in found or is_plain_constant(value) for value in node.inputs):
             found[node] = None
     return found
 
@@ -57,13 +57,13 @@ def is_packed(value: ir.Value) -> bool:
 
 def is_stored_packed(value: ir.Value | None) -> bool:
     """Return whether nodes that read nothing but constants unpack `value`."""
-    pending = [value] if value is not None and not _is_constant(value) else []
+    pending = [value] if value is not None and not is_plain_constant(value) else []
     found = bool(pending)
     while pending and found:
         node = pending.pop().producer()
         found = node is not None and not node.domain and node.op_type in _OPERATORS
         if node is not None:
-            pending += [source for source in node.inputs if source is not None and not _is_constant(source)]
+            pending += [source for source in node.inputs if source is not None and not is_plain_constant(source)]
     return found and value is not None and is_packed(value)
 
 
@@ -82,7 +82,7 @@ def is_made_of_constants(value: ir.Value | None) -> bool:
     pending, seen = [value], set[ir.Value]()
     while pending:
         one = pending.pop()
-        if one is None or one in seen or _is_constant(one):
+        if one is None or one in seen or is_plain_constant(one):
             continue
         seen.add(one)
         producer = one.producer()
@@ -137,13 +137,6 @@ def _needed(value: ir.Value) -> list[ir.Node]:
         while pending and pending[-1] in order:
             pending.pop()
     return list(order)
-
-
-def _is_constant(value: ir.Value) -> bool:
-    if value.is_initializer():
-        return not value.is_graph_input() and value.const_value is not None
-    node = value.producer()
-    return node is not None and node.op_type == "Constant" and not node.domain
 
 
 def _is_special(node: ir.Node) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from itertools import count
 
 import numpy as np
@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array
 from compressctl.model.footprint import node_bytes, tensor_bytes
-from compressctl.model.graph import constant, names_in
+from compressctl.model.graph import constant, free_names, names_in
 from compressctl.storage.decoder import NAME, Decoder
 
 
@@ -32,7 +32,8 @@ class Meter:
         """
         counting = _Counting(self._graph, name, self._values)
         result = emit(counting)
-        for node, node_name, output in zip(counting.nodes, _free(self._nodes), _free(self._values), strict=False):
+        names, values = free_names(NAME, self._nodes), free_names(NAME, self._values)
+        for node, node_name, output in zip(counting.nodes, names, values, strict=False):
             node.name, node.outputs[0].name = node_name, output
         result.name = name
         return counting.bytes + node_bytes(counting.nodes)
@@ -58,7 +59,7 @@ class _Counting(Decoder):
 
     def own(self, what: str, array: Array) -> ir.Value:
         """Count an initializer for this constant alone."""
-        return self._add(next(_free(self._taken | self._made.keys(), f"{self._name}_{what}")), array)
+        return self._add(next(free_names(f"{self._name}_{what}", self._taken | self._made.keys())), array)
 
     def shared(self, name: str, array: Array) -> ir.Value:
         """Count an initializer that all decoders share, unless the graph has it."""
@@ -76,8 +77,3 @@ class _Counting(Decoder):
         self._made[name] = array
         self.bytes += tensor_bytes(name, ir.DataType.from_numpy(array.dtype), array.shape)
         return ir.Value(name=name)
-
-
-def _free(taken: Collection[str | None], base: str = NAME) -> Iterator[str]:
-    """Yield `base`, `base_1`, …: those that are not taken."""
-    return (name for number in count() if (name := f"{base}_{number}" if number else base) not in taken)

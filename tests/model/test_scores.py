@@ -47,6 +47,7 @@ def test_dense_outputs_are_scores_where_softmax_or_their_names_say_so():
     assert _axes("y = MatMul(x, w)", shape="N, T, 4", given="N, T, 6") == {}
     assert _axes("logits = MatMul(x, w)", "logits", "N, T, 4", "N, T, 6") == {"logits": -1}
     assert _axes("y = Softmax<axis = 1>(x)", shape="N, 5, H, W", given="N, 5, H, W") == {"y": 1}
+    assert _axes("y = Softmax(x)", shape="N, H, W, 5", given="N, H, W, 5") == {"y": -1}, "the operator's default"
 
 
 def test_a_mean_over_places_of_the_last_convolution():

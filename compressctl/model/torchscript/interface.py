@@ -13,11 +13,11 @@ import torch
 
 from compressctl.arrays import Array
 from compressctl.errors import ModelError, UsageError, nearest
+from compressctl.model.graph import free_names
 from compressctl.tensorspec import TensorSpec
 
 Arrays = dict[str, Array]
 Axes = dict[int, str]  # the dynamic dimensions of one tensor: axis -> name
-
 
 _VALUED = re.compile(r"(?:Optional\[)?(?:List\[)?(?:int|float|bool|number|Scalar)\]?\]?")
 
@@ -122,9 +122,7 @@ def call(function: Callable[..., Any], arguments: Sequence[Argument], tensors: S
     taken = {argument.spec.name for argument in arguments if argument.spec}
     outputs: dict[str, Any] = {}
     for name, tensor in leaves(result):
-        base, index = name or "output", 0
-        while (unique := f"{base}_{index}" if index else base) in taken:
-            index += 1
+        unique = next(free_names(name or "output", taken))
         taken.add(unique)
         outputs[unique] = tensor
     return outputs

@@ -17,7 +17,7 @@ import torch
 
 from compressctl.model.torchscript import attention
 
-_PLAIN: dict[str, Callable[..., Any]] = {  # on numbers, strings and lists; with a tensor among them ATen has the word
+_PLAIN: dict[str, Callable[..., Any]] = {  # on numbers, strings and lists; ATen computes where one is a tensor
     "aten::add": lambda a, b, alpha=1: a + b if alpha == 1 else a + alpha * b,
     "aten::sub": lambda a, b, alpha=1: a - alpha * b,
     "aten::rsub": lambda a, b, alpha=1: b - alpha * a,
@@ -127,7 +127,7 @@ def _attention(
     return attention.scaled_dot_product(query, key, value, scale) if plain else None
 
 
-_REPLACED: dict[str, Callable[..., Any]] = {  # None: as it is, after all
+_REPLACED: dict[str, Callable[..., Any]] = {  # what gives None runs as it is
     "aten::conv1d": _convolution,
     "aten::conv2d": _convolution,
     "aten::conv3d": _convolution,

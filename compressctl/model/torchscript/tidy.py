@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import count
 
 import onnx_ir as ir
 
-from compressctl.model.graph import constant, initializer
+from compressctl.model.graph import constant, free_names, initializer
 from compressctl.model.ops import VIEWS
 
 _LAYOUT = VIEWS | {"Slice", "Concat"}
@@ -94,6 +93,5 @@ def name_nodes(graph: ir.Graph) -> None:
         scope = next((name.rpartition(".")[0] for name in read if "." in name), None)
         if scope is not None:
             taken.discard(node.name)
-            base = f"/{scope.replace('.', '/')}/{node.op_type}"
-            node.name = base if base not in taken else next(n for i in count(1) if (n := f"{base}_{i}") not in taken)
+            node.name = next(free_names(f"/{scope.replace('.', '/')}/{node.op_type}", taken))
             taken.add(node.name)

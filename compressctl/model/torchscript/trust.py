@@ -33,7 +33,7 @@ _NATIVE = "torch.classes"  # classes in C++, whose methods may do anything
 
 
 def load_trusted(path: Path) -> torch.jit.ScriptModule:
-    """Load a TorchScript file onto the CPU, having looked through all of its code; none of it has run.
+    """Load a TorchScript file onto the CPU, after a look through all of its code, none of which has run.
 
     Raises:
         ModelError: the code does more than compute; names the operator and the function that calls it.
