@@ -64,7 +64,7 @@ def found(tensor: ir.TensorProtocol, path: Path) -> ir.TensorProtocol:
 
 
 def _raw_data(file: BinaryIO, tensor: Field) -> tuple[int, Field] | None:
-    """Return the field of a tensor's data that can be left behind, large, raw, and all that it holds, and its start."""
+    """Return where a tensor's raw data begin, and their field; None where they are small or not all that it holds."""
     if tensor.length < _LEAST:
         return None
     found = None

@@ -69,6 +69,7 @@ def _evaluate(
     types: Mapping[str, onnx.TypeProto],
     opsets: dict[str, int],
 ) -> list[Array] | None:
+    """Return the value of a node's first output, in a list; None where it is not known, or large."""
     if node.op_type == "Shape":
         dims = types[node.input[0]].tensor_type.shape.dim if node.input[0] in types else ()
         if not dims or not all(dim.HasField("dim_value") for dim in dims):
@@ -98,7 +99,7 @@ def _anonymous(node: onnx.NodeProto) -> bytes:
 
 @lru_cache(maxsize=256)
 def _evaluator(node: bytes, opsets: tuple[tuple[str, int], ...]) -> Callable[[list[Array]], list[Array]]:
-    """Return what evaluates a node on the inputs that it has."""
+    """Return a function that evaluates a serialized node on those of its inputs that are not omitted."""
     from onnx.reference import ReferenceEvaluator
 
     proto = onnx.NodeProto.FromString(node)

@@ -1,4 +1,4 @@
-"""How many bytes nodes and tensors take in an ONNX file, told before they are in a graph."""
+"""How many bytes nodes and tensors take in an ONNX file, computed before they are in a graph."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Loaded:
         sha256: of the file's bytes followed by those of its external data files, in the order of their locations.
         notes: what was changed or noticed.
         stated: the values whose types the file states although they follow, by name.
-        checks: of a converted TorchScript file, batches and what it returns for them: `torchscript.verify_checks`.
+        checks: batches and what a converted TorchScript file returns for them, see `torchscript.verify_checks`.
     """
 
     model: ir.Model

@@ -20,7 +20,7 @@ def lookup_limits(model: ir.Model) -> dict[str, int]:
 
 
 def _rows(value: ir.Value) -> list[int]:
-    """The sizes of the tables that `value` indexes, directly or through what hands its elements on."""
+    """Return the sizes of the tables that `value` indexes, directly or through what hands its elements on."""
     rows, pending, seen = [], [value], {value}
     while pending:
         for node, index in pending.pop().uses():

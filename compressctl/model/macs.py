@@ -39,12 +39,12 @@ def macs(node: ir.Node, shape_of: ShapeOf) -> int | None:
         if op in ops.MATMUL_FORMS:
             return _matmul(node, shape_of(node.inputs[0]), shape_of(_weight(node)))
         if op in ops.GEMM_FORMS:
-            columns = _size(shape_of(_weight(node)), 0 if node.attributes.get_int("transB", 0) else 1)
+            columns = _known(shape_of(_weight(node)))[0 if node.attributes.get_int("transB", 0) else 1]
             return _product(shape_of(node.inputs[0])) * columns
         if op in ops.RECURRENT_FORMS:
             sequence, weights, recurrence = (shape_of(value) for value in node.inputs[:3])
-            steps = _size(sequence, 0) * _size(sequence, 1)
-            return steps * (_product(weights) + _product(recurrence))
+            steps, batch = _known(sequence)[:2]
+            return steps * batch * (_product(weights) + _product(recurrence))
         if op == "Einsum":
             return _einsum(node, [shape_of(value) for value in node.inputs])
     except (_UnknownShapeError, LookupError, ValueError):  # the latter: shapes that do not fit the operator
@@ -63,8 +63,7 @@ class _UnknownShapeError(Exception):
 
 def _matmul(node: ir.Node, left: Shape | None, right: Shape | None) -> int:
     """numpy.matmul: [..., m, k] x [..., k, n], leading axes broadcast; vectors have one axis."""
-    if left is None or right is None:
-        raise _UnknownShapeError
+    left, right = _known(left), _known(right)
     if node.attributes.get_int("transA", 0):
         left = (*left[:-2], left[-1], left[-2])
     if node.attributes.get_int("transB", 0):
@@ -83,17 +82,15 @@ def _einsum(node: ir.Node, shapes: list[Shape | None]) -> int | None:
         return None
     sizes: dict[str, int] = {}
     for term, shape in zip(terms, shapes, strict=True):
-        sizes.update(zip(term, shape or (_size(None, 0),), strict=True))
+        sizes.update(zip(term, _known(shape), strict=True))
     return math.prod(sizes.values())
 
 
+def _known(shape: Shape | None) -> Shape:
+    if shape is None:
+        raise _UnknownShapeError
+    return shape
+
+
 def _product(shape: Shape | None, start: int = 0) -> int:
-    if shape is None:
-        raise _UnknownShapeError
-    return math.prod(shape[start:])
-
-
-def _size(shape: Shape | None, axis: int) -> int:
-    if shape is None:
-        raise _UnknownShapeError
-    return shape[axis]
+    return math.prod(_known(shape)[start:])

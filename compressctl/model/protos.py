@@ -14,11 +14,11 @@ from onnx import helper, numpy_helper
 
 from compressctl.errors import ModelError
 from compressctl.model.embedded import embedded_bytes
+from compressctl.model.skeleton import LARGE
 
 _MOST_NODES = 500_000  # several times those of the largest models that are exported
 _MOST_CALLS = 100  # functions that each call the next; exporters nest as modules do
 _MOST = 2**48  # elements of a tensor; no machine holds as many
-_LARGE = 1024  # bytes; what shape inference and the version converter look into is smaller
 
 
 def graphs(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
@@ -97,7 +97,7 @@ def tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 def embed_small(proto: onnx.ModelProto, folder: Path) -> None:
     """Read external data into the proto, except those of the main graph's large initializers."""
     initializers = proto.graph.initializer
-    small = (tensor for tensor in initializers if _stored_bytes(tensor) <= _LARGE)
+    small = (tensor for tensor in initializers if _stored_bytes(tensor) <= LARGE)
     elsewhere = islice(tensors(proto), len(initializers), None)
     for tensor in chain(small, elsewhere):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
@@ -111,7 +111,7 @@ def take_weights(proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
 
     What remains is light enough for onnx's C++ functions, which copy the whole model several times.
     """
-    weights = {tensor.name: tensor for tensor in proto.graph.initializer if _stored_bytes(tensor) > _LARGE}
+    weights = {tensor.name: tensor for tensor in proto.graph.initializer if _stored_bytes(tensor) > LARGE}
     small = [tensor for tensor in proto.graph.initializer if tensor.name not in weights]
     inputs = {info.name for info in proto.graph.input}
     for name, tensor in weights.items():

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from compressctl.model.coo import CooTensor
 from compressctl.model.provenance import unstamp
-from compressctl.model.tensors import stored_bytes
+from compressctl.model.tensors import byte_blocks
 from compressctl.model.wire import encoded
 
 
@@ -54,6 +54,6 @@ def _same(a: ir.TensorProtocol, b: ir.TensorProtocol) -> bool:
 def content_hash(tensor: ir.TensorProtocol) -> bytes:
     """Return the SHA-256 of the bytes that a tensor takes in a file."""
     digest = sha256()
-    for block in stored_bytes(tensor):
+    for block in byte_blocks(tensor):
         digest.update(block)
     return digest.digest()

@@ -21,12 +21,11 @@ from compressctl.model.provenance import read as read_provenance
 from compressctl.model.read import sha256
 from compressctl.model.reasons import reason
 from compressctl.model.shapes import forget_inferred
-from compressctl.model.skeleton import skeleton
+from compressctl.model.skeleton import LARGE, skeleton
 from compressctl.model.staging import model_naming, move_into_place, reported, staging, sync
 from compressctl.model.tensors import stored_tensors
 
 EMBED_LIMIT = 2_000_000_000  # bytes of tensors that one file may hold; protobuf's own limit is 2**31 - 1 in all
-_EXTERNAL_FROM = 1024  # bytes; smaller tensors stay in the .onnx file, where shape inference finds them
 _ALIGNMENT = 4096  # bytes; onnxruntime can map what begins on a page
 _DIGITS = 16  # of the hash in the name of a data file: two contents of one output have the same by a chance of 2**-64
 
@@ -44,7 +43,7 @@ def save_model(
     Both are made in a hidden folder beside `path`, checked by onnx and flushed to the disk before they are moved into
     place, so a failure (full disk, interrupt, kill) leaves what was there before. External data are named by their
     content, `<name>.onnx.<hash>.data`, and go first: the file that was there keeps its own until it is replaced. Then
-    those that are no longer needed go, but for what the model or another one in the folder names.
+    the data files of earlier models at `path` are removed, unless this model or another one in the folder names them.
 
     Args:
         model: not changed.
@@ -68,7 +67,7 @@ def save_model(
         model_file = folder / path.name
         data = _write(model, model_file, embed_limit, stated)
         written = [path] if data is None else [path, path.with_name(data.name)]
-        if data is None or _same(data, written[1]):  # the same data stay as they are, mapped by whom they may be
+        if data is None or _same(data, written[1]):  # the same data stay: others may have them mapped
             move_into_place([model_file], [path])
         else:
             move_into_place([data, model_file], written[::-1])
@@ -129,7 +128,7 @@ def remove_former_data(path: Path, keep: Collection[Path]) -> None:
     """Remove the data files of models that `save_model` wrote to `path` before.
 
     Args:
-        path: the model; no more of an earlier one, or of one that never came there, is needed.
+        path: the model; data of earlier ones, or of one that was never moved into place, are not needed any more.
         keep: files to leave alone, resolved; those that any model in the folder names stay as well.
     """
     ours = re.compile(re.escape(path.name) + rf"\.[0-9a-f]{{{_DIGITS}}}\.data")
@@ -159,7 +158,7 @@ def _write_data(copy: ir.Model, path: Path) -> Path:
             tensor = value.const_value
             if tensor is None or tensor.dtype == ir.DataType.STRING or isinstance(tensor, CooTensor):
                 continue
-            if tensor.nbytes >= _EXTERNAL_FROM:
+            if tensor.nbytes >= LARGE:  # shape inference finds the others in the .onnx file
                 moved.append((value, tensor, _append(file, tensor)))
         sync(file)
     data = unnamed.rename(path.with_name(f"{path.name}.{sha256([unnamed])[:_DIGITS]}.data"))

@@ -4,7 +4,7 @@ A *parameter* is one element of a stored tensor (initializer, or value of a Cons
 at least one axis, integers of up to 8 bits, and int32 that a quantized operator reads (a bias). Scales, zero points,
 scalars, shapes and indices are stored but are no parameters. A tensor that several nodes share counts once.
 
-Of a weight that is stored packed, the elements of the tensor that is made of it count, and the bytes of what is stored.
+A weight that is stored packed counts with the elements of the unpacked tensor and the bytes of the stored ones.
 """
 
 from __future__ import annotations
@@ -62,7 +62,6 @@ class ModelSize:
     """Sizes of a whole model.
 
     Attributes:
-        file_bytes: of the file with its external data; 0 where no file was given.
         parameters: see the module's text.
         nonzeros: parameters that stand for a value other than zero; packed blocks and
             packed embeddings are not looked into, and count fully.
@@ -73,7 +72,6 @@ class ModelSize:
         uncounted: nodes whose multiply-accumulates cannot be told.
     """
 
-    file_bytes: int
     parameters: int
     nonzeros: int
     macs: int
@@ -95,16 +93,12 @@ def file_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in (path, *data))
 
 
-def count(model: ir.Model, dims: Mapping[str, int] | None = None, *, path: Path | None = None) -> ModelSize:
+def count(model: ir.Model, dims: Mapping[str, int] | None = None) -> ModelSize:
     """Count parameters, non-zeros and multiply-accumulates; tensors are read piece by piece.
 
     Args:
         model: not changed.
         dims: sizes of symbolic input dimensions by name; those left out, and unnamed ones, are taken as 1.
-        path: the model's file, for `file_bytes`.
-
-    Raises:
-        ModelError: `path` cannot be read.
     """
     shapes, used = concrete_shapes(model, dims or {})
     making = making_nodes(model.graph)
@@ -115,11 +109,10 @@ def count(model: ir.Model, dims: Mapping[str, int] | None = None, *, path: Path 
         output = node.outputs[0]
         shape = shapes.get(output.name or "", ()) if output.shape is None else _symbolic(output.shape)
         work = macs(node, lambda value: None if value is None else shapes.get(value.name or ""))
-        parameters, nonzeros, stored_bytes = map(int, sizes.sum(axis=0))
-        rows.append(LayerSize(node.name or "", node.op_type, shape, parameters, nonzeros, stored_bytes, work))
+        parameters, nonzeros, held = map(int, sizes.sum(axis=0))
+        rows.append(LayerSize(node.name or "", node.op_type, shape, parameters, nonzeros, held, work))
     unused = [_size(*one, making) for one in stored.get(None, ())]
     return ModelSize(
-        file_bytes=file_bytes(path) if path is not None else 0,
         parameters=sum(row.parameters for row in rows) + sum(size[0] for size in unused),
         nonzeros=sum(row.nonzeros for row in rows) + sum(size[1] for size in unused),
         macs=sum(row.macs or 0 for row in rows),

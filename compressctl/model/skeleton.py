@@ -5,7 +5,8 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-_LARGE = 1024  # bytes; smaller constants may carry shapes, which inference needs
+LARGE = 1024
+"""Bytes; smaller constants may carry shapes, which inference and the version converter look into."""
 
 
 def skeleton(model: ir.Model) -> onnx.ModelProto:
@@ -26,7 +27,7 @@ def skeleton(model: ir.Model) -> onnx.ModelProto:
         tensor = value.const_value
         if tensor is None:
             continue
-        if value not in inputs and tensor.nbytes > _LARGE:
+        if value not in inputs and tensor.nbytes > LARGE:
             _describe(graph.input.add(), value, tensor)
             continue
         tensor.name = value.name

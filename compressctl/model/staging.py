@@ -27,10 +27,10 @@ def staging(path: Path) -> Iterator[Path]:
 
 
 def move_into_place(staged: Sequence[Path], targets: Sequence[Path]) -> None:
-    """Move files over what is there, the one that refers to the others last; where it cannot follow, they go again.
+    """Move files over what is there, the one that refers to the others last; if that fails, new ones are removed.
 
-    So that a process killed in between leaves the old or the new ones, what is at the targets of the others may be
-    nothing that any file refers to. A link is replaced, and not what it leads to.
+    No file may refer to what the others replace: then a process killed in between leaves the old or the new files. A
+    link is replaced, not its target.
     """
     *others, (last, path) = zip(staged, targets, strict=True)
     new = [target for _, target in others if not os.path.lexists(target)]
@@ -63,9 +63,9 @@ def copy_into_place(file: Path, target: Path) -> None:
 
 
 def model_naming(name: str, folder: Path) -> Path | None:
-    """Return a model in `folder` that names the file `name`, as one with external data names these; None: no one does.
+    """Return a model in `folder` whose bytes hold the file name `name`, as those with external data do, or None.
 
-    What cannot be read may be one.
+    A model that cannot be read counts as one.
     """
     for model in sorted(folder.glob("*.onnx")):
         try:

@@ -10,7 +10,10 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array
 
-_ELEMENTS = 1 << 22
+FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
+"""The floats in which models compute; smaller ones are storage forms."""
+
+_ELEMENTS = 1 << 22  # or bytes, that are read at once
 
 
 def stored_tensors(graph: ir.Graph) -> Iterator[tuple[str, ir.TensorProtocol]]:
@@ -32,26 +35,26 @@ def drop_pages(graph: ir.Graph) -> None:
             tensor.raw.madvise(mmap.MADV_DONTNEED)
 
 
-def chunks(tensor: ir.TensorProtocol, elements: int = _ELEMENTS) -> Iterator[Array]:
-    """Yield the tensor's elements in order as flat arrays of at most `elements`.
+def chunks(tensor: ir.TensorProtocol) -> Iterator[Array]:
+    """Yield the tensor's elements in order as flat arrays of at most 4,194,304.
 
     External tensors are read piece by piece, not mapped, so that no pages of theirs stay in memory.
     """
     if not isinstance(tensor, ir.ExternalTensor) or tensor.dtype.bitwidth < 8:
         flat = tensor.numpy().reshape(-1)
-        for start in range(0, flat.size, elements):
-            yield flat[start : start + elements]
+        for start in range(0, flat.size, _ELEMENTS):
+            yield flat[start : start + _ELEMENTS]
         return
     dtype, left = np.dtype(tensor.dtype.numpy()), tensor.size
     with open(tensor.path, "rb") as file:  # noqa: PTH123 (onnx_ir gives a string)
         file.seek(tensor.offset or 0)
         while left:
-            block = file.read(min(left, elements) * dtype.itemsize)
+            block = file.read(min(left, _ELEMENTS) * dtype.itemsize)
             yield np.frombuffer(block, dtype)
-            left -= min(left, elements)
+            left -= min(left, _ELEMENTS)
 
 
-def stored_bytes(tensor: ir.TensorProtocol) -> Iterator[bytes]:
+def byte_blocks(tensor: ir.TensorProtocol) -> Iterator[bytes]:
     """Yield the tensor's bytes as a file holds them; those of an external tensor are read piece by piece."""
     if not isinstance(tensor, ir.ExternalTensor):
         yield tensor.tobytes()

@@ -1,6 +1,6 @@
 """A model's protobuf bytes piece by piece: one weight at a time, where protobuf itself would copy all of them twice.
 
-Field numbers are those of onnx.proto; the format is protobuf's encoding guide's.
+Field numbers are those of onnx.proto; the format is that of protobuf's encoding guide.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from onnx import TensorProto
 
 from compressctl.model.coo import CooTensor
 from compressctl.model.footprint import field_bytes, sparse_bytes
-from compressctl.model.tensors import stored_bytes
+from compressctl.model.tensors import byte_blocks
 
 GRAPH = 7  # ModelProto.graph
 INITIALIZER = 5  # GraphProto.initializer
@@ -96,7 +96,7 @@ def pieces(model: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
     for prefix, (_, tensor) in zip(prefixes, weights, strict=True):
         yield prefix
         held = 0
-        for data in stored_bytes(tensor):
+        for data in byte_blocks(tensor):
             held += len(data)
             yield data
         if held != tensor.nbytes:
