@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from compressctl.model import ops
 from compressctl.model.graph import initializer, unique_name
-from compressctl.torchexec.parameters import FLOATS
+from compressctl.model.tensors import FLOATS
 
 
 def separate_merged(model: ir.Model) -> int:

@@ -30,7 +30,7 @@ class GraphModule(nn.Module):
     """Executes an ONNX graph, differentiably.
 
     The first call with inputs of a new signature (shapes, types, training or not) interprets the graph node by node and
-    records what torch functions that came to; further calls run the record. Where the course of the computation depends
+    records the torch functions that it calls; further calls run the record. Where the course of the computation depends
     on values (NonZero, If on data) the graph is interpreted each time; `interpreted` says why.
 
     Args:
@@ -61,12 +61,10 @@ class GraphModule(nn.Module):
         super().__init__()
         self.model = model
         self.mode = mode
-        plan = make_plan(model, extra_outputs)
-        if batch_norm == "train":
-            plan = _training_batch_norms(plan, running_statistics(model.graph))
-        self._plan = plan
         self._values = trainable(model.graph)
         self._statistics = running_statistics(model.graph)
+        plan = make_plan(model, extra_outputs)
+        self._plan = _training_batch_norms(plan, self._statistics) if batch_norm == "train" else plan
         self._constants: dict[str, Tensor] = {}
         self._weight_keys: dict[str, str] = {}
         self._statistic_keys: dict[str, str] = {}
@@ -100,17 +98,9 @@ class GraphModule(nn.Module):
         """The running means and variances of BatchNormalization, by the names of their initializers."""
         return {name: self._buffers[key] for name, key in self._statistic_keys.items()}  # type: ignore[misc]
 
-    def forward(self, feeds: Mapping[str, Tensor], weights: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """Run the graph.
-
-        Args:
-            feeds: a tensor for each input, by name.
-            weights: used in place of the module's own, by name.
-
-        Returns:
-            The graph's outputs and the extra outputs, by name.
-        """
-        live: dict[str, Tensor] = {**feeds, **self.weights, **self.statistics, **(weights or {})}
+    def forward(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run the graph on a tensor for each input, by name; return its outputs and the extra outputs, by name."""
+        live: dict[str, Tensor] = {**feeds, **self.weights, **self.statistics}
         tensors = all(isinstance(feed, Tensor) for feed in feeds.values())  # else some are sequences
         if self.mode == "interpret" or self.interpreted is not None or not tensors:
             return self._interpret(live)

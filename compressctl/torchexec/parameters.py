@@ -13,9 +13,9 @@ import onnx_ir as ir
 
 from compressctl.model import ops
 from compressctl.model.graph import operand
+from compressctl.model.tensors import FLOATS
 
 _REARRANGE = ops.VIEWS | {"Identity", "Cast", "Slice", "Expand", "Split"}
-FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 _MASK = 1e4  # an added constant of this size switches positions off, it is no bias
 
 
@@ -35,13 +35,13 @@ def running_statistics(graph: ir.Graph) -> dict[str, ir.Value]:
 
 def tensor_of(value: ir.Value) -> ir.TensorProtocol:
     """Return the tensor of an initializer or of a Constant node's output."""
-    tensor = value.const_value if value.is_initializer() else ir.convenience.get_const_tensor(value)
+    tensor = ir.convenience.get_const_tensor(value)
     assert tensor is not None, f"{value.name} is no constant"
     return tensor
 
 
 def _is_float(value: ir.Value) -> bool:
-    tensor = value.const_value if value.is_initializer() else ir.convenience.get_const_tensor(value)
+    tensor = ir.convenience.get_const_tensor(value)
     return tensor is not None and tensor.dtype in FLOATS and tensor.size > 0
 
 

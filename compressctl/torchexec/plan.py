@@ -146,8 +146,7 @@ def _step(node: ir.Node, opset: int, problems: _Problems) -> Step | None:
             problems.add(node, f"its attribute {name!r} is not supported")
             return None
         if attribute.type == ir.AttributeType.GRAPH:
-            body = attribute.as_graph()
-            bodies[name] = _body(body, opset, problems)
+            bodies[name] = _body(attribute.as_graph(), opset, problems)
         elif attribute.type == ir.AttributeType.TENSOR:
             keywords[name] = to_torch(attribute.as_tensor())
         elif attribute.type in _PLAIN:

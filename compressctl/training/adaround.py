@@ -75,8 +75,8 @@ def adaround(
         steps: steps of Adam a block, 32 samples each.
 
     Returns:
-        The integers of each layer's weight, as `Settings.rounded` takes them; a block whose error did not fall keeps
-        those of rounding to the nearest. And what became of the error.
+        The integers of each layer's weight, as `Settings.rounded` takes them, and notes on the error. A block whose
+        error did not fall keeps the integers of rounding to the nearest.
 
     Raises:
         UsageError: there is no such device.

@@ -19,7 +19,7 @@ _DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, Ty
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights and running statistics by initializer name, and what is trained along and thrown away."""
+    """Weights and running statistics by initializer name, and the adapters of the losses, which no model keeps."""
 
     weights: dict[str, Tensor]
     statistics: dict[str, Tensor]

@@ -23,7 +23,6 @@ from compressctl.training.teacher import Teachers
 
 K = TypeVar("K")
 
-
 _INTERVAL = 3.92  # standard errors that a 95 % interval is wide
 
 
@@ -102,12 +101,9 @@ class HeldOut:
         """Return a score in words."""
         if self._metric is None:
             return f"held-out loss {score:.4g}"
-        percent = self._metric.unit == "%"
-        return (
-            f"held-out {self._metric.name} {score * 100:.2f} %"
-            if percent
-            else (f"held-out {self._metric.name} {score:.4g} {self._metric.unit}".rstrip())
-        )
+        if self._metric.unit == "%":
+            return f"held-out {self._metric.name} {score * 100:.2f} %"
+        return f"held-out {self._metric.name} {score:.4g} {self._metric.unit}".rstrip()
 
     def _worth(self, score: float) -> float:
         good = score if self._metric is not None and self._metric.higher_is_better else -score

@@ -1,4 +1,4 @@
-"""The weighted sum of the losses of a batch, with what is trained along to compute it."""
+"""The weighted sum of the losses of a batch, with the adapters that are trained along to compute it."""
 
 from __future__ import annotations
 

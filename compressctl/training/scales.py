@@ -17,10 +17,10 @@ _SMALLEST = 1e-3  # share of its first value below which a scale must not fall
 
 
 def keep_scales(trainable: Trainable) -> Callable[[Mapping[str, Tensor]], None]:
-    """Return what, called with the weights by name after a step, moves scales back within their limits, in place.
+    """Return a function that moves scales back within their limits, in place; it takes the weights by name.
 
-    No scale falls below a thousandth of its first value, nor a weight's scale below that at which the layer's bias fits
-    32 bits (`least_weight_scale`); no scale of an activation rises beyond what its Clip admits.
+    Called after each step, it lets no scale fall below a thousandth of its first value, nor a weight's scale below that
+    at which the layer's bias fits 32 bits (`least_weight_scale`), nor that of an activation rise beyond its Clip.
     """
     limits = trainable.limits()
     bounding = [value for limit in limits for value in (limit.bias, limit.input_scale) if value is not None]

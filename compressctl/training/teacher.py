@@ -1,6 +1,6 @@
 """The teachers: what onnxruntime computes with them for the samples, kept on disk where samples come again.
 
-Only values that a row has whatever other rows are in its batch can be kept by row. Scores of each image for each text
+Only values that do not depend on the other rows of a batch can be kept by row. Scores of each image for each text
 of a batch, or what is normalised over a batch, are computed for the very batch that the student sees.
 """
 
@@ -104,7 +104,7 @@ class Teachers:
         return None
 
     def _find_coupled(self, samples: TrainingSamples) -> str | None:
-        """Return a value that changes for the same rows in another batch, tried on one: half of it, with less beside.
+        """Return a value that changes for the same rows in another batch, tried on half of one batch.
 
         A fixed batch is filled up with these rows again, any other one is half as large.
         """

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from compressctl.errors import ModelError
+from compressctl.numerics.im2col import same_pads
 
 Ints = Tensor | Sequence[int]
 
@@ -123,17 +124,14 @@ def spatial_pads(
     dilations: Sequence[int],
 ) -> list[tuple[int, int]]:
     """Return (begin, end) of each spatial axis, by `pads` or by `auto_pad`."""
-    rank = len(kernel)
     if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        totals = [
-            max((-(-size // stride) - 1) * stride + (k - 1) * dilation + 1 - size, 0)
-            for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True)
-        ]
-        pairs = [(total // 2, total - total // 2) for total in totals]
-        return pairs if auto_pad == "SAME_UPPER" else [(end, begin) for begin, end in pairs]
-    if pads is None or auto_pad == "VALID":
-        return [(0, 0)] * rank
-    return list(zip(pads[:rank], pads[rank:], strict=True))
+        pads = same_pads(sizes, kernel, strides, dilations, upper=auto_pad == "SAME_UPPER")
+    return paired(None if auto_pad == "VALID" else pads, len(kernel))
+
+
+def paired(pads: Sequence[int] | None, rank: int) -> list[tuple[int, int]]:
+    """Return (begin, end) of each spatial axis from all begins and then all ends; None pads nothing."""
+    return list(zip(pads[:rank], pads[rank:], strict=True)) if pads is not None else [(0, 0)] * rank
 
 
 def even(pads: Iterable[tuple[int, int]]) -> bool:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from compressctl.errors import ModelError
-from compressctl.torchexec.ops.common import Ints, column, even, ints, spatial_pads, spread, windows
+from compressctl.torchexec.ops.common import Ints, column, even, ints, paired, spatial_pads, spread, windows
 from compressctl.torchexec.ops.quantize import centred, requantized
 
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -58,7 +58,7 @@ def ConvTranspose(
 ) -> Tensor:
     rank = W.ndim - 2
     strides, dilations, extra = strides or [1] * rank, dilations or [1] * rank, output_padding or [0] * rank
-    pairs = list(zip(pads[:rank], pads[rank:], strict=True)) if pads is not None else [(0, 0)] * rank
+    pairs = paired(pads, rank)
     if output_shape is not None or auto_pad.startswith("SAME"):
         wanted = output_shape or [size * stride for size, stride in zip(X.shape[2:], strides, strict=True)]
         full = [
@@ -200,7 +200,7 @@ def Col2Im(
 ) -> Tensor:
     image, block = ints(image_shape), ints(block_shape)
     rank, taps = len(image), prod(block)
-    pairs = list(zip(pads[:rank], pads[rank:], strict=True)) if pads else [(0, 0)] * rank
+    pairs = paired(pads, rank)
     # Where each column's numbers lie in the padded image; columns are added up there.
     padded = [size + begin + end for size, (begin, end) in zip(image, pairs, strict=True)]
     places = torch.arange(prod(padded), device=input.device).reshape(padded)

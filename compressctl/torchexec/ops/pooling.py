@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressctl.torchexec.ops.common import Ints, even, ints, spatial_pads, windows
+from compressctl.torchexec.ops.common import Ints, even, ints, spatial_pads, spread, windows
 
 _AVERAGE: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 _MAXIMUM: dict[int, Callable[..., Tensor]] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -36,7 +36,7 @@ def AveragePool(
     # What counts is the input, with count_include_pad the padding too; never what lies beyond the padding.
     counted = torch.ones(X.shape[2:], dtype=X.dtype, device=X.device)
     if count_include_pad:
-        counted = F.pad(counted, [amount for pair in reversed(pairs) for amount in pair], value=1.0)
+        counted = F.pad(counted, spread(pairs), value=1.0)
         pairs = [(0, 0)] * rank
     return sums / windows(counted, kernel_shape, strides, dilations, pairs, ceil_mode=bool(ceil_mode)).sum(-1)
 
@@ -129,7 +129,7 @@ def MaxUnpool(
     if output_shape is None:
         return y
     grown = [(0, want - have) for want, have in zip(ints(output_shape), natural, strict=True)]
-    return F.pad(y, [amount for pair in reversed(grown) for amount in pair])
+    return F.pad(y, spread(grown))
 
 
 def _fit(pads: Sequence[tuple[int, int]], kernel: Sequence[int]) -> bool:

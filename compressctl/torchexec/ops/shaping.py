@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressctl.torchexec.ops.common import Ints, axes_of, ints, number, spread
+from compressctl.torchexec.ops.common import Ints, axes_of, column, ints, number, spread
 
 
 def Shape(data: Tensor, *, start: int = 0, end: int | None = None) -> Tensor:
@@ -143,13 +143,9 @@ def Trilu(input: Tensor, k: Any = None, *, upper: int = 1) -> Tensor:
 
 def ReverseSequence(input: Tensor, sequence_lens: Tensor, *, batch_axis: int = 1, time_axis: int = 0) -> Tensor:
     rank = input.ndim
-    steps = torch.arange(input.shape[time_axis], device=input.device).reshape(_only(time_axis, rank))
-    lengths = sequence_lens.reshape(_only(batch_axis, rank))
+    steps = column(torch.arange(input.shape[time_axis], device=input.device), time_axis, rank)
+    lengths = column(sequence_lens, batch_axis, rank)
     return torch.take_along_dim(input, torch.where(steps < lengths, lengths - 1 - steps, steps), time_axis)
-
-
-def _only(axis: int, rank: int) -> list[int]:
-    return [-1 if a == axis % rank else 1 for a in range(rank)]
 
 
 def _reflects_natively(data: Tensor, pads: Sequence[tuple[int, int]]) -> bool:
