@@ -31,7 +31,7 @@ def deltas_of(array: Array) -> Deltas:
 
 
 def fillers(deltas: Deltas, bits: int) -> int:
-    """Return how many fillers deltas of so many bits need."""
+    """Return how many fillers deltas of `bits` bits need."""
     return int(_fillers(deltas, bits).sum(dtype=np.int64))
 
 

@@ -1,7 +1,7 @@
-"""Half-quadratic quantization: offsets that make the errors sparse rather than small in the square.
+"""Half-quadratic quantization: offsets that make the errors sparse rather than their squares small.
 
-With scales that cover each row, the offset minimises the sum of |w - w'|^p, p < 1: a few large errors on outliers are
-let be, and the many small ones shrink. The half-quadratic split takes turns: errors E = shrink(w - w'), the proximal
+With scales that cover each row, the offset minimises the sum of |w - w'|^p, p < 1: a few large errors on outliers
+stay, and the many small ones shrink. The half-quadratic split takes turns: errors E = shrink(w - w'), the proximal
 operator of |.|^p, and the offset that fits w - E best in the square, under a penalty that grows.
 
 Source: Badri and Shaji 2023, "Half-Quadratic Quantization of Large Machine Learning Models".

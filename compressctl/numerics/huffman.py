@@ -30,10 +30,12 @@ _AT_ONCE = 1 << 20  # symbols
 
 
 class HuffmanCode(NamedTuple):
-    """How data are going to be coded, and in how many bytes, but for a few.
+    """How data are going to be coded.
 
     Attributes:
         lengths: of the codes of the 256 bytes; 0 for those that do not occur.
+        lanes: decoded side by side.
+        bytes: of the result, but for a few.
     """
 
     lengths: Lengths
@@ -116,7 +118,7 @@ def decode(coded: bytes, count: int) -> Bytes:
         ValueError: `coded` is damaged.
     """
     reader = BitReader(coded)
-    lengths, sizes, begin = _read_header(reader, coded, count)
+    lengths, sizes, begin = _read_header(reader, count)
     ends = np.cumsum(sizes)
     stream = np.frombuffer(coded, np.uint8, offset=begin)
     if stream.size != -(-int(ends[-1]) // 8):
@@ -187,7 +189,7 @@ def _header(lengths: Lengths, sizes: Array) -> bytes:
     return writer.to_bytes()
 
 
-def _read_header(reader: BitReader, coded: bytes, count: int) -> tuple[Lengths, Integers, int]:
+def _read_header(reader: BitReader, count: int) -> tuple[Lengths, Integers, int]:
     lengths = np.array(get_levels(reader), np.int64)
     if lengths.max() > LONGEST:
         raise ValueError("a code is too long")

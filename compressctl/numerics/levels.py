@@ -1,7 +1,7 @@
 """Rows of weights on few evenly spaced values: each row, or group of weights, has its own scale, and maybe an offset.
 
 A weight is (low + step * code) * scale + offset with a code in [0, count). Scales and offsets are rounded to 16 bits
-first and codes chosen after that, so that storing them so costs next to nothing.
+first and codes chosen after that, so that storing them in 16 bits costs next to nothing.
 
 Source: least squares by Lloyd's alternation (1982) between the codes and the line through them.
 """
@@ -90,7 +90,7 @@ class Levels:
 def fit_levels(rows: Array, grid: Grid, *, offset: bool = False, name: str = "weight") -> Levels:
     """Return the levels of least squared error for each row, as far as a search with refinement finds them.
 
-    Without offsets these are the scales of `grids.weight_qparams`.
+    Without offsets these are the scales of `rounding.weight_qparams`.
 
     Args:
         rows: [rows, columns].

@@ -6,8 +6,8 @@ of U are the r leading eigenvectors of W M W^T: the principal components of the 
 decomposition of the whitened W M^(1/2), without a root or an inverse, so that M may be singular; where M is not given
 it is the identity, and this is the plain singular value decomposition.
 
-Errors are told as shares of the variance of the outputs. Their mean counts for nothing: activations that are all alike
-but for little would otherwise be held to be kept by a single component.
+Errors are given as shares of the variance of the outputs. Their mean does not count: otherwise a single component would
+seem to keep activations that hardly vary.
 
 Sources: Eckart and Young 1936; DRONE, Chen et al. 2021 (NeurIPS), section 3; SVD-LLM, Wang et al. 2024
 (arXiv:2403.07378), section 3.1.
@@ -45,10 +45,10 @@ class RowMoments:
         return not self.second.any()
 
     def shrunk(self) -> RowMoments:
-        """Return them moved towards uncorrelated inputs, as far as there are few rows for so many inputs.
+        """Return them moved towards uncorrelated inputs, the more the fewer rows there are an input.
 
-        Else what the rows happen not to span would be free to go. The diagonal grows by 1 % of its mean (as in GPTQ,
-        Frantar et al. 2022, arXiv:2210.17323), times inputs / rows.
+        Otherwise directions that the rows happen not to span could be dropped at no cost. The diagonal grows by 1 % of
+        its mean (as in GPTQ, Frantar et al. 2022, arXiv:2210.17323), times inputs / rows.
         """
         inputs = self.mean.shape[-1]
         share = _DAMPING * inputs / self.rows

@@ -88,7 +88,7 @@ def settle(weight: Array, optimum: Array, moments: Array, *, steps: int = 50, to
         weight: [outputs, inputs]; its zeros stay.
         optimum: what the weight would be without zeros.
         moments: H, [inputs, inputs], positive definite.
-        steps: at most so many.
+        steps: at most this many.
         tolerance: stop when the gradient has fallen to this share of its first norm.
     """
     kept = weight != 0

@@ -14,7 +14,7 @@ import numpy as np
 from compressctl.arrays import Array, Bytes, Integers
 
 MOST = 256
-"""Integers may have so many different values."""
+"""How many different values integers may have."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Plane:
 
     Attributes:
         base: of the digits.
-        digits: so many in a byte, the lowest first.
+        digits: how many a byte holds, the lowest first.
         unit: what a digit of 1 counts in the integer.
     """
 

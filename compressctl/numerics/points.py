@@ -32,15 +32,15 @@ class Points:
         return len(self.values)
 
     def without_zero(self) -> Points:
-        """Return the points but 0."""
+        """Return the points other than 0."""
         kept = self.values != 0
         return Points(self.values[kept], self.weights[kept])
 
     def merged(self, count: int) -> Points:
-        """Return about `count` points, at most, each the mean of neighbours.
+        """Return at most `count` points, and about as many, each the mean of neighbours.
 
-        They lie dense as the centroids of many clusters would: as the cube root of the density of the weight (Panter
-        and Dite 1951), so that neither a far outlier nor a peak is merged with much else.
+        Their density is the cube root of that of the weight, as for the centroids of many clusters (Panter and Dite
+        1951), so that neither a far outlier nor a peak is merged with much else.
         """
         gaps = np.diff(self.values, prepend=self.values[0], append=self.values[-1])
         room = (gaps[1:] + gaps[:-1]) / 2

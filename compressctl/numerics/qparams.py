@@ -18,8 +18,7 @@ QuantizedDtype = Literal["int8", "uint8"]
 
 _TINY = float(np.finfo(np.float32).tiny)  # below it float32 is denormal: kernels may flush such a scale to zero
 _LARGEST = float(np.finfo(np.float32).max)
-_FULL_RANGE = {"int8": (-128, 127), "uint8": (0, 255)}
-_REDUCED_RANGE = {"int8": (-64, 63), "uint8": (0, 127)}
+_RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 # u8 * s8 products are added in pairs into 16 bits on x86 without VNNI: 2 * 255 * 64 = 32640 still fits.
 _REDUCED_WEIGHT = 64
 LARGEST_BIAS = 2**29
@@ -91,16 +90,12 @@ def least_weight_scale(bias: Array, input_scale: float) -> Floats:
     return np.abs(bias.astype(np.float64)) / (input_scale * LARGEST_BIAS)
 
 
-def affine(
-    low: float, high: float, *, dtype: QuantizedDtype = "uint8", reduced: bool = False, name: str = "tensor"
-) -> QParams:
-    """Return per-tensor parameters for reals in [low, high], widened to include 0.0, which is exactly representable.
+def affine(low: float, high: float, *, name: str = "tensor") -> QParams:
+    """Return uint8 per-tensor parameters for reals in [low, high], widened to hold 0.0, which is exactly representable.
 
     Args:
         low: smallest real.
         high: largest real.
-        dtype: the integer type; its whole range is used, so that integers never need a second clip.
-        reduced: 7 bits: integers in [0, 127] or [-64, 63].
         name: the tensor, for the error message.
 
     Raises:
@@ -108,16 +103,15 @@ def affine(
     """
     if not (abs(low) <= _LARGEST and abs(high) <= _LARGEST and low <= high):
         raise ModelError(f"{name} has no finite range: [{low}, {high}]", "such a tensor cannot be quantized")
-    smallest, largest = (_REDUCED_RANGE if reduced else _FULL_RANGE)[dtype]
     low, high = min(float(low), 0.0), max(float(high), 0.0)
-    scale = np.float32(max((high - low) / (largest - smallest), _TINY) if high > low else 1.0)
-    zero_point = np.clip(np.rint(smallest - low / float(scale)), smallest, largest)
-    return QParams(np.asarray(scale), np.asarray(zero_point, dtype=dtype), dtype)
+    scale = np.float32(max((high - low) / 255, _TINY) if high > low else 1.0)
+    zero_point = np.clip(np.rint(-low / float(scale)), 0, 255)
+    return QParams(np.asarray(scale), np.asarray(zero_point, np.uint8), "uint8")
 
 
 def quantize(x: Array, qparams: QParams) -> NDArray[np.integer[Any]]:
     """Return the integers of `x`, bit for bit as onnxruntime's QuantizeLinear: round half to even, then saturate."""
-    smallest, largest = _FULL_RANGE[qparams.dtype]
+    smallest, largest = _RANGES[qparams.dtype]
     with np.errstate(over="ignore"):  # an infinite quotient saturates like any large one
         q = np.divide(x, along(qparams.scale, qparams.axis, x.ndim), dtype=np.float32)
     np.rint(q, out=q)

@@ -26,8 +26,8 @@ def choose(histogram: Histogram, method: RangeMethod, *, percent: float = 99.999
     """Return the range that `method` picks; `percent` is for percentile only.
 
     All methods fall back to minmax where the histogram holds ends but no counts; nothing at all gives (0, 0). So does
-    percentile where all values but zeros are so few that it might cut them all: what a branch gives that is seldom
-    reached is no outlier.
+    percentile where all values but zeros are so few that it might cut them all: the output of a branch that is seldom
+    taken is no outlier.
     """
     if method == "minmax" or not histogram.counts.any():
         return minmax(histogram)

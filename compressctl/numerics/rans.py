@@ -42,7 +42,13 @@ class Table(NamedTuple):
 
 
 class RansCode(NamedTuple):
-    """How data are going to be coded, and in how many bytes, but for one or two."""
+    """How data are going to be coded.
+
+    Attributes:
+        table: the static model.
+        lanes: states side by side.
+        bytes: of the result, but for one or two.
+    """
 
     table: Table
     lanes: int

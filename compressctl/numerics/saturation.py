@@ -21,7 +21,7 @@ class Saturation:
 
     Attributes:
         share: of the sums of two products, those that saturate.
-        noise: root mean square error that brings to the outputs, over their root mean square.
+        noise: root mean square error of the outputs by it, over their root mean square.
     """
 
     share: float

@@ -59,8 +59,8 @@ def n_of_m(scores: Array, n: int, m: int) -> Mask:
 def layer_adaptive(weight: Array) -> Floats:
     """Return w² over the sum of it and of all larger squares: ranks as |w| does, and compares between layers.
 
-    It is the share that a weight has in the energy of what is left when it goes. The largest weight scores 1 whatever
-    the layer's scale, so that no layer is emptied. Source: LAMP, Lee et al. 2021 (arXiv:2010.07611).
+    It is the share that a weight has in the energy of what is left just before it goes. The largest weight scores 1
+    whatever the layer's scale, so that no layer is emptied. Source: LAMP, Lee et al. 2021 (arXiv:2010.07611).
     """
     squares = np.square(weight, dtype=np.float64).reshape(-1)
     order = np.argsort(squares, kind="stable")[::-1]
