@@ -37,8 +37,8 @@ class Sharing:
     """How weights share values.
 
     Attributes:
-        clusters: of a codebook, at most, 2 to 256.
-        vector: weights of a vector.
+        clusters: at most this many in a codebook, 2 to 256.
+        vector: how many weights make a vector; 1: single weights.
         together: one codebook for all weights, not one for each.
         seed: of vectors' centroids.
         importance: what each element counts, by name of the weight; all the same in those that it lacks.
@@ -125,7 +125,7 @@ def share(
         model: its weights are held in `files` afterwards where they are large.
         weights: of its main graph, without an `obstacle`.
         sharing: how.
-        files: where to.
+        files: keeps them there.
         progress: one tick a weight.
 
     Raises:

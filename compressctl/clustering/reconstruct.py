@@ -2,7 +2,7 @@
 
 The weights start from where least squares puts them, which makes up for the layers before. Single weights are rounded
 to centroids as GPTQ rounds to integers: column by column, those to come making up for it. Then the centroids move to
-where the layer's output is closest with every weight's cluster as it is; and once more round.
+where the layer's output is closest with every weight's cluster as it is; and all of that a second time.
 
 Sources: Frantar et al. 2022, GPTQ (arXiv:2210.17323); Stock et al. 2020 (arXiv:1907.05686) for centroids that keep
 outputs rather than weights.

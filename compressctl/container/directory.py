@@ -62,7 +62,7 @@ class Member:
     """A file that is held.
 
     Attributes:
-        name: of a data file; empty for the .onnx file, which comes first and is called as one likes.
+        name: of a data file; empty for the .onnx file, which comes first and may be given any name.
         sha256: of its bytes.
         pieces: what it is made of.
     """

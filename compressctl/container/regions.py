@@ -20,11 +20,11 @@ from compressctl.model.external import external_files
 
 _TENSOR = TensorProto.DESCRIPTOR
 _NODE = onnx.NodeProto.DESCRIPTOR
-_NODE_OUTPUT, _GRAPH, _OPSET = 2, 7, 8
+_NODE_OUTPUT, _OPSET = 2, 8
 # Bytes of a number in each data field of a tensor: floats, int32s, strings, int64s, raw data, doubles, uint64s. Packed
 # integers are varints of any length, strings stay where they are, and raw data have numbers of the tensor's type.
-_RAW_DATA, _STRINGS = 9, 6
-_DATA = {4: 4, 5: 1, _STRINGS: 0, 7: 1, _RAW_DATA: 0, 10: 8, 11: 1}
+_STRINGS = 6
+_DATA = {4: 4, 5: 1, _STRINGS: 0, 7: 1, wire.RAW_DATA: 0, 10: 8, 11: 1}
 _COMPLEX = {ir.DataType.COMPLEX64: 4, ir.DataType.COMPLEX128: 8}  # two numbers an element
 
 
@@ -81,7 +81,7 @@ def find_regions(model: Path) -> dict[Path, list[Region]]:
 
 def _require_model(file: BinaryIO, model: Path) -> None:
     numbers = {field.number for field in wire.fields(file, 0, model.stat().st_size)}
-    if not {_GRAPH, _OPSET} <= numbers:
+    if not {wire.GRAPH, _OPSET} <= numbers:
         raise ModelError(f"{model} is not an ONNX model: it holds no graph with an operator set")
 
 
@@ -103,18 +103,17 @@ def _tensors(file: BinaryIO, size: int) -> Iterator[tuple[TensorProto, list[Regi
 def _tensor(file: BinaryIO, start: int, length: int, label: str) -> tuple[TensorProto, list[Region]]:
     data, head, at = [], [], start
     for field in wire.fields(file, start, length):
-        end = field.start + field.length
         if field.number in _DATA:
             data.append(field)
         else:
             file.seek(at)
-            head.append(file.read(end - at))
-        at = end
+            head.append(file.read(field.end - at))
+        at = field.end
     header = TensorProto.FromString(b"".join(head))
     regions = []
     for field in data:
         if field.nested and field.number != _STRINGS:
-            width = _width(header) if field.number == _RAW_DATA else _DATA[field.number]
+            width = _width(header) if field.number == wire.RAW_DATA else _DATA[field.number]
             width = 1 if field.length % width else width
             regions.append(Region(field.start, field.length, width, math.prod(header.dims), header.name or label))
     return header, regions

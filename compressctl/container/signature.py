@@ -1,4 +1,4 @@
-"""How a `.ccz` file is called, and recognised whatever it is called."""
+"""How the names of `.ccz` files end, and how they are recognised whatever their names."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def decode(coder: Coder, coded: bytes, count: int) -> Bytes:
 
 
 def zstd(data: bytes | memoryview, level: int = _LEVEL) -> bytes:
-    """Return a Zstandard frame that does not tell its size, which the file tells elsewhere."""
+    """Return a Zstandard frame without the size of its content, which the directory has."""
     return zstandard.ZstdCompressor(level=level, write_content_size=False).compress(data)
 
 
@@ -131,7 +131,7 @@ def zstd_promises(data: Bytes, planned: int) -> bool:
     """Return whether Zstandard may save much of the `planned` bytes: told by its fastest level and by a sample."""
     if len(zstd(data.data, level=1)) < _PROMISE * planned:
         return True
-    if planned >= _PROMISE * data.size:  # bytes that are all alike in number hide nothing that only slow levels find
+    if planned >= _PROMISE * data.size:  # of bytes that are equally frequent slow levels make no more than fast ones
         return False
     if data.size <= _SAMPLE:
         return True

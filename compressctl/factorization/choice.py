@@ -63,8 +63,8 @@ def choose(
 ) -> ChosenFactors | str:
     """Return the factors of a weight, or why it is left.
 
-    Of several forms that pay, the one of fewest multiply-accumulates holds a given energy, and the one of least error
-    has a given ratio of elements; the first of equal ones.
+    Of several forms that pay, a given energy takes the one of fewest multiply-accumulates, and a given ratio that of
+    least error; of equal ones the first.
 
     Args:
         unit: the weight.

@@ -30,7 +30,7 @@ def macs(layer: LinearLayer, x: Shape) -> int:
 
 
 def factored_macs(layer: LinearLayer, x: Shape, method: Method, shapes: Sequence[Shape]) -> int:
-    """Return the same of the sequence in the place of `layer`, whose factors have these `shapes`."""
+    """Return the multiply-accumulates of factors of these `shapes` in the place of `layer`."""
     after = _places(layer, x)
     places = [after] * len(shapes)
     if method == "spatial":  # the column has no stride along the width
@@ -84,7 +84,6 @@ def _alone(model: ir.Model, layer: LinearLayer, x: Shape) -> ir.Model:
     graph = ir.Graph([source], [result], nodes=[], opset_imports={"": model.opset_imports[""]}, name="layer")
     operands = [source, source]
     operands[layer.weight_index] = initializer(graph, "weight", layer.stored)
-    operands[1 - layer.weight_index] = source
     bias = constant(bias_of(layer.node))
     if bias is not None:
         operands.append(initializer(graph, "bias", bias))

@@ -62,7 +62,7 @@ class Factorization(ABC):
         self.layer = layer
         self.moments = moments
         self.matrix = layer.matrix()[0]
-        self.kernel = layer.weight_shape[2:] if layer.node.op_type == "Conv" else ()
+        self.kernel = _kernel(layer)
 
     @property
     @abstractmethod
@@ -104,7 +104,7 @@ class Factorization(ABC):
 
 
 class Svd(Factorization):
-    """Fewer outputs, then all of them of those."""
+    """A layer of fewer outputs, then one that makes all outputs of those."""
 
     method = "svd"
 
@@ -120,7 +120,7 @@ class Svd(Factorization):
         return (ranks[0], inputs // size, *self.kernel), (outputs, ranks[0], *(1,) * len(self.kernel))
 
     def build(self, ranks: Ranks) -> Factors:
-        """Return `down`, then `up`; of a constant on the left or a Gemm's, in the order that it is stored in."""
+        """Return `down`, then `up`, each transposed where the weight is stored so."""
         up, down = factors(self.matrix, self.modes[0], ranks[0])
         if self.kernel:
             weights = [matrix.reshape(shape) for matrix, shape in zip((down, up), self.shapes(ranks), strict=True)]
@@ -157,7 +157,7 @@ class Spatial(Factorization):
 
 
 class Tucker(Factorization):
-    """Fewer channels, the kernel between fewer channels and fewer outputs, all outputs."""
+    """A 1x1 convolution to fewer channels, the kernel from these to fewer outputs, and a 1x1 to all outputs."""
 
     method = "tucker"
 
@@ -185,8 +185,8 @@ class Tucker(Factorization):
 
 
 def forms(layer: LinearLayer, moments: RowMoments | None, method: MethodOrAuto) -> tuple[Factorization, ...]:
-    """Return the forms that `layer` may take: of auto all, of another one that it has, and svd where it has not."""
-    kernel = layer.weight_shape[2:] if layer.node.op_type == "Conv" else ()
+    """Return the forms to try for `layer`: for "auto" all that it has, else `method`, or svd where that is none."""
+    kernel = _kernel(layer)
     kinds: dict[Method, type[Factorization]] = {"svd": Svd}
     if math.prod(kernel) > 1:
         kinds["tucker"] = Tucker
@@ -194,6 +194,10 @@ def forms(layer: LinearLayer, moments: RowMoments | None, method: MethodOrAuto) 
         kinds["spatial"] = Spatial
     chosen = kinds.values() if method == "auto" else [kinds.get(method, Svd)]
     return tuple(kind(layer, moments) for kind in chosen)
+
+
+def _kernel(layer: LinearLayer) -> Shape:
+    return layer.weight_shape[2:] if layer.node.op_type == "Conv" else ()
 
 
 def _up(rank: float) -> int:

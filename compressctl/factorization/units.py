@@ -49,11 +49,9 @@ def units(graph: ir.Graph, allowed: Callable[[ir.Node], bool]) -> tuple[list[Uni
             found.append(Unit(tuple(layers)))
     for node, reason in other_layers(graph):
         if allowed(node):
-            notes.append(skipped(f"not factored: {reason}{_QUANTIZED if 'quantized' in reason else ''}", node.name))
+            hint = "; factor first, then quantize" if "quantized" in reason else ""
+            notes.append(skipped(f"not factored: {reason}{hint}", node.name))
     return found, notes
-
-
-_QUANTIZED = "; factor first, then quantize"
 
 
 def _obstacle(weight: ir.Value, layers: list[LinearLayer], wanted: list[LinearLayer]) -> str | None:

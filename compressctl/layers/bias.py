@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array, Floats
 from compressctl.layers.linear import LinearLayer
-from compressctl.model.graph import constant, initializer, is_only_use, operand, set_constant
+from compressctl.model.graph import constant, holder_of, initializer, is_only_use, operand, set_constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +35,7 @@ class Bias:
         if is_only_use(value, self.node):
             set_constant(value, new)
         else:
-            assert self.node.graph is not None
-            self.node.replace_input_with(self.index, initializer(_graph(self.node), f"{value.name}_own", new))
+            self.node.replace_input_with(self.index, initializer(holder_of(self.node), f"{value.name}_own", new))
 
 
 def find_bias(layer: LinearLayer) -> Bias | None:
@@ -65,8 +64,3 @@ def _bias(node: ir.Node, index: int, layer: LinearLayer) -> Bias | None:
     if array is None or array.size != groups * outputs or (array.ndim and array.shape[-1] != array.size):
         return None
     return Bias(node, index, array.reshape(-1).astype(np.float64))
-
-
-def _graph(node: ir.Node) -> ir.Graph:
-    assert isinstance(node.graph, ir.Graph)
-    return node.graph

@@ -86,10 +86,10 @@ def fit_layers(
 ) -> dict[str, float]:
     """Give the layers of `changed` new weights, and new biases where they have some, in place.
 
-    Of a layer that reads more than 32,768 rows of all samples together so many, spread evenly, are looked at. Of one
-    that reads no row, or zeros alone, `solve` gets moments and targets of zero. A layer whose rows are picked by what
-    layers before it give aims at what its old weight makes of its new rows, as the old rows may be other ones; where it
-    lost inputs, too, it counts as one that reads no row.
+    At most 32,768 of a layer's rows are used, spread evenly over all samples. For a layer that reads no row, or zeros
+    alone, `solve` gets moments and targets of zero. A layer whose rows are picked by what layers before it give aims at
+    what its old weight makes of its new rows, as the old rows may be other ones; where it lost inputs, too, it counts
+    as one that reads no row.
 
     Args:
         original: left as it is.

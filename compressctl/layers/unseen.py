@@ -1,7 +1,7 @@
 """Layers that calibration samples tell nothing of: an expert that none chose, a gate that stayed shut, an empty slice.
 
-Whatever is fitted to samples then goes by the weights alone there, as it does without samples. And layers that do get
-rows, but other ones in a changed model than in the original.
+What is fitted to samples goes by the weights alone there, as it does without samples. And layers that do get rows, but
+other ones in a changed model than in the original.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ REASON = "no calibration sample reaches it, unless with zeros"
 
 
 def unseen(name: str, instead: str) -> Note:
-    """Return the warning that a layer is treated as without samples: `instead`, which is what was done."""
+    """Return the warning that a layer is treated as without samples; `instead` says what was done."""
     return warning(f"{REASON}: {instead}, as without samples; add samples that reach it", name)
 
 

@@ -16,7 +16,7 @@ from compressctl.model.shapes import infer_shapes
 
 
 class Walk:
-    """A model whose layers are passed in stages; layers of a stage read nothing that others of it, or later ones, make.
+    """A model whose layers are passed in stages; a layer reads nothing that layers of its own or a later stage make.
 
     Each node runs once for all samples; values that are still to be read wait on disk.
 
@@ -84,7 +84,7 @@ class Walk:
         return self._captures.get(self._input_of[name].name or "", batch)
 
     def leave(self, name: str) -> None:
-        """Say that what a layer reads is asked for no more."""
+        """Declare that what a layer reads is not needed any more."""
         del self._input_of[name]
 
     def _advance(self, stage: int) -> None:

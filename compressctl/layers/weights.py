@@ -14,9 +14,8 @@ from compressctl.layers.linear import LinearLayer, is_stored, linear_layers
 from compressctl.layers.moments import INNER, input_statistics, observable
 from compressctl.model import ops
 from compressctl.model.graph import all_nodes, constant, is_only_use, set_constant
+from compressctl.model.tensors import FLOATS
 from compressctl.resources import Resources
-
-_FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +119,7 @@ def tables(graph: ir.Graph) -> list[Weight]:
         if table is None or table.is_graph_input() or table.is_graph_output():
             continue
         tensor = ir.convenience.get_const_tensor(table)
-        if tensor is not None and tensor.dtype.name in _FLOATS and len(tensor.shape) > 1 and tensor.size:
+        if tensor is not None and tensor.dtype in FLOATS and len(tensor.shape) > 1 and tensor.size:
             users.setdefault(table, []).append(node.name or "")
     return [Weight(tuple(names), table, ()) for table, names in users.items()]
 

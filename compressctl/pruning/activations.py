@@ -22,11 +22,10 @@ _BATCH = 8
 def mean_magnitudes(
     model: ir.Model, axes: Mapping[str, int], source: Source, resources: Resources
 ) -> dict[str, Floats]:
-    """Return the mean of |activation| at each position along an axis, over the samples.
+    """Return the mean of |activation| at each position along an axis, over the samples, [size of the axis] by name.
 
-    Batches in which a value has no elements count for nothing; one that never has any gets zeros.
-
-    Only the means leave onnxruntime, so memory grows with neither the samples nor the activations.
+    Batches in which a value has no elements do not count; a value that never has any gets zeros. Only the means leave
+    onnxruntime, so memory grows with neither the samples nor the activations.
 
     Args:
         model: left as it is.

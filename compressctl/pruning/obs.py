@@ -29,7 +29,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Share:
-    """So large a share of the elements of each group becomes zero, those that cost the output least."""
+    """This share of the elements of each group becomes zero: those that cost the output least."""
 
     ratios: Sequence[float]
 

@@ -50,7 +50,7 @@ def reconstruct(
         resources: as `fit_layers`.
 
     Returns:
-        by name, the squared error of the outputs of each layer over their energy, and what to tell.
+        by name, the squared error of the outputs of each layer over their energy; and notes.
 
     Raises:
         ModelError, DataError: as `fit_layers`.

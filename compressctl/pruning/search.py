@@ -14,7 +14,7 @@ from compressctl.pruning.sensitivity import Curve
 class Steps:
     """Ratios of all layers, growing step by step.
 
-    Each step raises a layer to that of its ratios which adds the least noise for what it saves more.
+    Each step raises one layer to the ratio at which it adds the least noise for what that saves in addition.
 
     Args:
         curves: of the layers.

@@ -92,7 +92,7 @@ class Even:
 class Ranking:
     """Cuts that remove the first units of one order of all: those that matter least for what they cost.
 
-    What a unit matters is its share of its group's score times the number of matrices that make or read the group:
+    The importance of a unit is its share of its group's score times the number of matrices that make or read the group:
     layers of different scale can be compared, a unit among few counts more than one among many, and so does a channel
     of a residual stream, which many layers share. Fixed units, and those whose removal saves nothing, are not in the
     order.

@@ -1,6 +1,6 @@
 """Which weights of a graph can become sparse, what each element counts, and which elements become zero.
 
-That is carried out plainly, or by surgery where the layers can be observed.
+They are zeroed plainly, or by optimal brain surgery where the layers can be observed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Scores = Mapping[str, Array]
 
 
 def sparse_weights(graph: ir.Graph) -> tuple[list[Weight], list[Note]]:
-    """Return the weights of linear and recurrent layers, each once, and why others are none.
+    """Return the weights of linear and recurrent layers, each once, and notes on other layers that multiply by weights.
 
-    Embedding tables, biases and norms are none.
+    Embedding tables, biases and norms are left out.
     """
     notes = [
         skipped(

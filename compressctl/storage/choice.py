@@ -51,7 +51,7 @@ class StorageForm:
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """Attributes: emit: appends nodes; with blank=True they are only good for being measured."""
+    """A form that is not measured yet; `emit` appends its nodes, with blank=True those for a `Meter` alone."""
 
     format: str
     detail: str

@@ -10,11 +10,11 @@ import onnx_ir as ir
 from compressctl.arrays import Array
 from compressctl.model.graph import initializer, insert_after
 from compressctl.model.ops import RECURRENT
+from compressctl.model.tensors import FLOATS
 from compressctl.structure.axes import Positions
 from compressctl.structure.cut import Removed, kept_positions
 from compressctl.structure.groups import Group
 from compressctl.structure.rewrites import Kept
-from compressctl.structure.rules.common import FLOATS
 from compressctl.structure.shapes import Shapes, is_fixed
 
 

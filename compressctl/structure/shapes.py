@@ -33,9 +33,9 @@ def product(sizes: Iterable[Size]) -> Size:
 class Shapes:
     """The shapes of a model's values, main graph only.
 
-    The inputs' dynamic dimensions are given different primes, so that sizes tell where an axis comes from. Where that
-    contradicts the graph, as some must be the same, those of the same index are given the same; and where shapes that
-    the file states contradict it, they are not believed.
+    The inputs' dynamic dimensions are given different primes, so that sizes tell where an axis comes from. Where the
+    graph needs some to be equal, those of the same index are given the same prime; shapes in the file that contradict
+    the graph are not believed.
     """
 
     def __init__(self, model: ir.Model) -> None:

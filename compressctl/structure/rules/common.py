@@ -9,8 +9,6 @@ import onnx_ir as ir
 from compressctl.model.ops import FORMS
 from compressctl.structure.axes import Axes, Role
 
-FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
-
 Rule = Callable[[ir.Node, Axes], None]
 """Relates the axes of a node's inputs and outputs. Raises UnknownShapeError where a shape it needs is not known."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from compressctl.model.graph import constant, operand
+from compressctl.model.tensors import FLOATS
 from compressctl.structure.axes import Axes, UnknownShapeError
-from compressctl.structure.rules.common import FLOATS, freeze_sums, tie_all
+from compressctl.structure.rules.common import freeze_sums, tie_all
 
 _ADDITIVE = frozenset({"ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2"})  # a position of zeros adds nothing
 
