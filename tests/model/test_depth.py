@@ -16,7 +16,7 @@ from compressctl.model.load import interface, load_model
 from compressctl.model.shapes import infer_shapes
 from compressctl.model.verify import verify_graph
 from compressctl.simplification.rules import RULES, apply_rules
-from tests.model import texts
+from tests import graphs
 from tests.samples import ROOT
 
 DATA = Path(os.environ.get("COMPRESSCTL_TEST_DATA", "absent"))  # a folder of real models
@@ -34,12 +34,7 @@ def _load(path, simplified):
 
 
 def _parse(body, outputs="float[batch, 4] y"):
-    model = texts.ir_model(
-        f'<ir_version: 8, opset_import: ["" : 17]> g (float[batch, 4] x) => ({outputs}) {{ {body} }}',
-        **{name: array for name, array in W.items() if name in body},
-    )
-    for index, node in enumerate(model.graph):
-        node.name = node.name or f"node{index}"
+    model = graphs.model(body, W, "float[batch, 4] x", outputs)
     infer_shapes(model)
     return model
 

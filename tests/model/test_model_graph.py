@@ -1,15 +1,16 @@
 import numpy as np
 import onnx_ir as ir
 import pytest
-from texts import BRANCHES, CNN, answer, cnn_weights, image, ir_model
 
 from compressctl.model import graph as g
 from compressctl.model.verify import verify_graph
+from tests.graphs import parsed
+from tests.model.texts import BRANCHES, CNN, answer, cnn_weights, image
 
 
 @pytest.fixture
 def cnn() -> ir.Model:
-    return ir_model(CNN, **cnn_weights())
+    return parsed(CNN, **cnn_weights())
 
 
 def node(model: ir.Model, name: str) -> ir.Node:
@@ -17,7 +18,6 @@ def node(model: ir.Model, name: str) -> ir.Node:
 
 
 CONSTANTS = """
-<ir_version: 8, opset_import: ["" : 17]>
 m (float[2] x, float[2] given) => (float[2] y)
 <float[2] given = {1, 2}, float[2] kept = {3, 4}>
 {
@@ -44,7 +44,7 @@ m (float[2] x, float[2] given) => (float[2] y)
     ],
 )
 def test_constant_reads_every_form(name: str, expected: np.ndarray) -> None:
-    array = g.constant(ir.convenience.create_value_mapping(ir_model(CONSTANTS).graph)[name])
+    array = g.constant(ir.convenience.create_value_mapping(parsed(CONSTANTS).graph)[name])
     assert array is not None
     assert array.dtype == expected.dtype
     np.testing.assert_array_equal(array, expected)
@@ -52,7 +52,7 @@ def test_constant_reads_every_form(name: str, expected: np.ndarray) -> None:
 
 @pytest.mark.parametrize("name", ["x", "given", "y"])
 def test_constant_is_none_for_what_can_vary(name: str) -> None:
-    assert g.constant(ir.convenience.create_value_mapping(ir_model(CONSTANTS).graph)[name]) is None
+    assert g.constant(ir.convenience.create_value_mapping(parsed(CONSTANTS).graph)[name]) is None
     assert g.constant(None) is None
 
 
@@ -66,12 +66,11 @@ def test_bias_is_the_operand_that_the_schema_calls_so() -> None:
 
 
 def test_a_huge_constant_of_shape_takes_no_memory() -> None:
-    text = """<ir_version: 8, opset_import: ["" : 17]>
-    m (float[1] x) => (float[n, m, k] y) {
+    text = """m (float[1] x) => (float[n, m, k] y) {
         shape = Constant <value = int64[3] {100000, 100000, 100}> ()
         y = ConstantOfShape (shape)
     }"""
-    array = g.constant(ir_model(text).graph.outputs[0])
+    array = g.constant(parsed(text).graph.outputs[0])
     assert array is not None
     assert array.shape == (100000, 100000, 100)
     assert array.base is not None
@@ -89,7 +88,7 @@ def test_initializer_takes_a_unique_name(cnn: ir.Model) -> None:
 
 
 def test_unique_name_sees_names_inside_bodies() -> None:
-    graph = ir_model(BRANCHES).graph
+    graph = parsed(BRANCHES).graph
     assert g.unique_name(graph, "free") == "free"
     assert g.unique_name(graph, "t") == "t_1"
 
@@ -103,7 +102,7 @@ def test_inserted_nodes_get_names_and_keep_the_graph_valid(cnn: ir.Model) -> Non
     assert times.name == "relu_1"
     verify_graph(cnn, where="insert")
     offset = cnn_weights()["offset"]
-    before = answer(ir_model(CNN, **cnn_weights()), image=image())[0] - offset
+    before = answer(parsed(CNN, **cnn_weights()), image=image())[0] - offset
     np.testing.assert_allclose(answer(cnn, image=image())[0] - offset, 2 * before, rtol=1e-4, atol=1e-5)
 
 
@@ -128,8 +127,7 @@ def test_a_value_that_was_there_keeps_its_name(cnn: ir.Model) -> None:
 
 
 def test_a_graph_output_is_replaced_through_an_identity() -> None:
-    model = ir_model("""<ir_version: 8, opset_import: ["" : 17]>
-    m (float[2] x) => (float[2] y) { [last] y = Neg (x) }""")
+    model = parsed("""m (float[2] x) => (float[2] y) { [last] y = Neg (x) }""")
     g.replace_node(model.graph, node(model, "last"), [], [model.graph.inputs[0]])
     verify_graph(model, where="bypass")
     x = np.array([1, -2], np.float32)
@@ -142,7 +140,7 @@ def test_replacing_needs_one_value_for_each_output(cnn: ir.Model) -> None:
 
 
 def test_a_captured_value_follows_a_replacement() -> None:
-    model = ir_model(BRANCHES)
+    model = parsed(BRANCHES)
     outer = node(model, "outer")
     g.replace_node(
         model.graph,
@@ -155,7 +153,7 @@ def test_a_captured_value_follows_a_replacement() -> None:
 
 
 def test_dead_code_goes_and_captured_values_stay() -> None:
-    model = ir_model(BRANCHES, unused=np.zeros(3, np.float32))
+    model = parsed(BRANCHES, unused=np.zeros(3, np.float32))
     first = ir.node("Exp", [model.graph.inputs[0]])
     second = ir.node("Log", [first.outputs[0]])
     g.insert_before(model.graph, node(model, "choice"), [first, second])
@@ -165,7 +163,7 @@ def test_dead_code_goes_and_captured_values_stay() -> None:
 
 
 def test_bodies_are_found() -> None:
-    graph = ir_model(BRANCHES).graph
+    graph = parsed(BRANCHES).graph
     assert [(inner.name, name, body.name) for inner, name, body in g.walk_subgraphs(graph)] == [
         ("choice", "then_branch", "yes"),
         ("choice", "else_branch", "no"),
@@ -173,7 +171,7 @@ def test_bodies_are_found() -> None:
 
 
 def test_only_use() -> None:
-    model = ir_model(BRANCHES)
+    model = parsed(BRANCHES)
     values = ir.convenience.create_value_mapping(model.graph)
     assert not g.is_only_use(values["h"], node(model, "add"))  # the other branch uses it too
     assert g.is_only_use(values["k"], node(model, "add"))

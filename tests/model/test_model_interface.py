@@ -8,14 +8,11 @@ from compressctl.measure.session import Session
 from compressctl.model.interface import match_interface
 from compressctl.model.load import interface
 from compressctl.model.verify import verify_graph
-from tests.model import texts
+from tests import graphs
 
 
 def _model(inputs, outputs, body):
-    model = texts.ir_model(f'<ir_version: 8, opset_import: ["" : 17]> g ({inputs}) => ({outputs}) {{ {body} }}')
-    for index, node in enumerate(model.graph):
-        node.name = node.name or f"node{index}"
-    return model
+    return graphs.model(body, {}, inputs, outputs)
 
 
 TEACHER = _model("float[n, 3] image", "float[n, 3] logits", "logits = Neg (image)")

@@ -3,6 +3,7 @@ import os
 import pickle
 import random
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,19 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx import external_data_helper, helper, numpy_helper, printer
-from texts import BRANCHES, CNN, answer, cnn, cnn_weights, image, proto, run
 
 from compressctl.errors import CompressctlError, ModelError, UsageError
 from compressctl.model.load import Loaded, interface, load_model
 from compressctl.model.save import save_model, serialize
 from compressctl.model.verify import verify_graph
 from compressctl.tensorspec import TensorSpec
+from tests.graphs import parse
+from tests.model.texts import BRANCHES, CNN, answer, cnn, cnn_weights, image
 
 
-def load(model: onnx.ModelProto | bytes, folder: Path, **options: Any) -> Loaded:
+def load(model: onnx.ModelProto | str | bytes, folder: Path, **options: Any) -> Loaded:
     path = folder / "m.onnx"
+    model = parse(model) if isinstance(model, str) else model
     path.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
     return load_model(path, **options)
 
@@ -88,7 +91,7 @@ def test_old_opsets_are_converted_and_compute_the_same(case: str, tmp_path: Path
         "s": np.array([0.5, 2.0], np.float32),
         "scales": np.array([1, 1, 2, 3], np.float32),
     }
-    old = proto(text, **weights)
+    old = parse(text, **weights)
     old.graph.output[0].CopyFrom(onnx.ValueInfoProto(name="y"))
     loaded = load(old, tmp_path)
     assert loaded.model.opset_imports[""] == 17
@@ -96,24 +99,21 @@ def test_old_opsets_are_converted_and_compute_the_same(case: str, tmp_path: Path
     assert np.array_equal(loaded.model.graph.initializers["w"].const_value.numpy(), weights["w"])
     verify_graph(loaded.model, where="load")
     x = np.random.default_rng(1).standard_normal((2, 4)).astype(np.float32)
-    np.testing.assert_array_equal(answer(loaded.model, x=x)[0], run(_typed(old), x=x)[0])
-
-
-def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give the undeclared output a type, as onnx's shape inference does; onnxruntime wants none or a right one."""
-    return onnx.shape_inference.infer_shapes(model)
+    typed = onnx.shape_inference.infer_shapes(old)  # onnxruntime wants no type of an output, or a right one
+    np.testing.assert_array_equal(answer(loaded.model, x=x)[0], answer(typed, x=x)[0])
 
 
 def test_current_opsets_are_left_alone(tmp_path: Path) -> None:
-    model = proto("""<ir_version: 7, opset_import: ["" : 13]> m (float[2] x) => (float[2] y) { y = Relu (x) }""")
-    loaded = load(model, tmp_path)
+    loaded = load(
+        """<ir_version: 7, opset_import: ["" : 13]> m (float[2] x) => (float[2] y) { y = Relu (x) }""", tmp_path
+    )
     assert loaded.model.opset_imports == {"": 13}
     assert loaded.model.ir_version == 7
     assert not loaded.notes
 
 
 def test_what_cannot_be_converted_is_named(tmp_path: Path) -> None:
-    model = proto("""<ir_version: 4, opset_import: ["" : 6]>
+    model = parse("""<ir_version: 4, opset_import: ["" : 6]>
     m (float[2, 4] x, float[2] s) => (float[2, 4] y) {
         a = Relu (x)
         [norm] b = BatchNormalization <is_test = 0> (a, s, s, s, s)
@@ -133,12 +133,12 @@ def test_weights_listed_as_inputs_become_plain_initializers(tmp_path: Path) -> N
     assert [value.name for value in loaded.model.graph.inputs] == ["image"]
     assert set(loaded.model.graph.initializers) == {"kernel", "bias", "weight", "offset"}
     assert "weights that were listed as inputs are so no longer: 4" in texts(loaded)
-    np.testing.assert_array_equal(answer(loaded.model, image=image())[0], run(model, image=image())[0])
+    np.testing.assert_array_equal(answer(loaded.model, image=image())[0], answer(model, image=image())[0])
 
 
 def test_constant_weights_are_lifted_and_scalars_and_shapes_stay(tmp_path: Path) -> None:
-    model = proto("""<ir_version: 8, opset_import: ["" : 17]>
-    m (float[2, 2] x) => (float[4] y, float[2] out) {
+    loaded = load(
+        """m (float[2, 2] x) => (float[4] y, float[2] out) {
         w = Constant <value = float[2, 2] {1, 2, 3, 4}> ()
         half = Constant <value = float {0.5}> ()
         shape = Constant <value = int64[1] {4}> ()
@@ -146,8 +146,9 @@ def test_constant_weights_are_lifted_and_scalars_and_shapes_stay(tmp_path: Path)
         h = MatMul (x, w)
         i = Mul (h, half)
         y = Reshape (i, shape)
-    }""")
-    loaded = load(model, tmp_path)
+    }""",
+        tmp_path,
+    )
     graph = loaded.model.graph
     assert list(graph.initializers) == ["w"]
     np.testing.assert_array_equal(graph.initializers["w"].const_value.numpy(), [[1, 2], [3, 4]])
@@ -158,7 +159,8 @@ def test_constant_weights_are_lifted_and_scalars_and_shapes_stay(tmp_path: Path)
 
 
 def test_functions_are_inlined(tmp_path: Path) -> None:
-    model = proto("""<ir_version: 9, opset_import: ["" : 17, "local" : 1]>
+    loaded = load(
+        """<ir_version: 9, opset_import: ["" : 17, "local" : 1]>
     m (float[N, 2] x) => (float[N, 2] y, float[N, 2] z) {
         h = local.scaled <alpha = 3.0> (x)
         [call] y = local.scaled (h)
@@ -167,8 +169,9 @@ def test_functions_are_inlined(tmp_path: Path) -> None:
     <domain: "local", opset_import: ["" : 17]>
     scaled <alpha: float = 2.0> (a) => (b) { k = Constant <value_float: float = @alpha> () b = Mul (a, k) }
     <domain: "local", opset_import: ["" : 17]>
-    through (a) => (a) { }""")
-    loaded = load(model, tmp_path)
+    through (a) => (a) { }""",
+        tmp_path,
+    )
     assert not loaded.model.functions
     assert [value.name for value in loaded.model.graph.inputs] == ["x"]
     assert [value.name for value in loaded.model.graph.outputs] == ["y", "z"]
@@ -180,7 +183,7 @@ def test_functions_are_inlined(tmp_path: Path) -> None:
 
 
 def test_bodies_keep_their_nodes_and_are_told_of(tmp_path: Path) -> None:
-    source = proto(BRANCHES)
+    source = parse(BRANCHES)
     loaded = load(source, tmp_path)
     assert printer.to_text(ir.to_proto(loaded.model).graph.node[2]) == printer.to_text(source.graph.node[2])
     told = "what If holds is not cut or observed on samples; its weights are compressed like others"
@@ -188,8 +191,7 @@ def test_bodies_keep_their_nodes_and_are_told_of(tmp_path: Path) -> None:
 
 
 def test_weights_of_bodies_are_lifted_under_names_of_their_own(tmp_path: Path) -> None:
-    source = proto("""<ir_version: 8, opset_import: ["" : 17]>
-    m (float[n, 2] x, bool flag) => (float[n, 2] y) {
+    source = parse("""m (float[n, 2] x, bool flag) => (float[n, 2] y) {
         y = If (flag) <
             then_branch = yes () => (float[n, 2] t) { w = Constant <value = float[2] {1, 2}> () t = Add (x, w) },
             else_branch = no () => (float[n, 2] e) { a = Add (x, w) b = Mul (a, one) e = If (flag) <
@@ -210,7 +212,7 @@ def test_weights_of_bodies_are_lifted_under_names_of_their_own(tmp_path: Path) -
     for flag, expected in ((True, [[2, 3]]), (False, [7, 8])):
         feeds = {"x": x, "flag": np.array(flag)}
         for model in (source, serialize(loaded.model, tmp_path)):
-            np.testing.assert_array_equal(run(model, **feeds)[0], expected)
+            np.testing.assert_array_equal(answer(model, **feeds)[0], expected)
 
 
 @pytest.mark.parametrize("linear", [True, False])
@@ -221,9 +223,7 @@ def test_sparse_weights_read_as_dense_and_stay_sparse_in_the_file(linear: bool, 
     sparse = helper.make_sparse_tensor(
         numpy_helper.from_array(dense[dense != 0], "w"), numpy_helper.from_array(places.astype(np.int64)), dense.shape
     )
-    model = proto(
-        """<ir_version: 8, opset_import: ["" : 17]> m (float[2, 4] x) => (float[2, 3] y) { y = MatMul (x, w) }"""
-    )
+    model = parse("""m (float[2, 4] x) => (float[2, 3] y) { y = MatMul (x, w) }""")
     model.graph.sparse_initializer.append(sparse)
     loaded = load(model, tmp_path)
     np.testing.assert_array_equal(loaded.model.graph.initializers["w"].const_value.numpy(), dense)
@@ -232,7 +232,7 @@ def test_sparse_weights_read_as_dense_and_stay_sparse_in_the_file(linear: bool, 
     np.testing.assert_array_equal(numpy_helper.to_array(kept.values), [5, -6, 7])
     np.testing.assert_array_equal(numpy_helper.to_array(kept.indices), [1, 6, 11])
     x = np.arange(8, dtype=np.float32).reshape(2, 4)
-    np.testing.assert_array_equal(run((tmp_path / "again.onnx").read_bytes(), x=x)[0], x @ dense)
+    np.testing.assert_array_equal(answer((tmp_path / "again.onnx").read_bytes(), x=x)[0], x @ dense)
 
 
 @pytest.mark.parametrize("places", [[6, 1, 11], [1, 1, 6], [1, 6, 12], [-1, 6, 11], [1, 6]])
@@ -242,9 +242,7 @@ def test_sparse_weights_whose_places_are_wrong_are_refused(places: list[int], tm
         indices=numpy_helper.from_array(np.array(places, np.int64)),
         dims=(4, 3),
     )
-    model = proto(
-        """<ir_version: 8, opset_import: ["" : 17]> m (float[2, 4] x) => (float[2, 3] y) { y = MatMul (x, w) }"""
-    )
+    model = parse("""m (float[2, 4] x) => (float[2, 3] y) { y = MatMul (x, w) }""")
     model.graph.sparse_initializer.append(sparse)
     with pytest.raises(ModelError, match="sparse tensor 'w'"):
         load(model, tmp_path)
@@ -253,14 +251,13 @@ def test_sparse_weights_whose_places_are_wrong_are_refused(places: list[int], tm
 def test_sparse_constants_become_dense(tmp_path: Path) -> None:
     values, places = np.array([3, 4], np.float32), np.array([0, 2], np.int64)
     sparse = helper.make_sparse_tensor(numpy_helper.from_array(values), numpy_helper.from_array(places), [3])
-    model = proto("""<ir_version: 8, opset_import: ["" : 17]> m (float[3] x) => (float[3] y) { y = Add (x, w) }""")
+    model = parse("""m (float[3] x) => (float[3] y) { y = Add (x, w) }""")
     model.graph.node.insert(0, helper.make_node("Constant", [], ["w"], sparse_value=sparse))
     np.testing.assert_array_equal(load(model, tmp_path).model.graph.initializers["w"].const_value.numpy(), [3, 0, 4])
 
 
 def test_nodes_get_unique_names(tmp_path: Path) -> None:
-    model = proto("""<ir_version: 8, opset_import: ["" : 17]>
-    m (float[2] x) => (float[2] y) {
+    model = parse("""m (float[2] x) => (float[2] y) {
         a = Relu (x)
         [same] b = Neg (a)
         [same] c = Abs (b)
@@ -284,8 +281,7 @@ def test_shapes_are_inferred_with_their_symbols(tmp_path: Path) -> None:
 
 
 def test_shapes_follow_shape_arithmetic(tmp_path: Path) -> None:
-    model = proto("""<ir_version: 8, opset_import: ["" : 17]>
-    m (float[batch, 4] x) => (float[batch, 7] y) {
+    model = parse("""m (float[batch, 4] x) => (float[batch, 7] y) {
         zero = Constant <value = int64[1] {0}> ()
         right = Constant <value = int64[1] {3}> ()
         two = Constant <value = int64[1] {2}> ()
@@ -311,7 +307,7 @@ def test_shapes_follow_shape_arithmetic(tmp_path: Path) -> None:
 )
 def test_shape_arithmetic_makes_nothing_large(bomb: str, tmp_path: Path) -> None:
     load(
-        proto(f"""<ir_version: 8, opset_import: ["" : 17]> m (float[2] x) => (float[2] y) {{ {bomb} y = Relu (x) }}"""),
+        parse(f"""m (float[2] x) => (float[2] y) {{ {bomb} y = Relu (x) }}"""),
         tmp_path,
     )
 
@@ -323,8 +319,7 @@ def test_undeclared_outputs_are_inferred(tmp_path: Path) -> None:
 
 
 def test_interface(tmp_path: Path) -> None:
-    model = proto("""<ir_version: 8, opset_import: ["" : 17]>
-    m (float16[batch, 3] a, int64 b, string[2] c, bool[?] d) => (float16[batch, 3] e, int64 f) {
+    model = parse("""m (float16[batch, 3] a, int64 b, string[2] c, bool[?] d) => (float16[batch, 3] e, int64 f) {
         e = Relu (a) f = Neg (b) g = Identity (c) h = Not (d)
     }""")
     inputs, outputs = interface(load(model, tmp_path).model)
@@ -347,27 +342,20 @@ def test_loading_what_was_saved_changes_nothing(tmp_path: Path) -> None:
 # External data
 
 
-def test_external_data_stay_on_disk(tmp_path: Path) -> None:
-    path = with_external_data(tmp_path)
+@pytest.mark.parametrize("opset", [9, 17])
+def test_external_data_stay_on_disk(opset: int, tmp_path: Path) -> None:
+    model = cnn()
+    model.opset_import[0].version = opset
+    path = with_external_data(tmp_path, model)
     loaded = load_model(path)
     assert isinstance(loaded.model.graph.initializers["kernel"].const_value, ir.ExternalTensor)
-    np.testing.assert_array_equal(answer(loaded.model, image=image())[0], run(cnn(), image=image())[0])
+    np.testing.assert_array_equal(answer(loaded.model, image=image())[0], answer(cnn(), image=image())[0])
     both = path.read_bytes() + (tmp_path / "weights.bin").read_bytes()
     assert loaded.sha256 == hashlib.sha256(both).hexdigest()
 
 
-def test_external_data_survive_the_conversion_of_an_old_opset(tmp_path: Path) -> None:
-    model = cnn()
-    model.opset_import[0].version = 9
-    loaded = load_model(with_external_data(tmp_path, model))
-    assert isinstance(loaded.model.graph.initializers["kernel"].const_value, ir.ExternalTensor)
-    np.testing.assert_array_equal(answer(loaded.model, image=image())[0], run(cnn(), image=image())[0])
-
-
 def test_external_data_of_constant_nodes(tmp_path: Path) -> None:
-    model = proto(
-        """<ir_version: 8, opset_import: ["" : 17]> m (float[4] x) => (float[2, 2] y) { y = Reshape (x, s) }"""
-    )
+    model = parse("""m (float[4] x) => (float[2, 2] y) { y = Reshape (x, s) }""")
     constant = helper.make_node("Constant", [], ["s"], value=numpy_helper.from_array(np.array([2, 2]), "s"))
     external_data_helper.set_external_data(constant.attribute[0].t, "weights.bin", length=16)
     constant.attribute[0].t.ClearField("raw_data")
@@ -378,12 +366,18 @@ def test_external_data_of_constant_nodes(tmp_path: Path) -> None:
     assert answer(loaded.model, x=np.zeros(4, np.float32))[0].shape == (2, 2)
 
 
-def test_missing_external_data(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (Path.unlink, r"m\.onnx: tensor 'kernel' keeps its data in 'weights\.bin', which is missing"),
+        (lambda data: os.link(data, data.with_name("other.bin")), "is hard-linked from elsewhere"),
+        (lambda data: os.truncate(data, 2000), r"needs bytes up to \d+, weights\.bin ends at 2000"),
+    ],
+)
+def test_external_data_that_cannot_be_used(harm: Callable[[Path], None], message: str, tmp_path: Path) -> None:
     path = with_external_data(tmp_path)
-    (tmp_path / "weights.bin").unlink()
-    with pytest.raises(
-        ModelError, match=r"m\.onnx: tensor 'kernel' keeps its data in 'weights\.bin', which is missing"
-    ):
+    harm(tmp_path / "weights.bin")
+    with pytest.raises(ModelError, match=message):
         load_model(path)
 
 
@@ -406,21 +400,7 @@ def test_external_data_may_be_linked_inside_the_folder(tmp_path: Path) -> None:
     path = with_external_data(tmp_path)
     (tmp_path / "weights.bin").rename(tmp_path / "real.bin")
     (tmp_path / "weights.bin").symlink_to("real.bin")
-    np.testing.assert_array_equal(answer(load_model(path).model, image=image())[0], run(cnn(), image=image())[0])
-
-
-def test_hard_linked_external_data_are_refused(tmp_path: Path) -> None:
-    path = with_external_data(tmp_path)
-    os.link(tmp_path / "weights.bin", tmp_path / "other.bin")
-    with pytest.raises(ModelError, match="is hard-linked from elsewhere"):
-        load_model(path)
-
-
-def test_external_data_that_are_too_short(tmp_path: Path) -> None:
-    path = with_external_data(tmp_path)
-    os.truncate(tmp_path / "weights.bin", 2000)
-    with pytest.raises(ModelError, match=r"needs bytes up to \d+, weights\.bin ends at 2000"):
-        load_model(path)
+    np.testing.assert_array_equal(answer(load_model(path).model, image=image())[0], answer(cnn(), image=image())[0])
 
 
 @pytest.mark.parametrize(("key", "value"), [("length", "7"), ("offset", "-4"), ("offset", "many")])
@@ -501,9 +481,9 @@ def test_a_graph_without_outputs(tmp_path: Path) -> None:
     ],
 )
 def test_invalid_graphs(nodes: str, message: str, tmp_path: Path) -> None:
-    text = f"""<ir_version: 8, opset_import: ["" : 17]> m (float[2, 2] x) => (float[2, 2] y) {{ {nodes} }}"""
+    text = f"""m (float[2, 2] x) => (float[2, 2] y) {{ {nodes} }}"""
     with pytest.raises(ModelError, match=message):
-        load(proto(text), tmp_path)
+        load(text, tmp_path)
 
 
 CUSTOM = """<ir_version: 8, opset_import: ["" : 17, "own" : 1, "com.microsoft" : 1, "ai.onnx.ml" : 2]>
@@ -516,13 +496,12 @@ m (float[2, 2] x) => (float[2, 2] y) {
 
 def test_custom_operators(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="node 'mine' is operator Thing of the custom domain 'own'"):
-        load(proto(CUSTOM), tmp_path)
-    known = proto(CUSTOM.replace("own.Thing", "Relu"))
-    assert load(known, tmp_path).notes == ()
+        load(CUSTOM, tmp_path)
+    assert load(CUSTOM.replace("own.Thing", "Relu"), tmp_path).notes == ()
 
 
 def test_an_attribute_of_no_function_is_refused(tmp_path: Path) -> None:
-    model = proto(CUSTOM.replace("own.Thing", "Softmax"))
+    model = parse(CUSTOM.replace("own.Thing", "Softmax"))
     model.graph.node[2].attribute.append(onnx.AttributeProto(name="axis", type="INT", ref_attr_name="other"))
     with pytest.raises(ModelError, match="node 'mine' has the attribute 'axis' refer to one of a function"):
         load(model, tmp_path)
@@ -530,14 +509,14 @@ def test_an_attribute_of_no_function_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16])
 def test_nan_is_refused(dtype: int, tmp_path: Path) -> None:
-    model = proto("""<ir_version: 8, opset_import: ["" : 17]> m (float[3] x) => (float[3] y) { y = Relu (x) }""")
+    model = parse("""m (float[3] x) => (float[3] y) { y = Relu (x) }""")
     model.graph.initializer.append(helper.make_tensor("sick", dtype, [3], [1.0, float("nan"), 2.0]))
     with pytest.raises(ModelError, match=r"m\.onnx: weight 'sick' holds NaN"):
         load(model, tmp_path)
 
 
 def test_nan_is_found_in_constants_bodies_and_external_data(tmp_path: Path) -> None:
-    sick = proto(
+    sick = parse(
         BRANCHES.replace("{ [add] t = Add (h, k) }", "{ s = Constant <value_float = 1.0> () [add] t = Add (h, s) }")
     )
     body = sick.graph.node[2].attribute[0].g.node[0]
@@ -547,12 +526,11 @@ def test_nan_is_found_in_constants_bodies_and_external_data(tmp_path: Path) -> N
     weights = cnn_weights()
     weights["weight"][-1, -1] = np.nan
     with pytest.raises(ModelError, match="weight 'weight' holds NaN"):
-        load_model(with_external_data(tmp_path, proto(CNN, **weights)))
+        load_model(with_external_data(tmp_path, parse(CNN, **weights)))
 
 
 def test_infinite_masks_are_legal(tmp_path: Path) -> None:
-    model = proto("""<ir_version: 8, opset_import: ["" : 17]>
-    m (float[3] x) => (float[3] y) <float[3] mask = {0, 0, 0}> { y = Add (x, mask) }""")
+    model = parse("""m (float[3] x) => (float[3] y) <float[3] mask = {0, 0, 0}> { y = Add (x, mask) }""")
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array([0, -np.inf, 0], np.float32), "mask"))
     assert texts(load(model, tmp_path)) == "warning: holds infinite values @mask"
 
@@ -564,8 +542,7 @@ def test_data_that_do_not_fit_the_shape(tmp_path: Path) -> None:
         load(model, tmp_path)
 
 
-QUANTIZED = """<ir_version: 8, opset_import: ["" : 17]>
-m (float[2] x) => (float[2] y) <float scale = {%s}, int8 zero = {0}> {
+QUANTIZED = """m (float[2] x) => (float[2] y) <float scale = {%s}, int8 zero = {0}> {
     q = QuantizeLinear (x, scale, zero)
     [dq] y = DequantizeLinear (q, scale, zero)
 }"""
@@ -573,12 +550,12 @@ m (float[2] x) => (float[2] y) <float scale = {%s}, int8 zero = {0}> {
 
 def test_quantized_models_get_a_note(tmp_path: Path) -> None:
     note = "the model is quantized already, at 2 nodes (DequantizeLinear, QuantizeLinear)"
-    assert note in texts(load(proto(QUANTIZED % "0.5"), tmp_path))
+    assert note in texts(load(QUANTIZED % "0.5", tmp_path))
 
 
 def test_a_scale_of_zero_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="has a scale of 0, scales must be above zero"):
-        load(proto(QUANTIZED % "0"), tmp_path)
+        load(QUANTIZED % "0", tmp_path)
 
 
 FUZZED = """<ir_version: 6, opset_import: ["" : 11, "local" : 1]>
@@ -599,7 +576,7 @@ m (float[batch, 4] x, bool flag) => (float[batch, 4] y)
 
 
 def test_damaged_files_give_one_line_or_a_sound_model(tmp_path: Path) -> None:
-    sound, choose, failures = proto(FUZZED).SerializeToString(), random.Random(0), 0
+    sound, choose, failures = parse(FUZZED).SerializeToString(), random.Random(0), 0
     for _ in range(300):
         damaged = bytearray(sound)
         place = choose.randrange(len(damaged))
@@ -623,7 +600,7 @@ def test_damaged_files_give_one_line_or_a_sound_model(tmp_path: Path) -> None:
 
 
 def test_dimensions_below_zero_are_open(tmp_path):
-    model = proto('<ir_version: 8, opset_import: ["" : 17]> g (float[4,8] x) => (float[4,8] y) { y = Relu(x) }')
+    model = parse("g (float[4,8] x) => (float[4,8] y) { y = Relu(x) }")
     for info in (model.graph.input[0], model.graph.output[0]):
         info.type.tensor_type.shape.dim[0].dim_value = -1
     onnx.save(model, tmp_path / "m.onnx")

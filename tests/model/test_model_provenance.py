@@ -4,10 +4,11 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from texts import BRANCHES, CNN, cnn_weights, ir_model
 
 from compressctl.model.provenance import Provenance, read, stamp
 from compressctl.model.save import save_model, serialize
+from tests.graphs import parsed
+from tests.model.texts import BRANCHES, CNN, cnn_weights
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 provenances = st.builds(
@@ -19,7 +20,7 @@ SOME = Provenance("abc", "{}", {"onnx": "1.17", "numpy": "2.0"}, ("simplify",))
 @settings(max_examples=50)
 @given(provenance=provenances)
 def test_what_is_stamped_is_read_back(provenance: Provenance, tmp_path_factory: pytest.TempPathFactory) -> None:
-    model = ir_model(CNN, **cnn_weights())
+    model = parsed(CNN, **cnn_weights())
     model.metadata_props["author"] = "somebody"
     stamp(model, provenance)
     path = save_model(model, tmp_path_factory.mktemp("stamped") / "m.onnx", overwrite=False)[0]
@@ -28,7 +29,7 @@ def test_what_is_stamped_is_read_back(provenance: Provenance, tmp_path_factory: 
 
 
 def test_a_second_stamp_replaces_the_first() -> None:
-    once, twice = ir_model(BRANCHES), ir_model(BRANCHES)
+    once, twice = parsed(BRANCHES), parsed(BRANCHES)
     stamp(twice, Provenance("old", "old", {}, ()))
     for model in (once, twice):
         stamp(model, SOME)
@@ -36,7 +37,7 @@ def test_a_second_stamp_replaces_the_first() -> None:
 
 
 def test_the_order_of_versions_does_not_matter() -> None:
-    one, other = ir_model(BRANCHES), ir_model(BRANCHES)
+    one, other = parsed(BRANCHES), parsed(BRANCHES)
     stamp(one, SOME)
     stamp(other, Provenance("abc", "{}", {"numpy": "2.0", "onnx": "1.17"}, ("simplify",)))
     assert serialize(one, Path()) == serialize(other, Path())
@@ -52,7 +53,7 @@ def test_other_files_have_none(content: bytes, tmp_path: Path) -> None:
 
 
 def test_a_model_of_others_has_none(tmp_path: Path) -> None:
-    assert read(save_model(ir_model(BRANCHES), tmp_path / "m.onnx", overwrite=False)[0]) is None
+    assert read(save_model(parsed(BRANCHES), tmp_path / "m.onnx", overwrite=False)[0]) is None
 
 
 def test_same_origin_means_same_input_and_recipe() -> None:

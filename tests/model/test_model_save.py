@@ -7,20 +7,21 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from texts import BRANCHES, CNN, answer, cnn_weights, image, ir_model, run
 
 from compressctl.errors import OutputError, PassError
 from compressctl.model.load import load_model
 from compressctl.model.provenance import Provenance, stamp
 from compressctl.model.save import check_writable, save_model, serialize
 from tests.disk import files_up_to
+from tests.graphs import parsed
+from tests.model.texts import BRANCHES, CNN, answer, cnn_weights, image
 
 OURS = Provenance("abc", '{"scheme":"int8"}', {"onnx": "1.17"}, ("simplify", "quantize"))
 
 
 @pytest.fixture
 def cnn() -> ir.Model:
-    return ir_model(CNN, **cnn_weights())
+    return parsed(CNN, **cnn_weights())
 
 
 def interrupting(model: ir.Model, name: str) -> None:
@@ -37,7 +38,7 @@ def interrupting(model: ir.Model, name: str) -> None:
 def test_what_is_saved_computes_the_same(limit: int, cnn: ir.Model, tmp_path: Path) -> None:
     files = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=limit)
     assert sorted(tmp_path.iterdir()) == sorted(files)
-    np.testing.assert_array_equal(run(files[0], image=image())[0], answer(cnn, image=image())[0])
+    np.testing.assert_array_equal(answer(files[0], image=image())[0], answer(cnn, image=image())[0])
 
 
 @pytest.mark.parametrize("limit", [10**9, 100], ids=["embedded", "external"])
@@ -69,8 +70,8 @@ def test_external_data_are_written_again_beside_the_output(cnn: ir.Model, tmp_pa
     for file in first:
         file.unlink()
     expected = answer(cnn, image=image())[0]
-    np.testing.assert_array_equal(run(second[0], image=image())[0], expected)
-    np.testing.assert_array_equal(run(whole[0], image=image())[0], expected)
+    np.testing.assert_array_equal(answer(second[0], image=image())[0], expected)
+    np.testing.assert_array_equal(answer(whole[0], image=image())[0], expected)
 
 
 def test_the_model_is_not_changed(cnn: ir.Model, tmp_path: Path) -> None:
@@ -87,14 +88,14 @@ def test_serialize_gives_bytes_or_a_file(cnn: ir.Model, tmp_path: Path) -> None:
     paths = [serialize(cnn, tmp_path, embed_limit=100) for _ in range(2)]
     assert paths[0] != paths[1]
     for path in paths:
-        np.testing.assert_array_equal(run(path, image=image())[0], answer(cnn, image=image())[0])
+        np.testing.assert_array_equal(answer(path, image=image())[0], answer(cnn, image=image())[0])
 
 
 @pytest.mark.parametrize(("dtype", "version"), [("float32", 8), ("int4", 10), ("float8_e5m2", 9), ("int2", 13)])
 def test_the_ir_version_is_the_least_that_the_types_need(dtype: str, version: int, tmp_path: Path) -> None:
     import ml_dtypes
 
-    model = ir_model("""<ir_version: 8, opset_import: ["" : 17]> m (float[2] x) => (float[2] y) { y = Relu (x) }""")
+    model = parsed("""m (float[2] x) => (float[2] y) { y = Relu (x) }""")
     array = np.ones(2).astype(getattr(ml_dtypes, dtype, dtype))
     model.graph.register_initializer(ir.Value(name="w", const_value=ir.tensor(array, name="w")))
     assert onnx.load(save_model(model, tmp_path / "m.onnx", overwrite=False)[0]).ir_version == version
@@ -120,7 +121,7 @@ def test_a_full_disk_or_an_interrupt_leaves_everything_as_it_was(
 ) -> None:
     files = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=limit)
     before = {file: file.read_bytes() for file in files}
-    changed = ir_model(CNN, **cnn_weights(seed=1))
+    changed = parsed(CNN, **cnn_weights(seed=1))
     if interrupted:
         interrupting(changed, "kernel")
     room = files_up_to(10**9 if interrupted else 1000)
@@ -145,7 +146,7 @@ def test_former_data_go_once_the_model_is_replaced(cnn: ir.Model, tmp_path: Path
     for file in foreign:
         file.write_bytes(b"precious")
     (tmp_path / "m.onnx.0123456789abcdef.data").write_bytes(b"left by a run that was killed before it moved the model")
-    _, data = save_model(ir_model(CNN, **cnn_weights(seed=1)), path, overwrite=True, embed_limit=100)
+    _, data = save_model(parsed(CNN, **cnn_weights(seed=1)), path, overwrite=True, embed_limit=100)
     assert data != former
     assert sorted(tmp_path.iterdir()) == sorted([path, data, *foreign])
     save_model(cnn, path, overwrite=True)
@@ -156,9 +157,9 @@ def test_data_that_another_model_names_stay(cnn: ir.Model, tmp_path: Path) -> No
     path, data = save_model(cnn, tmp_path / "m.onnx", overwrite=False, embed_limit=100)
     kept = tmp_path / "kept.onnx"
     kept.write_bytes(path.read_bytes())
-    save_model(ir_model(CNN, **cnn_weights(seed=1)), path, overwrite=True, embed_limit=100)
+    save_model(parsed(CNN, **cnn_weights(seed=1)), path, overwrite=True, embed_limit=100)
     assert data.exists()
-    np.testing.assert_array_equal(run(kept, image=image())[0], answer(cnn, image=image())[0])
+    np.testing.assert_array_equal(answer(kept, image=image())[0], answer(cnn, image=image())[0])
 
 
 def test_files_have_the_permissions_that_the_user_gives(cnn: ir.Model, tmp_path: Path) -> None:
@@ -237,7 +238,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_only_our_own_earlier_output_is_replaced_without_force(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
-    model = ir_model(BRANCHES)
+    model = parsed(BRANCHES)
     stamp(model, OURS)
     save_model(model, path, overwrite=False)
     check_writable(path, force=False, provenance=OURS)

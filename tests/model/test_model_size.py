@@ -7,12 +7,13 @@ import onnx
 import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
-from texts import BRANCHES, CNN, answer, cnn_weights, ir_model
 
 from compressctl.model.load import load_model
 from compressctl.model.save import save_model
 from compressctl.model.shapes import infer_shapes
 from compressctl.model.size import count, file_bytes
+from tests.graphs import parsed
+from tests.model.texts import BRANCHES, CNN, answer, cnn_weights
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>'
 
@@ -44,7 +45,7 @@ PRODUCTS = {
 def test_macs_are_the_products_that_onnxruntime_sums(case: str) -> None:
     given, result, body, shape = PRODUCTS[case]
     dtype = np.dtype(np.float32 if given.startswith("float") else np.uint8)
-    model = ir_model(f"{HEAD} m ({given}) => ({result}) {{ [work] {body} }}", w=np.ones(shape, dtype))
+    model = parsed(f"{HEAD} m ({given}) => ({result}) {{ [work] {body} }}", w=np.ones(shape, dtype))
     if "[" not in result:
         model.graph.outputs[0].shape = None
     x = np.ones(model.graph.inputs[0].shape.numpy(), dtype)
@@ -61,7 +62,7 @@ def test_macs_of_quantized_convolutions_and_products() -> None:
         [matmul] z = QLinearMatMul (x, one, zero, v, one, zero, one, zero)
     }}"""
     weights: dict[str, Any] = {"w": np.ones((3, 2, 2, 2), np.uint8), "v": np.ones((4, 5), np.uint8)}
-    model = ir_model(text, one=one, zero=zero, **weights)
+    model = parsed(text, one=one, zero=zero, **weights)
     y, z = answer(model, x=np.ones((1, 2, 4, 4), np.uint8))
     rows = {row.node: row for row in count(model).by_layer}
     assert (rows["conv"].macs, rows["conv"].parameters) == (int(y.sum()), 24)
@@ -77,7 +78,7 @@ def test_macs_of_recurrent_layers(op: str, gates: int) -> None:
     }}"""
     rows = gates * hidden
     weights = {"w": (2, rows, size), "r": (2, rows, hidden), "b": (2, 2 * rows)}
-    model = ir_model(text, **{name: np.ones(shape, np.float32) for name, shape in weights.items()})
+    model = parsed(text, **{name: np.ones(shape, np.float32) for name, shape in weights.items()})
     assert count(model).macs == 2 * steps * batch * rows * (size + hidden)
     assert count(model).parameters == 2 * rows * (size + hidden + 2)
 
@@ -93,7 +94,7 @@ def test_macs_of_known_networks(name: str, macs: float) -> None:
 
 def test_dynamic_dimensions_are_one_unless_given() -> None:
     text = f"""{HEAD} m (float[batch, seq, ?, 4] x) => (float[batch, seq, ?, 6] y) {{ y = MatMul (x, w) }}"""
-    model = ir_model(text, w=np.ones((4, 6), np.float32))
+    model = parsed(text, w=np.ones((4, 6), np.float32))
     alone, given = count(model), count(model, {"seq": 10, "x[2]": 3})
     assert (alone.macs, given.macs) == (24, 24 * 10 * 3)
     assert alone.dims == (("batch", 1), ("seq", 1), ("x[2]", 1))
@@ -114,18 +115,18 @@ def test_shapes_that_depend_on_shape_arithmetic_are_followed() -> None:
         halves = Reshape (x, target)
         [work] y = MatMul (halves, w)
     }}"""
-    model = ir_model(text, w=np.ones((2, 5), np.float32))
+    model = parsed(text, w=np.ones((2, 5), np.float32))
     size = count(model, {"batch": 3})
     assert size.macs == int(answer(model, x=np.ones((3, 6, 4), np.float32))[0].sum())
     assert not size.uncounted
 
 
 def test_work_in_bodies_is_said_to_be_uncounted() -> None:
-    assert count(ir_model(BRANCHES)).uncounted == ()
+    assert count(parsed(BRANCHES)).uncounted == ()
     inner = BRANCHES.replace(
         "[add] t = Add (h, k)", "w = Constant <value = float[1, 4] {1, 2, 3, 4}> () g = MatMul (k, h) t = Add (g, w)"
     )
-    size = count(ir_model(inner))
+    size = count(parsed(inner))
     assert size.uncounted == ("choice",)
     assert {row.node: row.parameters for row in size.by_layer} == {"outer": 0, "spare": 0, "choice": 4}
 
@@ -133,7 +134,7 @@ def test_work_in_bodies_is_said_to_be_uncounted() -> None:
 def test_rows_add_up() -> None:
     weights = cnn_weights()
     weights["kernel"][0] = 0
-    model = ir_model(CNN, **weights)
+    model = parsed(CNN, **weights)
     infer_shapes(model)
     size = count(model)
     rows = {row.node: row for row in size.by_layer}
@@ -147,7 +148,7 @@ def test_rows_add_up() -> None:
 
 def test_shared_weights_count_once_and_unused_ones_count() -> None:
     text = f"{HEAD} m (float[2, 2] x) => (float[2, 2] y) {{ a = MatMul (x, w) y = MatMul (a, w) }}"
-    model = ir_model(text, w=np.ones((2, 2), np.float32), unused=np.ones(3, np.float32))
+    model = parsed(text, w=np.ones((2, 2), np.float32), unused=np.ones(3, np.float32))
     size = count(model)
     assert [row.parameters for row in size.by_layer] == [4, 0]
     assert size.parameters == 7
@@ -161,7 +162,7 @@ def test_scalars_shapes_and_indices_are_no_parameters() -> None:
         i = Gather (h, order)
         y = Reshape (i, shape)
     }}"""
-    size = count(ir_model(text, order=np.arange(4), shape=np.array([2, 2])))
+    size = count(parsed(text, order=np.arange(4), shape=np.array([2, 2])))
     assert size.parameters == 0
     assert sum(row.bytes for row in size.by_layer) == 48
 
@@ -173,7 +174,7 @@ def qdq(weight: NDArray[Any], scale: NDArray[Any], zero: NDArray[Any], axis: int
         [dq] f = DequantizeLinear <axis = {axis}{block}> (w, scale, zero)
         [matmul] y = MatMul (x, f)
     }}"""
-    return ir_model(text, w=weight, scale=scale, zero=zero)
+    return parsed(text, w=weight, scale=scale, zero=zero)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -205,7 +206,7 @@ def test_biases_of_quantized_layers_count() -> None:
         [db] b = DequantizeLinear (bq, one)
         [fc] y = Gemm (x, w, b)
     }}"""
-    size = count(ir_model(text, wq=np.ones((3, 2), np.int8), bq=np.ones(2, np.int32), one=np.float32(1)))
+    size = count(parsed(text, wq=np.ones((3, 2), np.int8), bq=np.ones(2, np.int32), one=np.float32(1)))
     assert size.parameters == 8
     assert {row.node: row.parameters for row in size.by_layer} == {"dw": 0, "db": 0, "fc": 8}
 
@@ -214,12 +215,12 @@ def test_packed_weights_count_unpacked() -> None:
     text = f"""{HEAD} m (float[3, 64] x) => (float[3, 10] y) {{
         y = com.microsoft.MatMulNBits <K = 64, N = 10, bits = 4, block_size = 32> (x, w, scale)
     }}"""
-    model = ir_model(text, w=np.zeros((10, 2, 16), np.uint8), scale=np.ones(20, np.float32))
+    model = parsed(text, w=np.zeros((10, 2, 16), np.uint8), scale=np.ones(20, np.float32))
     assert (count(model).parameters, count(model).macs) == (640, 3 * 640)
 
 
 def test_file_bytes_include_external_data(tmp_path: Path) -> None:
-    model = ir_model(CNN, **cnn_weights())
+    model = parsed(CNN, **cnn_weights())
     files = save_model(model, tmp_path / "m.onnx", overwrite=False, embed_limit=100)
     assert len(files) == 2
     assert file_bytes(files[0]) == sum(file.stat().st_size for file in tmp_path.iterdir())

@@ -4,11 +4,12 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
-from texts import BRANCHES, CNN, cnn_weights, ir_model
 
 from compressctl.errors import PassError
 from compressctl.model.save import serialize
 from compressctl.model.verify import verify_graph
+from tests.graphs import parsed
+from tests.model.texts import BRANCHES, CNN, cnn_weights
 
 QDQ = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -22,14 +23,14 @@ ZERO = np.zeros(3, np.int8)
 
 
 def cnn() -> ir.Model:
-    return ir_model(CNN, **cnn_weights())
+    return parsed(CNN, **cnn_weights())
 
 
 def node(model: ir.Model, name: str) -> ir.Node:
     return next(node for node in model.graph.all_nodes() if node.name == name)
 
 
-@pytest.mark.parametrize("model", [cnn(), ir_model(BRANCHES), ir_model(QDQ, scale=SCALE, zero=ZERO)])
+@pytest.mark.parametrize("model", [cnn(), parsed(BRANCHES), parsed(QDQ, scale=SCALE, zero=ZERO)])
 def test_sound_models_pass_and_are_not_touched(model: ir.Model) -> None:
     before = serialize(model, Path())
     verify_graph(model, where="test")
@@ -114,7 +115,7 @@ def test_broken_graphs_are_told_with_their_pass(harm: Callable[[ir.Model], None]
 
 
 def test_a_body_may_use_only_what_is_defined_before_it() -> None:
-    model = ir_model(BRANCHES)
+    model = parsed(BRANCHES)
     spare = node(model, "spare")
     model.graph.remove(spare)
     model.graph.append(spare)
@@ -133,7 +134,7 @@ def test_a_body_may_use_only_what_is_defined_before_it() -> None:
     ],
 )
 def test_unusable_quantization_parameters(scale: list[float], zero: np.ndarray, message: str) -> None:
-    model = ir_model(QDQ, scale=np.array(scale, np.float32), zero=zero)
+    model = parsed(QDQ, scale=np.array(scale, np.float32), zero=zero)
     with pytest.raises(PassError, match=message):
         verify_graph(model, where="test")
 
@@ -141,9 +142,9 @@ def test_unusable_quantization_parameters(scale: list[float], zero: np.ndarray, 
 def test_zero_points_of_int32_data_must_be_zero() -> None:
     text = """<ir_version: 10, opset_import: ["" : 21]>
     m (int32[2] x) => (float[2] y) { [dq] y = DequantizeLinear (x, scale, zero) }"""
-    verify_graph(ir_model(text, scale=np.float32(1), zero=np.int32(0)), where="test")
+    verify_graph(parsed(text, scale=np.float32(1), zero=np.int32(0)), where="test")
     with pytest.raises(PassError, match="node 'dq' has a zero point out of range"):
-        verify_graph(ir_model(text, scale=np.float32(1), zero=np.int32(3)), where="test")
+        verify_graph(parsed(text, scale=np.float32(1), zero=np.int32(3)), where="test")
 
 
 BLOCKS = """
@@ -156,6 +157,6 @@ m (float[1, 32] x) => (float[1, 2] y) {
 
 def test_block_quantized_weights_may_have_negative_scales() -> None:
     packed = np.zeros((2, 1, 16), np.uint8)
-    verify_graph(ir_model(BLOCKS, w=packed, scale=np.array([-1, 1], np.float32)), where="test")
+    verify_graph(parsed(BLOCKS, w=packed, scale=np.array([-1, 1], np.float32)), where="test")
     with pytest.raises(PassError, match="node 'mm' has a scale that is not finite"):
-        verify_graph(ir_model(BLOCKS, w=packed, scale=np.array([np.nan, 1], np.float32)), where="test")
+        verify_graph(parsed(BLOCKS, w=packed, scale=np.array([np.nan, 1], np.float32)), where="test")

@@ -1,18 +1,17 @@
 """Which outputs may be scores of classes, by what they come from and what they are called."""
 
-import onnx
+import numpy as np
 import onnx_ir as ir
 import pytest
 
 from compressctl.model.scores import score_axes
-
-W = "float[6, 4] w = {" + ", ".join("1" for _ in range(24)) + "}"
+from tests.graphs import proto
 
 
 def _axes(body: str, name: str = "y", shape: str = "N, 4", given: str = "N, 6") -> dict[str, int]:
-    text = f"""<ir_version: 8, opset_import: ["": 17]> agraph (float[{given}] x) => (float[{shape}] {name})
-        <{W}, float[4] b = {{1, 2, 3, 4}}, float t = {{0.5}}, int64[2] flat = {{0, -1}}> {{ {body} }}"""
-    return score_axes(ir.from_proto(onnx.parser.parse_model(text)))
+    arrays = {"w": np.ones((6, 4), np.float32), "b": np.ones(4, np.float32), "t": np.float32(0.5)}
+    arrays |= {"w4": np.ones((4, 6, 1, 1), np.float32), "flat": np.array([0, -1])}
+    return score_axes(ir.from_proto(proto(body, arrays, f"float[{given}] x", f"float[{shape}] {name}")))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +50,5 @@ def test_dense_outputs_are_scores_where_softmax_or_their_names_say_so():
 
 
 def test_a_mean_over_places_of_the_last_convolution():
-    body = "k = Reshape(w, four) c = Conv(x, w4) r = Relu(c) p = GlobalAveragePool(r) y = Flatten(p)"
-    text = f"""<ir_version: 8, opset_import: ["": 17]> agraph (float[N, 6, 8, 8] x) => (float[N, 4] y)
-        <float[4, 6, 1, 1] w4 = {{{", ".join("1" for _ in range(24))}}}> {{ {body.partition(") ")[2]} }}"""
-    assert score_axes(ir.from_proto(onnx.parser.parse_model(text))) == {"y": -1}
+    body = "c = Conv(x, w4) r = Relu(c) p = GlobalAveragePool(r) y = Flatten(p)"
+    assert _axes(body, given="N, 6, 8, 8") == {"y": -1}

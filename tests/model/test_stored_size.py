@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from texts import CNN, cnn_weights, ir_model
 
 from compressctl.errors import ModelError
 from compressctl.model.load import load_model
@@ -17,8 +16,8 @@ from compressctl.storage.affine import Affine, emit_affine
 from compressctl.storage.choice import forms, place
 from compressctl.storage.decoder import Decoder
 from compressctl.storage.survey import survey
-
-HEAD = '<ir_version: 8, opset_import: ["" : 17]>'
+from tests.graphs import parsed
+from tests.model.texts import CNN, cnn_weights
 
 
 def by_layer(size: ModelSize) -> dict[str, tuple[int, int]]:
@@ -32,7 +31,7 @@ def sparse_cnn() -> ir.Model:
     for name in ("kernel", "weight"):
         kept = rng.random(weights[name].shape) < 0.3
         weights[name] = np.where(kept, few[rng.integers(0, 7, kept.shape)], 0).astype(np.float32)
-    return ir_model(CNN, **weights)
+    return parsed(CNN, **weights)
 
 
 @pytest.mark.parametrize("format_", ["codebook", "bitmask", "delta-index", "csr", "coo"])
@@ -61,8 +60,8 @@ def _affine(**options: Any) -> tuple[ir.Model, np.ndarray]:
     codes = np.random.default_rng(0).integers(0, 3, (6, 4, 5)).astype(np.uint8)
     scale = np.random.default_rng(1).uniform(1, 2, (6, 4, 1)).astype(np.float16)
     weight = Affine(codes, 3, -1, scale, (6, 20), **options)
-    text = f"{HEAD} m (float[2, 6] x) => (float[2, 20] y) {{ [fc] y = MatMul (x, w) }}"
-    model = ir_model(text, w=np.zeros((6, 20), np.float32))
+    text = "m (float[2, 6] x) => (float[2, 20] y) { [fc] y = MatMul (x, w) }"
+    model = parsed(text, w=np.zeros((6, 20), np.float32))
     decoder = Decoder(model.graph, "w")
     decoder.replace(model.graph.initializers["w"], emit_affine(decoder, weight))
     return model, weight.floats()
@@ -83,41 +82,41 @@ def test_packed_tensors_are_evaluated_bit_for_bit() -> None:
 
 
 def test_packed_integers_behind_their_scale_count_by_their_zero_point() -> None:
-    text = f"""{HEAD} m (float[1, 4] x) => (float[1, 3] y) {{
+    text = """m (float[1, 4] x) => (float[1, 3] y) {
         [c] i = Cast <to = 6> (packed)
         [g] q = Gather (table, i)
         [dq] w = DequantizeLinear (q, scale, zero)
         [fc] y = MatMul (x, w)
-    }}"""
+    }"""
     codes = np.arange(12, dtype=np.uint8).reshape(4, 3) % 4
     table = np.array([-7, 3, 5, 0], np.int8)
-    model = ir_model(text, packed=codes, table=table, scale=np.float32(0.5), zero=np.int8(3))
+    model = parsed(text, packed=codes, table=table, scale=np.float32(0.5), zero=np.int8(3))
     assert by_layer(count(model)) == {"fc": (12, int((table[codes] != 3).sum()))}
 
 
 def test_rearranged_weights_are_not_packed_and_shapes_are_no_parameters() -> None:
-    text = f"""{HEAD} m (float[2, 3] x) => (float[2, 5] y) {{
+    text = """m (float[2, 3] x) => (float[2, 5] y) {
         [t] w = Transpose (v)
         [s] shape = Concat <axis = 0> (two, five)
         [z] zeros = ConstantOfShape (shape)
         [fc] p = MatMul (x, w)
         [add] y = Add (p, zeros)
-    }}"""
-    model = ir_model(text, v=np.ones((5, 3), np.float32), two=np.array([2]), five=np.array([5]))
+    }"""
+    model = parsed(text, v=np.ones((5, 3), np.float32), two=np.array([2]), five=np.array([5]))
     assert by_layer(count(model)) == {"fc": (15, 15)}
     assert [value.name for value in made_tensors(model.graph) if is_packed(value)] == []
 
 
 def test_what_cannot_be_evaluated_is_named() -> None:
-    text = f"{HEAD} m (float[2] x) => (float[2] y) {{ [pick] w = Gather (v, i) y = Add (x, w) }}"
-    model = ir_model(text, v=np.ones(3, np.float32), i=np.array([1, 7]))
+    text = "m (float[2] x) => (float[2] y) { [pick] w = Gather (v, i) y = Add (x, w) }"
+    model = parsed(text, v=np.ones(3, np.float32), i=np.array([1, 7]))
     with pytest.raises(ModelError, match="'pick'"):
         count(model)
 
 
 @pytest.mark.parametrize("columns", [8, 7])
 def test_embeddings_that_are_unpacked_row_by_row_count_their_elements(columns: int) -> None:
-    text = f"""{HEAD} m (int64[N] ids) => (float[N, {columns}] y) {{
+    text = f"""m (int64[N] ids) => (float[N, {columns}] y) {{
         [others] n = Shape (ids)
         [rows] p = Gather (packed, ids)
         [cast] i = Cast <to = 6> (p)
@@ -131,5 +130,5 @@ def test_embeddings_that_are_unpacked_row_by_row_count_their_elements(columns: i
     table = np.stack([np.arange(256) % 16, np.arange(256) // 16], 1).astype(np.int8)
     arrays: dict[str, Any] = {"packed": np.ones((30, 4), np.uint8), "table": table, "shape": np.array([0, 8])}
     arrays |= {"zero": np.array([0]), "columns": np.array([columns]), "one": np.array([1])}
-    model = ir_model(text, **arrays, scale=np.ones((30, 1), np.float32))
+    model = parsed(text, **arrays, scale=np.ones((30, 1), np.float32))
     assert by_layer(count(model)) == {"rows": (30 * columns, 30 * columns)}

@@ -1,4 +1,4 @@
-"""Small graphs as ONNX text, and onnxruntime as the reference that runs them."""
+"""Two graphs of the tests of models."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import parser
 
-from compressctl.model.save import serialize
-
-ort.set_default_logger_severity(4)
+from tests.graphs import parse, run
 
 CNN = """
-<ir_version: 8, opset_import: ["" : 17]>
 cnn (float[batch, 3, 8, 8] image) => (float[batch, 5] logits) {
     [conv] a = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (image, kernel, bias)
     [relu] b = Relu (a)
@@ -28,7 +23,6 @@ cnn (float[batch, 3, 8, 8] image) => (float[batch, 5] logits) {
 """
 
 BRANCHES = """
-<ir_version: 8, opset_import: ["" : 17]>
 branches (float[batch, 4] x, bool flag) => (float[batch, 4] y) {
     [outer] h = Relu (x)
     [spare] k = Abs (x)
@@ -40,13 +34,6 @@ branches (float[batch, 4] x, bool flag) => (float[batch, 4] y) {
 """
 
 
-def proto(text: str, **weights: NDArray[Any]) -> onnx.ModelProto:
-    """Parse a model; its free names become initializers."""
-    model = parser.parse_model(text)
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
-    return model
-
-
 def cnn_weights(seed: int = 0) -> dict[str, NDArray[Any]]:
     rng = np.random.default_rng(seed)
     shapes = {"kernel": (16, 3, 3, 3), "bias": (16,), "weight": (5, 16), "offset": (5,)}
@@ -54,25 +41,11 @@ def cnn_weights(seed: int = 0) -> dict[str, NDArray[Any]]:
 
 
 def cnn() -> onnx.ModelProto:
-    return proto(CNN, **cnn_weights())
+    return parse(CNN, **cnn_weights())
 
 
-def ir_model(text: str, **weights: NDArray[Any]) -> ir.Model:
-    return ir.serde.deserialize_model(proto(text, **weights))
-
-
-def run(model: onnx.ModelProto | bytes | Path, **feeds: NDArray[Any]) -> list[NDArray[Any]]:
-    """Run a model in onnxruntime, unoptimised."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
-    session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    return list(session.run(None, feeds))
-
-
-def answer(model: ir.Model, **feeds: NDArray[Any]) -> list[NDArray[Any]]:
-    """Run a model that is held in memory."""
-    return run(serialize(model, Path()), **feeds)
+def answer(model: ir.Model | onnx.ModelProto | bytes | Path, **feeds: NDArray[Any]) -> list[NDArray[Any]]:
+    return run(model, feeds)
 
 
 def image(batch: int = 2) -> NDArray[np.float32]:
