@@ -48,6 +48,14 @@ def save(path: Path, body: str, arrays: Mapping[str, np.ndarray], x: str, y: str
     return path
 
 
+def chain(layers: int, width: int) -> ir.Model:
+    """Return x [n, width] -> MatMul, so many times -> y; the nodes are called layer0, layer1, …"""
+    random, names = Random(0), ["x", *(f"h{i}" for i in range(layers - 1)), "y"]
+    body = " ".join(f"[layer{i}] {names[i + 1]} = MatMul({names[i]}, w{i})" for i in range(layers))
+    weights = {f"w{i}": random(width, width) / np.float32(width**0.5) for i in range(layers)}
+    return model(body, weights, f"float[n, {width}] x", f"float[n, {width}] y")
+
+
 class Random:
     """Draws of float32 from a normal distribution, one after the other: `random(4, 6)` is a matrix."""
 

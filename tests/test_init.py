@@ -7,7 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import yaml
 from hypothesis import given
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from compressctl.__main__ import run
 from compressctl.recipe.load import load_recipes
 from compressctl.starter.text import key
+from tests.graphs import save
 from tests.samples import SAMPLES
 
 
@@ -26,21 +26,12 @@ def init(call, tmp_path, monkeypatch):
     return partial(call, "init")
 
 
-def parsed(text: str, shape: str = "float[N, 4] x") -> onnx.ModelProto:
-    return onnx.parser.parse_model(f'<ir_version: 7, opset_import: ["" : 11]> main ({shape}) => (float[N, C] y) {text}')
-
-
 def regression(path: Path) -> Path:
     """Write a model of opset 11 with one number out, y = x w, and samples.npz for it."""
-    model = parsed("{ y = MatMul(x, w) }")
-    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
     weights = np.linspace(-1, 1, 64, dtype=np.float32).reshape(64, 1)
-    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 64
-    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
-    onnx.save(model, path)
     x = np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32)
     np.savez(path.with_name("samples.npz"), x=x, labels=(x @ weights)[:, 0])
-    return path
+    return save(path, "y = MatMul(x, w)", {"w": weights}, "float[N, 64] x", "float[N, 1] y", 11)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +196,7 @@ def test_a_tiny_model_is_told(init, tmp_path):
 
 
 def test_nothing_to_compress_is_refused(init):
-    onnx.save(parsed("{ y = Relu(x) }"), "empty.onnx")
+    save(Path("empty.onnx"), "y = Relu(x)", {}, "float[N, 4] x", "float[N, 4] y")
     code, _, stderr = init("empty.onnx")
     assert code == 3 and "no weights" in stderr and not Path("empty.yaml").exists()
 

@@ -1,15 +1,13 @@
 """The roles of inputs: what takes samples and along which axis, what is fed whole, what is a state."""
 
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
-from onnx import numpy_helper
 
 from compressctl.__main__ import run
 from compressctl.errors import UsageError
 from compressctl.roles import with_roles, with_states
 from compressctl.tensorspec import TensorSpec, parse_tensor_specs, with_given
+from tests.graphs import save
 
 
 def spec(name, *shape, dtype="float32"):
@@ -90,17 +88,10 @@ def test_what_does_not_fit_is_refused(text, message):
 
 
 def test_inspect_shows_roles(tmp_path, capsys):
-    model = onnx.parser.parse_model("""
-        <ir_version: 8, opset_import: ["" : 17]>
-        g (float[batch,8] x, float[1,batch,8] h, float gain) => (float[batch,8] y, float[1,batch,8] hn) {
-            hn = Add(h, x)
-            first = Constant<value = int64[1] {0}>()
-            a = Squeeze(hn, first)
-            b = MatMul(a, w)
-            y = Mul(b, gain)
-        }""")
-    model.graph.initializer.append(numpy_helper.from_array(np.ones((8, 8), np.float32), "w"))
-    onnx.save(model, tmp_path / "m.onnx")
+    body = """hn = Add(h, x) first = Constant<value = int64[1] {0}>() a = Squeeze(hn, first)
+        b = MatMul(a, w) y = Mul(b, gain)"""
+    inputs, outputs = "float[batch,8] x, float[1,batch,8] h, float gain", "float[batch,8] y, float[1,batch,8] hn"
+    save(tmp_path / "m.onnx", body, {"w": np.ones((8, 8), np.float32)}, inputs, outputs)
     assert run(["inspect", str(tmp_path / "m.onnx")]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "x:batchx8:float32, h:1xbatchx8:float32 (state, from hn), gain::float32 (fed whole)" in printed

@@ -3,16 +3,14 @@
 import json
 
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
-from onnx import numpy_helper
 
 from compressctl.__main__ import run
 from compressctl.data.notation import open_source
 from compressctl.errors import DataError
 from compressctl.measure.session import Session
 from compressctl.model.load import interface, load_model
+from tests.graphs import save
 
 RNG = np.random.default_rng(0)
 NODES, EDGES = (5, 9, 3), (7, 20, 2)
@@ -24,22 +22,15 @@ PAIRS = [RNG.integers(0, n, size=(2, e)) for n, e in zip(NODES, EDGES, strict=Tr
 def model(tmp_path, monkeypatch):
     """Each node adds what its neighbours send."""
     monkeypatch.chdir(tmp_path)
-    proto = onnx.parser.parse_model("""
-        <ir_version: 8, opset_import: ["" : 17]>
-        g (float[num_nodes,16] x, int64[2,num_edges] edge_index) => (float[num_nodes,16] y) {
-            zero = Constant<value = int64 {0}>()
-            one = Constant<value = int64 {1}>()
-            last = Constant<value = int64[1] {-1}>()
-            h = MatMul(x, w)
-            sources = Gather(edge_index, zero)
-            targets = Gather(edge_index, one)
-            sent = Gather(h, sources)
-            where = Unsqueeze(targets, last)
-            y = ScatterND<reduction = "add">(h, where, sent)
-        }""")
-    proto.graph.initializer.append(numpy_helper.from_array(RNG.normal(size=(16, 16)).astype(np.float32), "w"))
-    onnx.save(proto, "g.onnx")
-    return tmp_path / "g.onnx"
+    body = """
+        zero = Constant<value = int64 {0}>() one = Constant<value = int64 {1}>()
+        last = Constant<value = int64[1] {-1}>()
+        h = MatMul(x, w) sources = Gather(edge_index, zero) targets = Gather(edge_index, one) sent = Gather(h, sources)
+        where = Unsqueeze(targets, last) y = ScatterND<reduction = "add">(h, where, sent)
+    """
+    weight = {"w": RNG.normal(size=(16, 16)).astype(np.float32)}
+    inputs = "float[num_nodes,16] x, int64[2,num_edges] edge_index"
+    return save(tmp_path / "g.onnx", body, weight, inputs, "float[num_nodes,16] y")
 
 
 def arrays(**more):

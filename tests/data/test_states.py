@@ -3,10 +3,7 @@
 import json
 
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
-from onnx import numpy_helper
 
 from compressctl.__main__ import run
 from compressctl.data.arrays import ArraySource
@@ -19,6 +16,7 @@ from compressctl.measure.fidelity import fidelity
 from compressctl.measure.metrics import parse_metric
 from compressctl.measure.session import Session
 from compressctl.model.load import interface, load_model
+from tests.graphs import save
 
 RNG = np.random.default_rng(0)
 W = (RNG.normal(size=(8, 16)) / 4).astype(np.float32)
@@ -29,22 +27,13 @@ X = RNG.normal(size=(SEQUENCES, STEPS, 8)).astype(np.float32)
 
 def write(path, batch="n", factor=1.0):
     """next = tanh(x W + state R), y = next * gain; the states lie along the second dimension."""
-    model = onnx.parser.parse_model(f"""
-        <ir_version: 8, opset_import: ["" : 17]>
-        g (float[{batch},8] x, float[1,{batch},16] state, float gain)
-            => (float[{batch},16] y, float[1,{batch},16] stateN) {{
-            a = MatMul(x, w)
-            b = MatMul(state, r)
-            c = Add(a, b)
-            stateN = Tanh(c)
-            first = Constant<value = int64[1] {{0}}>()
-            d = Squeeze(stateN, first)
-            y = Mul(d, gain)
-        }}""")
-    model.graph.initializer.append(numpy_helper.from_array(W * factor, "w"))
-    model.graph.initializer.append(numpy_helper.from_array(R, "r"))
-    onnx.save(model, path)
-    return path
+    body = """
+        a = MatMul(x, w) b = MatMul(state, r) c = Add(a, b) stateN = Tanh(c)
+        first = Constant<value = int64[1] {0}>() d = Squeeze(stateN, first) y = Mul(d, gain)
+    """
+    inputs = f"float[{batch},8] x, float[1,{batch},16] state, float gain"
+    outputs = f"float[{batch},16] y, float[1,{batch},16] stateN"
+    return save(path, body, {"w": W * np.float32(factor), "r": R}, inputs, outputs)
 
 
 def by_hand(gain=1.0, factor=1.0):

@@ -1,7 +1,6 @@
 """Evaluating a model, and the paired comparison of two, against scipy."""
 
 import numpy as np
-import onnx
 import pytest
 from scipy import stats
 
@@ -11,6 +10,7 @@ from compressctl.measure.accuracy import compare, evaluate
 from compressctl.measure.metric import Score
 from compressctl.measure.metrics import parse_metric
 from compressctl.measure.session import Session
+from tests.graphs import model
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 6)).astype(np.float32)
@@ -18,14 +18,9 @@ LABELS = np.where(RNG.random(300) < 0.7, X.argmax(1), RNG.integers(0, 6, 300))
 
 
 def _session(batch: str = "N") -> Session:
-    text = f"""
-        <ir_version: 8, opset_import: ["": 17]>
-        agraph (float[{batch}, 6] x) => (float[{batch}, 6] y, float[{batch}, 3, 2] z) {{
-            y = Identity(x)
-            shape = Constant<value_ints = [-1, 3, 2]>()
-            z = Reshape(x, shape)
-        }}"""
-    return Session(onnx.parser.parse_model(text).SerializeToString(), threads=1)
+    body = "y = Identity(x) shape = Constant<value_ints = [-1, 3, 2]>() z = Reshape(x, shape)"
+    outputs = f"float[{batch}, 6] y, float[{batch}, 3, 2] z"
+    return Session(model(body, {}, f"float[{batch}, 6] x", outputs), threads=1)
 
 
 @pytest.fixture

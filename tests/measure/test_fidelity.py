@@ -1,25 +1,21 @@
 """Fidelity of outputs against numpy on the whole of them, and its view of wrong scale and NaN."""
 
 import numpy as np
-import onnx
 import pytest
 
 from compressctl.data.notation import open_source
 from compressctl.errors import ModelError
 from compressctl.measure.fidelity import fidelity
 from compressctl.measure.session import Session
+from tests import graphs
 
 X = np.random.default_rng(0).normal(size=(37, 5)).astype(np.float32)
 W = np.random.default_rng(1).normal(size=(5, 5)).astype(np.float32)
 
 
 def _session(body: str, batch: str = "N", outputs: str = "float[{0}, 5] y") -> Session:
-    weights = ", ".join(map(str, W.ravel().tolist()))
-    text = f"""
-        <ir_version: 8, opset_import: ["": 17]>
-        agraph (float[{batch}, 5] x) => ({outputs.format(batch)})
-        <float[5, 5] w = {{{weights}}}, float k = {{0.9}}, float big = {{3.0e38}}, float zero = {{0.0}}> {{ {body} }}"""
-    return Session(onnx.parser.parse_model(text).SerializeToString(), threads=1)
+    arrays = {"w": W, "k": np.float32(0.9), "big": np.float32(3e38), "zero": np.float32(0)}
+    return Session(graphs.model(body, arrays, f"float[{batch}, 5] x", outputs.format(batch)), threads=1)
 
 
 def _fidelity(tmp_path, before: Session, after: Session, batch_size: int = 8, x: np.ndarray = X):
@@ -118,12 +114,11 @@ def test_a_silent_baseline(tmp_path):
 def test_scores_along_any_axis(tmp_path, axis, places):
     x = 3 * np.random.default_rng(2).normal(size=(37, 5, 4)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
-    text = """<ir_version: 8, opset_import: ["": 17]> agraph (float[N, 5, 4] x) => (float[N, 5, 4] y)
-        <float h = {{0.5}}, float[1, 5, 4] b = {{{0}}}> {{ a = Add(x, b) y = Mul(a, h) }}"""
+    body, shape = "a = Add(x, b) y = Mul(a, h)", "float[N, 5, 4]"
     offsets = np.random.default_rng(3).normal(size=(5, 4)).astype(np.float32)
     before, after = (
-        Session(onnx.parser.parse_model(text.format(", ".join(map(str, b.ravel())))).SerializeToString(), threads=1)
-        for b in (np.zeros((5, 4)), offsets)
+        Session(graphs.model(body, {"h": np.float32(0.5), "b": b}, f"{shape} x", f"{shape} y"), threads=1)
+        for b in (0 * offsets, offsets)
     )
     (found,) = fidelity(before, after, open_source(f"{tmp_path}/x.npy", before.inputs), 8, scores={"y": axis})
     same = x.argmax(axis) == (x + offsets).argmax(axis)
@@ -151,16 +146,11 @@ def test_padding_is_not_compared(tmp_path):
     """What models give for padding differs; of the two tokens of each text, one does by a tenth."""
 
     def session(padding: float, last: float) -> Session:
-        return Session(
-            onnx.parser.parse_model(f"""
-            <ir_version: 8, opset_import: ["": 17]>
-            agraph (float[N,4,3] x, int64[N,4] attention_mask) => (float[N,4,3] y, float[N,4] flat)
-            <float[1,4,1] k = {{1.0, {last}, {padding}, {padding}}}, float[1,4] one = {{1.0, {last}, 1.0, 1.0}}> {{
-              y = Mul(x, k)
-              m = Cast <to = 1> (attention_mask)
-              flat = Add(m, one) }}""").SerializeToString(),
-            threads=1,
-        )
+        body = "y = Mul(x, k) m = Cast <to = 1> (attention_mask) flat = Add(m, one)"
+        arrays = {"k": np.reshape([1, last, padding, padding], (1, 4, 1)), "one": np.array([[1, last, 1, 1]])}
+        arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+        inputs, outputs = "float[N,4,3] x, int64[N,4] attention_mask", "float[N,4,3] y, float[N,4] flat"
+        return Session(graphs.model(body, arrays, inputs, outputs), threads=1)
 
     x, mask = np.ones((5, 4, 3), np.float32), np.tile([1, 1, 0, 0], (5, 1))
     np.savez(tmp_path / "x.npz", x=x, attention_mask=mask)

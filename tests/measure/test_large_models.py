@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
 import pytest
 
 from compressctl.measure import measurement, unpacked
@@ -17,30 +16,13 @@ from compressctl.quantization.schemes import SCHEMES
 from compressctl.quantization.weights.rounding import Style
 from compressctl.quantization.weights.storage import store
 from compressctl.quantization.weights.targets import targets
+from tests.graphs import chain
 
-RNG = np.random.default_rng(0)
-FEEDS = {"x": RNG.standard_normal((3, 64), np.float32)}
-
-
-def model(layers: int) -> ir.Model:
-    """Return x [n, 64] -> MatMul, so many times -> y."""
-    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["n", 64]))
-    value, nodes, weights = x, [], []
-    for number in range(layers):
-        tensor = ir.tensor(RNG.standard_normal((64, 64), np.float32), name=f"w{number}")
-        weights.append(
-            ir.Value(name=tensor.name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
-        )
-        nodes.append(ir.node("MatMul", [value, weights[-1]], name=f"layer{number}"))
-        value = nodes[-1].outputs[0]
-        value.name = "y" if number == layers - 1 else f"h{number}"
-    value.type, value.shape = x.type, x.shape
-    graph = ir.Graph([x], [value], nodes=nodes, initializers=weights, opset_imports={"": 17}, name="m")
-    return ir.Model(graph, ir_version=8)
+FEEDS = {"x": np.random.default_rng(0).standard_normal((3, 64), np.float32)}
 
 
 def test_what_is_remembered_is_what_was_answered(tmp_path: Path) -> None:
-    save_model(model(2), tmp_path / "m.onnx", overwrite=False)
+    save_model(chain(2, 64), tmp_path / "m.onnx", overwrite=False)
     session = Session(tmp_path / "m.onnx", threads=1)
     expected, other = session.run(FEEDS), {"x": FEEDS["x"][:2]}
     remembered = Remembered(session, tmp_path)
@@ -53,8 +35,8 @@ def test_what_is_remembered_is_what_was_answered(tmp_path: Path) -> None:
 
 def test_models_are_timed_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few, many = tmp_path / "few.onnx", tmp_path / "many.onnx"
-    save_model(model(2), few, overwrite=False)
-    save_model(model(40), many, overwrite=False)
+    save_model(chain(2, 64), few, overwrite=False)
+    save_model(chain(40, 64), many, overwrite=False)
     alive = most = 0
 
     class Counted(Session):
@@ -84,7 +66,7 @@ def test_what_is_too_large_to_be_open_together(first: int, result: int, apart: b
 
 
 def test_packed_weights_are_unpacked_as_onnxruntime_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = model(3)
+    packed = chain(3, 64)
     grid = SCHEMES["int4"].grid
     assert grid is not None
     style = Style(grid, 16, offsets=True)

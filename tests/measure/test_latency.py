@@ -4,24 +4,16 @@ import gc
 import multiprocessing
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 import pytest
 
 from compressctl.errors import DataError, ModelError
 from compressctl.measure.latency import SETS, LatencyOptions, compare_latency, latency
+from tests.graphs import chain
 
 
 def model(path, layers: int, width: int = 256):
-    rng = np.random.default_rng(0)
-    names = ["x", *(f"h{i}" for i in range(layers))]
-    weights = [
-        onnx.numpy_helper.from_array(rng.normal(0, width**-0.5, (width, width)).astype(np.float32), f"w{i}")
-        for i in range(layers)
-    ]
-    nodes = [onnx.helper.make_node("MatMul", [names[i], f"w{i}"], [names[i + 1]]) for i in range(layers)]
-    inputs, outputs = ([onnx.helper.make_tensor_value_info(name, 1, ["N", width])] for name in ("x", names[-1]))
-    graph = onnx.helper.make_graph(nodes, "g", inputs, outputs, weights)
-    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10), path)
+    ir.save(chain(layers, width), path)
     return path
 
 

@@ -3,11 +3,11 @@
 import sys
 
 import numpy as np
-import onnx
 import pytest
 
 from compressctl.errors import DataError
 from compressctl.measure.isolated import peak_memory
+from tests import graphs
 
 MIB = 2**20
 FEEDS = {"i": np.arange(4)}
@@ -17,15 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows does no
 
 def table(path, mebibytes: int):
     weights = np.random.default_rng(0).integers(0, 255, (mebibytes * 1024, 1024), dtype=np.uint8)
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Gather", ["t", "i"], ["y"])],
-        "g",
-        [onnx.helper.make_tensor_value_info("i", onnx.TensorProto.INT64, ["N"])],
-        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.UINT8, ["N", 1024])],
-        [onnx.numpy_helper.from_array(weights, "t")],
-    )
-    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10), path)
-    return path
+    return graphs.save(path, "y = Gather(t, i)", {"t": weights}, "int64[N] i", "uint8[N, 1024] y")
 
 
 def test_fifty_mebibytes_of_weights_take_as_much_memory(tmp_path) -> None:

@@ -1,22 +1,20 @@
 """Profiles and the operators that onnxruntime really runs."""
 
-import resource
-
 import numpy as np
 import onnx
 import pytest
 
 from compressctl.errors import ModelError, OutputError
 from compressctl.measure.profile import _own_times, executed_ops, profile
+from tests.disk import files_up_to
+from tests.graphs import parse
 
 HEADER = '<ir_version: 10, opset_import: ["" : 20]>\n'
 RNG = np.random.default_rng(0)
 
 
 def saved(path, body: str, **weights: np.ndarray):
-    model = onnx.parser.parse_model(HEADER + body)
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
-    onnx.save(model, path)
+    onnx.save(parse(HEADER + body, **weights), path)
     return path
 
 
@@ -101,13 +99,8 @@ def test_executed_ops_of_what_is_no_model(tmp_path) -> None:
 def test_a_full_disk_is_no_fault_of_the_model(tmp_path) -> None:
     weights = {"w": RNG.normal(size=(64, 64)).astype(np.float32)}
     path = saved(tmp_path / "m.onnx", "g (float[N,64] x) => (float[N,64] y) { y = MatMul(x, w) }", **weights)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
+    with files_up_to(4096):
         assert executed_ops(path) == {"MatMul": 1}  # weights take no room
-        resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
-        with pytest.raises(OutputError, match="cannot be written to"):
-            executed_ops(path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with files_up_to(64), pytest.raises(OutputError, match="cannot be written to"):
+        executed_ops(path)
     assert executed_ops(path) == {"MatMul": 1}

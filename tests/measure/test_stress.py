@@ -1,16 +1,15 @@
 """Results are tried on inputs that no sample shows."""
 
 import numpy as np
-import onnx
 
 from compressctl.measure.session import Session
 from compressctl.measure.stress import StressTest
+from tests.graphs import model
 
 
 def _session(body: str) -> Session:
-    text = f"""<ir_version: 8, opset_import: ["": 17]> agraph (float[N, 3] x, int64[N] i) => (float[N, 3] y, int64[N] j)
-        <float one = {{1.0}}, float tiny = {{0.000001}}> {{ {body} j = Identity(i) }}"""
-    return Session(onnx.parser.parse_model(text).SerializeToString(), threads=1)
+    inputs, outputs = "float[N, 3] x, int64[N] i", "float[N, 3] y, int64[N] j"
+    return Session(model(f"{body} j = Identity(i)", {"one": np.float32(1)}, inputs, outputs), threads=1)
 
 
 def test_where_a_result_is_not_finite_and_the_baseline_is():

@@ -4,7 +4,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx import helper, numpy_helper
 
 from compressctl.__main__ import run
 from compressctl.data.notation import open_source
@@ -12,33 +11,23 @@ from compressctl.measure.session import Session
 from compressctl.measure.trial import fit_random
 from compressctl.model.load import interface
 from compressctl.model.lookups import lookup_limits
+from tests import graphs
 
 WORDS, POSITIONS, WIDTH = 50, 64, 32
 
 
 def text_model() -> onnx.ModelProto:
     """Words by id (cast first), a table of two segments, and as many positions as the input is long."""
-    model = onnx.parser.parse_model("""
-        <ir_version: 8, opset_import: ["" : 17]>
-        text (int32[n,t] ids, int64[n,t] segments) => (float[n,t,32] y) <int64 zero = {0}, int64 one = {1}> {
-            wide = Cast<to = 7>(ids)
-            w = Gather(words, wide)
-            s = Gather(kinds, segments)
-            shape = Shape<start = 1>(ids)
-            length = Squeeze(shape)
-            start = Constant<value_int = 0>()
-            step = Constant<value_int = 1>()
-            range = Range(start, length, step)
-            p = Gather(positions, range)
-            ws = Add(w, s)
-            sum = Add(ws, p)
-            y = MatMul(sum, weight)
-        }""")
-    rng = np.random.default_rng(0)
+    body = """
+        wide = Cast<to = 7>(ids) w = Gather(words, wide) s = Gather(kinds, segments)
+        shape = Shape<start = 1>(ids) length = Squeeze(shape)
+        start = Constant<value_int = 0>() step = Constant<value_int = 1>() range = Range(start, length, step)
+        p = Gather(positions, range) ws = Add(w, s) sum = Add(ws, p) y = MatMul(sum, weight)
+    """
     shapes = {"words": (WORDS, WIDTH), "kinds": (2, WIDTH), "positions": (POSITIONS, WIDTH), "weight": (WIDTH, WIDTH)}
-    for name, shape in shapes.items():
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
-    return model
+    random = graphs.Random(0)
+    arrays = {name: random(*shape) for name, shape in shapes.items()}
+    return graphs.proto(body, arrays, "int32[n,t] ids, int64[n,t] segments", "float[n,t,32] y")
 
 
 def test_limits_are_the_sizes_of_the_tables() -> None:
@@ -64,10 +53,7 @@ def test_sizes_that_the_notation_gives_win() -> None:
 
 
 def test_a_model_without_tables_keeps_the_usual_sizes() -> None:
-    graph = onnx.parser.parse_model(
-        '<ir_version: 8, opset_import: ["" : 17]> g (float[n,t,4] x) => (float[n,t,4] y) { y = Relu(x) }'
-    )
-    model = ir.from_proto(graph)
+    model = graphs.model("y = Relu(x)", {}, "float[n,t,4] x", "float[n,t,4] y")
     fit = fit_random(model, interface(model)[0])
     assert fit.sizes == {} and fit.limits == {}
 
@@ -83,7 +69,5 @@ def test_a_short_table_of_positions_stops_no_command(data, tmp_path, monkeypatch
 
 
 def test_timing_gets_as_many_rows_as_asked_for() -> None:
-    inputs = [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 3])]
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", inputs, [])
-    source = open_source("random:2", interface(ir.from_proto(helper.make_model(graph)))[0])
+    source = open_source("random:2", interface(graphs.model("y = Relu(x)", {}, "float[n,3] x", "float[n,3] y"))[0])
     assert source.first(5)["x"].shape == (5, 3)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from compressctl import probation
 from compressctl.errors import ModelError
@@ -20,17 +20,17 @@ from compressctl.model.save import save_model
 from compressctl.model.shapes import infer_shapes
 from compressctl.model.size import file_bytes
 from compressctl.probation import on_probation
+from tests import graphs
 
 WIDTH = 2100
 
 
 def proto(weight: TensorProto) -> onnx.ModelProto:
     """Return x [n, 2100] -> MatMul(weight) -> Add(bias) -> y."""
-    bias = numpy_helper.from_array(np.arange(WIDTH, dtype=np.float32), "bias")
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Add", ["h", "bias"], ["y"])]
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", WIDTH]) for name in "xy")
-    graph = helper.make_graph(nodes, "g", [x], [y], [weight, bias])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    bias, dims = np.arange(WIDTH, dtype=np.float32), f"float[n, {WIDTH}]"
+    model = graphs.proto("h = MatMul(x, w) y = Add(h, bias)", {"bias": bias}, f"{dims} x", f"{dims} y")
+    model.graph.initializer.insert(0, weight)
+    return model
 
 
 @pytest.fixture
@@ -97,22 +97,14 @@ def test_a_file_cannot_claim_that_a_weight_lies_within_it(tmp_path: Path, weight
 def test_long_vectors_are_no_shapes() -> None:
     """onnx would hold a symbol of over 100 bytes for each of their elements."""
     count = 1 << 22
-    packed = ir.Value(name="packed", const_value=ir.tensor(np.zeros(count, np.uint8), name="packed"))
-    packed.type, packed.shape = ir.TensorType(ir.DataType.UINT8), ir.Shape([count])
-    shape = ir.Value(name="shape", const_value=ir.tensor(np.array([2, -1]), name="shape"))
-    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["n", 2]))
-    numbers = ir.node("Cast", [packed], {"to": ir.DataType.INT32.value})
-    floats = ir.node("Cast", numbers.outputs, {"to": ir.DataType.FLOAT.value})
-    matrix = ir.node("Reshape", [floats.outputs[0], shape])
-    product = ir.node("MatMul", [x, matrix.outputs[0]])
-    nodes = [numbers, floats, matrix, product]
-    for index, node in enumerate(nodes):
-        node.outputs[0].name = f"v{index}"
-    graph = ir.Graph([x], product.outputs, nodes=nodes, initializers=[packed, shape], opset_imports={"": 17})
+    body = "i = Cast <to = 6> (packed) f = Cast <to = 1> (i) m = Reshape(f, shape) y = MatMul(x, m)"
+    arrays = {"packed": np.zeros(count, np.uint8), "shape": np.array([2, -1])}
+    model = ir.from_proto(graphs.proto(body, arrays, "float[n, 2] x", "float y"))
+    model.graph.outputs[0].shape = None
     before = peak_rss()
-    infer_shapes(ir.Model(graph, ir_version=8))
+    infer_shapes(model)
     after = peak_rss()
-    assert product.outputs[0].shape == ir.Shape(["n", count // 2])
+    assert model.graph.outputs[0].shape == ir.Shape(["n", count // 2])
     assert before is None or after is None or after - before < 25 * count
 
 

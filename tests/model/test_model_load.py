@@ -105,7 +105,9 @@ def test_old_opsets_are_converted_and_compute_the_same(case: str, tmp_path: Path
 
 def test_current_opsets_are_left_alone(tmp_path: Path) -> None:
     loaded = load(
-        """<ir_version: 7, opset_import: ["" : 13]> m (float[2] x) => (float[2] y) { y = Relu (x) }""", tmp_path
+        """<ir_version: 7, opset_import: ["" : 13]>
+        m (float[2] x) => (float[2] y) { y = Relu (x) }""",
+        tmp_path,
     )
     assert loaded.model.opset_imports == {"": 13}
     assert loaded.model.ir_version == 7

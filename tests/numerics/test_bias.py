@@ -1,23 +1,19 @@
 """Bias correction against the mean shift measured in onnxruntime on random data."""
 
 import numpy as np
-import onnx.parser
-import onnxruntime as ort
 import pytest
 
 from compressctl.numerics.bias import bias_shift
 from compressctl.numerics.qparams import dequantize, quantize, symmetric
+from tests.graphs import parse, run
 
 RNG = np.random.default_rng(11)
 
 
 def _outputs(node: str, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    model = onnx.parser.parse_model(
-        f"""<ir_version: 8, opset_import: ["" : 17]>
-        g (float{list(x.shape)} x, float{list(weight.shape)} w) => (float y) {{ y = {node} }}"""
-    )
+    model = parse(f"g (float{list(x.shape)} x, float{list(weight.shape)} w) => (float y) {{ y = {node} }}")
     model.graph.output[0].type.tensor_type.ClearField("shape")
-    return ort.InferenceSession(model.SerializeToString()).run(None, {"x": x, "w": weight})[0]
+    return run(model, {"x": x, "w": weight})[0]
 
 
 def _rounded(weight: np.ndarray, axis: int) -> np.ndarray:

@@ -6,21 +6,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper, parser
 
 from compressctl.container.pack import pack
 from compressctl.errors import ModelError
 from compressctl.model.load import load_model
 from compressctl.pipeline.inputs import input_files, input_hashes, model_hash
 from compressctl.recipe.load import build_recipe
+from tests.graphs import proto
 from tests.samples import MLP
 
 
 def external(path: Path) -> Path:
     """Save a model with its weight in a file beside it."""
-    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[N,64] x) => (float[N,64] y) { y = MatMul(x, w) }'
-    model = parser.parse_model(text)
-    model.graph.initializer.append(numpy_helper.from_array(np.eye(64, dtype=np.float32), "w"))
+    model = proto("y = MatMul(x, w)", {"w": np.eye(64, dtype=np.float32)}, "float[N,64] x", "float[N,64] y")
     onnx.save(model, path, save_as_external_data=True, location=f"{path.stem}.data", size_threshold=0)
     return path
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx import numpy_helper, parser, shape_inference
+from onnx import shape_inference
 
 from compressctl.__main__ import run
 from compressctl.container.pack import pack
@@ -15,19 +15,14 @@ from compressctl.model.load import load_model
 from compressctl.model.same import same_model
 from compressctl.model.save import save_model
 from compressctl.model.size import file_bytes
+from tests.graphs import Random, proto
 from tests.samples import SAMPLES
 
 
 def mlp(path: Path, *, stated: bool = False, external: bool = False) -> Path:
-    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[N,64] x) => (float[N,64] y) {
-        h = MatMul(x, w)
-        r = Relu(h)
-        y = MatMul(r, v)
-    }"""
-    model = parser.parse_model(text)
-    rng = np.random.default_rng(0)
-    for name in "wv":
-        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=(64, 64)).astype(np.float32), name))
+    random = Random(0)
+    weights = {name: random(64, 64) for name in "wv"}
+    model = proto("h = MatMul(x, w) r = Relu(h) y = MatMul(r, v)", weights, "float[N,64] x", "float[N,64] y")
     model = shape_inference.infer_shapes(model) if stated else model
     onnx.save(model, path, save_as_external_data=external, location=f"{path.stem}.weights", size_threshold=0)
     return path

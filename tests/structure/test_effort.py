@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from compressctl.structure.closure import Closure
 from compressctl.structure.groups import find_groups
+from tests.graphs import Random, model
 
 
 def _residual(blocks: int) -> ir.Model:
     """Return blocks x + reshape(reshape(conv(x))) at a fixed size: each Reshape joins height and width anew."""
-    rng = np.random.default_rng(0)
-    constants = {"flat": np.array([1, 8, 30]), "square": np.array([1, 8, 5, 6])}
-    nodes, value = [], "x"
-    for block in range(blocks):
-        constants[f"w{block}"] = rng.standard_normal((8, 8, 1, 1), np.float32)
-        names = [f"{kind}{block}" for kind in ("conv", "flat", "relu", "square", "sum")]
-        nodes += [
-            helper.make_node("Conv", [value, f"w{block}"], [names[0]]),
-            helper.make_node("Reshape", [names[0], "flat"], [names[1]]),
-            helper.make_node("Relu", [names[1]], [names[2]]),
-            helper.make_node("Reshape", [names[2], "square"], [names[3]]),
-            helper.make_node("Add", [value, names[3]], [names[4]]),
-        ]
-        value = names[4]
-    for number, node in enumerate(nodes):
-        node.name = f"node{number}"
-    shape = [1, 8, 5, 6]
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", value))
-    weights = [numpy_helper.from_array(array, name) for name, array in constants.items()]
-    graph = helper.make_graph(nodes, "g", [x], [y], weights)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return ir.from_proto(onnx.shape_inference.infer_shapes(proto))
+    random, value = Random(0), "x"
+    constants, nodes = {"flat": np.array([1, 8, 30]), "square": np.array([1, 8, 5, 6])}, []
+    for i in range(blocks):
+        constants[f"w{i}"] = random(8, 8, 1, 1)
+        nodes.append(f"c{i} = Conv({value}, w{i}) f{i} = Reshape(c{i}, flat) r{i} = Relu(f{i})")
+        nodes.append(f"s{i} = Reshape(r{i}, square) a{i} = Add({value}, s{i})")
+        value = f"a{i}"
+    return model(" ".join(nodes), constants, "float[1,8,5,6] x", f"float[1,8,5,6] {value}")
 
 
 def _followed(blocks: int, monkeypatch: pytest.MonkeyPatch) -> int:
