@@ -56,6 +56,13 @@ def chain(layers: int, width: int) -> ir.Model:
     return model(body, weights, f"float[n, {width}] x", f"float[n, {width}] y")
 
 
+def cnn(arrays: Mapping[str, np.ndarray]) -> ir.Model:
+    """Return a convolution of 3 channels, one in two groups of 4, and a MatMul of 8; the arrays are their weights."""
+    body = """c1 = Conv<pads = [1, 1, 1, 1]>(x, w1, b1) r1 = Relu(c1) c2 = Conv<group = 2>(r1, w2, b2)
+        r2 = Relu(c2) p = GlobalAveragePool(r2) f = Flatten(p) y = MatMul(f, w3)"""
+    return model(body, arrays, "float[N, 3, 7, 7] x", f"float[N, {arrays['w3'].shape[1]}] y")
+
+
 class Random:
     """Draws of float32 from a normal distribution, one after the other: `random(4, 6)` is a matrix."""
 
@@ -76,7 +83,7 @@ def run(m: ir.Model | onnx.ModelProto | bytes | Path, feeds: Mapping[str, np.nda
     return list(ort.InferenceSession(content, options, ["CPUExecutionProvider"]).run(list(names) or None, dict(feeds)))
 
 
-def initializers(m: ir.Model) -> dict[str, np.ndarray]:
+def weights(m: ir.Model) -> dict[str, np.ndarray]:
     """Return copies of the constants of a model."""
     return {name: value.const_value.numpy().copy() for name, value in m.graph.initializers.items()}
 

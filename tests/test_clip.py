@@ -7,11 +7,12 @@ import onnx_ir as ir
 import pytest
 
 from compressctl.errors import RecipeError, UsageError
-from compressctl.model.graph import constant
 from compressctl.passes import clip
-from compressctl.passes.base import Context, Outcome
+from compressctl.passes.base import Outcome
 from compressctl.recipe.load import build_recipe
 from tests import graphs
+from tests.graphs import weights
+from tests.passes import apply
 
 RNG = np.random.default_rng(8)
 WEIGHTS = {
@@ -27,24 +28,16 @@ TIED = "e = Gather(table, x) t = Transpose<perm = [0, 2, 1]>(e) s = MatMul(table
 
 def _run(body: str, x: str = "float[N, 3, 8, 8] x", **options: object) -> tuple[ir.Model, Outcome]:
     model = graphs.model(body, WEIGHTS, x, "float y")
-    original = model.clone()
-    outcome = clip.Config(**options).run(model, Context(baseline=original, workdir=Path()))
-    for name, array in WEIGHTS.items():  # shared with the baseline, so never written into
-        if name in original.graph.initializers:
-            np.testing.assert_array_equal(constant(original.graph.initializers[name]), array)
+    outcome = apply(clip, model, Path(), **options)
+    for name, array in weights(model).items():  # shared with the result, so never written into
+        np.testing.assert_array_equal(array, WEIGHTS[name])
     return outcome.model, outcome
-
-
-def _weight(model: ir.Model, name: str) -> np.ndarray:
-    array = constant(model.graph.initializers[name])
-    assert array is not None
-    return array
 
 
 def test_a_number():
     model, outcome = _run(CNN, threshold=1.5)
     for name in "wv":
-        np.testing.assert_array_equal(_weight(model, name), np.clip(WEIGHTS[name], -1.5, 1.5))
+        np.testing.assert_array_equal(weights(model)[name], np.clip(WEIGHTS[name], -1.5, 1.5))
     row = outcome.facts["layers"][0]
     w = WEIGHTS["w"].astype(np.float64)
     assert (row["layer"], row["weight"], row["elements"]) == ("Conv_0", "w", 108)
@@ -65,18 +58,18 @@ def test_thresholds_of_each_tensor(option, threshold):
     for row, name in zip(outcome.facts["layers"], "wv", strict=True):
         limit = threshold(WEIGHTS[name])
         assert row["threshold"] == pytest.approx(limit)
-        np.testing.assert_allclose(_weight(model, name), np.clip(WEIGHTS[name], -limit, limit), rtol=1e-6)
+        np.testing.assert_allclose(weights(model)[name], np.clip(WEIGHTS[name], -limit, limit), rtol=1e-6)
 
 
 def test_another_value():
     model, _ = _run(CNN, threshold=1.5, value=0)
-    np.testing.assert_array_equal(_weight(model, "v"), np.where(np.abs(WEIGHTS["v"]) > 1.5, 0, WEIGHTS["v"]))
+    np.testing.assert_array_equal(weights(model)["v"], np.where(np.abs(WEIGHTS["v"]) > 1.5, 0, WEIGHTS["v"]))
 
 
 def test_include_and_exclude():
     model, _ = _run(CNN, threshold=1.5, exclude=("Conv*",))
-    np.testing.assert_array_equal(_weight(model, "w"), WEIGHTS["w"])
-    assert np.abs(_weight(model, "v")).max() <= 1.5
+    np.testing.assert_array_equal(weights(model)["w"], WEIGHTS["w"])
+    assert np.abs(weights(model)["v"]).max() <= 1.5
     with pytest.raises(UsageError, match="matches no node"):
         _run(CNN, threshold=1.5, include=("nothing",))
 
@@ -89,12 +82,12 @@ def test_recurrent_layers_only_where_they_are_named():
         ("warning", "no weight lies beyond the threshold: nothing was clipped"),
     ]
     model, _ = _run(body, "float[T, 1, 3] x", threshold=0.5, include=("LSTM_0",))
-    assert max(np.abs(_weight(model, name)).max() for name in ("lw", "lr")) == 0.5
+    assert max(np.abs(weights(model)[name]).max() for name in ("lw", "lr")) == 0.5
 
 
 def test_tied_weights_are_clipped_once_for_all():
     model, outcome = _run(TIED, "int64[N, 5] x", threshold=0.5)
-    assert np.abs(_weight(model, "table")).max() == 0.5
+    assert np.abs(weights(model)["table"]).max() == 0.5
     assert len(outcome.facts["layers"]) == 1
     _, outcome = _run(TIED, "int64[N, 5] x", threshold=0.5, exclude=("Gather_0",))
     assert outcome.notes[0].text == "not clipped: Gather Gather_0, which is left, shares its weight"
@@ -103,7 +96,7 @@ def test_tied_weights_are_clipped_once_for_all():
 def test_a_threshold_that_clips_nothing_warns():
     model, outcome = _run(CNN, threshold=100)
     assert outcome.notes[-1].kind == "warning"
-    np.testing.assert_array_equal(_weight(model, "w"), WEIGHTS["w"])
+    np.testing.assert_array_equal(weights(model)["w"], WEIGHTS["w"])
 
 
 @pytest.mark.parametrize(

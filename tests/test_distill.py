@@ -15,8 +15,9 @@ from compressctl.model.save import save_model
 from compressctl.model.verify import verify_graph
 from compressctl.passes import distill
 from sample_models.student import write_student
+from tests.graphs import weights
 from tests.samples import SAMPLES
-from tests.training.passes import ONE_STEP, alike, context, linear, right, softmax, weights
+from tests.training.passes import ONE_STEP, alike, context, linear, right, softmax
 
 X, LABEL = np.array([0.5, -1.0, 2.0], np.float32), 2
 

@@ -9,8 +9,9 @@ from compressctl.measure.session import Session
 from compressctl.model.load import load_model
 from compressctl.model.verify import verify_graph
 from compressctl.passes import finetune
+from tests.graphs import weights
 from tests.samples import SAMPLES
-from tests.training.passes import ONE_STEP, alike, context, linear, right, softmax, weights
+from tests.training.passes import ONE_STEP, alike, context, linear, right, softmax
 
 X = np.array([0.5, -1.0, 2.0], np.float32)
 

@@ -1,5 +1,6 @@
 """The pass `low_rank`: what it factors, what it leaves with which reason, how it keeps a budget."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from compressctl.model.load import interface, load_model
 from compressctl.model.save import serialize
 from compressctl.notes import Note
 from compressctl.passes import low_rank
-from compressctl.passes.base import Context, Outcome
 from compressctl.recipe.load import build_recipe
 from tests import graphs
 from tests.layers.reading import Rows
+from tests.passes import apply
 
+_run = partial(apply, low_rank)
 RNG = np.random.default_rng(17)
 
 
@@ -27,12 +29,6 @@ def _thin(outputs: int, inputs: int, rank: int, noise: float = 1e-3) -> np.ndarr
     """A matrix of about this rank."""
     product = RNG.standard_normal((outputs, rank)) @ RNG.standard_normal((rank, inputs)) / np.sqrt(rank * inputs)
     return (product + noise / np.sqrt(inputs) * RNG.standard_normal((outputs, inputs))).astype("f")
-
-
-def _run(model: ir.Model, tmp_path: Path, **options: object) -> Outcome:
-    context = {name: options.pop(name) for name in list(options) if name in Context.__dataclass_fields__}
-    context = Context(baseline=model.clone(), workdir=tmp_path, threads=1, **context)
-    return low_rank.Config(**options).run(model, context)
 
 
 def _reasons(notes: tuple[Note, ...]) -> dict[str | None, str]:

@@ -1,5 +1,6 @@
 """The pass `store` and its command: what is stored how, that nothing changes, and what is left alone."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +13,15 @@ from compressctl.errors import UsageError
 from compressctl.measure.profile import executed_ops
 from compressctl.measure.session import Session
 from compressctl.model.save import serialize
-from compressctl.model.verify import verify_graph
 from compressctl.passes import quantize, simplify, store
-from compressctl.passes.base import Context, Outcome
 from tests import graphs
+from tests.graphs import weights
+from tests.passes import apply, texts
 
 COMMAND = "store"
+_run = partial(apply, store)
 RNG = np.random.default_rng(11)
 X = RNG.standard_normal((5, 40)).astype(np.float32)
-
-
-def _run(model: ir.Model, workdir: Path, **options: object) -> Outcome:
-    outcome = store.Config(**options).run(model.clone(), Context(baseline=model, workdir=workdir, threads=1))
-    verify_graph(outcome.model, where="store")
-    return outcome
 
 
 def _weights() -> dict[str, np.ndarray]:
@@ -57,10 +53,6 @@ def _executed(model: ir.Model, folder: Path) -> dict[str, int]:
     return executed_ops(folder / "executed.onnx")
 
 
-def _texts(outcome: Outcome) -> dict[str | None, str]:
-    return {note.node: note.text for note in outcome.notes}
-
-
 def test_each_constant_gets_its_smallest_form(tmp_path):
     outcome = _run(_mlp(), tmp_path)
     rows = {row["tensor"]: row for row in outcome.facts["tensors"]}
@@ -80,7 +72,7 @@ def test_each_constant_gets_its_smallest_form(tmp_path):
     before, after = (len(serialize(model, tmp_path)) for model in (_mlp(), outcome.model))
     told = outcome.facts["bytes"]
     assert told["before"] - told["after"] == pytest.approx(before - after, abs=4)  # lengths of lengths
-    assert "5 of 6 constants stored" in _texts(outcome)[None]
+    assert "5 of 6 constants stored" in texts(outcome)[None]
     assert _executed(outcome.model, tmp_path) == _executed(_mlp(), tmp_path)
 
 
@@ -89,7 +81,7 @@ def test_dense_undoes_every_form(tmp_path, format_):
     stored = _run(_mlp(), tmp_path, format=format_).model
     np.testing.assert_array_equal(_output(stored), _output(_mlp()))
     back = _run(stored, tmp_path, format="dense").model
-    found = {name: value.const_value.numpy() for name, value in back.graph.initializers.items()}
+    found = weights(back)
     assert set(found) == set(WEIGHTS)
     for name, array in WEIGHTS.items():
         assert found[name].tobytes() == array.tobytes() and found[name].shape == array.shape
@@ -99,10 +91,10 @@ def test_dense_undoes_every_form(tmp_path, format_):
 def test_a_form_is_forced_where_it_applies(tmp_path):
     outcome = _run(_mlp(), tmp_path, format="csr")
     assert {row["format"] for row in outcome.facts["tensors"]} == {"dense", "csr"}
-    texts = _texts(outcome)
-    assert texts["dense"] == "not stored as csr: hardly any element is zero"
-    assert texts["zero"] == "not stored as csr: all its elements are zero, which a codebook of one value says"
-    assert _texts(_run(_mlp(), tmp_path, format="codebook"))["dense"].endswith("too many of its values differ")
+    found = texts(outcome)
+    assert found["dense"] == "not stored as csr: hardly any element is zero"
+    assert found["zero"] == "not stored as csr: all its elements are zero, which a codebook of one value says"
+    assert texts(_run(_mlp(), tmp_path, format="codebook"))["dense"].endswith("too many of its values differ")
 
 
 def test_globs_choose_constants_by_their_readers(tmp_path):
@@ -120,15 +112,14 @@ def test_storing_twice_changes_nothing(tmp_path):
     once = _run(_mlp(), tmp_path)
     twice = _run(once.model, tmp_path)
     assert serialize(once.model, tmp_path) == serialize(twice.model, tmp_path)
-    assert "parts of packed ones" in _texts(twice)[None]
+    assert "parts of packed ones" in texts(twice)[None]
     assert serialize(_run(_mlp(), tmp_path).model, tmp_path) == serialize(once.model, tmp_path)
 
 
 @pytest.mark.parametrize("format_", ["auto", "bitmask", "delta-index", "coo", "csr"])
 def test_simplify_leaves_stored_weights_small(tmp_path, format_):
     stored = _run(_mlp(), tmp_path, format=format_).model
-    context = Context(baseline=stored, workdir=tmp_path, threads=1)
-    simple = simplify.Config().run(stored.clone(), context).model
+    simple = apply(simplify, stored, tmp_path).model
     assert len(serialize(simple, tmp_path)) <= len(serialize(stored, tmp_path))
     np.testing.assert_array_equal(_output(simple), _output(_mlp()))
 
@@ -158,9 +149,7 @@ def test_integer_kernels_stay(tmp_path, format_):
 def test_who_quantizes_packed_weights_is_told_how_to_unpack_them(tmp_path):
     w = np.repeat(np.arange(4, dtype=np.float32) - 1.5, 256).reshape(32, 32)
     m = graphs.model("y = MatMul(x, w)", {"w": w}, "float[N,32] x", "float[N,32] y")
-    context = Context(baseline=m, workdir=tmp_path)
-    stored = store.Config().run(m.clone(), context).model
-    notes = quantize.Config(scheme="int8-dynamic").run(stored, context).notes
+    notes = apply(quantize, _run(m, tmp_path).model, tmp_path, scheme="int8-dynamic").notes
     reason = "its weight is stored packed, which `compressctl store --format dense` undoes"
     assert reason in [note.text for note in notes]
 
@@ -181,9 +170,9 @@ def test_what_is_left_alone_is_said(tmp_path):
     body = "a = MatMul(x, hole) b = Add(a, x) y = MatMul(b, small) z = Identity(x)"
     model = graphs.model(body, {"hole": hole, "small": few}, "float[N, 20] x", "float[N, 20] y")
     model.graph.outputs.append(model.graph.initializers["small"])
-    texts = _texts(_run(model, tmp_path))
-    assert texts["hole"] == "stored as it is: it holds NaN"
-    assert texts["small"] == "stored as it is: it is an output of the model"
+    found = texts(_run(model, tmp_path))
+    assert found["hole"] == "stored as it is: it holds NaN"
+    assert found["small"] == "stored as it is: it is an output of the model"
 
 
 def test_bodies_are_left_alone(tmp_path):
@@ -196,8 +185,8 @@ def test_bodies_are_left_alone(tmp_path):
     proto = onnx.parser.parse_model(text)
     body = proto.graph.node[0].attribute[1].g
     body.initializer.append(onnx.numpy_helper.from_array(np.zeros(400, np.float32), "w"))
-    texts = _texts(_run(ir.from_proto(proto), tmp_path))
-    assert texts["choice"] == "the constants in its body are stored as they are"
+    found = texts(_run(ir.from_proto(proto), tmp_path))
+    assert found["choice"] == "the constants in its body are stored as they are"
 
 
 def test_torch_computes_stored_forms(tmp_path):

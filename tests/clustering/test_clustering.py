@@ -1,6 +1,6 @@
 """The pass `cluster`: which values weights get, by brute force and formulas; what is left alone says why."""
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -10,41 +10,23 @@ import pytest
 from pydantic import ValidationError
 from scipy.optimize import minimize
 
-from compressctl.data.source import Source
 from compressctl.errors import ModelError, UsageError
 from compressctl.measure.session import Session
 from compressctl.model.graph import set_constant
-from compressctl.model.verify import verify_graph
 from compressctl.passes import cluster
-from compressctl.passes.base import Context, Outcome
+from compressctl.passes.base import Outcome
 from tests import graphs
-from tests.training.tiny import Arrays, blobs, mlp, weights
+from tests.graphs import weights
+from tests.passes import apply, texts
+from tests.training.tiny import Arrays, blobs, mlp
 
-RNG = np.random.default_rng(5)
-
-
-def random(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape).astype(np.float32)
+run = partial(apply, cluster)
+random = graphs.Random(5)
 
 
 CNN = {"w1": random(8, 3, 3, 3), "b1": random(8), "w2": random(8, 4, 3, 3), "b2": random(8), "w3": random(8, 10)}
 X = random(60, 3, 7, 7)
-
-
-def cnn() -> ir.Model:
-    """A convolution of 3 channels, one in two groups of 4, and a MatMul of 8."""
-    body = """c1 = Conv<pads = [1, 1, 1, 1]>(x, w1, b1) r1 = Relu(c1) c2 = Conv<group = 2>(r1, w2, b2)
-        r2 = Relu(c2) p = GlobalAveragePool(r2) f = Flatten(p) y = MatMul(f, w3)"""
-    return graphs.model(body, CNN, "float[N, 3, 7, 7] x", "float[N, 10] y")
-
-
-def run(model: ir.Model, folder: Path, calibration: Source | None = None, **options: Any) -> Outcome:
-    context = Context(baseline=model, workdir=folder, calibration=calibration, threads=1)
-    return cluster.Config(**options).run(model.clone(), context)
-
-
-def texts(outcome: Outcome) -> dict[str | None, str]:
-    return {note.node: note.text for note in outcome.notes}
+cnn = partial(graphs.cnn, CNN)
 
 
 def rows(outcome: Outcome) -> dict[str, dict[str, Any]]:
@@ -66,7 +48,6 @@ def assert_nearest(old: np.ndarray, new: np.ndarray) -> None:
 
 def test_each_layer_gets_values_of_its_own(tmp_path):
     out = run(cnn(), tmp_path, clusters=8)
-    verify_graph(out.model, where="cluster")
     for name in ("w1", "w2", "w3"):
         old, new = CNN[name], weights(out.model)[name]
         assert_nearest(old, new)
@@ -185,7 +166,7 @@ def test_a_table_that_a_layer_shares_is_clustered_once(tmp_path):
 
 
 def test_what_gains_nothing_is_left_and_told(tmp_path):
-    few = RNG.choice(np.float32([-1, 0, 1]), (16, 16))
+    few = random.rng.choice(np.float32([-1, 0, 1]), (16, 16))
     arrays = {"few": few, "flat": np.full((16, 16), 0.5, np.float32), "small": random(16, 3), "w": random(3, 90)}
     body = "a = MatMul(x, few) b = MatMul(a, flat) c = MatMul(b, small) y = MatMul(c, w)"
     model = graphs.model(body, arrays, "float[N, 16] x", "float[N, 90] y")

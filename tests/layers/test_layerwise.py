@@ -14,18 +14,14 @@ from compressctl.measure.session import Session
 from compressctl.model.graph import set_constant
 from compressctl.numerics.obs import refit
 from tests import graphs
-from tests.pruning.sparsifying import source
-from tests.training.tiny import weights
+from tests.graphs import weights
+from tests.training.tiny import Arrays
 
-RNG = np.random.default_rng(8)
-
-
-def _random(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape).astype(np.float32)
+random = graphs.Random(8)
 
 
-RESIDUAL = {"w1": _random(4, 6), "b1": _random(6), "w2": _random(6, 4), "w3": _random(4, 4), "w4": _random(4, 3)}
-X = _random(70, 4)
+RESIDUAL = {"w1": random(4, 6), "b1": random(6), "w2": random(6, 4), "w3": random(4, 4), "w4": random(4, 3)}
+X = random(70, 4)
 
 
 def _residual(**arrays: np.ndarray):
@@ -67,7 +63,7 @@ def test_values_of_other_types_cross_the_stages(tmp_path):
     """A shape that was read early and is used late, in a graph that does not tell its values' types."""
     body = """s = Shape(x) h = MatMul(x, w1) n = Gather(s, first) a = Relu(h) b = MatMul(a, w2)
         k = Unsqueeze(n, zero) t = Concat<axis = 0>(k, two) r = Reshape(b, t) m = MatMul(r, v) y = Identity(m)"""
-    arrays = {"w1": RESIDUAL["w1"], "w2": RESIDUAL["w2"], "v": _random(2, 3)}
+    arrays = {"w1": RESIDUAL["w1"], "w2": RESIDUAL["w2"], "v": random(2, 3)}
     integers = {"first": np.array(0), "zero": np.array([0]), "two": np.array([2, 2])}
     model = graphs.model(body, {**arrays, **integers}, "float[N, 4] x", "float[N, 2, 3] y")
     for node in model.graph:
@@ -112,7 +108,7 @@ def _fit(original, changed, resources, solve, outputs=None):
         Pair(old[new.name], new, rows.get(new.name, np.arange(old[new.name].shape[1])))
         for new in linear_layers(changed.graph)
     ]
-    return fit_layers(original, changed, pairs, source(x=X), solve, resources)
+    return fit_layers(original, changed, pairs, Arrays({"x": X}), solve, resources)
 
 
 def test_fit_aims_at_the_old_output_from_the_new_input(resources):
@@ -144,8 +140,8 @@ def test_fit_aims_at_the_old_output_from_the_new_input(resources):
 
 @pytest.mark.parametrize("group", [1, 2])
 def test_a_convolution_is_fitted_as_its_windows_are(resources, group):
-    x = _random(6, 4, 8, 8)
-    w, b, rough = _random(6, 4 // group, 3, 3), _random(6), _random(6, 4 // group, 3, 3)
+    x = random(6, 4, 8, 8)
+    w, b, rough = random(6, 4 // group, 3, 3), random(6), random(6, 4 // group, 3, 3)
     body = f"y = Conv<group = {group}, pads = [1, 1, 1, 1], strides = [2, 1]>(x, w, b)"
 
     def model(weight):
@@ -157,14 +153,14 @@ def test_a_convolution_is_fitted_as_its_windows_are(resources, group):
     def solve(layer, number, fit):
         return np.linalg.solve(fit.moments, fit.target.T).T
 
-    fit_layers(original, changed, [Pair(old, new, np.arange(6))], source(x=x), solve, resources)
+    fit_layers(original, changed, [Pair(old, new, np.arange(6))], Arrays({"x": x}), solve, resources)
     expected = Session(original, threads=1).run({"x": x})["y"]
     np.testing.assert_allclose(Session(changed, threads=1).run({"x": x})["y"], expected, atol=1e-3)
     np.testing.assert_allclose(weights(changed)["w"], w, atol=1e-3)
 
 
 def test_a_bias_that_others_read_stays_theirs(tmp_path):
-    arrays = {"w": _random(4, 4), "v": _random(4, 4), "b": _random(4)}
+    arrays = {"w": random(4, 4), "v": random(4, 4), "b": random(4)}
     body = "h = Gemm(x, w, b) y = Gemm(h, v, b)"
     model = graphs.model(body, arrays, "float[N, 4] x", "float[N, 4] y")
     first, second = linear_layers(model.graph)

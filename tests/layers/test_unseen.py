@@ -1,7 +1,5 @@
 """Layers that calibration samples tell nothing of are treated as without samples, and named; other layers are not."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -15,23 +13,20 @@ from compressctl.measure.session import Session
 from compressctl.model.graph import set_constant
 from compressctl.numerics.awq import awq_scales
 from compressctl.passes import cluster, prune, quantize, quantize_weights, sparsify
-from compressctl.passes.base import Context, Outcome
+from compressctl.passes.base import Outcome
 from tests import graphs
+from tests.passes import apply
 from tests.training.tiny import Arrays
 
-RNG = np.random.default_rng(5)
+random = graphs.Random(5)
 BODY = """a = MatMul(x, w0) e = Slice(a, from, to, axis) rare = MatMul(e, w1)
     g = Mul(a, gate) shut = MatMul(g, w2) usual = MatMul(a, w3)"""
 UNREACHED = ["MatMul_2", "MatMul_4"]
 
 
-def _random(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape).astype(np.float32)
-
-
 def branches() -> ir.Model:
     """One layer reads what comes after the first 8 rows, one what a gate lets through, one reads all."""
-    weights = {f"w{i}": _random(64, 64) / 8 for i in range(4)}
+    weights = {f"w{i}": random(64, 64) / 8 for i in range(4)}
     places = {"from": np.array([8]), "to": np.array([1000]), "axis": np.array([1])}
     return graphs.model(
         BODY,
@@ -41,14 +36,8 @@ def branches() -> ir.Model:
     )
 
 
-SHUT = {"x": _random(48, 8, 64), "gate": np.zeros((48, 1, 1), np.float32)}
-OPEN = {"x": _random(4, 16, 64), "gate": np.ones((4, 1, 1), np.float32)}
-
-
-def apply(model: ir.Model, which, options: dict, workdir: Path, feeds: dict | None) -> Outcome:
-    source = None if feeds is None else Arrays(feeds)
-    context = Context(baseline=model, workdir=workdir, calibration=source, threads=1, seed=0)
-    return which.Config(**options).run(model.clone(), context)
+SHUT = {"x": random(48, 8, 64), "gate": np.zeros((48, 1, 1), np.float32)}
+OPEN = {"x": random(4, 16, 64), "gate": np.ones((4, 1, 1), np.float32)}
 
 
 def decibels(model: ir.Model, result: ir.Model, feeds: dict) -> dict[str, float]:
@@ -81,9 +70,8 @@ def warned(outcome: Outcome) -> set[str]:
 )
 def test_layers_that_no_sample_reaches_are_as_good_as_without_samples(which, with_samples, without, tmp_path):
     model = branches()
-    fitted, plain = (
-        apply(model, which, options, tmp_path, feeds) for options, feeds in ((with_samples, SHUT), (without, None))
-    )
+    fitted = apply(which, model, tmp_path, Arrays(SHUT), **with_samples)
+    plain = apply(which, model, tmp_path, **without)
     found, reference = (decibels(model, outcome.model, OPEN) for outcome in (fitted, plain))
     assert found["rare"] > reference["rare"] - 1 and found["shut"] > reference["shut"] - 1
     assert warned(fitted) == set(UNREACHED) and not warned(plain)
@@ -95,7 +83,7 @@ def test_importance_without_evidence(which, importance, tmp_path):
     """Units and weights that no sample shows are not the first to go."""
     model = branches()
     options = {"ratio": 0.5, "importance": importance, "reconstruct": False}
-    outcome = apply(model, which, options, tmp_path, SHUT)
+    outcome = apply(which, model, tmp_path, Arrays(SHUT), **options)
     found = decibels(model, outcome.model, OPEN)
     assert min(found["rare"], found["shut"]) > found["usual"] - 3
 
@@ -104,18 +92,18 @@ def test_an_addend_without_a_range_stays_in_float(tmp_path):
     """An Add of integers whose one side was zero on all samples would round that side away."""
     body = """h = Conv(x, w0) r = Relu(h) t = Mul(r, gate) b = Conv(t, w1) c = Conv(r, w2) s = Add(b, c)
         p = Relu(s) y = Conv(p, w3)"""
-    weights = {f"w{i}": _random(16, 16, 1, 1) / 4 for i in range(4)}
+    weights = {f"w{i}": random(16, 16, 1, 1) / 4 for i in range(4)}
     model = graphs.model(body, weights, "float[N, 16, 6, 6] x, float[N, 1, 1, 1] gate", "float[N, 16, 6, 6] y")
-    shut = {"x": _random(32, 16, 6, 6), "gate": np.zeros((32, 1, 1, 1), np.float32)}
-    outcome = apply(model, quantize, {"scheme": "int8", "calibration_method": "minmax"}, tmp_path, shut)
+    shut = {"x": random(32, 16, 6, 6), "gate": np.zeros((32, 1, 1, 1), np.float32)}
+    outcome = apply(quantize, model, tmp_path, Arrays(shut), scheme="int8", calibration_method="minmax")
     assert warned(outcome) == {"Conv_3"}
-    few = {"x": _random(32, 16, 6, 6), "gate": np.full((32, 1, 1, 1), 0.3, np.float32)}
+    few = {"x": random(32, 16, 6, 6), "gate": np.full((32, 1, 1, 1), 0.3, np.float32)}
     assert decibels(model, outcome.model, few)["y"] > 25
 
 
 def test_inputs_that_no_sample_shows_keep_their_precision():
     """AWQ scales down what is small, but does not know what it never saw."""
-    weight, moments = _random(64, 16), np.diag(np.repeat([0.0, 1.0, 100.0, 0.0], 4))
+    weight, moments = random(64, 16), np.diag(np.repeat([0.0, 1.0, 100.0, 0.0], 4))
 
     def rounded(matrix):
         step = np.abs(matrix).max(axis=1, keepdims=True) / 7
@@ -136,7 +124,7 @@ EXPERTS = """h = MatMul(x, w0) l = MatMul(h, w1) p = ArgMax<axis = 1, keepdims =
 def experts() -> ir.Model:
     """Tokens of which a router sends about a third to an expert of two layers."""
     shapes = {"w0": (32, 32), "w1": (32, 3), "w2": (32, 32), "w3": (32, 32), "w4": (32, 32)}
-    weights = {name: _random(*shape) / np.float32(np.sqrt(shape[0])) for name, shape in shapes.items()}
+    weights = {name: random(*shape) / np.float32(np.sqrt(shape[0])) for name, shape in shapes.items()}
     return graphs.model(EXPERTS, weights | {"one": np.int64(1)}, "float[N, 32] x", "float[N, 32] y, float[K, 32] s")
 
 
@@ -154,7 +142,7 @@ def test_experts_whose_tokens_change_with_the_weights_before_them(resources):
     original, changed = experts(), experts()
     for name, value in original.graph.initializers.items():
         changed.graph.initializers[name].const_value = value.const_value
-    set_constant(changed.graph.initializers["w1"], _random(32, 3))
+    set_constant(changed.graph.initializers["w1"], random(32, 3))
     olds = {layer.name: layer for layer in linear_layers(original.graph)}
     pairs = [Pair(olds[new.name], new, np.arange(new.shape[1])) for new in linear_layers(changed.graph)]
     fits: dict[str, Fit] = {}
@@ -163,7 +151,7 @@ def test_experts_whose_tokens_change_with_the_weights_before_them(resources):
         fits[layer.weight.name] = fit
         return fit.weight
 
-    fit_layers(original, changed, pairs, Arrays({"x": _random(200, 32)}), solve, resources)
+    fit_layers(original, changed, pairs, Arrays({"x": random(200, 32)}), solve, resources)
     aims = {pair.old.weight.name: pair.old.matrix()[0] @ fits[pair.old.weight.name].moments for pair in pairs}
     alike = {name for name, aim in aims.items() if np.allclose(fits[name].target, aim, rtol=1e-3, atol=1e-4)}
     assert alike == {"w0", "w1", "w2", "w3"}, "w4 reads all tokens, and makes up for what the expert changed"

@@ -9,29 +9,25 @@ from compressctl.pruning.cutting import without
 from compressctl.pruning.reconstruct import reconstruct
 from compressctl.structure.groups import find_groups
 from tests import graphs
-from tests.pruning.sparsifying import source
-from tests.training.tiny import weights
+from tests.graphs import weights
+from tests.training.tiny import Arrays
 
-RNG = np.random.default_rng(4)
-
-
-def _random(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape).astype(np.float32)
+random = graphs.Random(4)
 
 
 def _fit(model, removed, x, resources):
     groups = find_groups(model)
     cut = without(model, groups, removed)
     before = Session(cut, threads=1).run({"x": x})["y"]
-    errors, notes = reconstruct(model, cut, groups, removed, source(x=x), resources)
+    errors, notes = reconstruct(model, cut, groups, removed, Arrays({"x": x}), resources)
     verify_graph(cut, where="reconstruct")
     return cut, before, errors, notes
 
 
 def test_the_reader_of_cut_neurons_is_least_squares(resources):
-    arrays = {"w": _random(6, 8), "b": _random(8), "v": _random(8, 3), "c": _random(3)}
+    arrays = {"w": random(6, 8), "b": random(8), "v": random(8, 3), "c": random(3)}
     model = graphs.model("h = Gemm(x, w, b) a = Relu(h) y = Gemm(a, v, c)", arrays, "float[N, 6] x", "float[N, 3] y")
-    x = _random(300, 6)
+    x = random(300, 6)
     cut, _, errors, notes = _fit(model, {"Gemm_0": np.array([1, 6])}, x, resources)
     kept = [0, 2, 3, 4, 5, 7]
     np.testing.assert_array_equal(weights(cut)["w"], arrays["w"][:, kept])
@@ -54,20 +50,20 @@ CHAIN = """c1 = Conv<pads = [1, 1, 1, 1]>(x, w1, b1) r1 = Relu(c1)
     d = Conv<group = 8, pads = [1, 1, 1, 1]>(r1, w2, b2) r2 = Relu(d) c3 = Conv(r2, w3, b3)
     s = Conv(r1, w4, b4) y = Add(c3, s)"""
 CONVOLUTIONS = {
-    "w1": _random(8, 3, 3, 3),
-    "b1": _random(8),
-    "w2": _random(8, 1, 3, 3),
-    "b2": _random(8),
-    "w3": _random(4, 8, 1, 1),
-    "b3": _random(4),
-    "w4": _random(4, 8, 1, 1),
-    "b4": _random(4),
+    "w1": random(8, 3, 3, 3),
+    "b1": random(8),
+    "w2": random(8, 1, 3, 3),
+    "b2": random(8),
+    "w3": random(4, 8, 1, 1),
+    "b3": random(4),
+    "w4": random(4, 8, 1, 1),
+    "b4": random(4),
 }
 
 
 def test_depthwise_layers_and_branches_come_closer(resources):
     model = graphs.model(CHAIN, CONVOLUTIONS, "float[N, 3, 8, 8] x", "float[N, 4, 8, 8] y")
-    x = _random(20, 3, 8, 8)
+    x = random(20, 3, 8, 8)
     expected = Session(model, threads=1).run({"x": x})["y"]
     cut, before, errors, _ = _fit(model, {"Conv_0": np.array([0, 3])}, x, resources)
     after = Session(cut, threads=1).run({"x": x})["y"]
@@ -80,15 +76,15 @@ def test_depthwise_layers_and_branches_come_closer(resources):
 
 def test_nothing_cut_changes_nothing(resources):
     model = graphs.model(CHAIN, CONVOLUTIONS, "float[N, 3, 8, 8] x", "float[N, 4, 8, 8] y")
-    cut, *_ = _fit(model, {}, _random(5, 3, 8, 8), resources)
+    cut, *_ = _fit(model, {}, random(5, 3, 8, 8), resources)
     for name, array in CONVOLUTIONS.items():
         np.testing.assert_array_equal(weights(cut)[name], array)
 
 
 def test_a_layer_of_very_many_inputs_is_left_as_it_is(resources):
-    arrays = {"w": _random(3, 8200), "v": _random(8200, 2)}
+    arrays = {"w": random(3, 8200), "v": random(8200, 2)}
     model = graphs.model("h = Gemm(x, w) a = Relu(h) y = Gemm(a, v)", arrays, "float[N, 3] x", "float[N, 2] y")
-    cut, _, errors, notes = _fit(model, {"Gemm_0": np.array([0])}, _random(4, 3), resources)
+    cut, _, errors, notes = _fit(model, {"Gemm_0": np.array([0])}, random(4, 3), resources)
     np.testing.assert_array_equal(weights(cut)["v"], arrays["v"][1:])
     assert "Gemm_2" not in errors
     assert any(note.node == "Gemm_2" and "8199 inputs, too many to solve for" in note.text for note in notes)

@@ -1,6 +1,7 @@
 """Sensitivity curves against runs by hand, the greedy order against all choices, and ratios that keep a budget."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,13 +12,13 @@ from compressctl.measure.metrics import parse_metric
 from compressctl.measure.session import Session
 from compressctl.numerics.sparsity import share
 from compressctl.passes import sparsify
-from compressctl.passes.base import Context
 from compressctl.pruning.search import Steps
 from compressctl.pruning.sensitivity import Curve, Judge, Judged
 from tests import graphs
-from tests.pruning.sparsifying import run, source
+from tests.passes import apply
 from tests.training.tiny import Arrays, blobs, classes, mlp
 
+run = partial(apply, sparsify)
 RNG = np.random.default_rng(6)
 
 
@@ -42,7 +43,7 @@ def test_the_table_is_what_pruning_a_layer_alone_does(tmp_path):
     body = "h = MatMul(x, w) a = Relu(h) y = MatMul(a, v)"
     model = graphs.model(body, {"w": w, "v": v}, "float[N, 6] x", "float[N, 3] y")
     x = RNG.standard_normal((32, 6)).astype(np.float32)
-    out = run(model, tmp_path, source(x=x), ratio=0.5, sensitivity=True, reconstruct=False)
+    out = run(model, tmp_path, Arrays({"x": x}), ratio=0.5, sensitivity=True, reconstruct=False)
     table = out.facts["sensitivity"]
     y = np.maximum(x @ w, 0) @ v
     for index, ratio in enumerate(table["ratios"]):
@@ -97,23 +98,16 @@ def test_automatic_ratios_keep_the_budget(tmp_path, calibrated):
     x = classes(600)[0]
     labels = Session(model, threads=1).run({"x": x})["y"].argmax(1)  # so that the model as it is scores 1
     data = Arrays({"x": x}, labels)
-    context = Context(
-        baseline=model,
-        workdir=tmp_path,
-        calibration=source(x=classes(300, seed=1)[0]) if calibrated else None,
-        evaluation=data,
-        metric=metric,
-        max_accuracy_drop=0.05,
-        threads=1,
-    )
+    samples = Arrays({"x": classes(300, seed=1)[0]}) if calibrated else None
+    given = {"evaluation": data, "metric": metric, "max_accuracy_drop": 0.05}
 
     def right(m):
         return evaluate(Session(m, threads=1), data, metric).value
 
-    out = sparsify.Config(ratio="auto").run(model.clone(), context)
+    out = run(model, tmp_path, samples, ratio="auto", **given)
     zeros, total = (sum(row[key] for row in out.facts["layers"]) for key in ("zeros", "weights"))
     assert right(out.model) >= 0.95
-    evenly = sparsify.Config(ratio=zeros / total + 0.15, scope="layer").run(model.clone(), context)
+    evenly = run(model, tmp_path, samples, ratio=zeros / total + 0.15, scope="layer", **given)
     assert zeros / total > (0.3 if calibrated else 0.15)
     assert right(evenly.model) < 0.95  # not by far could more be zero
     table = out.facts["sensitivity"]

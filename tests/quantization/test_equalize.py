@@ -10,8 +10,8 @@ from compressctl.measure.session import Session
 from compressctl.model.graph import constant
 from compressctl.notes import Note
 from compressctl.passes import equalize
-from compressctl.passes.base import Context
 from tests import graphs
+from tests.passes import apply
 
 RNG = np.random.default_rng(2)
 X = RNG.standard_normal((3, 4, 9, 9)).astype("f")
@@ -36,12 +36,10 @@ for bias, weight in (("b1", "w1"), ("bd", "dw"), ("b2", "w2")):  # in like propo
     WEIGHTS[bias] = np.abs(WEIGHTS[weight]).max(axis=(1, 2, 3)) * RNG.uniform(-1, 1, len(WEIGHTS[weight])).astype("f")
 
 
-def _run(body: str, iterations: int = 40) -> tuple[ir.Model, ir.Model, list[Note]]:
+def _run(body: str, iterations: int = 40) -> tuple[ir.Model, ir.Model, tuple[Note, ...]]:
     model = graphs.model(body, WEIGHTS, "float[N, 4, H, W] x", "float[N, C, I, J] y")
-    clone = model.clone()
-    context = Context(baseline=model, workdir=Path())
-    outcome = equalize.Config(iterations=iterations).run(clone, context)
-    return model, outcome.model, list(outcome.notes)
+    outcome = apply(equalize, model, Path(), iterations=iterations)
+    return model, outcome.model, outcome.notes
 
 
 def _outputs(model: ir.Model) -> np.ndarray:

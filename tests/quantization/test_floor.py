@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from compressctl.data.notation import open_source
 from compressctl.measure.floor import TARGET
-from compressctl.model.load import interface
 from compressctl.passes import quantize
-from compressctl.passes.base import Context
 from tests import graphs
+from tests.passes import apply
+from tests.training.tiny import Arrays
 
 RNG = np.random.default_rng(4)
 
@@ -32,13 +31,9 @@ def chain(loud: bool):
 
 @pytest.fixture
 def outcome(tmp_path):
-
-    def _outcome(model, scheme="auto", x=None):
+    def _outcome(model, scheme="auto", x=None, batch=None):
         x = RNG.normal(size=(8, 16, 16, 16)) if x is None else x
-        np.savez(tmp_path / "x.npz", x=x.astype(np.float32))
-        source = open_source(str(tmp_path / "x.npz"), interface(model)[0])
-        context = Context(baseline=model, workdir=tmp_path, calibration=source, threads=1)
-        return quantize.Config(scheme=scheme).run(model.clone(), context)
+        return apply(quantize, model, tmp_path, Arrays({"x": x.astype(np.float32)}, batch=batch), scheme=scheme)
 
     return _outcome
 
@@ -64,6 +59,6 @@ def test_auto_moves_to_dynamic_what_has_such_a_form(outcome):
     arrays = {"w": weight(16, 16, 1, 1), "k": weight(256, 64), "l": weight(64, 32)}
     model = graphs.model(body, arrays, "float[1,16,4,4] x", "float[1,32] y")
     x = RNG.normal(size=(64, 16, 4, 4)) * np.where(np.arange(64) < 2, 1e3, 1)[:, None, None, None]
-    floor = outcome(model, x=x).facts["floor"]
+    floor = outcome(model, x=x, batch=1).facts["floor"]
     assert floor["before"][0]["agreement"] < 0.8 and floor["after"][0]["agreement"] > 0.9
     assert floor["dynamic"] and set(floor["dynamic"]) <= {"Gemm_3", "Gemm_4"} and floor["weights"] == ["Conv_0"]

@@ -8,14 +8,14 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from compressctl.data.notation import open_source
-from compressctl.data.source import Source
-from compressctl.model.load import interface, load_model
+from compressctl.model.load import load_model
 from compressctl.model.save import serialize
-from compressctl.model.verify import verify_graph
 from compressctl.passes import quantize, quantize_weights
-from compressctl.passes.base import Context, PassConfig
+from compressctl.passes.base import PassConfig
+from tests import graphs
+from tests.passes import apply
 from tests.quantization.reference import run
+from tests.training.tiny import Arrays
 
 BODY = """
     [conv] c = Conv <pads = [1, 1, 1, 1]> (x, k, kb) r = Relu (c) m = MaxPool <kernel_shape = [2, 2]> (r)
@@ -23,7 +23,6 @@ BODY = """
     f = Flatten (g) s = Unsqueeze (f, zero) [lstm] l, h = LSTM <hidden_size = 48> (s, w, w, b)
     q = Squeeze (h, zero) [fc] p = MatMul (q, v) y = Tanh (p)
 """
-HALF, BRAIN = np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)
 SCHEMES: dict[str, tuple[PassConfig, float]] = {
     "int8": (quantize.Config(scheme="int8"), 0.95),
     "int8-dynamic": (quantize.Config(scheme="int8-dynamic"), 0.65),
@@ -33,35 +32,24 @@ SCHEMES: dict[str, tuple[PassConfig, float]] = {
 }
 
 
-def _model(folder: Path, dtype: np.dtype = HALF) -> Path:
-    rng = np.random.default_rng(0)
+def _model(folder: Path, kind: str = "float16") -> ir.Model:
+    rng, dtype = np.random.default_rng(0), ml_dtypes.bfloat16 if kind == "bfloat16" else np.float16
     shapes = {"k": (48, 3, 3, 3), "kb": (48,), "k2": (48, 48, 3, 3), "w": (1, 192, 48), "b": (1, 384), "v": (48, 40)}
-    name = "bfloat16" if dtype == BRAIN else "float16"
-    text = f"""<ir_version: 8, opset_import: ["" : 17]> g ({name}[n, 3, 16, 16] x) => ({name}[n, 40] y) {{ {BODY} }}"""
-    proto = onnx.parser.parse_model(text)
+    proto = graphs.proto(BODY, {"zero": np.array([0])}, f"{kind}[n, 3, 16, 16] x", f"{kind}[n, 40] y")
     for key, shape in shapes.items():
         fan = np.prod(shape[1:]) if len(shape) > 1 else 10
         array = (rng.standard_normal(shape) * np.sqrt(2 / fan)).astype(dtype)
         proto.graph.initializer.append(ir.to_proto(ir.tensor(array, name=key)))
-    for key, array in {"zero": [0]}.items():
-        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(array), key))
     onnx.save(proto, folder / "half.onnx")
-    return folder / "half.onnx"
-
-
-def _source(model: ir.Model, x: np.ndarray, folder: Path) -> Source:
-    np.savez(folder / "x.npz", x=x)
-    return open_source(str(folder / "x.npz"), interface(model)[0])
+    return load_model(folder / "half.onnx").model
 
 
 @pytest.mark.parametrize("name", SCHEMES)
 def test_half_precision_goes_to_integers_and_what_stays_float_keeps_its_bytes(name: str, tmp_path: Path) -> None:
     config, most = SCHEMES[name]
-    loaded = load_model(_model(tmp_path)).model
+    loaded = _model(tmp_path)
     x = np.random.default_rng(1).standard_normal((16, 3, 16, 16)).astype(np.float16)
-    context = Context(baseline=loaded, workdir=tmp_path, threads=1, calibration=_source(loaded, x, tmp_path))
-    result = config.run(loaded.clone(), context).model
-    verify_graph(result, where=name)
+    result = apply(config, loaded, tmp_path, Arrays({"x": x})).model
     assert [value.dtype for value in (*result.graph.inputs, *result.graph.outputs)] == [ir.DataType.FLOAT16] * 2
     before, after = (serialize(one, tmp_path) for one in (loaded, result))
     assert isinstance(before, bytes) and isinstance(after, bytes)
@@ -76,11 +64,8 @@ def test_half_precision_goes_to_integers_and_what_stays_float_keeps_its_bytes(na
 
 @pytest.mark.parametrize("scheme", ["int8", "int8-dynamic", "auto"])
 def test_what_is_excluded_computes_in_half_precision(scheme: str, tmp_path: Path) -> None:
-    loaded = load_model(_model(tmp_path)).model
     x = np.random.default_rng(1).standard_normal((8, 3, 16, 16)).astype(np.float16)
-    context = Context(baseline=loaded, workdir=tmp_path, threads=1, calibration=_source(loaded, x, tmp_path))
-    config = quantize.Config(scheme=scheme, exclude=("conv", "fc"))
-    result = config.run(loaded.clone(), context).model
+    result = apply(quantize, _model(tmp_path), tmp_path, Arrays({"x": x}), scheme=scheme, exclude=("conv", "fc")).model
     for name in ("conv", "fc"):
         node = next(node for node in result.graph if node.name == name)
         assert {value.dtype for value in node.inputs} == {ir.DataType.FLOAT16}
@@ -88,10 +73,7 @@ def test_what_is_excluded_computes_in_half_precision(scheme: str, tmp_path: Path
 
 
 def test_bfloat16_goes_to_integers(tmp_path: Path) -> None:
-    loaded = load_model(_model(tmp_path, BRAIN)).model
-    context = Context(baseline=loaded, workdir=tmp_path, threads=1)
-    result = quantize.Config(scheme="int8-dynamic").run(loaded.clone(), context).model
-    verify_graph(result, where="quantize")
+    result = apply(quantize, _model(tmp_path, "bfloat16"), tmp_path, scheme="int8-dynamic").model
     types = {value.dtype for value in result.graph.initializers.values() if value.const_value.size > 1024}
     assert types == {ir.DataType.INT8, ir.DataType.UINT8} or types == {ir.DataType.INT8}
     assert result.graph.outputs[0].dtype == ir.DataType.BFLOAT16

@@ -20,11 +20,12 @@ from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, INT8, REDUCED, 
 from compressctl.numerics.qparams import QParams, dequantize, symmetric
 from compressctl.numerics.rounding import neighbours, round_weights, weight_qparams
 from compressctl.passes import quantize
-from compressctl.passes.base import Context
+from compressctl.passes.base import Outcome
 from compressctl.quantization.int8.plan import QuantizationPlan, make_plan, weight_grids
 from compressctl.quantization.int8.quantizers import Settings, fold_weights, round_in_graph
 from compressctl.selection import Selection
 from tests import graphs
+from tests.passes import apply
 from tests.quantization.reference import executed, weight_integers
 
 RNG = np.random.default_rng(4)
@@ -123,15 +124,15 @@ def _conv_net() -> ir.Model:
     return graphs.model(body, {**weights, "b": np.full(16, 0.1, "f")}, "float[N,3,8,8] x", "float[N,5] y")
 
 
-def _context(m: ir.Model, folder: Path) -> Context:
-    return Context(baseline=m, workdir=folder, calibration=RandomSource("random:8", interface(m)[0], 8, 0, {}))
+def _quantized(m: ir.Model, folder: Path, **options) -> Outcome:
+    source = RandomSource("random:8", interface(m)[0], 8, 0, {})
+    return apply(quantize, m, folder, source, **{"target": "vnni", **options})
 
 
 @pytest.mark.parametrize("scheme", ["w4a8", "w3a8", "w2a8", "ternary-a8", "w1a8"])
 def test_integer_kernels_form_on_narrow_weights(scheme, tmp_path):
     m = _conv_net()
-    config = quantize.Config(scheme=scheme, target="vnni")
-    outcome = config.run(m.clone(), _context(m, tmp_path))
+    outcome = _quantized(m, tmp_path, scheme=scheme)
     low, high = {"w4a8": (-8, 7), "w3a8": (-4, 3), "w2a8": (-2, 1)}.get(scheme, (-1, 1))
     stored = weight_integers(outcome.model)
     assert set(stored) == {"w_int8", "v_int8", "u_int8", "k_int8"}
@@ -151,7 +152,7 @@ def test_integer_kernels_form_on_narrow_weights(scheme, tmp_path):
 
 def test_packed_weights_are_the_integers_that_were_rounded(tmp_path):
     m = _conv_net()
-    model = quantize.Config(scheme="w3a8", target="vnni").run(m.clone(), _context(m, tmp_path)).model
+    model = _quantized(m, tmp_path, scheme="w3a8").model
     for name, axis in (("v", 0), ("u", 0)):
         real = m.graph.initializers[name].const_value.numpy()
         qparams = weight_qparams(real, axis, INT3)
@@ -166,7 +167,7 @@ def test_fewer_bits_do_more_harm_and_all_layers_more_than_the_inner_ones(tmp_pat
     exact = Session(m).run({"x": x})["y"]
 
     def noise(**options) -> float:
-        model = quantize.Config(target="vnni", **options).run(m.clone(), _context(m, tmp_path)).model
+        model = _quantized(m, tmp_path, **options).model
         return float(np.square(Session(model, optimize=False).run({"x": x})["y"] - exact).mean())
 
     steps = [noise(scheme=scheme) for scheme in ("int8", "w4a8", "w2a8")]
@@ -191,21 +192,16 @@ def test_edges_are_the_layers_that_no_layer_precedes_or_follows():
 
 def test_the_choice_of_float_layers_can_be_repeated_with_every_option(tmp_path):
     m = _conv_net()
-    config = quantize.Config(scheme="w4a8", target="vnni", keep_float=1, exclude_op=("Gemm",))
-    outcome = config.run(m.clone(), _context(m, tmp_path))
+    outcome = _quantized(m, tmp_path, scheme="w4a8", keep_float=1, exclude_op=("Gemm",))
     (pinned,) = yaml.safe_load("\n".join(outcome.facts["recipe_lines"]))
-    again = quantize.Config(**pinned).run(m.clone(), _context(m, tmp_path))
+    again = _quantized(m, tmp_path, **pinned)
     assert pinned["scheme"] == "w4a8" and "keep_float" not in pinned
     assert again.model.graph.initializers.keys() == outcome.model.graph.initializers.keys()
 
 
 def test_nodes_that_share_a_weight_share_its_integers():
-    m = graphs.model(
-        "a = MatMul(x, k) y = MatMul(a, k)",
-        {"k": RNG.standard_normal((4, 4)).astype("f")},
-        "float[N,4] x",
-        "float[N,4] y",
-    )
+    k = RNG.standard_normal((4, 4)).astype("f")
+    m = graphs.model("a = MatMul(x, k) y = MatMul(a, k)", {"k": k}, "float[N,4] x", "float[N,4] y")
     quantizers = round_in_graph(m, list(m.graph), Settings(grids={"MatMul_0": INT4, "MatMul_1": INT4}))
     assert quantizers[0].scale is quantizers[1].scale
     fold_weights(m, quantizers)

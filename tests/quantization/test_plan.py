@@ -1,6 +1,5 @@
 """Which nodes a scheme takes, and which it leaves with a reason."""
 
-import numpy as np
 import pytest
 
 from compressctl.errors import UsageError
@@ -8,7 +7,7 @@ from compressctl.quantization.int8.plan import QuantizationPlan, make_plan
 from compressctl.selection import Selection
 from tests import graphs
 
-RNG = np.random.default_rng(5)
+weight = graphs.Random(5)
 
 
 def plan(
@@ -16,10 +15,6 @@ def plan(
 ):
     m = graphs.model(body, arrays, x, y)
     return make_plan(m, scheme, Selection(**selection), calibrated=calibrated, embeddings=True, dynamic=dynamic)
-
-
-def weight(*shape: int) -> np.ndarray:
-    return RNG.normal(size=shape).astype(np.float32)
 
 
 CNN = "c = Conv(x, w) r = Relu(c) f = Flatten(r) g = Gemm(f, k) s = Relu(g) y = Gemm(s, v)"

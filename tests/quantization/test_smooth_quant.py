@@ -7,14 +7,13 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from compressctl.data.notation import open_source
 from compressctl.measure.session import Session
 from compressctl.model.graph import constant
-from compressctl.model.load import interface
 from compressctl.notes import Note
 from compressctl.passes import smooth_quant
-from compressctl.passes.base import Context
 from tests import graphs
+from tests.passes import apply
+from tests.training.tiny import Arrays
 
 RNG = np.random.default_rng(4)
 X = (RNG.standard_normal((6, 5, 8)) * 3).astype("f")
@@ -33,20 +32,10 @@ def _model(body: str) -> ir.Model:
     return graphs.model(body, WEIGHTS, "float[N, 5, 8] x", "float y")
 
 
-def _context(model: ir.Model, folder: Path) -> Context:
-    np.savez(folder / "data.npz", x=X)
-    return Context(
-        baseline=model,
-        workdir=folder,
-        calibration=open_source(str(folder / "data.npz"), interface(model)[0]),
-        threads=1,
-    )
-
-
-def _run(body: str, folder: Path, alpha: float = 0.5) -> tuple[ir.Model, ir.Model, list[Note]]:
+def _run(body: str, folder: Path, alpha: float = 0.5) -> tuple[ir.Model, ir.Model, tuple[Note, ...]]:
     model = _model(body)
-    outcome = smooth_quant.Config(alpha=alpha).run(model.clone(), _context(model, folder))
-    return model, outcome.model, list(outcome.notes)
+    outcome = apply(smooth_quant, model, folder, Arrays({"x": X}), alpha=alpha)
+    return model, outcome.model, outcome.notes
 
 
 def _values(model: ir.Model, *names: str) -> list[np.ndarray]:
@@ -135,7 +124,7 @@ def test_what_is_left_alone_says_why(body, tensor, reason, tmp_path):
 
 def test_graph_outputs_are_left_alone(tmp_path):
     model = graphs.model(f"{NORM} y = MatMul(n, q)", WEIGHTS, "float[N, 5, 8] x", "float y, float[N, 5, 8] n")
-    outcome = smooth_quant.Config().run(model, _context(model, tmp_path))
+    outcome = apply(smooth_quant, model, tmp_path, Arrays({"x": X}))
     assert [(note.kind, note.text) for note in outcome.notes] == [
         ("skipped", "not smoothed: it is an output of the model")
     ]

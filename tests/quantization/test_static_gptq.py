@@ -7,10 +7,10 @@ import pytest
 from compressctl.data.random import RandomSource
 from compressctl.measure.session import Session
 from compressctl.model.load import interface
-from compressctl.model.verify import verify_graph
 from compressctl.passes import quantize
-from compressctl.passes.base import Context
+from compressctl.passes.base import Outcome
 from tests import graphs
+from tests.passes import apply
 from tests.quantization.reference import executed, weight_integers
 
 RNG = np.random.default_rng(11)
@@ -27,12 +27,9 @@ def _net() -> ir.Model:
     return graphs.model(body, {**weights, **biases}, "float[N,3,8,8] x", "float[N,5] y")
 
 
-def _quantized(m: ir.Model, folder, samples=None, **options) -> ir.Model:
-    source = samples or RandomSource("random:64", interface(m)[0], 64, 0, {})
-    config = quantize.Config(target="vnni", first_last="same", **options)
-    outcome = config.run(m.clone(), Context(baseline=m, workdir=folder, calibration=source))
-    verify_graph(outcome.model, where="test")
-    return outcome.model
+def _quantized(m: ir.Model, folder, **options) -> Outcome:
+    source = RandomSource("random:64", interface(m)[0], 64, 0, {})
+    return apply(quantize, m, folder, source, target="vnni", first_last="same", **options)
 
 
 @pytest.mark.parametrize(("scheme", "low", "high"), [("w4a8", -8, 7), ("w3a8", -4, 3), ("ternary-a8", -1, 1)])
@@ -42,7 +39,7 @@ def test_outputs_are_nearer_to_the_float_models_than_with_rounding_to_the_neares
     exact = Session(m).run(x)["y"]
     noise = {}
     for rounding in ("nearest", "gptq"):
-        model = _quantized(m, tmp_path, scheme=scheme, rounding=rounding)
+        model = _quantized(m, tmp_path, scheme=scheme, rounding=rounding).model
         noise[rounding] = np.square(Session(model).run(x)["y"] - exact).mean()
         integers = weight_integers(model)
         assert len(integers) == 4
@@ -54,8 +51,8 @@ def test_outputs_are_nearer_to_the_float_models_than_with_rounding_to_the_neares
 
 def test_scales_stay_and_the_same_samples_give_the_same_integers(tmp_path):
     m = _net()
-    nearest = _quantized(m, tmp_path, scheme="w4a8")
-    first, second = (_quantized(m, tmp_path, scheme="w4a8", rounding="gptq") for _ in range(2))
+    nearest = _quantized(m, tmp_path, scheme="w4a8").model
+    first, second = (_quantized(m, tmp_path, scheme="w4a8", rounding="gptq").model for _ in range(2))
     for name in ("w_scale", "v_scale", "u_scale", "k_scale"):
         expected = nearest.graph.initializers[name].const_value.numpy()
         np.testing.assert_array_equal(first.graph.initializers[name].const_value.numpy(), expected)
@@ -67,8 +64,6 @@ def test_scales_stay_and_the_same_samples_give_the_same_integers(tmp_path):
 def test_a_weight_of_two_layers_is_rounded_to_the_nearest_and_said(tmp_path):
     k = (RNG.standard_normal((32, 32)) / 6).astype("f")
     m = graphs.model("a = MatMul(x, k) r = Relu(a) y = MatMul(r, k)", {"k": k}, "float[N,32] x", "float[N,32] y")
-    source = RandomSource("random:16", interface(m)[0], 16, 0, {})
-    context = Context(baseline=m, workdir=tmp_path, calibration=source)
-    outcome = quantize.Config(scheme="w4a8", rounding="gptq", first_last="same").run(m.clone(), context)
+    outcome = _quantized(m, tmp_path, scheme="w4a8", rounding="gptq")
     told = [note.text for note in outcome.notes if "nearest" in note.text]
     assert told == ["rounded to the nearest: other nodes use its weight, too"] * 2

@@ -10,8 +10,10 @@ from halving import EXACT, error, half, halved, run, shrunk
 from compressctl.model.size import count
 from compressctl.structure.cut import cut
 from compressctl.structure.groups import find_groups
+from tests import graphs
+from tests.graphs import weights as arrays
 
-RNG = np.random.default_rng(0)
+normal = graphs.Random(0)
 
 
 def build(text, **weights):
@@ -32,14 +34,6 @@ def build(text, **weights):
     for number, node in enumerate(proto.graph.node):
         node.name = f"n{number}"
     return ir.from_proto(proto)
-
-
-def normal(*shape):
-    return RNG.standard_normal(shape).astype(np.float32)
-
-
-def arrays(model):
-    return {name: value.const_value.numpy() for name, value in model.graph.initializers.items()}
 
 
 def by_name(groups):
@@ -288,7 +282,7 @@ def test_heads_go_with_scores_of_distances_that_are_picked_for_each_pair_of_plac
         a=normal(8, 12), b=normal(8, 12), c=normal(8, 12), e=normal(12, 5), far=normal(7, 8),
         apart=np.array([0, 0, 3, 4]), merged=np.array([-1, 4, 4]), turned=np.array([-1, 4, 4]),
         far_apart=np.array([0, 3, 4]), again=np.array([-1, 3, 4, 4]), flat=np.array([0, 0, 12]),
-        ones=np.array([1, 1]), places=RNG.integers(0, 7, (1, 4, 4)),
+        ones=np.array([1, 1]), places=normal.rng.integers(0, 7, (1, 4, 4)),
     )  # fmt: skip
     groups, removed, difference = halved(model, [{"x": normal(2, 4, 8)}, {"x": normal(1, 4, 8)}], ("head",))
     (head,) = (group for group in groups if group.kind == "head")

@@ -15,7 +15,7 @@ from compressctl.measure.metrics import parse_metric
 from compressctl.measure.session import Session
 from compressctl.model.load import interface
 from compressctl.passes.base import Context
-from tests.model import texts
+from tests import graphs
 
 ONE_STEP = {
     "steps": 1,
@@ -32,17 +32,9 @@ ONE_STEP = {
 
 def linear(seed: int, inputs: int = 3, outputs: int = 4, x: str = "x", y: str = "y") -> ir.Model:
     """y = x W + b."""
-    rng = np.random.default_rng(seed)
-    weights = {"w": rng.standard_normal((inputs, outputs)), "b": rng.standard_normal(outputs)}
-    return texts.ir_model(
-        f'<ir_version: 8, opset_import: ["" : 17]> g (float[n, {inputs}] {x}) => (float[n, {outputs}] {y})'
-        f" {{ [fc] {y} = Gemm ({x}, w, b) }}",
-        **{name: array.astype(np.float32) for name, array in weights.items()},
-    )
-
-
-def weights(model: ir.Model) -> dict[str, Array]:
-    return {name: value.const_value.numpy().copy() for name, value in model.graph.initializers.items()}
+    random = graphs.Random(seed)
+    arrays = {"w": random(inputs, outputs), "b": random(outputs)}
+    return graphs.model(f"[fc] {y} = Gemm ({x}, w, b)", arrays, f"float[n, {inputs}] {x}", f"float[n, {outputs}] {y}")
 
 
 def alike(folder: Path, x: Array, labels: Any = None, rows: int = 20) -> str:

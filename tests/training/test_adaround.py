@@ -10,11 +10,9 @@ import pytest
 from compressctl.errors import DataError
 from compressctl.measure.captures import Captures
 from compressctl.measure.session import Session
-from compressctl.model.verify import verify_graph
 from compressctl.numerics.grids import BINARY, INT2, INT3, INT4, TERNARY
 from compressctl.numerics.rounding import neighbours, weight_qparams
 from compressctl.passes import quantize
-from compressctl.passes.base import Context
 from compressctl.quantization.int8.blocks import cut
 from compressctl.quantization.int8.calibration import observe
 from compressctl.quantization.int8.plan import QuantizationPlan
@@ -23,6 +21,8 @@ from compressctl.quantization.int8.trainable import placement_of
 from compressctl.resources import Resources
 from compressctl.training.adaround import adaround
 from tests import graphs
+from tests.graphs import weights
+from tests.passes import apply
 from tests.training.tiny import Arrays
 
 RNG = np.random.default_rng(3)
@@ -90,13 +90,8 @@ def test_integers_stay_on_the_grid_next_to_the_weights(grid, tmp_path):
 
 
 def _quantized(m: ir.Model, folder: Path, **options) -> ir.Model:
-    context = Context(baseline=m, workdir=folder, calibration=Arrays({"x": images()}))
-    config = quantize.Config(
-        **{"scheme": "w3a8", "first_last": "same", "target": "vnni", "adaround_steps": 80, **options}
-    )
-    outcome = config.run(m.clone(), context)
-    verify_graph(outcome.model, where="test")
-    return outcome.model
+    options = {"scheme": "w3a8", "first_last": "same", "target": "vnni", "adaround_steps": 80, **options}
+    return apply(quantize, m, folder, Arrays({"x": images()}), **options).model
 
 
 def _noise(m: ir.Model, quantized: ir.Model, x: np.ndarray) -> float:
@@ -110,11 +105,9 @@ def test_the_network_answers_better_on_images_that_it_did_not_see(tmp_path):
     nearest = _quantized(m, tmp_path)
     learned, again = (_quantized(m, tmp_path, rounding="adaround") for _ in range(2))
     assert _noise(m, learned, unseen) < 0.7 * _noise(m, nearest, unseen)
-    weights, repeated = (
-        {n: v.const_value.numpy() for n, v in model.graph.initializers.items()} for model in (learned, again)
-    )
-    assert all(np.array_equal(array, repeated[name]) for name, array in weights.items())
-    assert not np.array_equal(weights["v_int8"], nearest.graph.initializers["v_int8"].const_value.numpy())
+    expected, repeated, rounded = map(weights, (learned, again, nearest))
+    assert all(np.array_equal(array, repeated[name]) for name, array in expected.items())
+    assert not np.array_equal(expected["v_int8"], rounded["v_int8"])
 
 
 def test_a_layer_kept_in_float_leaves_the_rounding_of_the_others(tmp_path):
@@ -123,8 +116,7 @@ def test_a_layer_kept_in_float_leaves_the_rounding_of_the_others(tmp_path):
     kept = {name for name in ("w", "v", "u", "k") if name in part.graph.initializers}
     assert len(kept) == 1
     for name in {"w", "v", "u", "k"} - kept:
-        arrays = [model.graph.initializers[f"{name}_int8"].const_value.numpy() for model in (whole, part)]
-        np.testing.assert_array_equal(*arrays)
+        np.testing.assert_array_equal(*(weights(model)[f"{name}_int8"] for model in (whole, part)))
 
 
 def test_a_full_disk_is_said_in_a_line(tmp_path):
@@ -134,8 +126,7 @@ def test_a_full_disk_is_said_in_a_line(tmp_path):
 
 def test_dynamic_quantization_has_nothing_to_learn(tmp_path):
     m = graphs.model("y = MatMul(x, w)", {"w": np.eye(64, dtype="f")}, "float[N,64] x", "float[N,64] y")
-    config = quantize.Config(scheme="int8-dynamic", rounding="adaround")
-    notes = config.run(m, Context(baseline=m, workdir=tmp_path)).notes
+    notes = apply(quantize, m, tmp_path, scheme="int8-dynamic", rounding="adaround").notes
     assert "adaround rounds static weights, and there are none" in [note.text for note in notes]
 
 

@@ -11,8 +11,8 @@ from compressctl.errors import DataError, OutputError, UsageError
 from compressctl.measure.metrics import parse_metric
 from compressctl.training.checkpoint_paths import CheckpointPath
 from compressctl.training.loop import Training
-from tests.graphs import model
-from tests.training.tiny import Arrays, Interrupted, blobs, fit, mlp, options, weights
+from tests.graphs import model, weights
+from tests.training.tiny import Arrays, Interrupted, blobs, fit, mlp, options
 
 RNG = np.random.default_rng(0)
 

@@ -13,8 +13,9 @@ from compressctl.distributed import Process, this_process
 from compressctl.errors import UsageError
 from compressctl.training.distributed import torch_device
 from tests.deadlines import HUNG
+from tests.graphs import weights
 from tests.samples import ROOT
-from tests.training.tiny import mlp, weights
+from tests.training.tiny import mlp
 from tests.training.torchrun import trained
 
 SCRIPT = Path(__file__).with_name("torchrun.py")

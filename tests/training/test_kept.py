@@ -14,9 +14,10 @@ from compressctl.model.save import save_model
 from compressctl.passes import distill, finetune, qat
 from compressctl.training.checkpoint_paths import CheckpointPath
 from tests.deadlines import HUNG
+from tests.graphs import weights
 from tests.samples import ROOT
 from tests.training.passes import ONE_STEP, context
-from tests.training.tiny import Arrays, Interrupted, blobs, classes, fit, mlp, options, weights
+from tests.training.tiny import Arrays, Interrupted, blobs, classes, fit, mlp, options
 
 RNG = np.random.default_rng(7)
 CODES = {"W1": RNG.integers(0, 4, (16, 8)), "W2": RNG.integers(0, 3, (3, 16))}
@@ -232,7 +233,7 @@ def test_two_processes_keep_them_as_one_does(tmp_path):
     script.write_text(
         "import sys\nfrom pathlib import Path\nimport numpy as np\n"
         "from compressctl.distributed import this_process\nfrom tests.training.test_kept import shared, trained\n"
-        "from tests.training.tiny import weights\n"
+        "from tests.graphs import weights\n"
         "model = shared()\ntrained(model, Path(sys.argv[1]))\n"
         'np.savez(Path(sys.argv[1], f"{this_process().rank}.npz"), **weights(model))\n'
     )

@@ -16,8 +16,8 @@ from compressctl.measure.session import Session
 from compressctl.progress import Silent
 from compressctl.resources import Resources
 from compressctl.training.samples import TrainingSamples
-from tests.graphs import model
-from tests.training.tiny import Arrays, Pairs, blobs, classes, fit, mlp, native_mlp, normed, options, weights
+from tests.graphs import model, weights
+from tests.training.tiny import Arrays, Pairs, blobs, classes, fit, mlp, native_mlp, normed, options
 
 RNG = np.random.default_rng(0)
 

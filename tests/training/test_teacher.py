@@ -9,7 +9,8 @@ from compressctl.training import teacher as module
 from compressctl.training.samples import TrainingSamples
 from compressctl.training.teacher import Teachers
 from tests import graphs
-from tests.training.tiny import Arrays, blobs, classes, fit, mlp, options, weights
+from tests.graphs import weights
+from tests.training.tiny import Arrays, blobs, classes, fit, mlp, options
 
 X, _ = classes(40)
 

@@ -100,11 +100,6 @@ def blobs(count: int = 200, seed: int = 0) -> Arrays:
     return Arrays({"x": x}, y)
 
 
-def weights(m: ir.Model) -> dict[str, np.ndarray]:
-    """Return a model's initializers."""
-    return {name: value.const_value.numpy() for name, value in m.graph.initializers.items()}
-
-
 def options(**given: Any) -> TrainingOptions:
     """Return options with small batches and no more than what is given."""
     return TrainingOptions(**{"train_batch": 16, "steps": 10, **given})

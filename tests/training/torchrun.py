@@ -10,7 +10,8 @@ from compressctl.distributed import this_process
 from compressctl.measure.metrics import parse_metric
 from compressctl.training.checkpoint_paths import CheckpointPath
 from compressctl.training.job import Training
-from tests.training.tiny import blobs, fit, mlp, normed, options, weights
+from tests.graphs import weights
+from tests.training.tiny import blobs, fit, mlp, normed, options
 
 
 def trained(m: ir.Model, workdir: Path, checkpoint: CheckpointPath | None = None) -> Training:
