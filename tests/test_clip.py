@@ -6,10 +6,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from compressctl.errors import RecipeError, UsageError
+from compressctl.errors import UsageError
 from compressctl.passes import clip
 from compressctl.passes.base import Outcome
-from compressctl.recipe.load import build_recipe
 from tests import graphs
 from tests.graphs import weights
 from tests.passes import apply
@@ -97,22 +96,3 @@ def test_a_threshold_that_clips_nothing_warns():
     model, outcome = _run(CNN, threshold=100)
     assert outcome.notes[-1].kind == "warning"
     np.testing.assert_array_equal(weights(model)["w"], WEIGHTS["w"])
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({}, "give one of threshold, percentile and sigma"),
-        ({"threshold": 1, "sigma": 2}, "give one of threshold, percentile and sigma"),
-        ({"threshold": 0}, "greater than 0"),
-        ({"threshold": float("nan")}, "greater than 0|finite"),
-        ({"percentile": 0}, "greater than 0"),
-        ({"percentile": 100.1}, "less than or equal to 100"),
-        ({"sigma": -1}, "greater than 0"),
-        ({"threshold": 1, "value": -1}, "greater than or equal to 0"),
-    ],
-)
-def test_what_a_recipe_may_not_say(options, said):
-    content = {"model": "a.onnx", "output": "b.onnx", "passes": [{"type": "clip", **options}]}
-    with pytest.raises(RecipeError, match=said):
-        build_recipe(content, "recipe.yaml")

@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from compressctl.data.notation import open_source
-from compressctl.errors import RecipeError, UsageError
+from compressctl.errors import UsageError
 from compressctl.measure.accuracy import evaluate
 from compressctl.measure.metrics import parse_metric
 from compressctl.measure.session import Session
@@ -16,7 +16,6 @@ from compressctl.model.load import interface, load_model
 from compressctl.model.save import serialize
 from compressctl.notes import Note
 from compressctl.passes import low_rank
-from compressctl.recipe.load import build_recipe
 from tests import graphs
 from tests.layers.reading import Rows
 from tests.passes import apply
@@ -173,23 +172,6 @@ def test_what_it_needs_to_know(tmp_path):
         _run(model, tmp_path)
     with pytest.raises(UsageError, match="matches no node"):
         _run(model, tmp_path, ratio=0.5, include=("nothing",))
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"energy": 0.9, "ratio": 0.5}, "exclude each other"),
-        ({"energy": 0}, "greater than 0"),
-        ({"energy": 1.5}, "less than or equal to 1"),
-        ({"ratio": 1}, "less than 1"),
-        ({"ratio": float("nan")}, "not nan"),
-        ({"method": "cp"}, "svd"),
-    ],
-)
-def test_what_a_recipe_may_not_say(options, said):
-    content = {"model": "a.onnx", "output": "b.onnx", "passes": [{"type": "low_rank", **options}]}
-    with pytest.raises(RecipeError, match=said):
-        build_recipe(content, "recipe.yaml")
 
 
 def test_a_layer_of_very_many_inputs_is_factored_by_its_weight_alone(tmp_path):

@@ -7,7 +7,6 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import pytest
-from pydantic import ValidationError
 from scipy.optimize import minimize
 
 from compressctl.errors import ModelError, UsageError
@@ -226,17 +225,3 @@ def test_models_without_such_weights_are_refused(tmp_path):
         run(model, tmp_path)
     with pytest.raises(ModelError, match="no weight can be clustered: its 216 elements are fewer"):
         run(cnn(), tmp_path, clusters=256)
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ({"clusters": 1}, "greater than or equal to 2"),
-        ({"clusters": 257}, "less than or equal to 256"),
-        ({"vector": 3}, "1, 2, 4 or 8"),
-        ({"reconstruct": True, "importance": "hessian"}, "importance cannot be hessian"),
-    ],
-)
-def test_options_that_make_no_sense(options, told):
-    with pytest.raises(ValidationError, match=told):
-        cluster.Config(**options)

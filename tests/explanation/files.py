@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import numpy_helper
 from pydantic import TypeAdapter
 
@@ -22,6 +21,7 @@ from compressctl.model.save import save_model
 from compressctl.passes.base import Context
 from compressctl.recipe.model import Recipe
 from compressctl.resources import Resources
+from tests import graphs
 
 
 def after(
@@ -74,10 +74,7 @@ def value(model: Path, name: str, feeds: Mapping[str, np.ndarray]) -> np.ndarray
     proto = onnx.load(model)
     if name not in [output.name for output in proto.graph.output]:
         proto.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1  # each thread would quantize its part of a batch with scales of its own
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(proto.SerializeToString(), options).run([name], dict(feeds))[0]
+    return graphs.run(proto, feeds, name)[0]
 
 
 def sqnr(reference: np.ndarray, other: np.ndarray) -> float:

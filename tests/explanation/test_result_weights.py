@@ -2,7 +2,6 @@
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
@@ -11,18 +10,12 @@ from compressctl.explanation.weights import ResultWeights
 from compressctl.model.load import load_model
 from compressctl.model.save import save_model
 from compressctl.passes import quantize, quantize_weights
-from compressctl.passes.base import Context
-from tests.explanation.files import after
+from tests import graphs
+from tests.explanation.files import after, value
+from tests.passes import apply
 from tests.samples import SAMPLES
 
 RNG = np.random.default_rng(0)
-WORDS = """
-<ir_version: 8, opset_import: ["" : 17]>
-words (int64[batch, 5] ids) => (float[batch, 5, 7] y) {
-    [embed] e = Gather (table, ids)
-    [fc] y = MatMul (e, weight)
-}
-"""
 
 
 def read(model, result):
@@ -88,24 +81,15 @@ def test_recurrent_layers_that_quantize_on_the_fly(tmp_path):
 @pytest.mark.parametrize("config", [quantize.Config(scheme="int8-dynamic"), quantize_weights.Config(scheme="int4")])
 def test_embeddings_are_looked_up_row_by_row(config, tmp_path):
     table = RNG.normal(size=(50, 32)).astype(np.float32)
-    proto = onnx.parser.parse_model(WORDS)
-    weight = RNG.normal(size=(32, 7)).astype(np.float32)
-    proto.graph.initializer.extend([numpy_helper.from_array(table, "table"), numpy_helper.from_array(weight, "weight")])
-    onnx.save(proto, tmp_path / "words.onnx")
-    model = load_model(tmp_path / "words.onnx").model
-    outcome = config.run(model, Context(baseline=model.clone(), workdir=tmp_path, threads=1))
+    arrays = {"table": table, "weight": RNG.normal(size=(32, 7)).astype(np.float32)}
+    body = "[embed] e = Gather (table, ids) [fc] y = MatMul (e, weight)"
+    words = graphs.save(tmp_path / "words.onnx", body, arrays, "int64[batch, 5] ids", "float[batch, 5, 7] y")
+    outcome = apply(config, load_model(words).model, tmp_path)
     save_model(outcome.model, tmp_path / "q.onnx", overwrite=True)
-    found = read(tmp_path / "words.onnx", tmp_path / "q.onnx")["embed"].arrays[0]
+    found = read(words, tmp_path / "q.onnx")["embed"].arrays[0]
     assert found.shape == table.shape and 1e-4 < np.abs(found - table).max() < 0.3
     ids = np.arange(50).reshape(10, 5)
-    extended = ir.load(tmp_path / "q.onnx")
-    value = next(output for node in extended.graph for output in node.outputs if output.name == "e")
-    value.type = ir.TensorType(ir.DataType.FLOAT)
-    extended.graph.outputs.append(value)
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(ir.to_proto(extended).SerializeToString())
-    np.testing.assert_array_equal(found, session.run(["e"], {"ids": ids})[0].reshape(50, 32))
+    np.testing.assert_array_equal(found, value(tmp_path / "q.onnx", "e", {"ids": ids}).reshape(50, 32))
 
 
 def test_factors_are_multiplied(tmp_path):

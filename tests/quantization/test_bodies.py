@@ -8,9 +8,10 @@ import pytest
 
 from compressctl.model.load import load_model
 from compressctl.model.save import serialize
-from compressctl.model.verify import verify_graph
 from compressctl.passes import cluster, quantize, quantize_weights, sparsify, store
-from compressctl.passes.base import Context, PassConfig
+from compressctl.passes.base import PassConfig
+from tests import graphs
+from tests.passes import apply
 from tests.quantization.reference import run
 
 D = 64
@@ -131,11 +132,9 @@ def _sqnr(expected: np.ndarray, found: np.ndarray) -> float:
 def test_weights_of_bodies_shrink_and_branches_compute_the_same(name: str, body: str, tmp_path: Path) -> None:
     config, most, least = PASSES[name]
     loaded = load_model(_model(BODIES[body], tmp_path)).model
-    context = Context(baseline=loaded, workdir=tmp_path, threads=1)
-    result = config.run(loaded.clone(), context).model
+    result = apply(config, loaded, tmp_path).model
     if name in ("cluster", "sparsify"):
-        result = store.Config().run(result, context).model
-    verify_graph(result, where=name)
+        result = apply(store, result, tmp_path).model
     before, after = (serialize(one, tmp_path) for one in (loaded, result))
     assert isinstance(before, bytes) and isinstance(after, bytes)
     assert len(after) < most * len(before) + 2500
@@ -162,16 +161,12 @@ def test_what_has_no_integer_kernel_gets_weights_of_8_bits(operator: str, config
     rng = np.random.default_rng(3)
     shapes = {f"{w}{n}": (2 if n in (6, 2) else 1, 48 * {6: 3, 2: 1}.get(n, n), 48) for n in (2, 3, 4, 6) for w in "wr"}
     shapes |= {"p": (1, 144), "k": (48, 48, 3)}
-    text = f'<ir_version: 8, opset_import: ["" : 17]> g (float[5, 48, 48] x) => (float y) {{ {ALONE[operator]} }}'
-    proto = onnx.parser.parse_model(text)
-    for name, shape in shapes.items():
-        if name in proto.graph.node[0].input:
-            array = (rng.standard_normal(shape) / 7).astype(np.float32)
-            proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    arrays = {name: (rng.standard_normal(shape) / 7).astype(np.float32) for name, shape in shapes.items()}
+    proto = graphs.proto(ALONE[operator], arrays, "float[5, 48, 48] x", "float y")
     proto.graph.output[0].type.tensor_type.ClearField("shape")
     onnx.save(proto, tmp_path / "model.onnx")
     loaded = load_model(tmp_path / "model.onnx").model
-    result = config.run(loaded.clone(), Context(baseline=loaded, workdir=tmp_path, threads=1)).model
+    result = apply(config, loaded, tmp_path).model
     before, after = (serialize(one, tmp_path) for one in (loaded, result))
     assert isinstance(before, bytes) and isinstance(after, bytes) and len(after) < 0.27 * len(before) + 1500
     feeds = {"x": rng.standard_normal((5, 48, 48)).astype(np.float32)}
