@@ -1,8 +1,10 @@
 """Options are generated from the fields that they stand for."""
 
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_type_hints
 
+import onnx_ir as ir
 import pytest
 from pydantic import Field
 
@@ -12,6 +14,7 @@ from compressctl.cli import Commands, groups
 from compressctl.cli.groups import Group, command
 from compressctl.fields import Option, Options
 from compressctl.passes import PASSES
+from compressctl.passes.base import Context, Outcome
 from compressctl.quantities import Bytes
 from compressctl.recipe.model import Recipe
 from compressctl.recipe.options import Files, ReportOptions, RunOptions, Samples
@@ -176,3 +179,9 @@ def test_errors_name_the_flag(arguments, error, capsys):
 def test_errors_name_a_flag_that_is_not_the_field(capsys):
     assert run(["distill", "in.onnx", "--student", "s.onnx", "-o", "out.onnx", "--feature", "=b"]) == 2
     assert capsys.readouterr().err.startswith("error: bad option: --feature: '=b' is not")
+
+
+@pytest.mark.parametrize("config", PASSES, ids=[config.name() for config in PASSES])
+def test_what_a_pass_runs_takes_its_options(config):
+    run = import_module(f"{config.__module__}.run").run
+    assert get_type_hints(run) == {"model": ir.Model, "config": config, "context": Context, "return": Outcome}

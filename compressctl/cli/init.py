@@ -6,10 +6,11 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from compressctl.choices import StarterGoal
 from compressctl.cli.groups import recipe_keys
 from compressctl.cli.views import Json
 from compressctl.errors import OutputError
@@ -31,7 +32,7 @@ def init(
         ),
     ] = None,
     goal: Annotated[
-        Literal["fast", "small", "both"],
+        StarterGoal,
         typer.Option(help="fast: INT8 arithmetic; small: weights of 4 bits, as fast as before; both: 4 bits on INT8."),
     ] = "fast",
     force: Annotated[bool, typer.Option("--force", help="Overwrite the recipe.")] = False,

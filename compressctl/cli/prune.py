@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
+from compressctl.choices import Structure
 from compressctl.cli.finetuning import Finetune, Training, finetuning
 from compressctl.cli.groups import RARE, passes
 from compressctl.cli.options import completing, given
 from compressctl.cli.run import Run
 from compressctl.errors import UsageError, flag
 
-_STRUCTURES = ("channel", "neuron", "head", "width", "block", "none")
+_STRUCTURES = (*get_args(Structure), "none")
 _NORMS = ("batchnorm", "channel_arithmetic")  # the rules that fold them
 _AMOUNTS = ("ratio", "keep", "target_macs", "target_size", "target_latency", "threshold", "nm")
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from compressctl.choices import FactorWhere
 from compressctl.factorization.costs import FASTER, factored_macs, macs
 from compressctl.factorization.forms import MULTIPLE, Factorization, Factors, Ranks, Shape
 from compressctl.factorization.units import Unit
 from compressctl.measure.latency import LatencyRatio
 
-Where = Literal["size", "latency", "always"]
 Measure = Callable[[Unit, Shape, Factors], LatencyRatio]
 
 
@@ -59,7 +58,7 @@ class ChosenFactors:
 
 
 def choose(
-    unit: Unit, forms: Sequence[Factorization], x: Shape, aim: Aim, where: Where, measure: Measure | None = None
+    unit: Unit, forms: Sequence[Factorization], x: Shape, aim: Aim, where: FactorWhere, measure: Measure | None = None
 ) -> ChosenFactors | str:
     """Return the factors of a weight, or why it is left.
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.factorization.forms import Factors, Method, Shape
+from compressctl.choices import FactorMethod
+from compressctl.factorization.forms import Factors, Shape
 from compressctl.factorization.rewrite import replace
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.rows import input_rows
@@ -29,7 +30,7 @@ def macs(layer: LinearLayer, x: Shape) -> int:
     return math.prod(_places(layer, x)) * math.prod(layer.weight_shape)
 
 
-def factored_macs(layer: LinearLayer, x: Shape, method: Method, shapes: Sequence[Shape]) -> int:
+def factored_macs(layer: LinearLayer, x: Shape, method: FactorMethod, shapes: Sequence[Shape]) -> int:
     """Return the multiply-accumulates of factors of these `shapes` in the place of `layer`."""
     after = _places(layer, x)
     places = [after] * len(shapes)

@@ -13,17 +13,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from compressctl.arrays import Array, Floats, Floats32
+from compressctl.choices import FactorMethod, FactorMethodOrAuto
 from compressctl.layers.linear import LinearLayer
 from compressctl.numerics.low_rank import Components, RowMoments, components, factors, relative_error
 from compressctl.numerics.separable import channel_components, column_components, separable, tucker
 
-Method = Literal["svd", "spatial", "tucker"]
-MethodOrAuto = Literal["auto", Method]
 Ranks = tuple[int, ...]
 Shape = tuple[int, ...]
 
@@ -42,7 +41,7 @@ class Factors:
             inputs of no correlation; 0 is exact.
     """
 
-    method: Method
+    method: FactorMethod
     ranks: Ranks
     weights: tuple[Array, ...]
     error: float
@@ -56,7 +55,7 @@ class Factors:
 class Factorization(ABC):
     """One form of one layer's weight; `moments` of its input rows, or None."""
 
-    method: ClassVar[Method]
+    method: ClassVar[FactorMethod]
 
     def __init__(self, layer: LinearLayer, moments: RowMoments | None) -> None:
         self.layer = layer
@@ -184,10 +183,10 @@ class Tucker(Factorization):
         return np.asarray(self.matrix.reshape(len(self.matrix), -1, math.prod(self.kernel)))
 
 
-def forms(layer: LinearLayer, moments: RowMoments | None, method: MethodOrAuto) -> tuple[Factorization, ...]:
+def forms(layer: LinearLayer, moments: RowMoments | None, method: FactorMethodOrAuto) -> tuple[Factorization, ...]:
     """Return the forms to try for `layer`: for "auto" all that it has, else `method`, or svd where that is none."""
     kernel = _kernel(layer)
-    kinds: dict[Method, type[Factorization]] = {"svd": Svd}
+    kinds: dict[FactorMethod, type[Factorization]] = {"svd": Svd}
     if math.prod(kernel) > 1:
         kinds["tucker"] = Tucker
     if len(kernel) == 2 and min(kernel) > 1:

@@ -7,11 +7,12 @@ from typing import Any
 
 import onnx_ir as ir
 
-from compressctl.factorization.forms import Factors, Method
+from compressctl.choices import FactorMethod
+from compressctl.factorization.forms import Factors
 from compressctl.layers.linear import LinearLayer
 from compressctl.model.graph import initializer, replace_node
 
-_SUFFIXES: dict[Method, tuple[str, ...]] = {
+_SUFFIXES: dict[FactorMethod, tuple[str, ...]] = {
     "svd": ("down", "up"),
     "spatial": ("column", "row"),
     "tucker": ("first", "core", "last"),
@@ -39,7 +40,7 @@ def replace(graph: ir.Graph, layers: Sequence[LinearLayer], factors: Factors) ->
         replace_node(graph, layer.node, nodes)
 
 
-def _sequence(layer: LinearLayer, method: Method, values: Sequence[ir.Value]) -> list[ir.Node]:
+def _sequence(layer: LinearLayer, method: FactorMethod, values: Sequence[ir.Value]) -> list[ir.Node]:
     if layer.node.op_type == "Conv":
         return _convolutions(layer, method, values)
     return _gemms(layer, values) if layer.node.op_type == "Gemm" else _products(layer, values)
@@ -64,12 +65,12 @@ def _gemms(layer: LinearLayer, values: Sequence[ir.Value]) -> list[ir.Node]:
     return [first, ir.node("Gemm", [first.outputs[0], up, *layer.node.inputs[2:]], {**both, **scales})]
 
 
-def _convolutions(layer: LinearLayer, method: Method, values: Sequence[ir.Value]) -> list[ir.Node]:
+def _convolutions(layer: LinearLayer, method: FactorMethod, values: Sequence[ir.Value]) -> list[ir.Node]:
     """One convolution a factor; each takes stride, dilation and padding along the axes where its kernel has a size."""
     nodes: list[ir.Node] = []
     x = layer.input
     kernel = layer.weight_shape[2:]
-    axes: dict[Method, list[tuple[int, ...]]] = {  # the axes of the kernel that each factor spans
+    axes: dict[FactorMethod, list[tuple[int, ...]]] = {  # the axes of the kernel that each factor spans
         "svd": [tuple(range(len(kernel))), ()],
         "spatial": [(0,), (1,)],
         "tucker": [(), tuple(range(len(kernel))), ()],

@@ -10,12 +10,13 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.arrays import Floats
+from compressctl.choices import FactorMethodOrAuto, FactorWhere
 from compressctl.data.source import Feeds, Source
 from compressctl.errors import DataError
 from compressctl.factorization import rewrite
-from compressctl.factorization.choice import Aim, ChosenFactors, Measure, Where, choose
+from compressctl.factorization.choice import Aim, ChosenFactors, Measure, choose
 from compressctl.factorization.costs import latency_ratio
-from compressctl.factorization.forms import Factorization, Factors, MethodOrAuto, Shape, forms
+from compressctl.factorization.forms import Factorization, Factors, Shape, forms
 from compressctl.factorization.units import Unit
 from compressctl.layers.inputs import LayerInputs
 from compressctl.layers.linear import linear_layers
@@ -91,7 +92,7 @@ def prepare(
     units: Sequence[Unit],
     shapes: Sequence[Shape],
     moments: Sequence[RowMoments | None] | None,
-    method: MethodOrAuto,
+    method: FactorMethodOrAuto,
 ) -> Iterator[Prepared]:
     """Yield each unit with its forms, which decompose its weight when they are first asked; drop them to free memory.
 
@@ -106,7 +107,7 @@ def prepare(
 
 
 def plan(
-    prepared: Iterable[Prepared], aim: Aim, where: Where, measure: Measure | None
+    prepared: Iterable[Prepared], aim: Aim, where: FactorWhere, measure: Measure | None
 ) -> tuple[list[ChosenFactors], Reasons]:
     """Return the weights to factor, and those to leave with the reason; arguments as `choose`."""
     choices: list[ChosenFactors] = []

@@ -5,16 +5,14 @@ Each method maps a histogram to (low, high) with low <= 0 <= high, inside the ra
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from compressctl.arrays import Floats, Integers
+from compressctl.choices import RangeMethod
 from compressctl.numerics.histogram import Histogram
 from compressctl.numerics.qparams import affine, dequantize, quantize
 
 Range = tuple[float, float]
-RangeMethod = Literal["minmax", "percentile", "entropy", "mse"]
 
 LEVELS = 256
 _CANDIDATES = 128  # of mse, for each end

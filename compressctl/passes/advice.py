@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from compressctl.choices import StarterGoal
 from compressctl.notes import Note
 from compressctl.tensorspec import TensorSpec
 
-Goal = Literal["fast", "small", "both", "lossless"]
+Goal = StarterGoal | Literal["lossless"]
 Kind = Literal["convolutional network", "transformer", "recurrent network", "feed-forward network"]
 
 _LAYER = 700  # bytes of names, scales and nodes that a quantized layer adds, as measured on the sample models

@@ -1,13 +1,14 @@
 """What every pass is: a frozen Config, the one place where its options are defined, that runs on a model.
 
-The package of a pass must stay cheap to import, as the command line reads its Config for `--help`: what it does, and
-all that this needs, is in the module `run` of the package, which `Config.run` imports.
+The folder of a pass must stay cheap to import, as the command line reads its Config for `--help`: the work, and what it
+needs, is in the module `run` of the folder, which is imported when the pass runs.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -53,15 +54,16 @@ class PassConfig(Options):
 
     type: str
 
-    @abstractmethod
     def run(self, model: ir.Model, context: Context) -> Outcome:
-        """Rewrite `model`, in place or not.
+        """Rewrite `model`, in place or not: call `run(model, config, context)` of the module `run` beside the Config.
 
-        Its tensors are shared with others, so replace `const_value`, and never write into arrays.
+        Tensors of `model` are shared with its clones, so replace `const_value`, and never write into arrays.
 
         Raises:
             CompressctlError: the pass cannot do what it was asked for.
         """
+        run: Callable[[ir.Model, PassConfig, Context], Outcome] = import_module(f"{type(self).__module__}.run").run
+        return run(model, self, context)
 
     @classmethod
     def preview(cls, model: ir.Model, context: Context) -> tuple[Note, ...] | None:

@@ -6,18 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from compressctl.choices import RangeMethod
 from compressctl.fields import Option
 from compressctl.passes.base import PassConfig
 from compressctl.quantization.schemes import FirstLast
 
-CalibrationMethod = Literal["minmax", "percentile", "entropy", "mse"]
 Target = Literal["auto", "vnni", "avx2", "arm64"]
 
 
 class StaticOptions(PassConfig):
     """Options of static quantization."""
 
-    calibration_method: CalibrationMethod = "percentile"
+    calibration_method: RangeMethod = "percentile"
     """How activation ranges are chosen: minmax, percentile, entropy (KL divergence) or mse."""
     percentile: float = Field(default=99.999, gt=50, le=100)
     """Percent of the values kept inside the range by calibration_method percentile."""

@@ -14,17 +14,19 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.arrays import Floats
+from compressctl.choices import UnitImportance
 from compressctl.data.first import First
 from compressctl.data.source import Source
 from compressctl.numerics.importance import distances_to_others, unit_elements, unit_rows, unit_sums
 from compressctl.pruning.activations import mean_magnitudes
-from compressctl.pruning.options import MEASURED, Importance
 from compressctl.resources import Resources
 from compressctl.structure.axes import Axis
 from compressctl.structure.groups import Group, Weight
 
 if TYPE_CHECKING:
     from compressctl.torchexec.gradients import Loss
+
+MEASURED = ("activation", "taylor", "hessian")  # on samples
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,12 @@ class Evidence:
 
 
 def score(
-    model: ir.Model, groups: Sequence[Group], importance: Importance, *, seed: int = 0, evidence: Evidence | None = None
+    model: ir.Model,
+    groups: Sequence[Group],
+    importance: UnitImportance,
+    *,
+    seed: int = 0,
+    evidence: Evidence | None = None,
 ) -> dict[str, Floats]:
     """Return a score for each unit of each group, [size] by the group's name; what matters less is smaller.
 

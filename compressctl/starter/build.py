@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from compressctl.choices import StarterGoal
 from compressctl.container.opened import opened
 from compressctl.errors import ModelError
 from compressctl.inspection import inspect_loaded
 from compressctl.model.load import load_model
 from compressctl.notes import Note, skipped, warning
-from compressctl.passes.advice import Goal, ModelFacts, Option
+from compressctl.passes.advice import ModelFacts, Option
 from compressctl.probation import on_probation
 from compressctl.report.tables import Table
 from compressctl.starter import text
@@ -71,7 +72,7 @@ class Given:
     allow_python: bool = False
 
 
-def starter(path: Path, given: Given, *, command: str, goal: Goal = "fast") -> Starter:
+def starter(path: Path, given: Given, *, command: str, goal: StarterGoal = "fast") -> Starter:
     """Write a recipe for a model.
 
     Args:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from compressctl.choices import BatchNorm
 from compressctl.errors import ModelError, UsageError
 from compressctl.model.graph import set_constant
 from compressctl.model.ops import QDQ, QUANTIZED
@@ -21,7 +22,6 @@ from compressctl.torchexec.tensors import to_numpy, to_torch
 from compressctl.torchexec.trace import Recorder, ValueDependent
 
 Mode = Literal["trace", "interpret", "compile"]
-BatchNorm = Literal["train", "freeze"]
 _SIGNATURES = 32  # kept at once: a sequence model that is fed every length must not fill the memory
 _INTEGER_ONLY = QUANTIZED.keys() - QDQ
 

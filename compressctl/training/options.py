@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
+from compressctl.choices import BatchNorm
 from compressctl.fields import Option, Options
 
 Loss = Literal["cross-entropy", "mse", "bce", "cosine", "kl", "features", "attention"]
@@ -115,7 +116,7 @@ class TrainingOptions(Options):
     """Stop after this many evaluations in a row without a better one; 0: never."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Steps between checkpoints, from which an interrupted run resumes."""
-    batch_norm: Literal["train", "freeze"] = "train"
+    batch_norm: BatchNorm = "train"
     """train: batch normalization uses and gathers the statistics of the batches; freeze: those of the model stay."""
     freeze: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
     """Leave the weights whose names match one of these globs as they are."""

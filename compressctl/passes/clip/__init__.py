@@ -11,14 +11,11 @@ Source: Banner et al. 2019, "Post training 4-bit quantization of convolutional n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from compressctl.passes.base import Context, Outcome, PassConfig
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
+from compressctl.passes.base import PassConfig
 
 
 class Config(PassConfig):
@@ -45,9 +42,3 @@ class Config(PassConfig):
         if sum(given is not None for given in (self.threshold, self.percentile, self.sigma)) != 1:
             raise ValueError("give one of threshold, percentile and sigma")
         return self
-
-    def run(self, model: ir.Model, context: Context) -> Outcome:
-        """See `run.py`."""
-        from compressctl.passes.clip.run import run
-
-        return run(model, self, context)

@@ -19,15 +19,12 @@ quantization, Jégou et al. 2011, of layers: Stock et al. 2020 (arXiv:1907.05686
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from compressctl.fields import Option
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
+from compressctl.passes.base import PassConfig, Reads
 
 
 class Config(PassConfig):
@@ -60,9 +57,3 @@ class Config(PassConfig):
         if self.reconstruct and self.importance != "none":
             raise ValueError(f"reconstruct weighs by what layers read, so importance cannot be {self.importance}")
         return self
-
-    def run(self, model: ir.Model, context: Context) -> Outcome:
-        """See `run.py`."""
-        from compressctl.passes.cluster.run import run
-
-        return run(model, self, context)

@@ -13,17 +13,13 @@ Zagoruyko and Komodakis 2017 (arXiv:1612.03928) and Jiao et al. 2020 (arXiv:1909
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from compressctl.fields import Option
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
+from compressctl.passes.base import PassConfig, Reads, WeightForm
 from compressctl.training.options import TrainingOptions
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
 
 _SHORT_FORMS = ("alpha", "temperature", "features", "attention")
 
@@ -76,12 +72,6 @@ class Config(TrainingOptions, PassConfig):
         if self.losses and given:
             raise ValueError(f"losses spells out the whole loss, so {given[0]} cannot be given beside it")
         return self
-
-    def run(self, model: ir.Model, context: Context) -> Outcome:
-        """See `run.py`."""
-        from compressctl.passes.distill.run import run
-
-        return run(model, self, context)
 
 
 def kept(student: str) -> dict[str, float] | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from compressctl.passes.base import Context, Outcome, PassConfig
+from compressctl.passes.base import Context, PassConfig
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -36,9 +36,3 @@ class Config(PassConfig):
     def preview(cls, model: ir.Model, context: Context) -> tuple[Note, ...]:
         """Equalize a copy."""
         return cls().run(model.clone(), context).notes
-
-    def run(self, model: ir.Model, context: Context) -> Outcome:
-        """See `run.py`."""
-        from compressctl.passes.equalize.run import run
-
-        return run(model, self, context)

@@ -9,15 +9,12 @@ Source: Hinton, Vinyals and Dean 2015 (arXiv:1503.02531) for the term towards th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
+from compressctl.passes.base import PassConfig, Reads, WeightForm
 from compressctl.training.options import TrainingOptions
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 
 class Config(TrainingOptions, PassConfig):
@@ -38,9 +35,3 @@ class Config(TrainingOptions, PassConfig):
     teacher_weight: float = Field(default=0.5, ge=0, le=1)
     """Weight of the original's answers in the loss; the labels, where there are any, weigh 1 - teacher_weight. 0:
     labels alone."""
-
-    def run(self, model: ir.Model, context: Context) -> Outcome:
-        """See `run.py`."""
-        from compressctl.passes.finetune.run import run
-
-        return run(model, self, context)

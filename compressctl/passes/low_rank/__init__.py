@@ -24,14 +24,12 @@ convolutions: Zhang et al. 2016 (arXiv:1505.06798); spatial: Jaderberg et al. 20
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
+from compressctl.choices import FactorMethodOrAuto, FactorWhere
+from compressctl.passes.base import PassConfig, Reads
 
 
 class Config(PassConfig):
@@ -47,10 +45,10 @@ class Config(PassConfig):
     samples."""
     ratio: float | None = Field(default=None, gt=0, lt=1)
     """Keep at most this share of each weight's elements."""
-    method: Literal["auto", "svd", "spatial", "tucker"] = "auto"
+    method: FactorMethodOrAuto = "auto"
     """The form of convolutions, svd where a kernel has not this one; auto: of those that pay the one with the fewest
     multiply-accumulates (energy), or with the least error (ratio)."""
-    where: Literal["size", "latency", "always"] = "size"
+    where: FactorWhere = "size"
     """Factor where elements and multiply-accumulates fall, where measured latency falls as well, or always."""
     include: tuple[str, ...] = ()
     """Factor only nodes whose name matches one of these globs."""
@@ -66,9 +64,3 @@ class Config(PassConfig):
     def given(self) -> bool:
         """Say whether ranks are given, and not to be searched by a budget."""
         return self.energy is not None or self.ratio is not None
-
-    def run(self, model: ir.Model, context: Context) -> Outcome:
-        """See `run.py`."""
-        from compressctl.passes.low_rank.run import run
-
-        return run(model, self, context)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from compressctl.choices import Structure, UnitImportance
 from compressctl.fields import Option
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
+from compressctl.passes.base import Context, PassConfig, Reads, WeightForm
 from compressctl.passes.prune.advice import advise
-from compressctl.pruning.options import Importance
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from compressctl.notes import Note
 
 
-Structure = Literal["channel", "neuron", "head", "width", "block"]
 AMOUNTS = ("ratio", "target_macs", "target_size", "target_latency")
 
 
@@ -58,7 +57,7 @@ class Config(PassConfig):
     scope: Literal["layer", "global"] | None = None
     """layer: the same share of every layer; global: the units of all layers that matter least, for what they cost
     where there is a target. Default: layer for a ratio, global for a target."""
-    importance: Importance | None = None
+    importance: UnitImportance | None = None
     """By what units are ranked: l1, l2 or geometric-median of their weights, activation on samples, taylor or hessian
     of the loss by gradients (with torch), or random. Default: activation with samples to calibrate on, else l2."""
     round_to: int = Field(default=16, ge=1)
@@ -97,9 +96,3 @@ class Config(PassConfig):
         from compressctl.passes.prune.run import cuttable
 
         return cuttable(model)
-
-    def run(self, model: ir.Model, context: Context) -> Outcome:
-        """See `run.py`."""
-        from compressctl.passes.prune.run import run
-
-        return run(model, self, context)

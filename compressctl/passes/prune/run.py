@@ -25,9 +25,8 @@ from compressctl.passes.measuring import usual_feeds
 from compressctl.passes.prune import AMOUNTS, Config
 from compressctl.passes.prune.amount import automatic, by_ratio, sensitivities, to_target
 from compressctl.pruning.cutting import deviation, original_sizes, without
-from compressctl.pruning.options import MEASURED
 from compressctl.pruning.reconstruct import reconstruct
-from compressctl.pruning.scores import score
+from compressctl.pruning.scores import MEASURED, score
 from compressctl.pruning.selection import Removed, by_layer
 from compressctl.pruning.sensitivity import Curve
 from compressctl.selection import check_globs, matches

@@ -10,18 +10,15 @@ Sources: Jacob et al. 2018 (arXiv:1712.05877); learned scales, LSQ, Esser et al.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from compressctl.passes.base import Context, Outcome, Reads, WeightForm
+from compressctl.passes.base import Reads, WeightForm
 from compressctl.passes.qat.advice import advise
 from compressctl.passes.static_options import StaticOptions
 from compressctl.quantization.schemes import STATIC, StaticScheme, explained
 from compressctl.training.options import TrainingOptions
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 _NARROW_RATE = 1e-3
 
@@ -55,9 +52,3 @@ class Config(TrainingOptions, StaticOptions):
     def form(self) -> WeightForm:
         """Integers behind known scales."""
         return "static"
-
-    def run(self, model: ir.Model, context: Context) -> Outcome:
-        """See `run.py`."""
-        from compressctl.passes.qat.run import run
-
-        return run(model, self, context)

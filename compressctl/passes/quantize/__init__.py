@@ -24,18 +24,15 @@ Sources: Jacob et al. 2018 (arXiv:1712.05877); ONNX operator specifications; GPT
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from compressctl.fields import Option
-from compressctl.passes.base import Context, Outcome, Reads, WeightForm
+from compressctl.passes.base import Reads, WeightForm
 from compressctl.passes.quantize.advice import advise
 from compressctl.passes.static_options import StaticOptions
 from compressctl.quantization.schemes import SCHEMES, STATIC, KernelScheme, names
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 _ADAROUND_BATCH = 32
 _FEWER = names(tuple(scheme for scheme in STATIC if scheme.narrow))
@@ -83,9 +80,3 @@ class Config(StaticOptions):
         """Observing the samples; adaround trains block after block, which together are the model."""
         learned = 3 * self.adaround_steps * _ADAROUND_BATCH if self.rounding == "adaround" else 0
         return calibration + (learned if calibration else 0)
-
-    def run(self, model: ir.Model, context: Context) -> Outcome:
-        """See `run.py`."""
-        from compressctl.passes.quantize.run import run
-
-        return run(model, self, context)

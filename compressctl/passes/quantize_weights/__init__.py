@@ -18,18 +18,15 @@ Sources: GPTQ, Frantar et al. 2022 (arXiv:2210.17323); AWQ, Lin et al. 2023 (arX
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from compressctl.choices import Granularity
 from compressctl.fields import Option
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads, WeightForm
+from compressctl.passes.base import PassConfig, Reads, WeightForm
 from compressctl.passes.quantize_weights.advice import advise
 from compressctl.quantization.schemes import OFFSET, SCHEMES, STORED, FirstLast, StoredScheme, explained, names
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
 
 Rounding = Literal["nearest", "hqq", "gptq", "awq"]
 
@@ -48,7 +45,7 @@ class Config(PassConfig):
     """nearest: with scales of least squared error; hqq: with offsets that leave outliers out of account; gptq: so that
     layers keep their outputs on samples; awq: nearest, after weights of large inputs were scaled up. Default: gptq
     where there are calibration samples and fewer than 8 bits, else nearest."""
-    group_size: Annotated[int | Literal["channel", "tensor"] | None, Option(metavar="N|channel|tensor")] = Field(
+    group_size: Annotated[Granularity | None, Option(metavar="N|channel|tensor")] = Field(
         default=None,
         description="Weights of an output that share a scale, or channel: all of them, or tensor: all weights of a"
         f" layer. Default: 64 of {names(OFFSET, 'and')} in products of matrices and embeddings, else channel.",
@@ -121,9 +118,3 @@ class Config(PassConfig):
     def limited(self) -> bool:
         """Whether some weights stay as they are because the options say so."""
         return super().limited or not self.embeddings
-
-    def run(self, model: ir.Model, context: Context) -> Outcome:
-        """See `run.py`."""
-        from compressctl.passes.quantize_weights.run import run
-
-        return run(model, self, context)

@@ -10,15 +10,11 @@ rolled back. Bodies of If, Loop and Scan lose what they compute from constants a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from compressctl.fields import Option
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads
+from compressctl.passes.base import PassConfig, Reads
 from compressctl.passes.simplify.advice import advise
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
 
 RuleName = Literal[
     "identity",
@@ -64,9 +60,3 @@ class Config(PassConfig):
     def inferences(self, calibration: int, training: int) -> int:
         """A few samples, through the model before and after."""
         return 2 * BATCH
-
-    def run(self, model: ir.Model, context: Context) -> Outcome:
-        """See `run.py`."""
-        from compressctl.passes.simplify.run import run
-
-        return run(model, self, context)

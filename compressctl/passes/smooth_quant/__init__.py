@@ -9,14 +9,11 @@ Source: Xiao et al. 2022, "SmoothQuant: Accurate and Efficient Post-Training Qua
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
+from compressctl.passes.base import PassConfig, Reads
 
 
 class Config(PassConfig):
@@ -29,9 +26,3 @@ class Config(PassConfig):
     type: Literal["smooth_quant"] = "smooth_quant"
     alpha: float = Field(default=0.5, ge=0, le=1)
     """Share of the difficulty that moves from activations into weights: 0.5 splits it evenly, 1 moves all of it."""
-
-    def run(self, model: ir.Model, context: Context) -> Outcome:
-        """See `run.py`."""
-        from compressctl.passes.smooth_quant.run import run
-
-        return run(model, self, context)

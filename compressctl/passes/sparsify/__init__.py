@@ -16,16 +16,12 @@ Sources: Han et al. 2015 (arXiv:1506.02626); SparseGPT, Frantar and Alistarh 202
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from compressctl.fields import Option
-from compressctl.passes.base import Context, Outcome, PassConfig, Reads
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
+from compressctl.passes.base import PassConfig, Reads
 
 Importance = Literal["magnitude", "obs", "activation", "taylor", "hessian", "random"]
 
@@ -90,9 +86,3 @@ class Config(PassConfig):
         if self.importance == "obs" and self.reconstruct is False:
             raise ValueError("importance obs chooses while it reconstructs, so reconstruct cannot be false")
         return self
-
-    def run(self, model: ir.Model, context: Context) -> Outcome:
-        """See `run.py`."""
-        from compressctl.passes.sparsify.run import run
-
-        return run(model, self, context)

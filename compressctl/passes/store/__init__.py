@@ -21,15 +21,11 @@ left out of csr: Buluç and Gilbert 2008.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from compressctl.fields import Option
-from compressctl.passes.base import Context, Outcome, PassConfig, WeightForm
+from compressctl.passes.base import PassConfig, WeightForm
 from compressctl.passes.store.advice import advise
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
 
 Format = Literal["auto", "dense", "codebook", "bitmask", "delta-index", "coo", "csr"]
 
@@ -58,9 +54,3 @@ class Config(PassConfig):
     def form(self) -> WeightForm:
         """Plain where it undoes every form."""
         return "plain" if self.format == "dense" else "packed"
-
-    def run(self, model: ir.Model, context: Context) -> Outcome:
-        """See `run.py`."""
-        from compressctl.passes.store.run import run
-
-        return run(model, self, context)

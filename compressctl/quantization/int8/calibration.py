@@ -10,13 +10,14 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.arrays import Array, Floats, Floats32
+from compressctl.choices import RangeMethod
 from compressctl.data.source import Batch, Source
 from compressctl.errors import DataError
 from compressctl.measure.session import Session
 from compressctl.model.graph import remove_dead
 from compressctl.notes import Note, warning
 from compressctl.numerics.histogram import Histogram
-from compressctl.numerics.ranges import Range, RangeMethod, choose
+from compressctl.numerics.ranges import Range, choose
 from compressctl.quantization.int8.observers import Observed, Observer, observable
 from compressctl.resources import Resources
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from compressctl.arrays import Array, Bytes, Floats32
+from compressctl.choices import Granularity
 from compressctl.numerics.grids import Grid
 from compressctl.numerics.hqq import hqq
 from compressctl.numerics.levels import Levels, fit_levels
 from compressctl.numerics.packing import packed_bytes
 from compressctl.quantization.weights.targets import Layout, Target
 from compressctl.storage.affine import Affine
-
-Granularity = int | Literal["channel", "tensor"]
 
 _LEAST_GROUP = 16
 _NODES = 600  # bytes that the nodes of a stored weight take, about
