@@ -25,8 +25,6 @@ from compressctl.plain import plain
 from compressctl.supervisor import supervise
 
 _LONGEST = 2000  # characters of a line on stderr: half a page
-
-
 _COLLECT = 50_000  # objects made before garbage is looked for: graphs are many of them, which live long
 
 

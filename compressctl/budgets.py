@@ -66,7 +66,7 @@ class Budget(Option):
 
 
 def _drop(after: Measurement) -> Measured:
-    return Interval(after.drop.drop, after.drop.low, after.drop.high) if after.drop else None
+    return after.drop.interval if after.drop else None
 
 
 def _latency(after: Measurement) -> Measured:

@@ -8,7 +8,7 @@ SIGTERM.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 EXIT_OK = 0
 EXIT_FAULT = 1
@@ -89,7 +89,7 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def nearest(given: str, known: Sequence[str]) -> str | None:
+def nearest(given: str, known: Iterable[str]) -> str | None:
     """Return a hint that names the known name closest to what was given, or None where none is close."""
-    close = difflib.get_close_matches(given, known, n=1)
+    close = difflib.get_close_matches(given, list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else None

@@ -29,7 +29,7 @@ class Option:
         runs: whether it asks for what only a run of the model tells.
         scored: whether it asks for a metric, and data to measure it on.
         flagless: whether it has no flag: files alone give it.
-        leave: whether it is leave that a user gives: on the command line alone, never in a file nor in a report.
+        permission: whether it is one that a user gives: on the command line alone, never in a file, nor in a report.
     """
 
     flags: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class Option:
     runs: bool = False
     scored: bool = False
     flagless: bool = False
-    leave: bool = False
+    permission: bool = False
 
 
 class Options(BaseModel):

@@ -27,7 +27,7 @@ MEMORY, SECONDS = "COMPRESSCTL_LOAD_MEMORY", "COMPRESSCTL_LOAD_SECONDS"
 """Environment variables that replace the bounds: bytes, and seconds."""
 
 _LONGEST = 300  # characters of what is told of an error
-_RSS = "RssAnon:"  # resident memory without mapped files, which the system can roll back
+_RSS = "RssAnon:"  # resident memory without mapped files, which the system can reclaim
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from compressctl.errors import UsageError, nearest
-from compressctl.tensorspec import Dim, TensorSpec, filled
+from compressctl.tensorspec import Dim, TensorSpec, agrees, filled
 
 _BATCH = re.compile(r"batch|^(n|b|bs)$", re.IGNORECASE)
 _BEFORE = "in|input|i|prev|previous|past|old|init|initial|last"
@@ -129,11 +129,4 @@ def _stem(name: str, words: str) -> str:
 
 
 def _fits(spec: TensorSpec, output: TensorSpec) -> bool:
-    return (
-        spec.dtype == output.dtype
-        and len(spec.shape) == len(output.shape)
-        and all(
-            not isinstance(a, int) or not isinstance(b, int) or a == b
-            for a, b in zip(spec.shape, output.shape, strict=True)
-        )
-    )
+    return spec.dtype == output.dtype and agrees(spec.shape, output.shape)

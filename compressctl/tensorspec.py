@@ -191,7 +191,7 @@ def _told(spec: TensorSpec, given: TensorSpec) -> TensorSpec:
     if given.value is not None:
         whole = {"float": ("bool", "int64", "float32"), "bfloat": ("bool", "int64", "float32"), "bool": ("bool",)}
         takes = whole.get(spec.dtype.rstrip("0123456789"), ("bool", "int64"))
-        if given.dtype not in takes or not (unknown or _agrees(spec.shape, given.shape)):
+        if given.dtype not in takes or not (unknown or agrees(spec.shape, given.shape)):
             raise UsageError(f"--input {spec.name}={_shown(given.value)} does not fit the model's input {spec}")
         return replace(spec, shape=given.shape, axis=None, value=given.value, state=None)
     if unknown:
@@ -203,7 +203,7 @@ def _told(spec: TensorSpec, given: TensorSpec) -> TensorSpec:
         raise UsageError(f"--input {given} does not fit the model's input {spec}")
     samples = None if spec.lone else spec.axis
     own = [None if axis == samples else dim for axis, dim in enumerate(spec.shape)]
-    if not _agrees(tuple(own), given.shape):
+    if not agrees(tuple(own), given.shape):
         raise UsageError(f"--input {given} does not fit the model's input {spec}")
     sizes = [dim if axis == samples else given.shape[axis] for axis, dim in enumerate(spec.shape)]
     shape = tuple(dim if isinstance(dim, int) else size for dim, size in zip(spec.shape, sizes, strict=True))
@@ -218,7 +218,8 @@ def filled(shape: tuple[Dim, ...], number: float) -> Value:
     return value
 
 
-def _agrees(own: tuple[Dim, ...], given: tuple[Dim, ...]) -> bool:
+def agrees(own: tuple[Dim, ...], given: tuple[Dim, ...]) -> bool:
+    """Return whether two shapes have the same rank, and the same size wherever both are known."""
     return len(own) == len(given) and all(
         not isinstance(a, int) or not isinstance(b, int) or a == b for a, b in zip(own, given, strict=True)
     )

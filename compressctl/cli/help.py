@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from compressctl.errors import EXIT_BUDGET
+
 _ARGUMENTS, _OPTIONS = "Arguments", "Options"
 _FIRST, _LAST = (_ARGUMENTS, _OPTIONS, "Samples", "Budgets"), ("Run", "Report")
 _ALL = "--help-all"
@@ -27,7 +29,6 @@ _EXIT_CODES = {
     4: "a budget missed; the output is written all the same",
     130: "interrupted; 143: by SIGTERM, 129: by SIGHUP",
 }
-_BUDGET = 4
 
 
 class Command(TyperCommand):
@@ -83,7 +84,7 @@ class Command(TyperCommand):
                     formatter.write("".join(f"  {line}\n" for line in example.splitlines()))
         judges = any(_group(parameter) == "Budgets" for parameter in self.params)
         with formatter.section("Exit codes"):
-            formatter.write_dl([(str(code), why) for code, why in _EXIT_CODES.items() if judges or code != _BUDGET])
+            formatter.write_dl([(str(code), why) for code, why in _EXIT_CODES.items() if judges or code != EXIT_BUDGET])
 
     def _paragraphs(self) -> list[str]:
         return [part for part in inspect.cleandoc(self.help or "").split("\n\n") if part]

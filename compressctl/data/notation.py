@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from compressctl.data.parse import Notation, parse_notation
 from compressctl.data.python import PythonSource
 from compressctl.data.random import RandomSource
 from compressctl.data.source import Source
-from compressctl.errors import DataError
+from compressctl.errors import DataError, nearest
 from compressctl.tensorspec import TensorSpec
 
 SOURCES: tuple[type[NamedSource], ...] = (
@@ -91,7 +90,5 @@ def _missing(parsed: Notation) -> DataError:
     names = [f"{scheme}{parsed.source.partition(':')[1]}" for scheme in _SCHEMES]
     with contextlib.suppress(OSError, ValueError):  # a folder that cannot be listed has no suggestions to make
         names += [str(path.with_name(entry.name)) for entry in path.parent.iterdir()]
-    close = difflib.get_close_matches(parsed.source, names, n=1)
-    known = ", ".join(kind.named for kind in SOURCES)
-    hint = f"did you mean {close[0]!r}?" if close else f"it takes {known}"
+    hint = nearest(parsed.source, names) or f"it takes {', '.join(kind.named for kind in SOURCES)}"
     return DataError(f"data {parsed.text!r}: there is no {parsed.source!r}", hint)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 
-from compressctl.errors import UsageError
+from compressctl.errors import UsageError, nearest
 
 
 class Options:
@@ -83,11 +82,7 @@ class Options:
 
     def error(self, key: str, wanted: str, value: str, choices: Sequence[str] = ()) -> UsageError:
         """Return the error for a value of `key` that is not what is wanted."""
-        close = difflib.get_close_matches(value, choices, n=1)
-        return UsageError(
-            f"data {self.notation!r}: {key}={value}: {wanted} is wanted",
-            f"did you mean {close[0]!r}?" if close else None,
-        )
+        return UsageError(f"data {self.notation!r}: {key}={value}: {wanted} is wanted", nearest(value, choices))
 
     def finish(self) -> None:
         """Refuse options that no source asked for.
@@ -97,9 +92,8 @@ class Options:
         """
         for key in self._values:
             if key not in self._known:
-                close = difflib.get_close_matches(key, self._known, n=1)
-                known = ", ".join(dict.fromkeys(self._known))
-                hint = f"did you mean {close[0]!r}?" if close else f"it takes {known}" if known else "it takes none"
+                known = ", ".join(dict.fromkeys(self._known)) or "none"
+                hint = nearest(key, self._known) or f"it takes {known}"
                 raise UsageError(f"data {self.notation!r}: unknown option {key!r}", hint)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from compressctl.arrays import Floats, Integers
 from compressctl.data.source import Source
 from compressctl.errors import UsageError
+from compressctl.measure.interval import Interval
 from compressctl.measure.metric import Metric, Score
 from compressctl.measure.session import Session
 from compressctl.measure.steps import Steps
@@ -37,6 +38,11 @@ class Comparison:
     low: float
     high: float
     p_value: float
+
+    @property
+    def interval(self) -> Interval:
+        """The drop with its interval."""
+        return Interval(self.drop, self.low, self.high)
 
 
 BATCH = 16

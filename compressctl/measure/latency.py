@@ -77,6 +77,11 @@ class LatencyRatio:
     result: Latency
     witnesses: Witnesses
 
+    @property
+    def interval(self) -> Interval:
+        """The ratio with its interval."""
+        return Interval(self.ratio, self.low, self.high)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyOptions:

@@ -38,7 +38,8 @@ class Measurement:
         bytes: size with external data.
         parameters: weights, see `model.size`.
         nonzeros: weights that are not 0.
-        macs: multiply-accumulates of one inference at the measured input, or None where unknown.
+        macs: multiply-accumulates of one inference at the measured input, without nodes whose shapes are unknown; None
+            where they were not counted.
         latency: of one inference at the chosen batch size and threads; None of a model that was not run.
         latency_ratio: over the baseline, measured interleaved; None for the baseline itself. It is the quotient of the
             two medians.
@@ -46,6 +47,7 @@ class Measurement:
         size_ratio: over the baseline.
         peak_memory: bytes that loading and running it adds to a fresh process.
         score: the metric, where there is evaluation data.
+        samples: how many samples it is of.
         drop: of the metric against the baseline.
         judged: the output that the metric reads; None where it reads all.
         fidelity: each output against the baseline's.
@@ -147,7 +149,7 @@ def measure_files(
                     peak_memory=peak_memory(path, feeds, threads=workload.threads).model_bytes
                     if workload.thorough
                     else None,
-                    score=Interval(one.score.value, one.score.low, one.score.high) if one.score else None,
+                    score=one.score.interval if one.score else None,
                     samples=one.score.count if one.score else 0,
                     drop=drop,
                     judged=one.score.output if one.score else None,
@@ -223,7 +225,7 @@ def _latencies(
     if not results:
         return [(latency(baseline, feeds, workload), None, None)]
     ratios = compare_latency(baseline, results, feeds, workload, apart=apart)
-    others = [(one.result, Interval(one.ratio, one.low, one.high), one.witnesses) for one in ratios]
+    others = [(one.result, one.interval, one.witnesses) for one in ratios]
     return [(ratios[0].baseline, None, None), *others]
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from compressctl.arrays import Array, Floats, Integers
 from compressctl.data.source import Batch
 from compressctl.errors import CompressctlError, DataError, UsageError
+from compressctl.measure.interval import Interval
 from compressctl.numerics.statistics import bootstrap, percentile_interval, wilson_interval
 
 Outputs = Mapping[str, Array]
@@ -41,6 +42,11 @@ class Score:
     count: int
     per_sample: Array | None = None
     output: str | None = None
+
+    @property
+    def interval(self) -> Interval:
+        """The value with its interval."""
+        return Interval(self.value, self.low, self.high)
 
 
 class Metric(ABC):

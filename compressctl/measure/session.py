@@ -22,13 +22,13 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from compressctl.arrays import Array, Floats
 from compressctl.errors import CompressctlError, DataError, ModelError, RunError
 from compressctl.scratch import temporary_folder
-from compressctl.tensorspec import TensorSpec
+from compressctl.tensorspec import TensorSpec, agrees
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-FATAL = 4  # log severity: errors are raised as exceptions, printing them as well would only be noise
-ort.set_default_logger_severity(FATAL)
+_FATAL = 4  # log severity: errors are raised as exceptions, printing them as well would only be noise
+ort.set_default_logger_severity(_FATAL)
 
 VERSION: str = ort.__version__
 Spinning = Literal["always", "running", "never"]
@@ -190,10 +190,7 @@ def _check_feed(feed: Array, spec: TensorSpec, model: str) -> None:
         raise DataError(f"input {spec.name!r} of {model} is fed {dtype}", f"it needs {spec}")
     if not spec.shape:  # a scalar, or of unknown rank: onnxruntime does not tell them apart
         return
-    fits = len(feed.shape) == len(spec.shape) and all(
-        not isinstance(want, int) or want == have for want, have in zip(spec.shape, feed.shape, strict=True)
-    )
-    if not fits:
+    if not agrees(spec.shape, feed.shape):
         have = "x".join(map(str, feed.shape)) or "a scalar"
         raise DataError(f"input {spec.name!r} of {model} is fed the shape {have}", f"it needs {spec}")
 
@@ -206,7 +203,7 @@ def _name(model: ir.Model | bytes | Path) -> str:
 
 def _options(threads: int, optimize: bool, arena: bool, spinning: Spinning) -> ort.SessionOptions:
     options = ort.SessionOptions()
-    options.log_severity_level = FATAL
+    options.log_severity_level = _FATAL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     level = ort.GraphOptimizationLevel

@@ -28,7 +28,7 @@ class ModelFacts:
         parameters: weights in all.
         bytes: of all weights as they are stored.
         file_bytes: of the file with its external data.
-        macs: multiply-accumulates of a sample, or None.
+        macs: multiply-accumulates of a sample, without nodes whose shapes are unknown.
         bytes_by_operator, macs_by_operator: share of each operator, most first, those of a percent or more.
         static, dynamic: layers that INT8 with and without calibration would take.
         quantizable: parameters of those layers.
@@ -46,7 +46,7 @@ class ModelFacts:
     parameters: int
     bytes: int
     file_bytes: int
-    macs: int | None
+    macs: int
     bytes_by_operator: tuple[tuple[str, float], ...]
     macs_by_operator: tuple[tuple[str, float], ...]
     static: int

@@ -31,6 +31,7 @@ from compressctl.progress import Progress, Silent
 from compressctl.quantization.int8.fusion import unfused
 from compressctl.recipe.model import Recipe
 from compressctl.report.schema import BudgetVerdict, PassReport, Report, Verdict
+from compressctl.report.tables import numbered
 from compressctl.report.write import write_report
 from compressctl.robustness.measure import measure_robustness
 from compressctl.robustness.schema import Robustness
@@ -150,17 +151,17 @@ def _explain(setup: Setup, measured: _Measured, length: int) -> Explanation | No
     if not setup.recipe.explain:
         return None
     ends = [count for count in measured.known if count < length] + [length]
-    passes = setup.recipe.passes
+    labels = numbered([config.type for config in setup.recipe.passes])
     source = setup.workload.fidelity
     assert source is not None
     return explain(
         setup.baseline_file,
-        [(label(passes, count - 1) if count else "input", measured.candidate(count).file) for count in ends],
+        [(labels[count - 1] if count else "input", measured.candidate(count).file) for count in ends],
         source,
         setup.context,
         metric=setup.context.metric,
         evaluation=setup.context.evaluation,
-        entries={label(passes, index): config.entry for index, config in enumerate(passes)},
+        entries=dict(zip(labels, (config.entry for config in setup.recipe.passes), strict=True)),
     )
 
 
@@ -169,12 +170,6 @@ def _robustness(setup: Setup, result: Candidate) -> Robustness | None:
     if not setup.recipe.robustness or metric is None or source is None:
         return None
     return measure_robustness(setup.baseline_file, result.file, source, metric, setup.context)
-
-
-def label(passes: Sequence[PassConfig], index: int) -> str:
-    """Return the name of a pass in a recipe: its type, with its place where that comes more than once."""
-    types = [config.type for config in passes]
-    return types[index] if types.count(types[index]) == 1 else f"{index + 1} {types[index]}"
 
 
 def _unmeasured(setup: Setup) -> list[Note]:
@@ -200,7 +195,7 @@ def _regressions(after: Measurement) -> list[Note]:
 
 def _steps_back(passes: Sequence[PassConfig], measured: _Measured, length: int) -> list[Note]:
     """Say which passes of the result left a model slower and not smaller than they found it."""
-    found = []
+    found, labels = [], numbered([config.type for config in passes])
     ends = [count for count in measured.known if 0 < count <= length]
     for earlier, later in pairwise(ends):
         before, after = measured.at(earlier), measured.at(later)
@@ -209,7 +204,7 @@ def _steps_back(passes: Sequence[PassConfig], measured: _Measured, length: int) 
         slower = after.latency_ratio.low > before.latency_ratio.high * (1 + MATERIAL)
         if slower and after.bytes > before.bytes * (1 - MATERIAL):
             times = after.latency_ratio.value / before.latency_ratio.value
-            text = f"{label(passes, later - 1)} left the model slower than it found it (x {times:.2f}) and not smaller"
+            text = f"{labels[later - 1]} left the model slower than it found it (x {times:.2f}) and not smaller"
             found.append(warning(text))
     return found
 

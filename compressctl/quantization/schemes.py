@@ -16,14 +16,14 @@ class Scheme:
     Attributes:
         name: in options.
         kind: static: integers, with activations at known scales; dynamic: integers, with activations as they come;
-            mixed: of the two, and of floats; weights: weights alone; halves: 16-bit floats.
+            mixed: of the two, and of floats; weights: weights alone; half: floats of 16 bits.
         grid: the integers of weights; None: it takes none.
         remark: what its name does not say.
         searched: whether a search tries it.
     """
 
     name: str
-    kind: Literal["static", "dynamic", "mixed", "weights", "halves"]
+    kind: Literal["static", "dynamic", "mixed", "weights", "half"]
     grid: Grid | None = None
     remark: str = ""
     searched: bool = False
@@ -44,8 +44,8 @@ _ALL = (
     Scheme("w2a8", "static", INT2, searched=True),
     Scheme("ternary-a8", "static", TERNARY, "{-1, 0, 1}"),
     Scheme("w1a8", "static", BINARY, "{-1, 1}"),
-    Scheme("fp16", "halves"),
-    Scheme("bf16", "halves"),
+    Scheme("fp16", "half"),
+    Scheme("bf16", "half"),
     Scheme("int8-weights", "weights", INT8),
     Scheme("int4", "weights", INT4, searched=True),
     Scheme("int3", "weights", INT3, searched=True),
@@ -56,7 +56,7 @@ _ALL = (
 SCHEMES = {scheme.name: scheme for scheme in _ALL}
 
 STATIC = tuple(scheme for scheme in _ALL if scheme.kind == "static")
-STORED = tuple(scheme for scheme in _ALL if scheme.kind in ("halves", "weights"))
+STORED = tuple(scheme for scheme in _ALL if scheme.kind in ("half", "weights"))
 OFFSET = tuple(scheme for scheme in STORED if scheme.grid is not None and scheme.grid.lopsided)
 """Those of weights alone that offsets make more exact."""
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from compressctl.errors import RecipeError, flag
 from compressctl.recipe.consistency import check_consistency, check_order
-from compressctl.recipe.model import LEAVES, Recipe
+from compressctl.recipe.model import PERMISSIONS, Recipe
 from compressctl.recipe.read import check_values, read_mapping
 from compressctl.recipe.refusal import COMMAND_LINE, refusal, unknown_key
 from compressctl.recipe.settings import apply_setting
@@ -72,9 +72,9 @@ def load_recipes(path: Path, overrides: Mapping[str, Any] | None = None, setting
 
 
 def _file_keys(content: Mapping[str, Any], origin: str) -> FileKeys:
-    known = [*(key for key in Recipe.model_fields if key not in LEAVES), *FileKeys.model_fields]
+    known = [*(key for key in Recipe.model_fields if key not in PERMISSIONS), *FileKeys.model_fields]
     for key in content:
-        if key in LEAVES:
+        if key in PERMISSIONS:
             raise RecipeError(
                 f"{origin}: {key}: a recipe cannot give this leave to itself", f"take the key out, and add {flag(key)}"
             )

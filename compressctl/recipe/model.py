@@ -52,5 +52,5 @@ class Recipe(ReportOptions, RunOptions, Budgets, Samples, Files):  # pydantic ta
         return json.dumps(content, sort_keys=True)
 
 
-LEAVES = tuple(name for name in Recipe.model_fields if Recipe.about(name).leave)
+PERMISSIONS = tuple(name for name in Recipe.model_fields if Recipe.about(name).permission)
 WRITTEN = tuple(name for name in Recipe.model_fields if Recipe.about(name).written)

@@ -55,7 +55,7 @@ class Samples(Options):
         default=None,
         description=f"What is measured on `data`: {', '.join(METRICS)}, {OWN}; `NAME:OUTPUT` picks an output.",
     )
-    allow_python: Annotated[bool, Option(leave=True)] = Field(default=False, exclude=True)
+    allow_python: Annotated[bool, Option(permission=True)] = Field(default=False, exclude=True)
     """Let `python:` data and metrics run code of yours."""
 
     def notations(self) -> Iterator[tuple[str, str]]:

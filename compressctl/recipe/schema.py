@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from compressctl.recipe.model import LEAVES, Recipe
+from compressctl.recipe.model import PERMISSIONS, Recipe
 from compressctl.recipe.variables import NAME, FileKeys
 
 _VARIABLE = {"$ref": "#/$defs/Variable"}
@@ -15,7 +15,7 @@ def json_schema() -> dict[str, Any]:
     recipe, file = Recipe.model_json_schema(), FileKeys.model_json_schema()
     definitions = {name: _with_variables(schema) for name, schema in recipe["$defs"].items()}
     definitions["Variable"] = {"type": "string", "pattern": rf"\$\{{{NAME}\}}", "description": "A value of `vars`."}
-    keys = {key: value for key, value in _with_variables(recipe)["properties"].items() if key not in LEAVES}
+    keys = {key: value for key, value in _with_variables(recipe)["properties"].items() if key not in PERMISSIONS}
     properties = {**keys, **file["properties"]}
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {**dialect, **recipe, "$defs": definitions, "properties": properties}

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from compressctl.measure.accuracy import Comparison
 from compressctl.measure.interval import Interval
 from compressctl.measure.measurement import Measurement
 from compressctl.notes import Note, warning
@@ -183,10 +182,6 @@ def _notes(a: Report, b: Report) -> Iterator[Note]:
         yield warning(f"the metrics differ: {a.metric} and {b.metric}")
 
 
-def _interval(found: Comparison | None) -> Interval | None:
-    return None if found is None else Interval(found.drop, found.low, found.high)
-
-
 def _median_ms(model: Measurement) -> float | None:
     return None if model.latency is None else model.latency.median_ms
 
@@ -196,7 +191,7 @@ _OF_EACH: tuple[tuple[str, Unit, Callable[[Measurement], Value]], ...] = (
     ("size ratio", "ratio", lambda model: model.size_ratio),
     ("latency ratio", "ratio", lambda model: model.latency_ratio),
     ("metric", "metric", lambda model: model.score),
-    ("drop", "drop", lambda model: _interval(model.drop)),
+    ("drop", "drop", lambda model: model.drop.interval if model.drop else None),
 )
 _OF_RESULTS: tuple[tuple[str, Unit, Callable[[Measurement], Value]], ...] = (
     ("latency (median)", "ms", _median_ms),

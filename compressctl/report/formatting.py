@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from compressctl.measure.accuracy import Comparison
+from compressctl.measure.clocks import told
 from compressctl.measure.fidelity import OutputFidelity
 from compressctl.measure.interval import Interval
 from compressctl.measure.measurement import Measurement
@@ -42,7 +43,7 @@ def times(value: float | None) -> str:
 
 def ratio(interval: Interval | None) -> str:
     """A ratio with its interval."""
-    return "" if interval is None else f"x {interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+    return "" if interval is None else told(interval)
 
 
 def change(before: int, after: int) -> str:

@@ -35,7 +35,7 @@ class Inspection:
         opset: version of the standard operators.
         parameters: weights in all.
         bytes: bytes of all weights.
-        macs: multiply-accumulates for one sample, or None where shapes are unknown.
+        macs: multiply-accumulates for one sample, without nodes whose shapes are unknown.
         layers: in graph order.
         passes: what passes that need no data would do, by name; `Layer.quantize` is what quantize would.
         notes: from loading, and what quantize would leave alone and why.
@@ -47,7 +47,7 @@ class Inspection:
     opset: int
     parameters: int
     bytes: int
-    macs: int | None
+    macs: int
     layers: tuple[Layer, ...]
     passes: dict[str, tuple[Note, ...]]
     notes: tuple[Note, ...]

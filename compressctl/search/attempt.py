@@ -10,7 +10,6 @@ from time import perf_counter
 from compressctl.container.opened import as_stored
 from compressctl.container.signature import is_packed
 from compressctl.errors import CompressctlError
-from compressctl.measure.interval import Interval
 from compressctl.measure.isolated import peak_memory
 from compressctl.measure.latency import Latency, LatencyOptions, compare_latency
 from compressctl.measure.measurement import Measurement, compare_outputs
@@ -104,9 +103,12 @@ class Bench:
             return _hopeless(found, partial) or any(_beats(rival, record, partial) for rival in rivals)
 
         partial = self._halving.run(candidate.file, leaves)
-        score = Interval(partial.score.value, partial.score.low, partial.score.high)
         measured = replace(
-            measured, score=score, samples=partial.score.count, drop=partial.drop, judged=partial.score.output
+            measured,
+            score=partial.score.interval,
+            samples=partial.score.count,
+            drop=partial.drop,
+            judged=partial.score.output,
         )
         if partial.last:
             measured = self._compared(candidate, measured)
@@ -141,8 +143,7 @@ class Bench:
             limits = setup.workload.limits
             options = LatencyOptions(threads=threads, seed=found.seed, seconds=_LATENCY_SECONDS, limits=limits)
             (timed,) = compare_latency(setup.baseline_file, [candidate.file], feeds, options)
-            ratio = Interval(timed.ratio, timed.low, timed.high)
-            measured = replace(measured, latency=timed.result, latency_ratio=ratio)
+            measured = replace(measured, latency=timed.result, latency_ratio=timed.interval)
         if found.max_memory is not None:
             memory = peak_memory(candidate.file, feeds, threads=threads).model_bytes
             measured = replace(measured, peak_memory=memory)

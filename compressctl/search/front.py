@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compressctl.errors import OutputError
-from compressctl.measure.interval import Interval
 from compressctl.measure.measurement import Measurement
 from compressctl.pipeline.budgets import missed
 from compressctl.pipeline.candidates import measure_candidates, save_candidate
@@ -92,7 +91,6 @@ def write_front(output: Path, points: Sequence[Measured]) -> tuple[FrontPoint, .
 def _point(point: Measured, content: dict[str, object], path: Path, *, chosen: bool) -> FrontPoint:
     after = point.after
     assert after.size_ratio is not None and after.latency_ratio is not None
-    drop = None if after.drop is None else Interval(after.drop.drop, after.drop.low, after.drop.high)
     return FrontPoint(
         label=label(point.recipe.passes),
         recipe=content,
@@ -100,7 +98,7 @@ def _point(point: Measured, content: dict[str, object], path: Path, *, chosen: b
         bytes=after.bytes,
         size_ratio=after.size_ratio,
         latency_ratio=after.latency_ratio,
-        drop=drop,
+        drop=after.drop.interval if after.drop else None,
         feasible=not point.missed[0],
         chosen=chosen,
     )

@@ -12,13 +12,13 @@ from pathlib import Path
 from time import perf_counter
 
 from compressctl.data.source import Source
-from compressctl.measure.accuracy import Comparison, compare
+from compressctl.measure.accuracy import BATCH, Comparison, compare
 from compressctl.measure.metric import Metric, Score
 from compressctl.measure.session import Session
+from compressctl.measure.steps import Steps
 
 _FIRST = 64  # samples of the first stage
 _FACTOR = 4
-_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,12 @@ class SuccessiveHalving:
 
     def _scores(self, file: Path) -> Iterator[Score]:
         """Yield the score after each stage."""
-        session, metric = Session(file, threads=self._threads), self._metric.fresh()
+        model = Steps(Session(file, threads=self._threads), self._source.inputs)
+        metric = self._metric.fresh()
         outputs: list[str] | None = None
         seen, goal = 0, _FIRST
-        for batch in self._source.batches(_BATCH):
-            metric.update(session.run(batch.feeds, outputs), batch)
+        for batch in self._source.batches(BATCH):
+            metric.update(model.run(batch, outputs), batch)
             outputs = None if metric.output is None else [metric.output]
             seen += batch.count
             if goal <= seen < len(self._source):

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from compressctl.passes.base import PassConfig
 from compressctl.pipeline.setup import trains
 from compressctl.recipe.load import build_recipe
-from compressctl.recipe.model import LEAVES, Recipe
+from compressctl.recipe.model import PERMISSIONS, Recipe
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -74,7 +74,7 @@ def read(trial: FrozenTrial) -> Record | None:
 
 def dumped(passes: Sequence[PassConfig]) -> list[dict[str, Any]]:
     """Return passes as a recipe file has them: what is not said is the default."""
-    return [{"type": config.type, **config.model_dump(mode="json", exclude_defaults=True)} for config in passes]
+    return [config.entry for config in passes]
 
 
 def recipe_of(recipe: Recipe, passes: Sequence[dict[str, Any]]) -> Recipe:
@@ -83,6 +83,6 @@ def recipe_of(recipe: Recipe, passes: Sequence[dict[str, Any]]) -> Recipe:
     Samples to train on are left out where nothing trains.
     """
     content = recipe.model_dump(mode="json", exclude={"search"}, exclude_defaults=True)
-    leaves = {key: getattr(recipe, key) for key in LEAVES}
-    found = build_recipe({**content, **leaves, "passes": list(passes), "on_regression": "keep"}, "search")
+    permissions = {key: getattr(recipe, key) for key in PERMISSIONS}
+    found = build_recipe({**content, **permissions, "passes": list(passes), "on_regression": "keep"}, "search")
     return found if trains(found.passes) else found.model_copy(update={"train": None})

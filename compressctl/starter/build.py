@@ -9,6 +9,7 @@ from pathlib import Path
 
 from compressctl.choices import StarterGoal
 from compressctl.container.opened import opened
+from compressctl.data.random import DEFAULT_SIZES
 from compressctl.errors import ModelError
 from compressctl.inspection import inspect_loaded
 from compressctl.model.load import load_model
@@ -23,7 +24,6 @@ from compressctl.starter.model import model_facts
 from compressctl.tensorspec import TensorSpec, parse_tensor_specs
 
 _STAND_IN = "random:64"
-_SEQUENCE, _SIDE = 128, 224  # usual sizes of a sequence and of an image
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _files(path: Path, model: ModelFacts, advice: Advice, inputs: Sequence[str])
 
 
 def _usual(spec: TensorSpec) -> str:
-    usual = _SIDE if len(spec.shape) == 4 else _SEQUENCE
+    usual = DEFAULT_SIZES["side" if len(spec.shape) == 4 else "sequence"]
     dims = [1 if axis == 0 else dim if isinstance(dim, int) else usual for axis, dim in enumerate(spec.shape)]
     return f"{spec.name}:{'x'.join(map(str, dims))}:{spec.dtype}"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compressctl.pipeline.up_to_date import _content
-from compressctl.recipe.model import LEAVES, WRITTEN, Recipe
+from compressctl.recipe.model import PERMISSIONS, WRITTEN, Recipe
 from compressctl.recipe.search import SearchOptions
 
 BARE = Recipe(model="in.onnx", output="out.onnx", passes=())
@@ -43,4 +43,4 @@ def test_a_search_is_told_apart_by_its_question_not_its_effort():
 
 
 def test_what_is_written_and_what_is_leave():
-    assert WRITTEN == ("output", "report") and LEAVES == ("allow_python",)
+    assert WRITTEN == ("output", "report") and PERMISSIONS == ("allow_python",)

@@ -51,6 +51,12 @@ def page():
     return Reader(to_html(full_report()))
 
 
+def test_remarks_are_coloured_by_kinds_that_there_are(page):
+    written = {attributes["class"].split()[-1] for _, attributes in page.tags if "kind" in attributes.get("class", "")}
+    styled = set(re.findall(r"\.kind\.([a-z-]+)", to_html(full_report())))
+    assert {"warning", "rolled-back", "missed"} <= styled <= written
+
+
 def test_everything_is_escaped_and_nothing_is_fetched(page):
     html = to_html(full_report())
     assert not [tag for tag, _ in page.tags if tag == "script"]

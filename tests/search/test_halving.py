@@ -8,6 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compressctl.data.notation import open_source
 from compressctl.measure.metrics import parse_metric
+from compressctl.measure.opening import Wanted, open_samples
+from compressctl.model.load import described_inputs, load_model
 from compressctl.search.halving import SuccessiveHalving
 from compressctl.tensorspec import TensorSpec
 
@@ -65,3 +67,22 @@ def test_stages_grow_fourfold(halving):
     counts = []
     halving.run(linear(folder / "b.onnx", weight), lambda partial: counts.append(partial.score.count))
     assert counts == [64, 256]
+
+
+def test_a_candidate_goes_on_from_its_own_states(tmp_path):
+    """h' = a h + x, judged by its sign: 9, 8, 7 of the original, 9, 1.7, -0.49 from the own states of what forgets."""
+    for name, factor in (("original", 1.0), ("forgetful", 0.3)):
+        text = f"""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[n,1] x, float[n,1] h_in) => (float[n,2] y, float[n,1] h_out)
+        <float a = {{{factor}}}, float[1,2] w = {{-1, 1}}>
+        {{ m = Mul(h_in, a)  h_out = Add(m, x)  y = MatMul(h_out, w) }}"""
+        onnx.save(onnx.parser.parse_model(text), tmp_path / f"{name}.onnx")
+    x = np.full((4, 3, 1), -1, np.float32)
+    x[:, 0] = 9
+    np.savez(tmp_path / "d.npz", x=x, labels=np.ones((4, 3), np.int64))
+    files = [tmp_path / f"{name}.onnx" for name in ("original", "forgetful")]
+    loaded = load_model(files[0])
+    wanted = {"path": files[0], "file": files[0], "model": loaded.model, "inputs": described_inputs(loaded, {}, {})}
+    samples = open_samples(Wanted(**wanted, notations=(str(tmp_path / "d.npz"),), otherwise="random:1"))
+    scores = [SuccessiveHalving(files[0], samples.usual, parse_metric("top1:y"), 1).run(f, bool).score for f in files]
+    assert [score.value for score in scores] == [1, pytest.approx(2 / 3)]

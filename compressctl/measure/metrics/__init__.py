@@ -6,11 +6,10 @@ for.
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from compressctl.errors import UsageError
+from compressctl.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from compressctl.measure.metric import Metric, OutputMetric
@@ -44,11 +43,8 @@ def parse_metric(notation: str, *, allow_python: bool = False) -> Metric:
         return PythonMetric(notation, load_function(rest, allow_python=allow_python))
     kind = metric_class(notation)
     if kind is None:
-        close = difflib.get_close_matches(name, METRICS, n=1)
-        known = ", ".join([*METRICS, OWN])
-        raise UsageError(
-            f"there is no metric {name!r}", f"did you mean {close[0]!r}?" if close else f"there are {known}"
-        )
+        hint = nearest(name, METRICS) or f"there are {', '.join([*METRICS, OWN])}"
+        raise UsageError(f"there is no metric {name!r}", hint)
     return kind(notation, rest or None)
 
 

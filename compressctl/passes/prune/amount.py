@@ -17,7 +17,6 @@ from compressctl.passes.base import Context, Target
 from compressctl.passes.measuring import budget_keeper, sensitivity_curves, timed_feeds, usual_feeds
 from compressctl.passes.prune import Config
 from compressctl.pruning import costs, targets
-from compressctl.pruning.costs import macs_saved
 from compressctl.pruning.cutting import original_sizes, without
 from compressctl.pruning.search import Steps
 from compressctl.pruning.selection import Even, Ranking, Removed, by_layer
@@ -101,8 +100,7 @@ def automatic(
     """
     keeps = budget_keeper(context)
     sizes = sizes_of(interface(model)[0], usual_feeds(model, context, 1))
-    saved = macs_saved(model, groups, count(model, sizes))
-
+    saved = costs.macs_saved(model, groups, count(model, sizes))
     worth = {group.name: saved[group.name] * group.size for group in groups}
     useful = [curve for curve in curves if worth[curve.layer] > 0]
     return removed(Steps(useful, worth).longest(lambda ratios: keeps(build(removed(ratios)))))

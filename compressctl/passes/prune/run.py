@@ -108,7 +108,6 @@ def _chosen(graph: ir.Graph, groups: Sequence[Group], config: Config) -> list[Gr
         UsageError: a glob matches no group, or the globs leave none.
         ModelError: there are none; says why.
     """
-
     names = {group.name: (group.name, *group.makers) for group in groups}
     for key, globs in (("include", config.include), ("exclude", config.exclude)):
         for glob in globs:

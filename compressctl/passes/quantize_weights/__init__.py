@@ -95,7 +95,7 @@ class Config(PassConfig):
         set_ = self.model_fields_set - {"type", "scheme", "include", "exclude", "include_op", "exclude_op"}
         given = sorted(key for key in set_ if getattr(self, key) is not None)
         scheme = SCHEMES[self.scheme]
-        if scheme.kind == "halves" and given:
+        if scheme.kind == "half" and given:
             raise ValueError(f"scheme {self.scheme} has no scales, so {given[0]} does not go with it")
         if scheme.narrow and scheme not in OFFSET and self.symmetric is False:
             raise ValueError(f"scheme {self.scheme} is symmetric")

@@ -38,7 +38,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     selection = config.selection
     selection.check(model.graph)
     files = TensorFiles(context.workdir)
-    if SCHEMES[config.scheme].kind == "halves":
+    if SCHEMES[config.scheme].kind == "half":
         rows, told = store_fp16(model, config.scheme, selection, files)
         return Outcome(model, (*_summary(rows), *told), {"weights": rows})
     if config.rounding in ("gptq", "awq") and context.calibration is None:
