@@ -25,9 +25,9 @@ class Unit:
     """How figures are written.
 
     Attributes:
-        form: the figure and its unit.
-        factor: to that unit.
-        digits: a format.
+        form: the unit, with {} where the figure goes.
+        factor: what a value is multiplied by to be in the unit.
+        digits: the format of the figure.
         si: whether the unit takes SI prefixes, as bytes do.
     """
 
@@ -79,13 +79,13 @@ def _latency(after: Measurement) -> Measured:
 
 
 def _sqnr(after: Measurement) -> Measured:
-    """Of the worst output; NaN where one has it."""
+    """The SQNR of the worst output; NaN if that of any output is."""
     found = [output.sqnr_db for output in after.fidelity if output.values != 0]
     return (math.nan if any(map(math.isnan, found)) else min(found)) if found else None
 
 
 def _agreement(after: Measurement) -> Measured:
-    """Of the worst output that is scores of classes, with Wilson's interval."""
+    """The agreement of the worst output that is scores of classes, with Wilson's interval."""
     from compressctl.numerics.statistics import wilson_interval
 
     found = [(output.agreement, output.count) for output in after.fidelity if output.agreement is not None]

@@ -23,13 +23,13 @@ class Option:
         metavar: what stands for the value in the help. Default: its words, else its type.
         words: those that the shell completes. Default: those of the type's Literals.
         everyday: whether `--help` shows it; `--help-all` shows every option.
-        decides: the bytes of the output; or no more than what the report says, and what files are called; or nothing,
-            but how a run goes about it.
+        decides: bytes: what the output is; report: no more than what the report says, and what files are called;
+            nothing: neither, but how a run goes about it.
         written: whether it names a file that is written.
         runs: whether it asks for what only a run of the model tells.
         scored: whether it asks for a metric, and data to measure it on.
         flagless: whether it has no flag: files alone give it.
-        permission: whether it is one that a user gives: on the command line alone, never in a file, nor in a report.
+        permission: whether it permits something: given on the command line alone, never in a file or a report.
     """
 
     flags: tuple[str, ...] = ()

@@ -210,7 +210,7 @@ def _checked(column: Column, spec: TensorSpec, steps: int, pairs: bool) -> Colum
 
 
 def _whole(column: Column, spec: TensorSpec) -> Array:
-    """Return what an input is fed that takes no samples: an array of its shape, or one such row for each sample.
+    """Return what an input is fed that takes no samples, from an array of its shape, or one such row for each sample.
 
     Raises:
         DataError: it does not fit, or its rows differ.

@@ -81,7 +81,7 @@ def numpy_dtype(spec: TensorSpec) -> np.dtype[Any]:
 def whole(spec: TensorSpec) -> Array:
     """Return what an input is fed that takes no samples: its value, or one that seldom does harm.
 
-    That is no flag, the factor 1, one thing, 16,000 samples of sound a second.
+    That is False of a flag, 16,000 of a sampling rate, and 1 of any other number, such as a factor or a count.
     """
     shape = tuple(dim if isinstance(dim, int) else 1 for dim in spec.shape)
     if spec.value is not None:

@@ -70,10 +70,11 @@ class Source(ABC):
     Attributes:
         notation: the text that the user gave.
         inputs: the model's inputs, which every batch fits.
-        sampled: those of them that take samples, as rows: the first dimension is that of samples.
-        asked: those of these that are no states: data must have them.
-        fed: what the others are fed.
+        sampled: the inputs that take samples, as rows: the first dimension is that of samples.
+        asked: the sampled inputs that are no states: data must have them.
+        fed: what the inputs that take no samples are fed.
         notes: what the user should know about these data.
+        fixed_batch: the rows of every batch, where the model takes no other number of them; else None.
         judgeable: False where accuracy cannot be judged from the data (random numbers).
         pairs: the samples are pairs (see `Batch.pairs`).
         steps: samples that follow one another, so that states are carried from one to the next: 0 to steps - 1, and

@@ -74,7 +74,7 @@ class Metric(ABC):
     @classmethod
     def usual_drop(cls, name: str, samples: int) -> tuple[float, str] | None:
         """Return by how much the metric, called `name`, may get worse in a recipe to start from, and why; None: that
-        hangs on what the labels are."""
+        depends on what the labels are."""
         return None
 
     @classmethod

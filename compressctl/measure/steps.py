@@ -1,4 +1,4 @@
-"""A model run step by step, fed the states that it came to itself."""
+"""A model run step by step, each step fed the states that the step before gave."""
 
 from __future__ import annotations
 

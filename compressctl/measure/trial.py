@@ -38,10 +38,10 @@ def fit_random(model: ir.Model, inputs: Sequence[TensorSpec], *, threads: int = 
 
 
 def fits(model: ir.Model, inputs: Sequence[TensorSpec], *, threads: int = 0) -> Iterator[RandomFit]:
-    """Yield the fits that a model runs on: of usual sizes, of short ones, of long ones; …
+    """Yield the fits that a model runs on.
 
-    … of 1 where a dimension belongs to one input alone, so that its values broadcast; with other values for what takes
-    no samples and has none given.
+    Those tried are of usual sizes, of short ones, of long ones; of 1 where a dimension belongs to one input alone, so
+    that its values broadcast; and with other values for inputs that take no samples and have none given.
     """
     session = Session(model, threads=threads, optimize=False)
     limits = lookup_limits(model)

@@ -1,4 +1,4 @@
-"""Files whose weights nodes unpack, as onnxruntime runs them once they are unpacked.
+"""Unpack the weights of a large packed model before it is measured.
 
 onnxruntime unpacks as it loads, and holds all that it makes on the way until it has unpacked the last weight: 5 times
 the unpacked weights, of those in 4 bits. What is measured of a large model must not take that: it is measured on a file

@@ -40,7 +40,7 @@ class PassConfig(Options):
         prepares: whether the pass leaves what the model computes, and is there for the sake of the passes after it.
         edits_weights: whether the pass gives plain weights other values or another form; where another pass gave all
             of them another form, it finds nothing to do.
-        stopped_by: forms of weights that the pass cannot work beside, be they of one layer alone.
+        stopped_by: forms of weights that the pass cannot work beside, even where only one layer has them.
         telling: options that tell it from others in a label.
         advise: what it says to a starter recipe.
     """
@@ -78,7 +78,8 @@ class PassConfig(Options):
     @property
     def form(self) -> WeightForm | None:
         """The form that weights have after the pass: plain floats; packed: floats that nodes make of something smaller;
-        static or dynamic: integers, with activations rounded at known scales or as they come. None: as before."""
+        static or dynamic: integers, with activations rounded at scales known before or found at run time. None: as
+        before."""
         return None
 
     @property

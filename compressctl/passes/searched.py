@@ -13,7 +13,7 @@ from compressctl.passes.simplify.run import SimplifySpace
 from compressctl.passes.smooth_quant.run import SmoothQuantSpace
 from compressctl.passes.space import PassSpace
 from compressctl.passes.sparsify.run import SparsifySpace
-from compressctl.passes.static_search import StaticSpace
+from compressctl.passes.static import StaticSpace
 from compressctl.passes.store.run import StoreSpace
 
 SPACES: tuple[PassSpace, ...] = (

@@ -1,19 +1,43 @@
-"""What the passes that quantize statically share: the range of weights, and the observation of activations."""
+"""What the passes that quantize statically share: the range of weights, the observation of activations, and what a
+search may try."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, get_args
 
 import onnx_ir as ir
 
 from compressctl.data.source import Source
 from compressctl.measure.machine import int8_target
 from compressctl.passes.base import Context
+from compressctl.passes.space import Draw, Params, PassSpace
 from compressctl.passes.static_options import StaticOptions
+from compressctl.quantization import schemes
 from compressctl.quantization.int8.calibration import Observations, observe
 from compressctl.quantization.int8.plan import QuantizationPlan
 from compressctl.quantization.int8.seen import seen_part
 from compressctl.quantization.int8.trainable import placement_of
+
+STATIC = tuple(scheme.name for scheme in schemes.STATIC if scheme.searched)
+NARROW = tuple(name for name in STATIC if schemes.SCHEMES[name].narrow)
+
+
+class StaticSpace(PassSpace):
+    """The parameters `calibration_method` and `first_last`."""
+
+    ladders = (NARROW,)
+
+    def draw(self, draw: Draw) -> None:
+        if draw.format.name in STATIC:
+            draw.choice("calibration_method", ("percentile", "mse", "minmax"))
+        if draw.format.name in NARROW:
+            draw.choice("first_last", get_args(schemes.FirstLast))
+
+
+def static_options(params: Params) -> dict[str, Any]:
+    """Return the options that these passes share, as far as they were drawn for the format."""
+    return {name: params[name] for name in ("first_last", "calibration_method") if name in params}
 
 
 def range_for_target(options: StaticOptions) -> tuple[str, bool]:

@@ -15,8 +15,8 @@ class Scheme:
 
     Attributes:
         name: in options.
-        kind: static: integers, with activations at known scales; dynamic: integers, with activations as they come;
-            mixed: of the two, and of floats; weights: weights alone; half: floats of 16 bits.
+        kind: static: integers, with activations at known scales; dynamic: integers, with activations at scales found
+            as the model runs; mixed: of the two, and of floats; weights: weights alone; half: floats of 16 bits.
         grid: the integers of weights; None: it takes none.
         remark: what its name does not say.
         searched: whether a search tries it.

@@ -1,8 +1,5 @@
-"""Add, Sub, Mul and Div with one constant a channel become part of the layer before them.
-
-That may be a Conv, ConvTranspose, Gemm, or a BatchNormalization that could not become part of its neighbours itself.
-
-Converters write biases and normalisations out as arithmetic.
+"""Add, Sub, Mul and Div with one constant a channel, as which converters write biases and normalisations, become part
+of the layer before them: a Conv, ConvTranspose, Gemm, or a BatchNormalization that could not become part of another.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ CNN_ARRAYS = {"w": weight(8, 4, 1, 1), "k": weight(128, 64), "v": weight(64, 64)
 CNN_IO = ("float[N,4,4,4] x", "float[N,64] y")
 
 
-def test_auto_is_static_for_convolutions_and_what_hangs_on_them():
+def test_auto_is_static_for_convolutions_and_the_layers_behind_them():
     chosen, _ = plan(CNN, CNN_ARRAYS, *CNN_IO)
     assert chosen == QuantizationPlan(static=("Conv_0", "Gemm_3", "Gemm_5"))
 
@@ -98,6 +98,4 @@ def test_what_is_to_be_dynamic_is_not_static():
 
 def test_parts_of_a_plan_keep_what_calibration_did_not_see():
     whole = QuantizationPlan(("a", "b"), ("c",), frozenset({"t"}))
-    assert {part.unseen for part in (whole.without(["a"]), whole.only("b"), whole.as_they_come(["a"]))} == {
-        whole.unseen
-    }
+    assert {part.unseen for part in (whole.without(["a"]), whole.only("b"), whole.dynamically(["a"]))} == {whole.unseen}

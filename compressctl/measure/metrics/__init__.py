@@ -49,7 +49,7 @@ def parse_metric(notation: str, *, allow_python: bool = False) -> Metric:
 
 
 def metric_class(notation: str) -> type[OutputMetric] | None:
-    """Return the class of the metric of `name[:output]`; None where it is none of ours."""
+    """Return the class of the metric of `name[:output]`; None where it is not built in."""
     place = METRICS.get(notation.partition(":")[0])
     if place is None:
         return None
@@ -65,5 +65,5 @@ def is_share(notation: str) -> bool:
 
 
 def code_of(notation: str | None) -> str | None:
-    """Return what names the user's code that a metric runs, as a data notation does; None of ours, which run none."""
+    """Return what names the user's code that a metric runs, as a data notation does; None of a built-in one."""
     return notation if notation is not None and notation.startswith(f"{_PYTHON}:") else None

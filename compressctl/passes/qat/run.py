@@ -14,8 +14,7 @@ from compressctl.notes import warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.qat import Config
 from compressctl.passes.space import EPOCHS, Draw, Params, PassSpace, Space, Stage
-from compressctl.passes.static import observe_static, range_for_target
-from compressctl.passes.static_search import STATIC, static_options
+from compressctl.passes.static import STATIC, observe_static, range_for_target, static_options
 from compressctl.passes.training import fit, terms, training_samples
 from compressctl.quantization.int8.apply import apply_plan
 from compressctl.quantization.int8.plan import QuantizationPlan, make_plan, weight_grids

@@ -6,11 +6,11 @@ Add, Concat, pooling, reshapes), so that onnxruntime runs integer kernels from e
 `int8-dynamic`: no data needed. Weight MatMul and Gemm become DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul,
 LSTM becomes DynamicQuantizeLSTM, embedding tables become int8 rows with a scale each; the rest (convolutions, GRU, RNN)
 computes in float on 8-bit weights.
-`auto`: per node the fastest: the same, but static for convolutions and what hangs on them, where there is calibration
-data; bodies of If, Loop and Scan are not observed, so nothing in them is static. Convolutions
-whose better form depends on shape and processor are timed on this machine; where samples show an output below 15 dB, or
-an agreement below 95 %, the most sensitive layers become dynamic or compute in float; and where the result is
-slower than the input, layers that lose compute in float.
+`auto`: per node the fastest: as `int8-dynamic`, but static for convolutions and the layers behind them, where there is
+calibration data; bodies of If, Loop and Scan are not observed, so nothing in them is static. Convolutions whose better
+form depends on shape and processor are timed on this machine; where samples show an output below 15 dB, or an agreement
+below 95 %, the most sensitive layers become dynamic or compute in float; and where the result is slower than the input,
+layers that lose compute in float.
 `w4a8`, `w3a8`, `w2a8`, `ternary-a8`, `w1a8`: as `int8`, but weights take few integers: 4, 3 or 2 bits, {-1, 0, 1} or
 {-1, 1}, times a scale per channel of least squared error. They are packed in the file, and onnxruntime unpacks them to
 int8 when it loads it, so that the same integer kernels run. `rounding` chooses the integers on calibration samples,
@@ -63,8 +63,8 @@ class Config(StaticOptions):
     """Keep this many of the most sensitive layers in float (ranked by measured sensitivity). Default: as few as
     max_accuracy_drop needs; none where there is no such budget."""
     dynamic: Annotated[tuple[str, ...], Option(metavar="GLOB")] = ()
-    """Quantize nodes whose name matches one of these globs as their input comes, not statically; only MatMul, Gemm and
-    LSTM have such a form."""
+    """Quantize nodes whose name matches one of these globs dynamically, not statically; only MatMul, Gemm and LSTM have
+    such a form."""
 
     @property
     def form(self) -> WeightForm:

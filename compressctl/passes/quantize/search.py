@@ -9,8 +9,7 @@ import onnx_ir as ir
 
 from compressctl.passes.quantize import Config
 from compressctl.passes.space import Draw, Format, Params, PassSpace, Space, Stage, Subject
-from compressctl.passes.static import observe_static, range_for_target
-from compressctl.passes.static_search import NARROW, STATIC, static_options
+from compressctl.passes.static import NARROW, STATIC, observe_static, range_for_target, static_options
 from compressctl.passes.training import has_torch
 from compressctl.quantization.int8.apply import apply_plan
 from compressctl.quantization.int8.plan import QuantizationPlan, make_plan, weight_grids

@@ -1,4 +1,4 @@
-"""INT8 without data: weights become integers now, activations as they come.
+"""INT8 without data: weights become integers now, activations at run time.
 
 What has such a form in onnxruntime's CPU kernels: MatMul and Gemm with a constant weight, LSTM, embedding tables.
 """

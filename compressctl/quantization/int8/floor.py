@@ -1,4 +1,4 @@
-"""Hold a fidelity floor: which layers of a plan must be quantized as they come, or stay in float."""
+"""Hold a fidelity floor: which layers of a plan must be quantized dynamically, or stay in float."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def hold(judge: Judge, plan: QuantizationPlan, dynamic: Collection[str]) -> Held
     layers, ranking = _ranking(judge, plan)
 
     def softened(names: Sequence[str]) -> QuantizationPlan:
-        come = [name for name in names if name in dynamic and name in plan.static]
-        return plan.as_they_come(come).weights_alone([name for name in names if name not in come])
+        moved = [name for name in names if name in dynamic and name in plan.static]
+        return plan.dynamically(moved).weights_alone([name for name in names if name not in moved])
 
     for move in (softened, plan.weights_alone, replace(plan, weights=()).without):
         moved = _fewest(judge, layers, move)

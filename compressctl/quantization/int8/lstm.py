@@ -1,6 +1,6 @@
 """LSTM with int8 weights: com.microsoft.DynamicQuantizeLSTM.
 
-Inputs and hidden states are quantized to 8 bits as they come; gates, cell states, biases and peepholes stay float.
+Inputs and hidden states are quantized to 8 bits at run time; gates, cell states, biases and peepholes stay float.
 Source: onnxruntime's contrib operator reference; the ONNX LSTM specification for all that the two share.
 """
 

@@ -1,4 +1,4 @@
-"""MatMul and Gemm with int8 weights, their inputs quantized as they come.
+"""MatMul and Gemm with int8 weights, their inputs quantized at run time.
 
     x -> DynamicQuantizeLinear -> MatMulInteger(int8 weight) -> Cast -> Mul(x's scale * weight's scales) -> Add(bias)
 

@@ -30,7 +30,7 @@ class QuantizationPlan:
 
     Attributes:
         static: Conv, Gemm and MatMul that get Q/DQ pairs.
-        dynamic: MatMul, Gemm and LSTM whose activations are quantized as they come, Gather that looks up int8 rows.
+        dynamic: MatMul, Gemm and LSTM whose activations are quantized at run time, Gather that looks up int8 rows.
         unseen: the tensors that stay in float because calibration saw no value of them but zero.
         weights: those that compute in float on weights stored in 8 bits, as far as these have such a form.
     """
@@ -51,7 +51,7 @@ class QuantizationPlan:
         static, dynamic, weights = (tuple(name for name in part if name not in names) for part in parts)
         return QuantizationPlan(static, dynamic, self.unseen, weights)
 
-    def as_they_come(self, names: Collection[str]) -> QuantizationPlan:
+    def dynamically(self, names: Collection[str]) -> QuantizationPlan:
         """The plan with some static nodes quantized dynamically."""
         moved = tuple(name for name in self.static if name in names)
         left = self.without(moved)
@@ -99,11 +99,11 @@ def make_plan(
         model: not edited.
         scheme: "int8" and those of fewer bits: static, and int8 rows for embeddings; "int8-dynamic": dynamic for MatMul
             and Gemm, LSTM and embeddings, 8-bit weights for the rest; or "auto": the same, but static for convolutions
-            and what hangs on them.
+            and the layers behind them.
         selection: what the user lets us touch.
         calibrated: whether there are samples to observe activations on; without, auto plans nothing static.
         embeddings: whether to store embedding tables as int8.
-        dynamic: globs of the nodes that are quantized as they come, where they have such a form.
+        dynamic: globs of the nodes that are quantized dynamically, where they have such a form.
         slow: tells why a static node is faster in float, or None; scheme auto leaves such nodes.
 
     Returns:
@@ -118,16 +118,16 @@ def make_plan(
     selection.check(model.graph)
     check_globs(model.graph, dynamic=dynamic)
 
-    def as_it_comes(node: ir.Node) -> bool:
+    def asked(node: ir.Node) -> bool:
         return matches(dynamic, [node.name or ""])
 
     reasons = dict(candidates(model))
-    come = {node for node, reason in reasons.items() if reason is None and as_it_comes(node)}
+    dynamically = {node for node, reason in reasons.items() if reason is None and asked(node)}
     static: dict[ir.Node, str | None] = {}
     for node in model.graph:
-        eligible = node.op_type in COMPUTE and node.domain == "" and selection.allows(node) and node not in come
+        eligible = node.op_type in COMPUTE and node.domain == "" and selection.allows(node) and node not in dynamically
         eligible = eligible and not multiplies_activations(node)
-        if calibrated and eligible and (is_static or (scheme == "auto" and _hangs_on(node, static))):
+        if calibrated and eligible and (is_static or (scheme == "auto" and _auto_static(node, static))):
             static[node] = static_obstacle(node) or (slow(node) if scheme == "auto" else None)
     found: list[str] = []
     notes: list[Note] = []
@@ -141,13 +141,13 @@ def make_plan(
         if reason is not None:
             notes.append(left(node, reason))
     for node, reason in reasons.items():
-        if reason is not None and as_it_comes(node) and node in static and static[node] is None:
+        if reason is not None and asked(node) and node in static and static[node] is None:
             notes.append(skipped(f"quantized statically all the same: {reason}", node.name))
         if node in static or not selection.allows(node) or (node.op_type == "Gather" and not embeddings):
             continue
         if scheme == "auto" and node.op_type == "Conv" and node.graph is model.graph:
             continue  # said once for all, below
-        if is_static and node.op_type != "Gather" and node not in come:
+        if is_static and node.op_type != "Gather" and node not in dynamically:
             if node.graph is not model.graph:
                 reason = "it is in a body, where nothing is observed; int8-dynamic and int8-weights need no samples"
             reason = reason or f"onnxruntime has no static INT8 kernel for {node.op_type}; int8-dynamic has one"
@@ -205,7 +205,7 @@ def first_and_last_layers(graph: ir.Graph) -> set[str]:
     return edges
 
 
-def _hangs_on(node: ir.Node, static: Mapping[ir.Node, str | None]) -> bool:
+def _auto_static(node: ir.Node, static: Mapping[ir.Node, str | None]) -> bool:
     """Whether it is a convolution, or reads a static node's output through what carries integers."""
     if node.op_type == "Conv":
         return True

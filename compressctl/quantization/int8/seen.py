@@ -1,7 +1,7 @@
 """The part of a plan that calibration says enough of: a range of nothing but zeros is no range to round to.
 
 What is quantized to such a range becomes zero whatever comes in, so a branch that no sample reached would be destroyed
-without a trace. Its layers stay in float, or are quantized as their inputs come.
+without a trace. Its layers stay in float, or are quantized dynamically.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def seen_part(
         model: not edited.
         plan: made for it.
         observations: ranges of the tensors of `placement_of(model, plan)`.
-        dynamic: quantize such layers as their inputs come, where they have that form, else their weights alone.
+        dynamic: quantize such layers dynamically, where they have that form, else their weights alone.
     """
     blank = {name for name, (low, high) in observations.ranges.items() if low == high}
     if not blank:

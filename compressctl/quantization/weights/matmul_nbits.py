@@ -1,7 +1,7 @@
 """Weights that stay packed as the model runs: com.microsoft.MatMulNBits, which pays where few rows are multiplied.
 
 At 1 to 8 rows a product waits for its weights to come from memory, and these are an eighth. With accuracy level 4 it is
-computed on integers: blocks of the activation are rounded to 8 bits as they come. Source: onnxruntime's contrib
+computed on integers: blocks of the activation are rounded to 8 bits at run time. Source: onnxruntime's contrib
 operator reference.
 """
 
