@@ -1,12 +1,12 @@
 """Several nodes that are one torch function: quantize-dequantize pairs, linear layers, Gelu.
 
-A match is made only where the values between its nodes are used nowhere else.
+Nodes of a match whose values are used elsewhere, too, run as well.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,7 @@ class Fused:
         function: gives the node's only output.
         inputs: the values that it takes.
         keywords: its further arguments.
-        absorbed: the nodes before it that need not run.
+        absorbed: the nodes before it that need not run for it.
     """
 
     function: Callable[..., Tensor]
@@ -43,8 +43,8 @@ class Fused:
     absorbed: tuple[ir.Node, ...] = ()
 
 
-def find_fused(graph: ir.Graph, kept: Collection[str]) -> dict[ir.Node, Fused]:
-    """Return the last node of each match -> what stands for it.
+def find_fused(graph: ir.Graph, kept: Collection[str]) -> tuple[dict[ir.Node, Fused], set[ir.Node]]:
+    """Return the last node of each match with what stands for it, and the nodes that need not run then.
 
     Args:
         graph: left as it is.
@@ -57,7 +57,20 @@ def find_fused(graph: ir.Graph, kept: Collection[str]) -> dict[ir.Node, Fused]:
         if match is not None and not any(inner in fused for inner in match.absorbed):
             fused[node] = match
     absorbed = {node for one in fused.values() for node in one.absorbed}
-    return {node: one for node, one in fused.items() if node not in absorbed}
+    idle: set[ir.Node] = set()
+    for node in reversed(graph):
+        if node in absorbed and not any(_is_needed(value, kept, fused, idle) for value in node.outputs):
+            idle.add(node)
+    return fused, idle
+
+
+def _is_needed(
+    value: ir.Value, kept: Collection[str], fused: Mapping[ir.Node, Fused], idle: Collection[ir.Node]
+) -> bool:
+    """Whether a value that an absorbed node makes is returned, or read by a node that runs."""
+    running = (user for user in value.consumers() if user not in idle)
+    read = any(user not in fused or value in fused[user].inputs for user in running)
+    return read or value.is_graph_output() or value.name in kept
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -148,28 +161,11 @@ def _fake_quantize(node: ir.Node, kept: Collection[str]) -> Fused | None:
         if len(bounds) < 2 or bounds[0] is None or bounds[1] is None:
             return None
         low, high = max(low, int(bounds[0])), min(high, int(bounds[1]))
-    # The integers may have further readers (a pair shared by several): then the nodes before run as well.
-    absorbed = []
-    for inner in (clip, quantize):
-        if inner is not None and _absorbable(inner, node, kept):
-            absorbed.append(inner)
     return Fused(
         fake_quantize,
         (quantize.inputs[0], scale),
         {"low": low - int(zeros.min()), "high": high - int(zeros.min()), "axis": axis},
-        tuple(absorbed),
-    )
-
-
-def _absorbable(inner: ir.Node, node: ir.Node, kept: Collection[str]) -> bool:
-    """Whether all that read `inner`'s integers are pairs' second halves, which take the reals instead."""
-    output = inner.outputs[0]
-    if output.is_graph_output() or output.name in kept:
-        return False
-    scale = node.inputs[1]
-    return all(
-        use.node.op_type == "Clip" or (use.node.op_type == "DequantizeLinear" and use.node.inputs[1] is scale)
-        for use in output.uses()
+        (quantize,) if clip is None else (clip, quantize),
     )
 
 

@@ -101,12 +101,11 @@ def make_plan(model: ir.Model, extra_outputs: Sequence[str] = ()) -> ExecutionPl
 
 
 def _plan(graph: ir.Graph, outputs: Sequence[str], opset: int, problems: _Problems) -> ExecutionPlan:
-    fused = find_fused(graph, set(outputs))
-    absorbed = {node for one in fused.values() for node in one.absorbed}
+    fused, idle = find_fused(graph, set(outputs))
     constants: dict[str, Tensor] = {}
     steps: list[Step] = []
     for node in graph:
-        if node in absorbed:
+        if node in idle:
             continue
         if node in fused:
             steps.append(_fused_step(node, fused[node]))

@@ -56,6 +56,16 @@ def test_weights_of_few_bits_per_channel_are_onnxruntimes(low, high):
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in module.weights.values())
 
 
+def test_integers_that_are_read_otherwise_too_are_computed():
+    body = """q = QuantizeLinear(x, s, z)  a = DequantizeLinear(q, s, z)  b = DequantizeLinear(q, s, other)
+              c = Clip(q, lo, hi)  d = DequantizeLinear(c, s, other)  ab = Add(a, b)  y = Add(ab, d)"""
+    arrays = {"s": np.float32(0.1), "z": np.uint8(10), "other": np.uint8(20), "lo": np.uint8(5), "hi": np.uint8(40)}
+    model = graph(body, arrays, "float[4] x", "float[4] y")
+    x = np.array([0, 0.1, 0.2, 3], np.float32)
+    expected = Session(model, optimize=False).run({"x": x})["y"]
+    np.testing.assert_allclose(GraphModule(model)({"x": torch.from_numpy(x)})["y"].detach(), expected, rtol=1e-6)
+
+
 def test_signs_are_onnxruntimes():
     rng = np.random.default_rng(2)
     arrays = {
