@@ -125,7 +125,11 @@ def _zeros(layer: LinearLayer) -> tuple[Floats, Floats]:
 
 
 def fitting_batch(source: Source) -> int:
-    """Return a batch size at which overhead is small and so is memory, judged by the first sample."""
+    """Return a batch size at which overhead is small and so is memory, judged by the first sample.
+
+    Raises:
+        DataError: there is none.
+    """
     first: Batch | None = next(source.batches(1), None)
     if first is None:
         raise DataError(f"{source.notation}: no samples to observe layers on")

@@ -60,7 +60,11 @@ def initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
 
 
 def set_constant(value: ir.Value, array: Array) -> None:
-    """Let an initializer, or the output of a Constant node, hold another array, which is not copied."""
+    """Let an initializer, or the output of a Constant node, hold another array, which is not copied.
+
+    Raises:
+        ValueError: `value` is neither.
+    """
     tensor = ir.tensor(array, name=value.name)
     if value.is_initializer():
         value.const_value, value.shape = tensor, ir.Shape(array.shape)
@@ -120,6 +124,9 @@ def replace_node(
         node: the node to remove, of it or of a body.
         new_nodes: the nodes to insert, in order; may be empty.
         new_outputs: one value for each output of `node`; by default the outputs of the last new node.
+
+    Raises:
+        ValueError: there are more or fewer new outputs than old ones.
     """
     new_nodes = list(new_nodes)
     new_outputs = list(new_nodes[-1].outputs if new_outputs is None else new_outputs)
@@ -260,8 +267,8 @@ def _free(base: str, taken: set[str | None]) -> str:
     return name
 
 
-def floats(node: ir.Node, index: int) -> Array:
-    """Return the constant that a node reads as input `index`."""
+def constant_input(node: ir.Node, index: int) -> Array:
+    """Return the constant that a node reads as input `index`, which must be one."""
     array = constant(node.inputs[index])
     assert array is not None
     return array
@@ -281,7 +288,7 @@ def replace_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array, w
     """
     old = node.inputs[index]
     assert old is not None
-    new = initializer(graph, f"{old.name}_{why}", array.astype(floats(node, index).dtype))
+    new = initializer(graph, f"{old.name}_{why}", array.astype(constant_input(node, index).dtype))
     node.replace_input_with(index, new)
     if old.is_initializer() and not (old.uses() or old.is_graph_output()) and old.name is not None:
         del graph.initializers[old.name]

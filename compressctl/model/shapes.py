@@ -76,7 +76,11 @@ def forget_inferred(model: ir.Model, stated: Collection[str]) -> None:
 
 
 def inferred_types(proto: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
-    """Return the type of every value that follows from the inputs, by name; edits `proto`."""
+    """Return the type of every value that follows from the inputs, by name; edits `proto`.
+
+    Raises:
+        ModelError: onnx's shape inference rejects the graph; one line.
+    """
     types: dict[str, onnx.TypeProto] = {}
     _stand_in(proto)
     _cut_long(proto)

@@ -471,7 +471,9 @@ class Dictionaries(nn.Module):
         for key, value in table.items():
             if key != "b" and "c" in table:
                 total = total + value * len(key)
-        return total + len(table)
+        others = table.copy()
+        others["d"] = others.pop("a") + x
+        return total + len(table) + others["d"] * others["b"]
 
 
 class Numbers(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from compressctl.model.graph import bias_of, constant, floats, is_only_use, replace_constant
+from compressctl.model.graph import bias_of, constant, constant_input, is_only_use, replace_constant
 from compressctl.model.ops import HOMOGENEOUS
 from compressctl.notes import Note, done, skipped
 from compressctl.numerics import equalization
@@ -26,7 +26,8 @@ def equalize(model: ir.Model, sweeps: int) -> list[Note]:
             notes.append(skipped(f"not equalized: {found}", node.name))
     nodes = dict.fromkeys(node for pair in pairs for node in pair)
     layers = {
-        node: Layer.of(floats(node, 1), constant(bias_of(node)), node.attributes.get_int("group", 1)) for node in nodes
+        node: Layer.of(constant_input(node, 1), constant(bias_of(node)), node.attributes.get_int("group", 1))
+        for node in nodes
     }
     equalization.equalize([(layers[first], layers[second]) for first, second in pairs], sweeps)
     for node, layer in layers.items():
@@ -74,7 +75,7 @@ def _next_convolution(node: ir.Node) -> ir.Node | str:
 
 
 def _write(graph: ir.Graph, node: ir.Node, layer: Layer) -> None:
-    weight = floats(node, 1)
+    weight = constant_input(node, 1)
     grouped = weight.reshape(*layer.reach.shape, *weight.shape[2:])
     kernel = (1,) * (weight.ndim - 2)
     factor = (layer.inputs[:, None, :] / layer.outputs[:, :, None]).reshape(*layer.reach.shape, *kernel)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from compressctl.arrays import AnyFloats, Floats, Floats32
 from compressctl.layers.unseen import unseen
-from compressctl.model.graph import constant, floats, is_only_use, replace_constant
+from compressctl.model.graph import constant, constant_input, is_only_use, replace_constant
 from compressctl.model.ops import LAST_AXIS_NORMS, PRODUCTS
 from compressctl.notes import Note, done, skipped
 from compressctl.numerics.equalization import smoothing_scales
@@ -76,7 +76,7 @@ def smooth(model: ir.Model, found: Sequence[Place], absmax: Mapping[str, Floats3
 def move_scales(graph: ir.Graph, place: Place, scales: Floats) -> None:
     """Divide the channels of an activation by `scales`, at its producers, and multiply the weights that read them."""
     for node, index in place.producers:
-        replace_constant(graph, node, index, floats(node, index) / scales, "smoothed")
+        replace_constant(graph, node, index, constant_input(node, index) / scales, "smoothed")
     for node in place.readers:
         scaled = _rows(node) * scales[:, None]
         replace_constant(graph, node, 1, scaled.T if _weight_axis(node) == 1 else scaled, "smoothed")
@@ -141,5 +141,5 @@ def _is_vector(node: ir.Node, index: int) -> bool:
 
 def _rows(node: ir.Node) -> AnyFloats:
     """The weight of a reader as [input channels, outputs]."""
-    array = floats(node, 1)
+    array = constant_input(node, 1)
     return array.T if _weight_axis(node) == 1 else array
