@@ -20,8 +20,8 @@ from compressctl.arrays import Array, Bytes, Floats, Floats32, Mask
 from compressctl.clustering.codebook import Codebook, fit_codebook
 from compressctl.data.first import First
 from compressctl.data.source import Source
-from compressctl.layers.layerwise import Fit, Pair, fit_layers
-from compressctl.layers.linear import LinearLayer, linear_layers
+from compressctl.layers.layerwise import Fit, refit_layers
+from compressctl.layers.linear import LinearLayer
 from compressctl.numerics.gptq import gptq
 from compressctl.numerics.kmeans import nearest
 from compressctl.numerics.obs import damped, refit, settle
@@ -87,16 +87,7 @@ def reconstruct(
         own = fit_codebook(lambda: [(optimum.astype(np.float32), heavy)], clusters)
         return _single(optimum, moments, own, zeros, moves=True)
 
-    original = model.clone()
-    olds = {layer.name: layer for layer in linear_layers(original.graph)}
-    return fit_layers(
-        original,
-        model,
-        [Pair(olds[layer.name], layer, np.arange(layer.shape[0] * layer.shape[1])) for layer in layers],
-        First(samples.source, samples.count),
-        solve,
-        samples.resources,
-    )
+    return refit_layers(model, layers, First(samples.source, samples.count), solve, samples.resources)
 
 
 @dataclass(frozen=True, eq=False)

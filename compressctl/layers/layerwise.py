@@ -19,7 +19,7 @@ from compressctl.arrays import Array, Floats, Integers
 from compressctl.data.source import Source
 from compressctl.errors import DataError
 from compressctl.layers.bias import find_bias
-from compressctl.layers.linear import LinearLayer
+from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.moments import fitting_batch, spread
 from compressctl.layers.rows import Rows, input_rows, rows_key
 from compressctl.layers.unseen import picked
@@ -135,6 +135,19 @@ def fit_layers(
                 old.leave(pair.old.name)
                 new.leave(pair.new.name)
     return errors
+
+
+def refit_layers(
+    model: ir.Model, layers: Sequence[LinearLayer], source: Source, solve: Solve, resources: Resources
+) -> dict[str, float]:
+    """Give layers of a model new weights in place, so that each comes close to the output that it has now.
+
+    Args, result and errors are those of `fit_layers`.
+    """
+    original = model.clone()
+    olds = {layer.name: layer for layer in linear_layers(original.graph)}
+    pairs = [Pair(olds[layer.name], layer, np.arange(layer.shape[0] * layer.shape[1])) for layer in layers]
+    return fit_layers(original, model, pairs, source, solve, resources)
 
 
 class _Sums:

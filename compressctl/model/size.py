@@ -26,6 +26,7 @@ from compressctl.model.qops import is_blockwise, is_quantized, quantized_inputs
 from compressctl.model.shapes import concrete_shapes
 from compressctl.model.stored import evaluate, made_tensors, making_nodes
 from compressctl.model.tensors import chunks
+from compressctl.numerics.qparams import along
 from compressctl.tensorspec import Dim
 
 _Stored = tuple[ir.Value, ir.TensorProtocol | None]  # a tensor that is stored; None for one that is made of constants
@@ -203,7 +204,7 @@ def _nonzeros(value: ir.Value, tensor: ir.TensorProtocol) -> int:
         return sum(int(np.count_nonzero(chunk != chunk.dtype.type(null))) for chunk in chunks(tensor))
     data = tensor.numpy()
     if zero.ndim == 1:
-        zero = zero.reshape([-1 if i == axis % data.ndim else 1 for i in range(data.ndim)])
+        zero = along(zero, axis, data.ndim)
     else:  # block quantization: each zero point serves a block of elements along the axis
         zero = zero.repeat(-(-data.shape[axis] // zero.shape[axis]), axis=axis).take(range(data.shape[axis]), axis=axis)
     return int(np.count_nonzero(data != zero))

@@ -19,8 +19,6 @@ QuantizedDtype = Literal["int8", "uint8"]
 _TINY = float(np.finfo(np.float32).tiny)  # below it float32 is denormal: kernels may flush such a scale to zero
 _LARGEST = float(np.finfo(np.float32).max)
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
-# u8 * s8 products are added in pairs into 16 bits on x86 without VNNI: 2 * 255 * 64 = 32640 still fits.
-_REDUCED_WEIGHT = 64
 LARGEST_BIAS = 2**29
 """The largest integer that a bias should become, see `least_weight_scale`."""
 
@@ -46,18 +44,16 @@ def symmetric(
     weight: Array,
     axis: int | None,
     *,
-    bits: int = 8,
-    reduced: bool = False,
+    high: int = 127,
     least: AnyFloats | float = 0.0,
     name: str = "weight",
 ) -> QParams:
-    """Return int8 parameters with zero point 0 that cover `weight` exactly: integers in [-127, 127].
+    """Return int8 parameters with zero point 0 that cover `weight` exactly: integers in [-high, high].
 
     Args:
         weight: any float tensor.
         axis: the dimension that gets one scale an entry (negative counts from the end); None for one scale in all.
-        bits: 2 to 8; integers lie in [-(2^(bits-1)-1), 2^(bits-1)-1].
-        reduced: integers in [-64, 64], for processors that saturate sums of two u8*s8 products (x86 without VNNI).
+        high: the largest integer, 1 to 127.
         least: smallest scale, or one a channel, see `least_weight_scale`.
         name: the tensor, for the error message.
 
@@ -71,10 +67,9 @@ def symmetric(
     largest = np.maximum(weight.max(axis=others, initial=0), -weight.min(axis=others, initial=0)).astype(np.float64)
     if not np.all(largest <= _LARGEST):
         raise ModelError(f"{name} holds NaN or infinite values", "such a tensor cannot be quantized")
-    levels = _REDUCED_WEIGHT if reduced else 2 ** (bits - 1) - 1
     # Any scale fits a channel of zeros; that of the largest channel suits its bias, which is rounded in steps of it.
-    whole = largest.max(initial=0) / levels
-    scale = np.where(largest > 0, largest / levels, whole if whole > _TINY else 1.0)
+    whole = largest.max(initial=0) / high
+    scale = np.where(largest > 0, largest / high, whole if whole > _TINY else 1.0)
     floor = np.maximum(np.max(least) if axis is None else least, _TINY)
     scale = np.asarray(np.maximum(scale, floor), np.float32)
     return QParams(scale, np.zeros(scale.shape, np.int8), "int8", axis)

@@ -47,8 +47,8 @@ def weight_qparams(
         ModelError: `weight` holds NaN or infinity.
     """
     if grid in (INT8, REDUCED):
-        return symmetric(weight, axis, reduced=grid == REDUCED, least=least, name=name)
-    cover = symmetric(weight, axis, bits=grid.high.bit_length() + 1, name=name)
+        return symmetric(weight, axis, high=grid.high, least=least, name=name)
+    cover = symmetric(weight, axis, high=grid.high, name=name)
     rows = weight.reshape(1, -1) if axis is None else np.moveaxis(weight, axis, 0).reshape(cover.scale.size, -1)
     if grid.signs:
         scale: AnyFloats = _by_rows(lambda part: np.abs(part).mean(axis=1, dtype=np.float64), rows)

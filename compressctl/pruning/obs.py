@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from compressctl.arrays import Floats, Mask
 from compressctl.data.source import Source
-from compressctl.layers.layerwise import Fit, Pair, fit_layers
-from compressctl.layers.linear import LinearLayer, linear_layers
+from compressctl.layers.layerwise import Fit, refit_layers
+from compressctl.layers.linear import LinearLayer
 from compressctl.layers.weights import channels_last
 from compressctl.numerics.obs import BLOCK, Choose, damped, refit, settle, surgery
 from compressctl.numerics.sparsity import n_of_m, smallest
@@ -78,10 +78,7 @@ def operate(
         result[:, order] = settle(operated, optimum, moments)
         return result
 
-    original = model.clone()
-    olds = {layer.name: layer for layer in linear_layers(original.graph)}
-    pairs = [Pair(olds[layer.name], layer, np.arange(layer.shape[0] * layer.shape[1])) for layer, _ in rules]
-    return fit_layers(original, model, pairs, source, solve, resources)
+    return refit_layers(model, [layer for layer, _ in rules], source, solve, resources)
 
 
 def _chooser(rule: Rule, group: int, zeros: Mask) -> Choose:

@@ -11,6 +11,7 @@ from compressctl.arrays import Array
 from compressctl.model.graph import initializer, insert_after
 from compressctl.model.ops import RECURRENT
 from compressctl.model.tensors import FLOATS
+from compressctl.numerics.qparams import along
 from compressctl.structure.axes import Positions
 from compressctl.structure.cut import Removed, kept_positions
 from compressctl.structure.groups import Group
@@ -55,7 +56,7 @@ def _mask(
     stays: Array = np.ones((), bool)
     for axis, positions in axes.items():
         one = np.isin(np.arange(sizes[axis]), positions)
-        stays = stays & one.reshape([-1 if axis == other else 1 for other in range(len(sizes))])
+        stays = stays & along(one, axis, len(sizes))
     uses = list(value.uses())
     where = ir.node("Where", [initializer(graph, f"{value.name}_stays", stays), value, zero])
     insert_after(graph, node, [where])

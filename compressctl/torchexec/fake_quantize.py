@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
+from compressctl.torchexec.ops.common import column
+
 _HALF = 0.5001  # of a step: what rounding is off by inside the range, and the last bits of float32
 
 
@@ -52,7 +54,7 @@ def binarize(x: Tensor, scale: Tensor, axis: int = 0) -> Tensor:
 
 
 def _along(scale: Tensor, axis: int, x: Tensor) -> Tensor:
-    return scale.reshape([-1 if d == axis % x.ndim else 1 for d in range(x.ndim)]) if scale.ndim else scale
+    return column(scale, axis, x.ndim) if scale.ndim else scale
 
 
 class _FakeQuantize(torch.autograd.Function):

@@ -17,7 +17,7 @@ def _outputs(node: str, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _rounded(weight: np.ndarray, axis: int) -> np.ndarray:
-    qparams = symmetric(weight, axis, bits=4)
+    qparams = symmetric(weight, axis, high=7)
     return dequantize(quantize(weight, qparams), qparams)
 
 

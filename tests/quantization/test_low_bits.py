@@ -44,7 +44,7 @@ def _errors(w: np.ndarray, qparams: QParams, grid) -> np.ndarray:
 @given(w=arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 30)), elements=FLOATS))
 @pytest.mark.parametrize("grid", [INT4, INT3, INT2, TERNARY])
 def test_no_channel_is_worse_than_with_the_scale_that_covers_it(grid, w):
-    cover = symmetric(w, 0, bits=grid.high.bit_length() + 1)
+    cover = symmetric(w, 0, high=grid.high)
     least = _errors(w, cover, grid)
     assert np.all(_errors(w, weight_qparams(w, 0, grid), grid) <= least * (1 + 1e-6) + 1e-30)
 
@@ -53,7 +53,7 @@ def test_no_channel_is_worse_than_with_the_scale_that_covers_it(grid, w):
 def test_the_scale_found_is_as_good_as_a_fine_search(grid):
     w = RNG.standard_normal((4, 500)).astype(np.float32)
     found = _errors(w, weight_qparams(w, 0, grid), grid)
-    cover = symmetric(w, 0, bits=grid.high.bit_length() + 1)
+    cover = symmetric(w, 0, high=grid.high)
     tried = [
         _errors(w, QParams((cover.scale * ratio).astype(np.float32), cover.zero_point, "int8", 0), grid)
         for ratio in np.linspace(0.05, 1.2, 1000)

@@ -16,6 +16,7 @@ from compressctl.arrays import Array, Floats32, Integers8
 from compressctl.model.footprint import tensor_bytes
 from compressctl.model.graph import initializer
 from compressctl.model.stored import why_not_constant
+from compressctl.numerics.grids import INT8, REDUCED
 from compressctl.numerics.qparams import quantize, symmetric
 
 Channels = Literal["rows", "columns"]
@@ -70,7 +71,8 @@ def quantize_weight(
         ModelError: `weight` holds NaN or infinity.
     """
     matrix = weight.reshape(-1, weight.shape[-1])
-    qparams = symmetric(matrix, 0 if channels == "rows" else 1, reduced=reduced_range, name=f"weight {name!r}")
+    grid = REDUCED if reduced_range else INT8
+    qparams = symmetric(matrix, 0 if channels == "rows" else 1, high=grid.high, name=f"weight {name!r}")
     scale_shape = weight.shape[:-1] if channels == "rows" else weight.shape[-1:]
     values = quantize(matrix, qparams).astype(np.int8, copy=False)
     return values.reshape(weight.shape), qparams.scale.reshape(scale_shape)
