@@ -63,7 +63,7 @@ class Sharing:
 
 @dataclass(frozen=True)
 class Shared:
-    """What became of a weight.
+    """A weight after clustering.
 
     Attributes:
         weight: the weight.

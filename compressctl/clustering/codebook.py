@@ -25,7 +25,7 @@ Part = tuple[Array, Array | None]
 
 @dataclass(frozen=True, eq=False)
 class Codebook:
-    """What weights may become.
+    """The values or vectors that weights may become.
 
     Attributes:
         rows: float32 [k, d]; ascending where d is 1; without the vector of zeros.

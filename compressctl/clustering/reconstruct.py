@@ -34,11 +34,11 @@ _ROUNDS = 2
 
 @dataclass(frozen=True)
 class ObservedSamples:
-    """What layers are observed on.
+    """The samples that layers are observed on.
 
     Attributes:
         source: the samples; labels are not needed.
-        count: at most so many are used, the first.
+        count: use at most this many, the first.
         resources: to observe them with.
     """
 
@@ -92,7 +92,7 @@ def reconstruct(
 
 @dataclass(frozen=True, eq=False)
 class _Values:
-    """What `gptq` rounds to: values, with 0 as number 0 before them where zeros stay."""
+    """The values that `gptq` rounds to, with 0 as number 0 before them where zeros stay."""
 
     ascending: Floats32
     zero: bool

@@ -99,14 +99,14 @@ class Directory(NamedTuple):
 
 
 class Checksum:
-    """The start of a SHA-256, of bytes as they come."""
+    """The start of a SHA-256, updated block by block."""
 
     def __init__(self, data: bytes = b"") -> None:
         self._hash = hashlib.sha256(data)
         self.update = self._hash.update
 
     def digest(self) -> bytes:
-        """Return it."""
+        """Return the checksum of the bytes so far."""
         return self._hash.digest()[:_CHECKSUM]
 
 
@@ -139,7 +139,7 @@ def read(path: Path) -> Directory:
     """Return the directory of a file; the whole file is checked against it, byte for byte, but not decoded.
 
     Raises:
-        ModelError: the file is none of ours, of a newer version, or damaged.
+        ModelError: the file is no .ccz file, of a newer version, or damaged.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -12,7 +12,7 @@ from compressctl.container.regions import Region
 CHUNK = 1 << 23
 """Bytes that are coded at a time; a multiple of every width."""
 
-_ALONE = 1024  # numbers; a tensor of so many pays for a model of its own
+_ALONE = 1024  # numbers; a tensor of this many pays for a model of its own
 _POOLED = 16  # numbers; smaller tensors resemble the fields around them
 
 

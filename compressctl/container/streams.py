@@ -21,7 +21,7 @@ from compressctl.numerics import huffman, rans
 from compressctl.numerics.entropy import entropy_bits, histogram
 
 MOST_RATIO = 1 << 16
-"""A stream stands for at most so many times its own bytes, so that small files cannot claim any amount of memory."""
+"""How many times its own bytes a stream may decode to, so that small files cannot claim any amount of memory."""
 
 _LEVEL = 19
 _WINDOW = 1 << 24  # bytes that a frame may look back

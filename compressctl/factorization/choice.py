@@ -28,7 +28,7 @@ class Aim:
     ratio: float | None = None
 
     def ranks(self, form: Factorization) -> Ranks | None:
-        """Return the ranks of `form`, None where there are none so low."""
+        """Return the ranks of `form`, None where no ranks are low enough."""
         if self.energy is not None:
             return form.ranks_for_energy(self.energy)
         assert self.ratio is not None

@@ -56,7 +56,7 @@ def observe(
 ) -> list[RowMoments | None]:
     """Return the moments of each unit's inputs, the mean over its layers; on disk, mapped into memory.
 
-    None for layers of so many inputs that they cannot be observed, and for those that no sample reaches.
+    None for layers with too many inputs to be observed, and for those that no sample reaches.
 
     Raises:
         DataError: the disk is full; and as `input_statistics`.

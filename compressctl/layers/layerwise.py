@@ -151,7 +151,7 @@ def refit_layers(
 
 
 class _Sums:
-    """What the rows of layers that read the same add up to; of those that are `moving` the old rows are no guide."""
+    """Sums over the rows of layers that read the same; for those that are `moving` the old rows are no guide."""
 
     def __init__(self, group: Sequence[Pair], batches: int, moving: Sequence[bool]) -> None:
         self._group, self._wanted, self._moving = group, _ROWS / batches, moving

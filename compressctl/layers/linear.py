@@ -107,7 +107,7 @@ class LinearLayer:
 def linear_layers(graph: ir.Graph, *, inner: bool = False) -> tuple[LinearLayer, ...]:
     """Return the linear layers of `graph`, in its order; a weight that several nodes share appears once a node.
 
-    Weights that are made from constants while the model runs (transposed, cast, dequantized) are none: see
+    Layers whose weights are made from constants while the model runs (transposed, cast, dequantized) are left out: see
     `other_layers`, and run `simplify` first.
 
     Args:

@@ -37,7 +37,7 @@ class CooTensor(ir.LazyTensor):
         return self.values.nbytes + self.places.nbytes
 
     def proto(self, name: str) -> onnx.SparseTensorProto:
-        """Return what stands for the tensor in a file."""
+        """Return the sparse tensor that a file holds."""
         values = onnx.TensorProto(
             name=name, data_type=self.dtype.value, dims=[self.values.size], raw_data=self.values.tobytes()
         )

@@ -79,7 +79,7 @@ def cut_depth(model: ir.Model, keep: float) -> tuple[ir.Model, tuple[Note, ...]]
 
 
 def _find(graph: ir.Graph) -> tuple[tuple[Block, ...], list[str]]:
-    """Return the blocks, and for each other Add of two computed values why it is none."""
+    """Return the blocks, and why each other Add of two computed values ends none."""
     order = {node: index for index, node in enumerate(graph)}
     found: list[Block] = []
     reasons: list[str] = []

@@ -179,7 +179,7 @@ def operand(node: ir.Node, index: int) -> ir.Value | None:
 
 
 def bias_of(node: ir.Node) -> ir.Value | None:
-    """Return what a layer adds itself, None where it adds nothing."""
+    """Return the bias operand of a layer, None where it has none."""
     return next((operand(node, index) for index in operands(node.op_type).biases), None)
 
 

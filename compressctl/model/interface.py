@@ -14,7 +14,7 @@ from compressctl.tensorspec import Dim, TensorSpec
 
 
 def match_interface(model: ir.Model, wanted: ir.Model, *, about: str) -> tuple[Note, ...]:
-    """Rename the inputs and outputs of `model`, in place, to those of `wanted`; a note tells of each new name.
+    """Rename the inputs and outputs of `model`, in place, to those of `wanted`; return a note for each new name.
 
     They are matched by name where both models use the same names, else by position. Types must be the same; an input
     must take every shape that `wanted` takes, and an output must not have a size that `wanted` does not return.

@@ -12,7 +12,7 @@ from compressctl.model.graph import constant
 
 
 def looked_up_elements(value: ir.Value) -> int | None:
-    """Return how many elements of an embedding a constant stands for, by what is looked up in it.
+    """Return how many elements of an embedding a constant holds, by the nodes that look up in it.
 
     None where it has no part in a packed embedding; 0 where it helps: tables of bytes, scales, offsets, and all planes
     of an embedding but the one of its lowest digits.

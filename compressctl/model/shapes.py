@@ -112,7 +112,7 @@ def _stand_in(proto: onnx.ModelProto) -> None:
 def _cut_long(proto: onnx.ModelProto) -> None:
     """Put graph inputs in the place of what is made of long vectors, such as packed weights, where its type is known.
 
-    onnx follows the elements of vectors, be they known or not, in case they are shapes: at over 100 bytes an element.
+    onnx follows the elements of vectors, known or not, in case they are shapes: at over 100 bytes an element.
     """
     graph = proto.graph
     declared: list[onnx.ValueInfoProto] = [*graph.input, *graph.value_info]

@@ -64,8 +64,8 @@ class ModelSize:
 
     Attributes:
         parameters: see the module's text.
-        nonzeros: parameters that stand for a value other than zero; packed blocks and
-            packed embeddings are not looked into, and count fully.
+        nonzeros: parameters that stand for a value other than zero; packed blocks and packed embeddings are not looked
+            into, and count fully.
         macs: of one run at `dims`; a lower bound where `uncounted` names nodes.
         by_layer: one row a node, in graph order.
         dims: the sizes that were given to the inputs' dynamic dimensions, by name; those without a name are called

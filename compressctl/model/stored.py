@@ -1,7 +1,7 @@
 """Tensors that nodes make of constants alone: weights that are stored packed, and unpacked as the model is loaded.
 
-The operators are those that `storage` builds with, and those that rearrange. DequantizeLinear is none of them: what it
-reads is an integer weight, stored plainly or packed.
+The operators are those that `storage` builds with, and those that rearrange. DequantizeLinear is not among them: its
+input is an integer weight, stored plainly or packed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def making_nodes(graph: ir.Graph) -> dict[ir.Node, None]:
 def made_tensors(graph: ir.Graph) -> Iterator[ir.Value]:
     """Yield the tensors that nodes make of constants alone and that other nodes, or the user, read.
 
-    What ConstantOfShape makes is none of them: no element of it is stored.
+    The output of ConstantOfShape is left out: no element of it is stored.
     """
     making = making_nodes(graph)
     for node in making:

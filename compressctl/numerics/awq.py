@@ -28,7 +28,7 @@ def awq_scales(readers: Sequence[tuple[Array, Rounding]], moments: Array) -> tup
     Args:
         readers: the weight [outputs, inputs] of each layer that reads x, and what rounds it.
         moments: second moments of x, [inputs, inputs]. Inputs that were zero on all samples are taken to be as large as
-            the others in the mean, lest their weights be rounded away.
+            the others in the mean, so that their weights are not rounded away.
     """
     power = np.maximum(np.diag(moments), 0)
     seen = power > 0

@@ -1,4 +1,4 @@
-"""What bytes hold, taken one by one: the bound that a coder with one model for all of them can reach."""
+"""The entropy of bytes, taken one by one: the bound of a coder with one model for all of them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from compressctl.numerics.parallel import by_rows
 from compressctl.numerics.rounding import weight_qparams
 
 _SPANS = ((0.9, 0.5), (0.8, 0.5), (0.8, 0.0), (0.8, 1.0), (0.65, 0.5), (0.65, 0.0), (0.65, 1.0), (0.5, 0.5))
-"""What the levels span at first, after all of a row's range: a share of it, and the share of the rest below that."""
+"""Spans to start from, besides a row's whole range: the share of it, and which share of the rest lies below."""
 _REFINEMENTS = 6
 _TINY = np.finfo(np.float32).tiny
 _HALF = np.finfo(np.float16)
@@ -172,7 +172,7 @@ def _error(rows: Array, scale: Floats32, offset: Floats32, count: int) -> tuple[
 
 
 def _regression(codes: Floats32, rows: Array, scale: Array, offset: Array) -> _Line:
-    """Return the line of least squares through (code, weight) of each row; that which is held where there is none."""
+    """Return the line of least squares through (code, weight) of each row; the given one where there is none."""
     mean, centre = codes.mean(axis=1, dtype=np.float64), rows.mean(axis=1, dtype=np.float64)
     spread = np.einsum("cn,cn->c", codes, codes, dtype=np.float64) - codes.shape[1] * mean**2
     common = np.einsum("cn,cn->c", codes, rows, dtype=np.float64) - codes.shape[1] * mean * centre

@@ -117,5 +117,5 @@ def collect(parts: Iterable[tuple[Floats32, Array | None]], total: int) -> Point
 
 
 def _sums(bins: Array, terms: Array, count: int) -> Floats:
-    """Return what the terms in each of `count` bins add up to."""
+    """Return the sum of the terms in each of `count` bins."""
     return np.bincount(bins, terms, count).astype(np.float64, copy=False)

@@ -18,7 +18,7 @@ from compressctl.numerics.qparams import QParams, along, quantize, symmetric
 
 _RATIOS = 2.0 ** -(np.arange(1, 41) / 8)  # scales tried, as shares of the one that covers the largest weight
 _REFINEMENTS = 8
-_CHECKED = 4  # after so many scales the rows are dropped that smaller ones suit worse in any case
+_CHECKED = 4  # after this many scales rows are dropped for which all smaller ones are worse
 _SLACK = 1.001  # for rounding
 _TINY = np.finfo(np.float32).tiny
 

@@ -17,7 +17,7 @@ _COLUMNS = 16  # outputs handled at once: bounds the memory
 
 @dataclass(frozen=True)
 class Saturation:
-    """What saturation does to a product.
+    """How saturation changes a product.
 
     Attributes:
         share: of the sums of two products, those that saturate.

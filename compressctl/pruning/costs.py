@@ -78,7 +78,7 @@ def time_saved(
 
 
 def _saved(model: ir.Model, groups: Sequence[Group], costs: Mapping[str, float]) -> dict[str, float]:
-    """Return what removing one unit saves of costs by node."""
+    """Return how much of the costs by node removing one unit saves, by group."""
     sizes = {name: tensor.size for name, tensor in tensors(model).items()}
     matrices = {group.name: _matrices(group) for group in groups}
     elements: dict[str, dict[str, int]] = {}  # of the matrices of each node: an LSTM has two

@@ -82,7 +82,7 @@ def operate(
 
 
 def _chooser(rule: Rule, group: int, zeros: Mask) -> Choose:
-    """Return what chooses the zeros of a group; `zeros` are there already."""
+    """Return the function that chooses the zeros of a group; `zeros` are there already."""
 
     def choose(scores: Floats, columns: slice) -> Mask:
         old = zeros[:, columns]

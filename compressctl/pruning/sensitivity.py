@@ -25,7 +25,7 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class Judged:
-    """What was measured of a model.
+    """How far a model is from the reference.
 
     Attributes:
         noise: mean squared error of its outputs over the mean square of the reference's.
@@ -84,7 +84,7 @@ Build = Callable[[Mapping[str, float]], ir.Model]
 
 @dataclass(frozen=True)
 class Curve:
-    """What pruning one layer alone does.
+    """The loss by pruning one layer alone.
 
     Attributes:
         layer: its name, or its group's.

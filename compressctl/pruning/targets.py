@@ -56,7 +56,7 @@ def smallest_cut(
     Args:
         order: the cuts.
         build: returns the model without some units.
-        measure: of such a model.
+        measure: returns what such a model has left.
         limit: the target.
         levels: lengths to choose from, evenly spaced: few where `measure` is a measurement, so that its noise seldom
             decides; None: any length.

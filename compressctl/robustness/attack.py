@@ -27,7 +27,7 @@ def fgsm(
     strength: float,
     resources: Resources,
 ) -> Change | Note:
-    """Return the fast gradient sign method against a model, or a note that says why there is none.
+    """Return the fast gradient sign method against a model, or a note on why it cannot be used.
 
     Args:
         path: the model.

@@ -1,4 +1,4 @@
-"""What is said of robustness; JSON-able."""
+"""What a report says of robustness; JSON-able."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def _csr(seen: Survey, coded: bool, decoder: Decoder, *, blank: bool) -> ir.Valu
 
 
 def place(graph: ir.Graph, value: ir.Value, form: StorageForm, seen: Survey, files: TensorFiles | None = None) -> None:
-    """Let `form` stand for a constant, under its name.
+    """Store a constant in `form`, under its name.
 
     Args:
         graph: the main graph.

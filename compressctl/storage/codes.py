@@ -48,8 +48,8 @@ def emit_packed(
         packed: the codes.
         shape: of the result; as many elements as codes.
         dtype: of the result: INT8, INT32 or INT64, in which the integers must fit.
-        low: stands for the code 0.
-        step: lies between the integers of neighbouring codes.
+        low: the integer of code 0.
+        step: between the integers of neighbouring codes.
     """
     count, levels = packed.count, packed.levels
     parts = [
@@ -67,14 +67,14 @@ def emit_packed(
 
 
 def _emit_plane(decoder: Decoder, packed: Bytes, table: Integers, count: int, shape: Sequence[int]) -> ir.Value:
-    """Append what unpacks one plane to int8 values of `table` [bytes, digits]."""
+    """Append nodes that unpack one plane to int8 values of `table` [bytes, digits]."""
     return emit_lookup(decoder, packed, table_of_bytes(decoder, table), table.shape[1], count, shape)
 
 
 def emit_lookup(
     decoder: Decoder, packed: Bytes, table: ir.Value, digits: int, count: int, shape: Sequence[int]
 ) -> ir.Value:
-    """Append what makes a tensor of `shape`, of `count` elements, out of table[byte] [bytes, digits] for each byte."""
+    """Append nodes that make a tensor of `shape`, of `count` elements, out of table[byte] [digits] for each byte."""
     rows = decoder.cast(decoder.own("packed", packed), ir.DataType.INT32)
     found = decoder.node("Gather", [table, rows])
     if packed.size * digits != count:

@@ -17,7 +17,7 @@ _TYPES = ("float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "
 
 
 def storable(graph: ir.Graph, least: int) -> tuple[list[ir.Value], list[Note]]:
-    """Return the constants of `graph` of at least so many bytes that can be stored in another form, and why others not.
+    """Return the constants of at least `least` bytes that can be stored in another form, and notes on the others.
 
     The largest come first, so that they pay for what all share.
     """

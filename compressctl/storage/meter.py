@@ -28,7 +28,7 @@ class Meter:
     def measure(self, name: str, emit: Callable[[Decoder], ir.Value]) -> int:
         """Return the bytes that what `emit` appends to a decoder would add to a file, for the constant `name`.
 
-        Its type and shape, which a file tells of what nodes make, are not among them.
+        Its type and shape, which a file states for outputs of nodes, are not counted.
         """
         counting = _Counting(self._graph, name, self._values)
         result = emit(counting)

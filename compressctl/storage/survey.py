@@ -115,7 +115,7 @@ def bits_of(array: Array) -> Array:
 
 
 def _few(array: Array) -> Distinct | None:
-    """Return the different rows of an array where each stands for two at least, on average."""
+    """Return the different rows of an array where each occurs at least twice, on average."""
     found = distinct(array)
     return found if found is not None and 2 * len(found.values) <= len(array) else None
 

@@ -161,7 +161,7 @@ class Axes:
         self.uses.append(Use(node.name or "", axis, role))
 
     def is_product(self, axis: int) -> bool:
-        """Whether the axis is the product of others, which are cut in its stead."""
+        """Whether the axis is the product of others, which are cut instead."""
         return axis in self._products
 
     def is_fixed(self, axis: int) -> bool:

@@ -22,7 +22,7 @@ from compressctl.structure.shapes import Shapes, is_fixed
 def masked(model: ir.Model, groups: Sequence[Group], removed: Removed, shapes: Shapes | None = None) -> ir.Model:
     """Return a copy of `model` in which removed units are zero in the output of every node.
 
-    A cut computes the same, but for groups of kind width: their norms take statistics of what stays.
+    A cut computes the same, except for groups of kind width: their norms take statistics of what stays.
 
     Args:
         model: the model that the groups were found in; not changed.

@@ -20,7 +20,7 @@ from compressctl.structure.shapes import Shapes, Size, is_fixed
 
 @dataclass(frozen=True)
 class Kept:
-    """What stays.
+    """The positions that stay.
 
     Attributes:
         positions: of the axes that lose some.

@@ -28,7 +28,7 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class Fused:
-    """What stands for a node and those before it that only it uses.
+    """A torch function in the place of a node and of nodes before it.
 
     Attributes:
         function: gives the node's only output.
@@ -44,7 +44,7 @@ class Fused:
 
 
 def find_fused(graph: ir.Graph, kept: Collection[str]) -> tuple[dict[ir.Node, Fused], set[ir.Node]]:
-    """Return the last node of each match with what stands for it, and the nodes that need not run then.
+    """Return the last node of each match with what replaces it, and the nodes that need not run then.
 
     Args:
         graph: left as it is.

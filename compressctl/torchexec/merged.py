@@ -43,7 +43,7 @@ def separate_merged(model: ir.Model) -> int:
 
 
 def _replace_identity(graph: ir.Graph, node: ir.Node) -> None:
-    """Restore the initializer that an Identity of another one stands for, under its name."""
+    """Restore the initializer that was replaced by an Identity of another one, under its name."""
     source, output = node.inputs[0], node.outputs[0]
     vector = _vector(source) if source is not None and source.is_initializer() else None
     if vector is None or output.is_graph_output():

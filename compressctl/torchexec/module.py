@@ -201,7 +201,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _training_batch_norms(plan: ExecutionPlan, statistics: Collection[str]) -> ExecutionPlan:
-    """Let BatchNormalization of inference learn, where its running statistics are initializers."""
+    """Put BatchNormalization into training mode where its running statistics are initializers."""
 
     def trained(step: Step) -> Step:
         if step.function.__name__ != "BatchNormalization" or step.keywords.get("training_mode", 0):

@@ -27,7 +27,7 @@ class TrainingSamples:
         resources: the seed of split and order, progress of the decoding, and a work folder of the training's own, for
             files as big as the decoded samples.
         held_out: share of the samples that is held out; two rows that are a pair stay together.
-        batch: rows of a training step; the model's fixed batch (times `processes`) goes before.
+        batch: rows of a training step, unless the model's batch is fixed: then that, times `processes`.
         processes: number of processes that share every step in equal parts.
 
     Attributes:

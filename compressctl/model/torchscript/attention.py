@@ -64,7 +64,7 @@ def encoder_layer(
     mask: Tensor | None = None,
     *_: object,
 ) -> Tensor:
-    """Return what `aten::_transformer_encoder_layer_fwd` does, which traces of nn.TransformerEncoder hold."""
+    """Compute `aten::_transformer_encoder_layer_fwd`, which traces of nn.TransformerEncoder hold."""
 
     def attend(x: Tensor) -> Tensor:
         return multi_head(x, x, x, width, heads, qkv_weight, qkv_bias, weight, bias, mask)[0]

@@ -70,7 +70,7 @@ def bind(script: torch.jit.ScriptModule, inputs: Mapping[str, TensorSpec], path:
 
 
 def _value(spec: TensorSpec, kind: str, path: Path) -> object:
-    """Return what an argument of this type is given.
+    """Return the value of an argument of this type.
 
     Raises:
         UsageError: the value is not of the type.

@@ -153,7 +153,7 @@ class Interpreter:
 
     Args:
         script: the module.
-        tensor: returns what stands for a tensor attribute of `script`, such as a parameter of the caller's own.
+        tensor: returns the tensor to use for a tensor attribute of `script`, such as a parameter of the caller's own.
     """
 
     def __init__(self, script: torch.jit.ScriptModule, tensor: Callable[[torch.Tensor], torch.Tensor]) -> None:
