@@ -147,12 +147,6 @@ def _linear(node: ir.Node) -> LinearLayer | None:
     return None
 
 
-def is_stored(value: ir.Value) -> bool:
-    """Return whether a constant is an initializer, or the value of a Constant node, which can be replaced."""
-    producer = value.producer()
-    return producer is None or producer.op_type == "Constant"
-
-
 def _is_matrix(node: ir.Node, weight: ir.Value) -> bool:
     tensor = ir.convenience.get_const_tensor(weight) if is_plain_constant(weight) else None
     if tensor is None or tensor.size == 0 or tensor.dtype not in FLOATS:

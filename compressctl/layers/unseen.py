@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from compressctl.model.graph import constant, reads
+from compressctl.model.graph import is_plain_constant, reads
 from compressctl.model.ops import PICKING, SCATTERS
+from compressctl.model.tensors import FLOATS
 from compressctl.notes import Note, warning
 
 REASON = "no calibration sample reaches it, unless with zeros"
@@ -38,7 +39,5 @@ def picked(graph: ir.Graph) -> set[ir.Value]:
 
 def _is_matrix(value: ir.Value) -> bool:
     """Whether it is a constant that a pass may change: a weight, or a table of embeddings."""
-    if value.shape is not None and value.shape.rank() < 2:
-        return False
-    array = constant(value)
-    return array is not None and array.ndim > 1 and array.dtype.kind == "f"
+    tensor = ir.convenience.get_const_tensor(value) if is_plain_constant(value) else None
+    return tensor is not None and len(tensor.shape) > 1 and tensor.dtype in FLOATS

@@ -10,10 +10,10 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array, Floats, Integers, Mask
 from compressctl.data.source import Source
-from compressctl.layers.linear import LinearLayer, is_stored, linear_layers
+from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.moments import INNER, input_statistics, observable
 from compressctl.model import ops
-from compressctl.model.graph import all_nodes, constant, is_only_use, set_constant
+from compressctl.model.graph import all_nodes, constant, is_only_use, is_plain_constant, set_constant
 from compressctl.model.tensors import FLOATS
 from compressctl.resources import Resources
 
@@ -128,9 +128,10 @@ def recurrent_weights(node: ir.Node) -> Iterator[ir.Value]:
     """Yield W and R of a recurrent node, where they are constant floats."""
     if node.op_type in ops.RECURRENT and not node.domain:
         for value in (node.inputs[index] for index in ops.OPERANDS[node.op_type].weights):
-            array = constant(value)
-            if value is not None and is_stored(value) and array is not None and array.dtype.kind == "f":
-                yield value
+            if value is not None and is_plain_constant(value):
+                tensor = ir.convenience.get_const_tensor(value)
+                if tensor is not None and tensor.dtype in FLOATS:
+                    yield value
 
 
 def input_squares(
