@@ -1,6 +1,5 @@
 import json
 from collections import Counter
-from collections.abc import Iterable
 from functools import partial
 
 import pytest
@@ -55,18 +54,6 @@ def report(call):
         return json.loads(stdout)
 
     return _report
-
-
-@pytest.fixture
-def refused(call, tmp_path):
-    """Do as `call` does; check that the command ends with this code and message, and writes nothing."""
-
-    def _refused(arguments: Iterable[object], code: int, message: str) -> None:
-        got, stdout, stderr = call(*arguments)
-        assert got == code and message in stderr and "Traceback" not in stderr and not stdout, stderr
-        assert not (tmp_path / "out.onnx").exists()
-
-    return _refused
 
 
 def pytest_terminal_summary(terminalreporter):

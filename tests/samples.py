@@ -4,4 +4,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "sample_models"
-CNN, MLP, LSTM, TRANSFORMER = (SAMPLES / f"{name}.onnx" for name in ("cnn", "mlp", "lstm", "transformer"))
+CNN, MLP, LSTM, TRANSFORMER, STUDENT = (
+    SAMPLES / f"{name}.onnx" for name in ("cnn", "mlp", "lstm", "transformer", "cnn_student")
+)

@@ -39,12 +39,8 @@ def test_sixteen_values_are_four_bits_at_no_loss(report, tmp_path, model, size):
     onnx.checker.check_model(tmp_path / "out.onnx")
 
 
-def test_no_simplify_leaves_the_pass_out(report):
-    assert types(report(MLP, "--no-simplify")) == ["cluster", "store"]
-
-
-def test_dense_storage_shows_the_values(report, tmp_path):
-    report(MLP, "--clusters", 4, "--format", "dense")
+def test_dense_storage_shows_the_values_and_no_simplify_leaves_the_pass_out(report, tmp_path):
+    assert types(report(MLP, "--no-simplify", "--clusters", 4, "--format", "dense")) == ["cluster", "store"]
     weights = [onnx.numpy_helper.to_array(t) for t in onnx.load(tmp_path / "out.onnx").graph.initializer]
     assert [len(np.unique(w)) for w in weights if w.ndim == 2] == [4, 4]
 
@@ -60,19 +56,3 @@ def test_finetune_trains_the_values(report, tmp_path):
     free = report(MLP, "--clusters", 4, *TRAINED, "--free-clusters", "--learning-rate", 0.01, "--force")
     assert options(free, 2)["keep_clusters"] is False
     assert free["output"]["size_ratio"] > 0.9
-
-
-@pytest.mark.parametrize(
-    "arguments, code, message",
-    [
-        ((MLP, "--scope", "channel"), 2, "channel"),
-        ((MLP, "--importance", "taylor"), 2, "taylor"),
-        ((MLP, "--include", "nothing*"), 2, "include 'nothing*' matches no node"),
-        ((MLP, "--epochs", 3), 2, "--epochs needs --finetune DATA"),
-        ((MLP, "--teacher-weight", 0.5), 2, "--teacher-weight needs --finetune DATA"),
-        ((MLP, "--train", "digits", *TRAINED), 2, "--train and --finetune both"),
-        ((MLP, "--train", "digits"), 2, "--train: no pass of this run trains"),
-    ],
-)
-def test_what_cannot_be_is_refused_in_one_line(refused, arguments, code, message):
-    refused(arguments, code, message)

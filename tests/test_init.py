@@ -201,15 +201,6 @@ def test_nothing_to_compress_is_refused(init):
     assert code == 3 and "no weights" in stderr and not Path("empty.yaml").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"not a model", (SAMPLES / "cnn.onnx").read_bytes()[:5000]])
-def test_broken_models_end_in_one_line(init, content):
-    Path("broken.onnx").write_bytes(content)
-    code, stdout, stderr = init("broken.onnx")
-    assert code == 3 and stdout == "" and "broken.onnx" in stderr and "Traceback" not in stderr
-    assert len([line for line in stderr.splitlines() if not line.startswith("  hint")]) == 1
-    assert not Path("broken.yaml").exists()
-
-
 def test_files_that_are_missing_or_do_not_fit(init):
     assert init("nothing.onnx")[0] == 3
     code, _, stderr = init(SAMPLES / "cnn.onnx", "--data", "nothing.npz")

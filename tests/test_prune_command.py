@@ -30,13 +30,9 @@ def test_a_ratio_makes_the_file_smaller(report, tmp_path, model):
     onnx.checker.check_model(tmp_path / "out.onnx")
 
 
-def test_no_simplify_leaves_the_pass_out(report):
-    found = report(MLP, "--ratio", 0.5, "--no-simplify")
-    assert [one["type"] for one in found["passes"]] == ["prune"]
-
-
-def test_keep_is_what_ratio_leaves(report):
-    assert options(report(MLP, "--keep", 0.7))["ratio"] == 0.3
+def test_keep_is_what_ratio_leaves_and_no_simplify_leaves_the_pass_out(report):
+    (only,) = report(MLP, "--keep", 0.7, "--no-simplify")["passes"]
+    assert only["type"] == "prune" and only["options"]["ratio"] == 0.3
 
 
 @pytest.mark.parametrize("target", ["macs", "size"])
@@ -104,8 +100,6 @@ def test_single_weights_become_zero(report, tmp_path, flags, zeros):
 
 def test_zeros_of_single_weights_save_bytes(report):
     found = report(MLP, "--structure", "none", "--ratio", 0.9)
-    stored = found["passes"][2]["facts"]
-    assert {row["format"] for row in stored["tensors"]} == {"bitmask"} or stored["tensors"]
     assert found["output"]["bytes"] < 0.3 * found["input"]["bytes"]
     assert found["output"]["parameters"] == found["input"]["parameters"]
     forced = report(MLP, "--structure", "none", "--ratio", 0.9, "--format", "bitmask", "--force")
@@ -117,35 +111,3 @@ def test_zeros_of_single_weights_save_bytes(report):
 def test_rounds_of_single_weights_end_at_the_ratio(report):
     found = report(MLP, "--structure", "none", "--ratio", 0.8, "--rounds", 2, "--importance", "magnitude", *TRAINED)
     assert [options(found, index)["ratio"] for index in (1, 3)] == [0.7, 0.8]
-
-
-@pytest.mark.parametrize(
-    "arguments, code, message",
-    [
-        ((MLP,), 2, "how much to prune is said nowhere"),
-        ((MLP, "--ratio", 0.5, "--keep", 0.5), 2, "said by --ratio, --keep"),
-        ((MLP, "--ratio", 0.5, "--target-macs", 0.5), 2, "said by --ratio, --target-macs"),
-        ((MLP, "--ratio", "half"), 2, "--ratio 'half' is neither a number nor auto"),
-        ((MLP, "--keep", 1.5), 2, "--keep 1.5 is not between 0 and 1"),
-        ((MLP, "--threshold", 0.1), 2, "--threshold needs --structure none"),
-        ((MLP, "--nm", "2:4"), 2, "--nm needs --structure none"),
-        ((MLP, "--ratio", 0.5, "--format", "csr"), 2, "--format needs --structure none"),
-        ((MLP, "--ratio", 0.5, "--structure", "none", "--format", "zip"), 2, "'auto', 'dense', 'codebook'"),
-        ((MLP, "--nm", "4:2", "--structure", "none"), 2, "give N:M"),
-        ((MLP, "--target-macs", 0.5, "--structure", "none"), 2, "--target-macs does not go with --structure none"),
-        ((MLP, "--ratio", 0.5, "--round-to", 4, "--structure", "none"), 2, "--round-to does not go with"),
-        ((MLP, "--ratio", 0.5, "--structure", "none", "--structure", "head"), 2, "--structure none goes alone"),
-        ((MLP, "--ratio", 0.5, "--structure", "filters"), 2, "filters"),
-        ((MLP, "--ratio", 0.5, "--importance", "l3"), 2, "l3"),
-        ((MLP, "--ratio", 0.5, "--epochs", 3), 2, "--epochs needs --finetune DATA"),
-        ((MLP, "--ratio", 0.5, "--teacher-weight", 0.5), 2, "--teacher-weight needs --finetune DATA"),
-        ((MLP, "--ratio", 0.5, "--rounds", 3), 2, "--rounds needs --finetune DATA"),
-        ((MLP, "--target-macs", 0.5, "--rounds", 3, *TRAINED), 2, "--rounds needs --finetune DATA, and --ratio"),
-        ((MLP, "--ratio", "auto", "--rounds", 3, *TRAINED), 2, "--rounds needs --finetune DATA, and --ratio"),
-        ((MLP, "--ratio", 0.5, "--train", "digits", *TRAINED), 2, "--train and --finetune both"),
-        ((MLP, "--ratio", 0.5, "--train", "digits"), 2, "--train: no pass of this run trains"),
-        ((MLP, "--ratio", 0.5, "--structure", "block"), 3, "the depth cannot be cut"),
-    ],
-)
-def test_what_cannot_be_is_refused_in_one_line(refused, arguments, code, message):
-    refused(arguments, code, message)

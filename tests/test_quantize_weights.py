@@ -30,33 +30,6 @@ def test_samples_make_signs_usable(report):
     assert scores[0] < scores[1]
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (("--scheme", "int4", "--rounding", "gptq"), "rounding gptq needs calibration samples"),
-        (("--scheme", "int4", "--rounding", "awq"), "rounding awq needs calibration samples"),
-        (("--scheme", "int4", "--percentile", 99), "--percentile does not go with --scheme int4"),
-        (("--scheme", "int4", "--qat"), "--qat trains integer kernels, which --scheme int4 does not use"),
-        (("--scheme", "w4a8", "--group-size", 32), "--group-size needs a --scheme of weights alone: fp16, bf16"),
-        (("--target-rows", 1), "--target-rows needs a --scheme of weights alone"),
-        (("--scheme", "int4", "--epochs", 1), "--epochs needs --qat"),
-        (("--scheme", "fp16", "--rounding", "hqq"), "so rounding does not go with it"),
-        (("--scheme", "int1", "--rounding", "hqq"), "hqq finds offsets"),
-        (("--scheme", "int1", "--asymmetric"), "scheme int1 is symmetric"),
-        (("--scheme", "int4", "--group-size", 48), "power of two"),
-        (("--scheme", "int4", "--group-size", "row"), "--group-size: give a power of two"),
-        (("--scheme", "int2", "--target-rows", 1), "target_rows needs scheme int4"),
-        (("--scheme", "int4", "--target-rows", 1, "--asymmetric"), "symmetric cannot be false"),
-        (("--scheme", "int4", "--rounding", "gptq", "--group-size", "tensor"), "not tensor"),
-        (("--scheme", "int4", "--rounding", "adaround"), "rounding"),
-        (("--scheme", "int5"), "scheme"),
-        (("--scheme", "int4", "--include", "nothing*"), "'nothing*' matches no node"),
-    ],
-)  # fmt: skip
-def test_what_does_not_fit_together_is_refused_in_one_line(refused, flags, message):
-    refused((MLP, *flags), 2, message)
-
-
 def test_a_weight_that_is_infinite_is_refused_by_name(call, tmp_path):
     proto = onnx.load(MLP)
     tensor = max(proto.graph.initializer, key=lambda one: np.prod(one.dims))

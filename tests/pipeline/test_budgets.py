@@ -1,17 +1,11 @@
 import math
-import os
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 
 from compressctl.pipeline.budgets import excess, judge, missed
 from compressctl.recipe.model import Recipe
-from tests.deadlines import HUNG
 from tests.pipeline.measurements import measurement, output
-from tests.samples import ROOT
 
 
 def verdict(after, **budgets):
@@ -111,35 +105,3 @@ def test_an_output_below_the_floor_counts_as_a_budget_missed():
     assert missed(free, measurement(outputs=(output(20.0),))) == (0, 0)
     count, total = missed(free, measurement(outputs=(output(5.0, 0.3), output(3.0, name="boxes"))))
     assert count == 2 and total > 1
-
-
-STRICT = "    strict: bool = False\n"
-MADE_UP = '''    max_parameters: Annotated[
-        float | None, Budget(measured=lambda after: after.parameters, unit=Unit(form="{} parameters"))
-    ] = Field(default=None, gt=0)
-    """Budget: parameters of the result, at most."""
-'''
-
-
-@pytest.mark.long
-def test_a_budget_stated_once_is_a_key_a_flag_judged_and_shown(tmp_path):
-    shutil.copytree(ROOT / "compressctl", tmp_path / "compressctl", ignore=shutil.ignore_patterns("__pycache__"))
-    budgets = tmp_path / "compressctl" / "budgets.py"
-    text = budgets.read_text()
-    assert STRICT in text
-    budgets.write_text(text.replace(STRICT, MADE_UP + STRICT))
-
-    def call(*arguments):
-        command = [sys.executable, "-m", "compressctl", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=HUNG
-        )
-
-    model = ROOT / "sample_models" / "mlp.onnx"
-    done = call("simplify", str(model), "-o", "out.onnx", "--max-parameters", "3")
-    assert done.returncode == 4, done.stderr
-    (row,) = (line.split() for line in done.stdout.splitlines() if line.split()[:1] == ["max_parameters"])
-    assert row[1:5] == ["at", "most", "3", "parameters"] and row[-1] == "MISSED"
-    assert "--max-parameters <float>" in call("store", "--help-all").stdout
-    assert "max_parameters" in call("schema").stdout

@@ -1,10 +1,5 @@
 """Zeros stay zero and shared weights stay shared through training, with every optimizer, resumed or not."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -13,15 +8,11 @@ from compressctl.model.graph import constant, set_constant
 from compressctl.model.save import save_model
 from compressctl.passes import distill, finetune, qat
 from compressctl.training.checkpoint_paths import CheckpointPath
-from tests.deadlines import HUNG
 from tests.graphs import weights
-from tests.samples import ROOT
 from tests.training.passes import ONE_STEP, context
-from tests.training.tiny import Arrays, Interrupted, blobs, classes, fit, mlp, options
+from tests.training.tiny import CODES, VALUES, Arrays, Interrupted, blobs, classes, fit, mlp, options, shared
 
 RNG = np.random.default_rng(7)
-CODES = {"W1": RNG.integers(0, 4, (16, 8)), "W2": RNG.integers(0, 3, (3, 16))}
-VALUES = {"W1": np.array([-0.3, 0.0, 0.15, 0.4], np.float32), "W2": np.array([-0.5, 0.1, 0.6], np.float32)}
 
 
 OPTIMIZERS = [
@@ -38,14 +29,6 @@ def pruned(seed: int = 0) -> ir.Model:
         value = model.graph.initializers[name]
         array = constant(value)
         set_constant(value, np.where(np.random.default_rng(index).random(array.shape) < 0.5, 0, array).astype("f"))
-    return model
-
-
-def shared() -> ir.Model:
-    """Return a network whose weights have 4 and 3 values, the first of them zeros too."""
-    model = mlp()
-    for name, codes in CODES.items():
-        set_constant(model.graph.initializers[name], VALUES[name][codes])
     return model
 
 
@@ -225,32 +208,3 @@ def test_integers_of_zeros_stay_zero(tmp_path, keep):
     integers = [a for a in weights(out.model).values() if a.dtype == np.int8 and a.shape == (16, 8)]
     assert len(integers) == 1
     assert bool((integers[0][_zeros(pruned())["W1"]] == 0).all()) == keep
-
-
-@pytest.mark.long
-def test_two_processes_keep_them_as_one_does(tmp_path):
-    script = tmp_path / "shared.py"
-    script.write_text(
-        "import sys\nfrom pathlib import Path\nimport numpy as np\n"
-        "from compressctl.distributed import this_process\nfrom tests.training.test_kept import shared, trained\n"
-        "from tests.graphs import weights\n"
-        "model = shared()\ntrained(model, Path(sys.argv[1]))\n"
-        'np.savez(Path(sys.argv[1], f"{this_process().rank}.npz"), **weights(model))\n'
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, str(tmp_path)], env=env, cwd=ROOT, capture_output=True, timeout=HUNG)
-    assert done.returncode == 0, done.stderr.decode()
-    first, second = (dict(np.load(tmp_path / f"{rank}.npz")) for rank in (0, 1))
-    alone = shared()
-    trained(alone, tmp_path)
-    for name, array in weights(alone).items():
-        np.testing.assert_array_equal(first[name], second[name])
-        np.testing.assert_allclose(first[name], array, atol=1e-5)
-    for name, codes in CODES.items():
-        assert len(np.unique(first[name])) == codes.max() + 1
-
-
-def trained(model: ir.Model, folder: Path) -> None:
-    """Train the same way in every process."""
-    fit(model, blobs(), "cross-entropy", folder, options(steps=20, train_batch=20, optimizer="sgd", learning_rate=0.1))

@@ -17,6 +17,7 @@ from compressctl.training.loop import Job, Training, train
 from compressctl.training.options import LossTerm, TrainingOptions
 from tests.graphs import model
 
+RNG = np.random.default_rng(7)
 MLP = "h = Gemm <transB = 1> (x, W1, b1) a = Relu(h) y = Gemm <transB = 1> (a, W2, b2)"
 
 
@@ -75,6 +76,18 @@ def native_mlp(seed: int = 0, width: int = 16) -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, 3))
+
+
+CODES = {"W1": RNG.integers(0, 4, (16, 8)), "W2": RNG.integers(0, 3, (3, 16))}
+VALUES = {"W1": np.array([-0.3, 0.0, 0.15, 0.4], np.float32), "W2": np.array([-0.5, 0.1, 0.6], np.float32)}
+
+
+def shared() -> ir.Model:
+    """Return `mlp()` with the values `VALUES`, of which each weight has the one that `CODES` says."""
+    m = mlp()
+    for name, codes in CODES.items():
+        m.graph.initializers[name].const_value = ir.tensor(VALUES[name][codes], name=name)
+    return m
 
 
 def normed() -> ir.Model:

@@ -1,6 +1,7 @@
-"""What each process of `torchrun` does in test_distributed: two trainings, one after the other."""
+"""What each process of `torchrun` does in test_distributed: three trainings, one after the other."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from compressctl.measure.metrics import parse_metric
 from compressctl.training.checkpoint_paths import CheckpointPath
 from compressctl.training.job import Training
 from tests.graphs import weights
-from tests.training.tiny import blobs, fit, mlp, normed, options
+from tests.training.tiny import blobs, fit, mlp, normed, options, shared
+
+KINDS = {"plain": partial(mlp, 1), "normed": normed, "shared": shared}
 
 
 def trained(m: ir.Model, workdir: Path, checkpoint: CheckpointPath | None = None) -> Training:
@@ -24,7 +27,8 @@ def trained(m: ir.Model, workdir: Path, checkpoint: CheckpointPath | None = None
 if __name__ == "__main__":
     folder, rank = Path(sys.argv[1]), this_process().rank
     (folder / f"work{rank}").mkdir()
-    for name, m in (("plain", mlp(1)), ("normed", normed())):
+    for name, build in KINDS.items():
+        m = build()
         result = trained(m, folder / f"work{rank}", CheckpointPath(folder / f"{name}.pt", "k", resume=True))
         scores = [row["held_out"] for row in result.history]
         np.savez(folder / f"{name}{rank}.npz", scores=scores, **weights(m))
