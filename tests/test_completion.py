@@ -6,17 +6,17 @@ import pty
 import select
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.commands import ENVIRONMENT as INHERITED
+from tests.commands import INSTALLED
 from tests.deadlines import HUNG
 
-SCRIPTS = Path(sys.executable).parent
-pytestmark = pytest.mark.skipif(not (SCRIPTS / "compressctl").exists(), reason="the script is not installed")
-ENVIRONMENT = {**os.environ, "PATH": f"{SCRIPTS}:{os.environ['PATH']}", "TERM": "dumb", "PS1": "$ "}
+pytestmark = INSTALLED
+ENVIRONMENT = {**INHERITED, "TERM": "dumb", "PS1": "$ "}
 
 
 def shell(name: str, script: str) -> list[str]:

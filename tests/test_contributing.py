@@ -1,10 +1,7 @@
 """What CONTRIBUTING.md tells to add is added to a copy of the code, to the letter, and works."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import compressctl
+from tests.commands import bash
 from tests.samples import ROOT
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -106,17 +104,6 @@ def copy(folder: Path, *examples: Example) -> None:
             edit(folder / file, blocks)
 
 
-def bash(script: str, folder: Path) -> str:
-    """Run a script, the first command that fails ends it; return what it prints."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PATH": path}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.mark.parametrize(
     "title", [pytest.param(title, marks=() if title in QUICK else pytest.mark.long) for title in EXAMPLES]
 )
@@ -124,7 +111,11 @@ def test_an_example_works(title, tmp_path):
     one = EXAMPLES[title]
     copy(tmp_path, one)
     tests = f"python -m pytest -p no:cacheprovider {' '.join(one.tests)}\n" if one.tests else ""
-    printed = bash(tests + re.sub(r"^compressctl ", "python -m compressctl ", one.commands, flags=re.M), tmp_path)
+    printed = bash(
+        tests + re.sub(r"^compressctl ", "python -m compressctl ", one.commands, flags=re.M),
+        tmp_path,
+        PYTHONPATH=str(tmp_path),
+    )
     parts = [part for line in one.output for part in line.split("…")]
     squeezed = "".join(printed.split())
     assert [part for part in parts if "".join(part.split()) not in squeezed] == [], printed

@@ -13,6 +13,7 @@ from compressctl.cli import Commands
 from compressctl.recipe.model import Recipe
 from compressctl.recipe.schema import json_schema
 from docs import generate
+from tests.commands import blocks
 from tests.samples import ROOT
 
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -64,16 +65,18 @@ PAGES = "\n".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in
 
 def _commands(text: str) -> list[str]:
     """The one-liners of a text that run on what the repository holds."""
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    lines = "\n".join(blocks(text, "sh")).replace("\\\n", " ").splitlines()
     return [line for line in lines if line.startswith("compressctl ") and "sample_models/" in line]
+
+
+SHOWN = _commands(README)
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        *(unless_quick(line, line) for line in _commands(README)),
-        *(unless_quick(line, line, quick=False) for line in _commands(PAGES)),
+        *(unless_quick(line, line) for line in SHOWN),
+        *(unless_quick(line, line, quick=False) for line in _commands(PAGES) if line not in SHOWN),
     ],
 )
 def test_readme_commands_run(line, tmp_path, monkeypatch, capsys):

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -12,14 +11,13 @@ import pytest
 import yaml
 
 from compressctl.recipe.load import load_recipes
+from tests.commands import ENVIRONMENT, INSTALLED
 from tests.deadlines import HUNG
 from tests.samples import ROOT
 
-SCRIPTS = Path(sys.executable).parent
 WORKFLOW = yaml.safe_load((ROOT / "examples" / "github-workflow.yml").read_text())
+pytestmark = INSTALLED
 INSTALLS = ("Install",)  # steps that need the network and another machine
-
-pytestmark = pytest.mark.skipif(not (SCRIPTS / "compressctl").exists(), reason="the script is not installed")
 
 
 @pytest.fixture
@@ -31,8 +29,9 @@ def checkout(tmp_path):
 
 
 def call(*command: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PATH": f"{SCRIPTS}:{os.environ['PATH']}", **variables}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=HUNG)
+    return subprocess.run(
+        command, cwd=folder, env={**ENVIRONMENT, **variables}, capture_output=True, text=True, timeout=HUNG
+    )
 
 
 def make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,23 +1,15 @@
 """The tutorial, run by bash from top to bottom in a fresh folder, but for its first section, which installs."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.commands import INSTALLED, bash, blocks, quick
 from tests.samples import ROOT
 
-SCRIPTS = Path(sys.executable).parent
 TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+pytestmark = [pytest.mark.long, INSTALLED]
 INSTALL, *SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
-
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(not (SCRIPTS / "compressctl").exists(), reason="the script is not installed"),
-]
 
 
 @pytest.fixture
@@ -33,29 +25,15 @@ def folder(tmp_path):
     return checkout
 
 
-def blocks(section: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
-
-
-def run(section: str, folder: Path) -> str:
-    """Run the commands of a section; the first that fails ends it."""
-    script = "\n".join(blocks(section, "sh"))
-    environment = {**os.environ, "PATH": f"{SCRIPTS}:{os.environ['PATH']}", "MAKEFLAGS": ""}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, f"{section.splitlines()[0]}: {done.stderr}"
-    return done.stdout
-
-
 def test_sections_run_one_after_the_other(folder):
     # One test, since sections build on one another and tests may be spread over processes.
     pytest.importorskip("torch")
+    path = quick(folder.with_name("bin"))
     for section in SECTIONS:
         title = section.split("\n")[0]
         if not blocks(section, "sh"):
             continue
-        output = run(section, folder)
+        output = bash("\n".join(blocks(section, "sh")), folder, PATH=path, MAKEFLAGS="")
         if "Set a budget" in title:
             assert "exit code 4" in output and "MISSED" in output and (folder / "tight.onnx").exists()
         if "Several passes" in title:  # as the text tells: INT8 misses the budget, weights of 4 bits keep it

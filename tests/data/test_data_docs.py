@@ -1,13 +1,11 @@
 """What docs/data.md shows runs, from top to bottom."""
 
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.commands import bash, blocks
 from tests.samples import ROOT
 
 TEXT = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
@@ -21,19 +19,14 @@ def _here(tmp_path, monkeypatch):
 
 
 def test_the_python_runs():
-    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict[str, object] = {}
-    for block in blocks:
+    found = blocks(TEXT, "python")
+    for block in found:
         exec(block, names)
-    assert len(blocks) == 6
+    assert len(found) == 6
 
 
 @pytest.mark.long
-def test_the_command_runs(monkeypatch):
+def test_the_command_runs():
     (command,) = re.findall(r"^\$ compressctl (.*)$", TEXT, re.MULTILINE)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    done = subprocess.run(
-        [sys.executable, "-m", "compressctl", *shlex.split(command)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "top1" in done.stdout
+    assert "top1" in bash(f"python -m compressctl {command}", Path.cwd(), PYTHONPATH=str(ROOT))
