@@ -176,13 +176,11 @@ def test_what_is_left_alone_is_said(tmp_path):
 
 
 def test_bodies_are_left_alone(tmp_path):
-    text = """<ir_version: 8, opset_import: ["" : 17]> m (bool c, float[400] x) => (float[400] y) {
-        [choice] y = If (c) <
-            then_branch = yes () => (float[400] t) { [twice] t = Add (x, x) },
-            else_branch = no () => (float[400] e) { [neg] e = Mul (x, w) }
-        >
-    }"""
-    proto = onnx.parser.parse_model(text)
+    text = """[choice] y = If (c) <
+        then_branch = yes () => (float[400] t) { [twice] t = Add (x, x) },
+        else_branch = no () => (float[400] e) { [neg] e = Mul (x, w) }
+    >"""
+    proto = graphs.proto(text, {}, "bool c, float[400] x", "float[400] y")
     body = proto.graph.node[0].attribute[1].g
     body.initializer.append(onnx.numpy_helper.from_array(np.zeros(400, np.float32), "w"))
     found = texts(_run(ir.from_proto(proto), tmp_path))

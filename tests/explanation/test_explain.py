@@ -19,6 +19,7 @@ from compressctl.measure.metrics import parse_metric
 from compressctl.measure.session import Session
 from compressctl.model.load import load_model
 from compressctl.model.size import count
+from tests import graphs
 from tests.explanation.files import after, changed, explained, sqnr, two_bits, value
 from tests.samples import SAMPLES
 
@@ -242,28 +243,15 @@ def test_weights_that_make_no_finite_outputs_are_the_worst(tmp_path):
 
 
 def test_a_fixed_batch_and_a_body(tmp_path):
-    text = """
-    <ir_version: 8, opset_import: ["" : 17]>
-    fixed (float[5, 8] x) => (float[5, 3] y) {
-        a = MatMul (x, first)
-        b = Relu (a)
-        c = ReduceSum <keepdims = 0> (b)
-        zero = Constant <value = float {0}> ()
-        more = Greater (c, zero)
+    body = """a = MatMul (x, first) b = Relu (a) c = ReduceSum <keepdims = 0> (b)
+        zero = Constant <value = float {0}> () more = Greater (c, zero)
         d = If (more) <then_branch = yes () => (float[5, 8] t) { t = MatMul (b, inner) },
                        else_branch = no () => (float[5, 8] e) { e = Identity (b) }>
-        y = MatMul (d, last)
-    }
-    """
-    rng = np.random.default_rng(0)
-    arrays = {
-        name: rng.normal(size=size).astype(np.float32)
-        for name, size in {"first": (8, 8), "inner": (8, 8), "last": (8, 3)}.items()
-    }
-    proto = onnx.parser.parse_model(text)
-    proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
-    onnx.save(proto, tmp_path / "m.onnx")
-    x, labels = rng.normal(size=(23, 8)).astype(np.float32), rng.integers(0, 3, 23)
+        y = MatMul (d, last)"""
+    random = graphs.Random(0)
+    arrays = {"first": random(8, 8), "inner": random(8, 8), "last": random(8, 3)}
+    graphs.save(tmp_path / "m.onnx", body, arrays, "float[5, 8] x", "float[5, 3] y")
+    x, labels = random(23, 8), random.rng.integers(0, 3, 23)
     np.savez(tmp_path / "d.npz", x=x, labels=labels)
     broken = changed(tmp_path / "m.onnx", "last", two_bits, tmp_path)
     found = explained(tmp_path / "m.onnx", [("clip", broken)], tmp_path, str(tmp_path / "d.npz"))

@@ -48,6 +48,14 @@ def test_weights_are_not_read() -> None:
     verify_graph(model, where="test")
 
 
+def dangling(model: ir.Model) -> None:
+    node(model, "relu").replace_input_with(0, ir.Value(name="nowhere"))
+
+
+def attributed(model: ir.Model) -> None:
+    node(model, "relu").attributes["frobnicate"] = ir.AttrInt64("frobnicate", 1)
+
+
 def bias(model: ir.Model, array: np.ndarray) -> None:
     model.graph.initializers["bias"].const_value = ir.tensor(array, name="bias")
 
@@ -63,20 +71,20 @@ def unsorted(model: ir.Model) -> None:
     [
         (unsorted, "node 'pool' uses 'b' before it is defined"),
         (
-            lambda m: node(m, "relu").replace_input_with(0, ir.Value(name="nowhere")),
+            dangling,
             "node 'relu' uses 'nowhere' before it is defined, or it is not in the graph",
         ),
         (lambda m: m.graph.remove(node(m, "fc")), "output 'logits' is produced by no node"),
         (lambda m: setattr(node(m, "relu"), "name", "conv"), "two nodes are named 'conv'"),
         (lambda m: setattr(node(m, "relu").outputs[0], "name", "a"), "two values are named 'a'"),
         (lambda m: setattr(node(m, "relu"), "name", ""), "a Relu node has no name"),
-        (lambda m: bias(m, np.zeros(16, np.int8)), r"initializer 'bias' is declared FLOAT\[16\] and holds INT8\[16\]"),
+        (lambda m: bias(m, np.int8([0] * 16)), r"initializer 'bias' is declared FLOAT\[16\] and holds INT8\[16\]"),
         (
-            lambda m: bias(m, np.zeros(8, np.float32)),
+            lambda m: bias(m, np.float32([0] * 8)),
             r"initializer 'bias' is declared FLOAT\[16\] and holds FLOAT\[8\]",
         ),
         (
-            lambda m: node(m, "relu").attributes.add(ir.AttrInt64("frobnicate", 1)),
+            attributed,
             "node 'relu': Unrecognized attribute: frobnicate",
         ),
         (lambda m: setattr(node(m, "relu"), "op_type", "Frobnicate"), "node 'relu': No Op registered for Frobnicate"),

@@ -8,6 +8,7 @@ import pytest
 
 from compressctl.__main__ import run
 from compressctl.measure.session import Session
+from tests.graphs import Random, parse
 from tests.samples import CNN
 
 # It takes 21 numbers in all, which neither the input's shape nor a limit of any operator tells.
@@ -34,10 +35,7 @@ def command(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def picky(tmp_path):
-    model = onnx.parser.parse_model(PICKY)
-    weight = np.random.default_rng(0).normal(size=(7, 600)).astype(np.float32)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
-    onnx.save(model, tmp_path / "picky.onnx")
+    onnx.save(parse(PICKY, w=Random(0)(7, 600)), tmp_path / "picky.onnx")
     return tmp_path / "picky.onnx"
 
 

@@ -1,9 +1,7 @@
 """Changed samples against scipy, the statistics of noise, and gradients that are known."""
 
 import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper, parser
 from scipy import ndimage
 from scipy.special import softmax
 
@@ -15,17 +13,11 @@ from compressctl.robustness.changed import Changed
 from compressctl.robustness.changes import adversarial, blurred, brighter, flatter, noisy
 from compressctl.robustness.inputs import InputSpread, spreads
 from compressctl.tensorspec import TensorSpec
+from tests import graphs
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((6, 3, 12, 9)).astype(np.float32)
 NCHW, NHWC = (InputSpread(0.5, 0.0, 1.0, layout) for layout in ("NCHW", "NHWC"))
-LINEAR = """
-<ir_version: 8, opset_import: ["" : 17]>
-linear (float[BATCH, 4, 1] x) => (float[BATCH, 3] scores) {
-    [flat] f = Flatten (x)
-    [fc] scores = Gemm (f, w, b)
-}
-"""
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0])
@@ -64,13 +56,13 @@ def test_images_keep_to_their_range():
 
 def linear(folder, batch="batch"):
     w, b = RNG.normal(size=(4, 3)).astype(np.float32), RNG.normal(size=3).astype(np.float32)
-    proto = parser.parse_model(LINEAR.replace("BATCH", str(batch)))
-    proto.graph.initializer.extend([numpy_helper.from_array(w, "w"), numpy_helper.from_array(b, "b")])
-    onnx.save(proto, folder / "linear.onnx")
+    body = "[flat] f = Flatten (x) [fc] scores = Gemm (f, w, b)"
+    dims = f"float[{batch}, 4, 1] x", f"float[{batch}, 3] scores"
+    path = graphs.save(folder / "linear.onnx", body, {"w": w, "b": b}, *dims)
     x, y = RNG.normal(size=(21, 4, 1)).astype(np.float32), RNG.integers(0, 3, 21)
     np.savez(folder / "d.npz", x=x, labels=y)
     source = open_source(str(folder / "d.npz"), [TensorSpec("x", "float32", (batch, 4, 1))])
-    return folder / "linear.onnx", First(source, 20, labels=True), w, b, x[:20], y[:20]
+    return path, First(source, 20, labels=True), w, b, x[:20], y[:20]
 
 
 @pytest.mark.parametrize("batch", ["batch", 8])

@@ -4,9 +4,7 @@ import importlib.util
 from dataclasses import replace
 
 import numpy as np
-import onnx
 import onnxruntime as ort
-from onnx import numpy_helper, parser
 from pydantic import TypeAdapter
 from scipy import ndimage
 
@@ -17,28 +15,13 @@ from compressctl.measure.session import Session
 from compressctl.robustness import attack
 from compressctl.robustness.measure import measure_robustness
 from compressctl.robustness.schema import Robustness
+from tests import graphs
 from tests.explanation.files import after
 from tests.samples import SAMPLES
 
 TOP1 = parse_metric("top1")
-TOKENS = """
-<ir_version: 8, opset_import: ["" : 17]>
-tokens (int64[batch, 5] ids) => (float[batch, 4] y) {
-    e = Gather (table, ids)
-    m = ReduceMean <axes = [1], keepdims = 0> (e)
-    y = MatMul (m, w)
-}
-"""
-TWO = """
-<ir_version: 8, opset_import: ["" : 17]>
-two (float[6, 4] a, int64[6] ids, float[6, 4] c) => (float[6, 4] y) {
-    e = Gather (table, ids)
-    s = Add (a, e)
-    m = MatMul (s, w)
-    y = Add (m, c)
-}
-"""
-RNG = np.random.default_rng(0)
+random = graphs.Random(0)
+RNG = random.rng
 
 
 def digits(model, count=64):
@@ -90,10 +73,9 @@ def test_integer_kernels_have_no_gradient(tmp_path, resources):
 
 
 def test_token_ids_are_left_alone(tmp_path, resources):
-    proto = parser.parse_model(TOKENS)
-    arrays = {"table": RNG.normal(size=(30, 8)), "w": RNG.normal(size=(8, 4))}
-    proto.graph.initializer.extend(numpy_helper.from_array(a.astype(np.float32), name) for name, a in arrays.items())
-    onnx.save(proto, tmp_path / "m.onnx")
+    body = "e = Gather (table, ids) m = ReduceMean <axes = [1], keepdims = 0> (e) y = MatMul (m, w)"
+    arrays = {"table": random(30, 8), "w": random(8, 4)}
+    graphs.save(tmp_path / "m.onnx", body, arrays, "int64[batch, 5] ids", "float[batch, 4] y")
     np.savez(tmp_path / "d.npz", ids=RNG.integers(0, 30, (40, 5)), labels=RNG.integers(0, 4, 40))
     source = open_source(str(tmp_path / "d.npz"), Session(tmp_path / "m.onnx").inputs)
     found = measure_robustness(tmp_path / "m.onnx", tmp_path / "m.onnx", source, TOP1, resources)
@@ -104,10 +86,9 @@ def test_token_ids_are_left_alone(tmp_path, resources):
 
 
 def test_several_inputs_of_a_fixed_batch(tmp_path, resources):
-    proto = parser.parse_model(TWO)
-    arrays = {"table": RNG.normal(size=(9, 4)), "w": RNG.normal(size=(4, 4))}
-    proto.graph.initializer.extend(numpy_helper.from_array(a.astype(np.float32), name) for name, a in arrays.items())
-    onnx.save(proto, tmp_path / "m.onnx")
+    body = "e = Gather (table, ids) s = Add (a, e) m = MatMul (s, w) y = Add (m, c)"
+    arrays = {"table": random(9, 4), "w": random(4, 4)}
+    graphs.save(tmp_path / "m.onnx", body, arrays, "float[6, 4] a, int64[6] ids, float[6, 4] c", "float[6, 4] y")
     data = {"a": RNG.normal(size=(20, 4)), "ids": RNG.integers(0, 9, 20), "c": np.ones((20, 4))}
     data |= {"labels": RNG.integers(0, 4, 20)}
     np.savez(tmp_path / "d.npz", **data)
@@ -118,7 +99,7 @@ def test_several_inputs_of_a_fixed_batch(tmp_path, resources):
     rows = [np.random.default_rng((0, 0, row)).standard_normal(4) for row in range(20)]  # c is constant: left alone
     x = data["a"].astype(np.float32)
     noisy = (x + 0.3 * x.astype(np.float64).std() * np.stack(rows)).astype(np.float32)
-    y = (noisy + arrays["table"].astype(np.float32)[data["ids"]]) @ arrays["w"].astype(np.float32)
+    y = (noisy + arrays["table"][data["ids"]]) @ arrays["w"]
     assert found.conditions[2].baseline.value == np.mean(y.argmax(axis=1) == data["labels"])
 
 

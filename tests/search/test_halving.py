@@ -1,10 +1,7 @@
 """Accuracy by stages, held against onnxruntime and numpy."""
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from compressctl.data.notation import open_source
 from compressctl.measure.metrics import parse_metric
@@ -12,17 +9,14 @@ from compressctl.measure.opening import Wanted, open_samples
 from compressctl.model.load import described_inputs, load_model
 from compressctl.search.halving import SuccessiveHalving
 from compressctl.tensorspec import TensorSpec
+from tests import graphs
 
 CLASSES, FEATURES, SAMPLES = 4, 6, 300
 
 
 def linear(path, weight):
-    node = helper.make_node("MatMul", ["x", "w"], ["y"], "layer")
-    floats = lambda name, size: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])  # noqa: E731
-    weights = [numpy_helper.from_array(weight.astype(np.float32), "w")]
-    graph = helper.make_graph([node], "g", [floats("x", FEATURES)], [floats("y", CLASSES)], weights)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    return path
+    arrays, dims = {"w": weight.astype(np.float32)}, (f"float[batch, {FEATURES}] x", f"float[batch, {CLASSES}] y")
+    return graphs.save(path, "y = MatMul(x, w)", arrays, *dims)
 
 
 @pytest.fixture
@@ -39,8 +33,7 @@ def halving(tmp_path):
 
 
 def right(path, x, labels):
-    (y,) = onnxruntime.InferenceSession(path).run(None, {"x": x})
-    return np.argmax(y, axis=1) == labels
+    return np.argmax(graphs.run(path, {"x": x})[0], axis=1) == labels
 
 
 def test_a_good_candidate_is_judged_on_all_samples(halving):

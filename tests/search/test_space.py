@@ -5,12 +5,12 @@ from contextlib import contextmanager
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from compressctl.pipeline.setup import open_setup
 from compressctl.progress import Silent
 from compressctl.recipe.load import build_recipe
 from compressctl.search.space import survey
+from tests import graphs
 from tests.samples import SAMPLES
 
 
@@ -50,27 +50,13 @@ def test_without_calibration_samples_nothing_is_static(tmp_path):
     assert not {"int8", "w4a8", "auto"} & names(space) and "int4" in names(space) and not space.calibrated
 
 
-def embedding_model(path):
-    rng = np.random.default_rng(0)
-    arrays = {"table": rng.normal(size=(50, 32)), "w": rng.normal(size=(32, 64)), "v": rng.normal(size=(64, 3))}
-    initializers = [numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()]
-    initializers.append(numpy_helper.from_array(np.array([1], np.int64), "axes"))
-    nodes = [
-        helper.make_node("Gather", ["table", "ids"], ["rows"], "look_up"),
-        helper.make_node("ReduceMean", ["rows", "axes"], ["mean"], "mean", keepdims=0),
-        helper.make_node("MatMul", ["mean", "w"], ["h"], "first"),
-        helper.make_node("Relu", ["h"], ["r"], "relu"),
-        helper.make_node("MatMul", ["r", "v"], ["y"], "second"),
-    ]
-    ids = helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", 5])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3])
-    graph = helper.make_graph(nodes, "g", [ids], [y], initializers)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
-    return path
-
-
 def test_a_model_of_integer_inputs_and_no_convolutions_gets_dynamic_int8_and_embeddings(tmp_path):
-    with setup(tmp_path, embedding_model(tmp_path / "m.onnx")) as found:
+    random = graphs.Random(0)
+    arrays = {"table": random(50, 32), "w": random(32, 64), "v": random(64, 3), "axes": np.array([1])}
+    body = """[look_up] rows = Gather(table, ids) mean = ReduceMean<keepdims = 0>(rows, axes)
+        [first] h = MatMul(mean, w) r = Relu(h) [second] y = MatMul(r, v)"""
+    path = graphs.save(tmp_path / "m.onnx", body, arrays, "int64[batch, 5] ids", "float[batch, 3] y", 18)
+    with setup(tmp_path, path) as found:
         space = survey(found)
     assert "int8-dynamic" in names(space) and not {"int8", "w4a8"} & names(space)
     assert {"look_up", "first"} <= set(space.spare)
@@ -83,16 +69,8 @@ def test_sensitive_layers_that_save_little_come_first(tmp_path):
     good = rng.integers(-7, 8, (32, 32)).astype(np.float32)
     good[0] = 7
     bad = rng.normal(size=(32, 32)).astype(np.float32)
-    nodes = [
-        helper.make_node("MatMul", ["x", "good"], ["a"], "good"),
-        helper.make_node("MatMul", ["a", "bad"], ["y"], "bad"),
-    ]
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 32]) for name in ("x", "y"))
-    weights = [numpy_helper.from_array(good, "good"), numpy_helper.from_array(bad, "bad")]
-    model = helper.make_model(
-        helper.make_graph(nodes, "g", [x], [y], weights), opset_imports=[helper.make_opsetid("", 17)], ir_version=9
-    )
-    onnx.save(model, tmp_path / "m.onnx")
+    body, arrays = "[good] a = MatMul(x, good) [bad] y = MatMul(a, bad)", {"good": good, "bad": bad}
+    graphs.save(tmp_path / "m.onnx", body, arrays, "float[batch, 32] x", "float[batch, 32] y")
     np.savez(tmp_path / "c.npz", x=rng.normal(size=(16, 32)).astype(np.float32))
     with setup(tmp_path, tmp_path / "m.onnx", calibrate=str(tmp_path / "c.npz")) as found:
         assert survey(found).spare == ("bad", "good")

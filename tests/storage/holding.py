@@ -6,20 +6,14 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from compressctl.model.save import save_model
+from tests import graphs
 
 
 def model_of(array):
     """`y = Reshape(w, shape)`, of opset 13: bits are handed through as they are."""
-    kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
-    dims = [f"d{axis}" for axis in range(array.ndim)]
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Reshape", ["w", "shape"], ["y"], "reshape")],
-        "g",
-        [onnx.helper.make_tensor_value_info("shape", onnx.TensorProto.INT64, [array.ndim])],
-        [onnx.helper.make_tensor_value_info("y", kind, dims)],
-        [onnx.numpy_helper.from_array(array, "w")],
-    )
-    return ir.from_proto(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8))
+    kind = {"float32": "float", "float64": "double"}.get(array.dtype.name, array.dtype.name)
+    y = f"{kind}[{', '.join(f'd{axis}' for axis in range(array.ndim))}] y"
+    return ir.from_proto(graphs.proto("y = Reshape(w, shape)", {"w": array}, f"int64[{array.ndim}] shape", y, 13))
 
 
 def made(model, path, shape):

@@ -5,25 +5,20 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
 
 from compressctl.structure.cut import cut
 from compressctl.structure.groups import find_groups
 from compressctl.structure.masked import masked
 from compressctl.structure.shapes import Shapes
+from tests import graphs
 
 EXACT = ("channel", "neuron", "head")
 
 
 def run(model, feeds):
-    """Run a model in onnxruntime without its optimisations."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    proto = ir.to_proto(model).SerializeToString()
-    session = onnxruntime.InferenceSession(proto, options, ["CPUExecutionProvider"])
-    return [session.run(None, each) for each in feeds]
+    """Run a model in onnxruntime without its optimisations, on each of the feeds."""
+    proto = ir.to_proto(model)
+    return [graphs.run(proto, each) for each in feeds]
 
 
 def half(groups, kinds=EXACT, seed=0):
