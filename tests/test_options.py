@@ -13,7 +13,7 @@ from compressctl.budgets import Budgets
 from compressctl.cli import Commands, groups
 from compressctl.cli.groups import Group, command
 from compressctl.fields import Option, Options
-from compressctl.passes import PASSES
+from compressctl.passes import CONFIGS, PASSES
 from compressctl.passes.base import Context, Outcome
 from compressctl.quantities import Bytes
 from compressctl.recipe.model import Recipe
@@ -41,7 +41,6 @@ OWN_FLAG = {
     "features": "--feature",
 }
 BY_HAND = {("prune", "structure"), ("distill", "model")}
-CONFIGS = {config.model_fields["type"].default: config for config in PASSES}
 FIELDS = [
     *((name, Recipe, key) for name in OF_RECIPES for key in Recipe.model_fields if key not in ("passes", "search")),
     *(

@@ -73,10 +73,9 @@ def passes(*names: str, only: tuple[str, ...] = (), examples: bool = False, **ot
     """
 
     def models() -> Models:
-        from compressctl.passes import PASSES
+        from compressctl.passes import CONFIGS
 
-        configs = {config.name(): config for config in PASSES}
-        return {configs[name]: others.get(name) for name in (*names, *others)}
+        return {CONFIGS[name]: others.get(name) for name in (*names, *others)}
 
     return Group(models, names=only, examples=examples)
 

@@ -1,4 +1,4 @@
-"""What `--help` prints: everyday options in groups, what others there are, then examples to copy, then the exit codes.
+"""What `--help` prints: everyday options in groups, the names of the others, examples to copy, the exit codes.
 `--help-all` prints all options.
 
 A docstring of a command is a synopsis, then its examples: paragraphs in which a line begins with `compressctl`, printed

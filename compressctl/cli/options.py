@@ -84,7 +84,7 @@ def _flags(model: type[Options], name: str) -> tuple[str, ...]:
 
 
 def _besides(name: str, first: type[Options], others: list[type[Options]], models: Models) -> Iterator[str]:
-    """Yield what others mean by an option, where that is something else."""
+    """Yield how other models describe an option of this name, where it means something else there."""
     for model in others:
         if models[model] is not None and _kind(model, name) != _kind(first, name):
             yield f"{models[model]}: {_describe(model, name)}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from compressctl.explanation.schema import LayerRow, RecipePatch, WorstLayer
 from compressctl.model.ops import LOOK_UPS, RECURRENT
+from compressctl.passes import CONFIGS
 from compressctl.plain import pass_lines
 from compressctl.quantization.schemes import SCHEMES
 
@@ -18,8 +19,6 @@ _LOUD_SHARE = 0.1  # of the noise that all layers bring to the outputs
 _LOST_DB = 6.0  # that a layer itself adds, where its sensitivity cannot be measured
 _CHANCE = 0.05  # that any of the layers is said to cost accuracy, where none does (Bonferroni)
 _MOST_NOISE = 1e6
-_WITH_FIRST_LAST = ("quantize", "qat", "quantize_weights")
-_EXCLUDING = (*_WITH_FIRST_LAST, "prune", "sparsify", "cluster", "low_rank", "clip", "store")
 
 
 def rank(rows: Sequence[LayerRow], lost: Mapping[str, float | None]) -> list[tuple[LayerRow, str]]:
@@ -95,10 +94,12 @@ def patches(
     for label in dict.fromkeys(layer.after for layer in worst if layer.after is not None):
         type_ = label.split()[-1]
         spared = [layer.name for layer in worst if layer.after == label and layer.name in names[label]]
-        if type_ not in _EXCLUDING or not spared:
+        fields = CONFIGS[type_].model_fields
+        if "exclude" not in fields or not spared:
             continue
         entry = {key: value for key, value in entries.get(label, {}).items() if key != "type" and value is not None}
-        edges = [name for name in spared if name in _edges(type_, entry, rows)]
+        defaults = {name: field.default for name, field in fields.items()}
+        edges = [name for name in spared if name in _edges({**defaults, **entry}, rows)]
         others = [name for name in spared if name not in edges]
         reasons = []
         if edges:
@@ -117,17 +118,12 @@ def _noise(decibels: float) -> float:
     return _MOST_NOISE if math.isnan(decibels) else min(10 ** (-decibels / 10), _MOST_NOISE)
 
 
-def _edges(type_: str, entry: Mapping[str, Any], rows: Sequence[LayerRow]) -> set[str]:
+def _edges(options: Mapping[str, Any], rows: Sequence[LayerRow]) -> set[str]:
     """Return the first and the last layers, where the pass gives them fewer than 8 bits and can give them 8."""
     products = [row.name for row in rows if row.op not in RECURRENT | LOOK_UPS]
-    default = "same" if type_ == "quantize_weights" else "int8"
-    scheme = SCHEMES.get(str(entry.get("scheme", "int8")))
+    scheme = SCHEMES.get(str(options.get("scheme")))
     few = scheme is not None and scheme.narrow
-    return (
-        {*products[:1], *products[-1:]}
-        if type_ in _WITH_FIRST_LAST and few and entry.get("first_last", default) == "same"
-        else set()
-    )
+    return {*products[:1], *products[-1:]} if few and options.get("first_last") == "same" else set()
 
 
 def _last(row: LayerRow) -> float | None:

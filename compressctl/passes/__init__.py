@@ -36,3 +36,4 @@ PASSES: tuple[type[PassConfig], ...] = (
     finetune.Config,
     store.Config,
 )
+CONFIGS = {config.name(): config for config in PASSES}

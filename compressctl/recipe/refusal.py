@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from compressctl.errors import RecipeError, flag, nearest
 from compressctl.fields import Options
-from compressctl.passes import PASSES
+from compressctl.passes import CONFIGS, PASSES
 from compressctl.plain import problem_text
 from compressctl.recipe.model import Recipe
 from compressctl.recipe.search import SearchOptions
@@ -22,7 +22,7 @@ _MODELS: tuple[type[Options], ...] = (Recipe, SearchOptions, *PASSES, LossTerm)
 def refusal(error: ValidationError, origin: str) -> RecipeError:
     """Return the error for the first problem; `origin` is the file, or COMMAND_LINE, which names the flag."""
     problem = error.errors()[0]
-    location = [part for part in problem["loc"] if isinstance(part, int) or part not in _pass_names()]
+    location = [part for part in problem["loc"] if isinstance(part, int) or part not in CONFIGS]
     own_names = 2 if location[:1] == ["vars"] or location[:1] == ["sweep"] else 1
     while len(location) > own_names and problem["type"] != "extra_forbidden" and not _is_key(location[-1]):
         location.pop()  # the member of a union of types that did not fit
@@ -34,10 +34,10 @@ def refusal(error: ValidationError, origin: str) -> RecipeError:
         return unknown_key(str(problem["loc"][-1]), path, _known_keys(problem["loc"]), origin)
     if kind == "union_tag_invalid":
         given = str(problem.get("ctx", {}).get("tag", ""))
-        hint = nearest(given, _pass_names()) or f"passes: {', '.join(_pass_names())}"
+        hint = nearest(given, CONFIGS) or f"passes: {', '.join(CONFIGS)}"
         return RecipeError(f"{origin}: {path}.type: there is no pass {given!r}", hint)
     if kind == "union_tag_not_found":
-        return RecipeError(f"{origin}: {path}.type: missing", f"one of {', '.join(_pass_names())}")
+        return RecipeError(f"{origin}: {path}.type: missing", f"one of {', '.join(CONFIGS)}")
     if kind == "missing":
         return RecipeError(f"{origin}: {path}: missing", f"add {path} to the recipe")
     value = problem.get("input")
@@ -67,14 +67,9 @@ def _is_key(part: int | str) -> bool:
     return isinstance(part, int) or any(part in model.model_fields for model in _MODELS)
 
 
-def _pass_names() -> list[str]:
-    return [config.name() for config in PASSES]
-
-
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     if location[0] == "passes" and len(location) > 2:
-        config = next(config for config in PASSES if config.name() == location[2])
-        return list(config.model_fields)
+        return list(CONFIGS[str(location[2])].model_fields)
     if location[0] == "search" and len(location) > 1:
         return list(SearchOptions.model_fields)
     return list(Recipe.model_fields)
