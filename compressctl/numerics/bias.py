@@ -1,4 +1,4 @@
-"""Bias correction: roll back the mean error that rounding the weights adds to a layer's output.
+"""Bias correction: take out the mean error that rounding the weights adds to a layer's output.
 
 Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2.
 """
