@@ -65,11 +65,10 @@ def test_stages_grow_fourfold(halving):
 def test_a_candidate_goes_on_from_its_own_states(tmp_path):
     """h' = a h + x, judged by its sign: 9, 8, 7 of the original, 9, 1.7, -0.49 from the own states of what forgets."""
     for name, factor in (("original", 1.0), ("forgetful", 0.3)):
-        text = f"""<ir_version: 8, opset_import: ["" : 17]>
-        g (float[n,1] x, float[n,1] h_in) => (float[n,2] y, float[n,1] h_out)
-        <float a = {{{factor}}}, float[1,2] w = {{-1, 1}}>
-        {{ m = Mul(h_in, a)  h_out = Add(m, x)  y = MatMul(h_out, w) }}"""
-        onnx.save(onnx.parser.parse_model(text), tmp_path / f"{name}.onnx")
+        arrays = {"a": np.float32(factor), "w": np.float32([[-1, 1]])}
+        body = "m = Mul(h_in, a)  h_out = Add(m, x)  y = MatMul(h_out, w)"
+        inputs, outputs = "float[n,1] x, float[n,1] h_in", "float[n,2] y, float[n,1] h_out"
+        graphs.save(tmp_path / f"{name}.onnx", body, arrays, inputs, outputs)
     x = np.full((4, 3, 1), -1, np.float32)
     x[:, 0] = 9
     np.savez(tmp_path / "d.npz", x=x, labels=np.ones((4, 3), np.int64))
