@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import onnx
@@ -38,7 +39,7 @@ class Loaded:
         model: standard opset >= 13, no functions, no initializers among the inputs, every node named, shapes inferred;
             external data stay on disk, mapped when used.
         path: the file it was read from.
-        sha256: of the file's bytes followed by those of its external data files, in the order of their locations.
+        files: this file, and those of its external data, in the order of their locations.
         notes: what was changed or noticed.
         stated: the values whose types the file states although they follow, by name.
         checks: batches and what a converted TorchScript file returns for them, see `torchscript.verify_checks`.
@@ -46,10 +47,15 @@ class Loaded:
 
     model: ir.Model
     path: Path
-    sha256: str
+    files: tuple[Path, ...]
     notes: tuple[Note, ...] = ()
     stated: frozenset[str] = frozenset()
     checks: tuple[Check, ...] = ()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the bytes of `files`, one after the other."""
+        return read.sha256(self.files)
 
 
 def load_model(path: Path, inputs: Mapping[str, TensorSpec] | None = None) -> Loaded:
@@ -84,7 +90,7 @@ def load_model(path: Path, inputs: Mapping[str, TensorSpec] | None = None) -> Lo
         notes += _settle(model, path)
     except MALFORMED as error:
         raise ModelError(f"{path} cannot be used: {reason(error)}") from error
-    return Loaded(model, path, read.sha256(files), tuple(notes), stated, checks)
+    return Loaded(model, path, files, tuple(notes), stated, checks)
 
 
 def interface(model: ir.Model) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import onnx_ir as ir
@@ -28,9 +28,9 @@ def stored_tensors(graph: ir.Graph) -> Iterator[tuple[str, ir.TensorProtocol]]:
                 yield node.outputs[0].name or node.name or "", attribute.value
 
 
-def drop_pages(graph: ir.Graph) -> None:
+def drop_pages(tensors: Iterable[ir.TensorProtocol]) -> None:
     """Let the system take back the memory of external tensors that were mapped, until they are used again."""
-    for _, tensor in stored_tensors(graph):
+    for tensor in tensors:
         if isinstance(tensor, ir.ExternalTensor) and tensor.raw is not None and hasattr(mmap, "MADV_DONTNEED"):
             tensor.raw.madvise(mmap.MADV_DONTNEED)
 

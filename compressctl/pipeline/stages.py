@@ -12,7 +12,7 @@ import onnx_ir as ir
 from compressctl.errors import OutputError
 from compressctl.measure.machine import processor
 from compressctl.model.tensor_file import TensorFiles
-from compressctl.model.tensors import drop_pages
+from compressctl.model.tensors import drop_pages, stored_tensors
 from compressctl.model.verify import verify_graph
 from compressctl.notes import warning
 from compressctl.passes.base import Context, Outcome, PassConfig
@@ -84,7 +84,7 @@ def _put_down(model: ir.Model, setup: Setup) -> None:
         if isinstance(value.const_value, ir.Tensor):
             files.keep(value)
     for each in (model, setup.loaded.model):
-        drop_pages(each.graph)
+        drop_pages(tensor for _, tensor in stored_tensors(each.graph))
 
 
 def keys(setup: Setup, passes: Sequence[PassConfig]) -> list[str]:

@@ -17,7 +17,8 @@ def simplify(
 ) -> tuple[ir.Model, list[Note]]:
     """Simplify a copy of `model` that computes the same on the first of `feeds` that `model` runs on.
 
-    A rule whose result deviates is left out, with a warning; so is everything where nothing can be compared.
+    A rule whose result deviates is left out, with a warning; so is everything where nothing can be compared. Where the
+    rules find nothing, nothing is run.
 
     Args:
         model: not changed.
@@ -25,17 +26,22 @@ def simplify(
         names: the rules to apply.
         threads: threads for onnxruntime.
     """
+    result = model.clone()
+    notes = apply_rules(result, names)
+    if not any(note.kind == "done" for note in notes):
+        return model, notes
     reference = _reference(model, feeds, threads)
     if isinstance(reference, str):
         return model, [warning(f"nothing was simplified, for the result could not be checked: {reference}")]
     runner, expected = reference
-    result, notes, problem = _attempt(model, names, runner, expected)
-    if problem is None:
+    if _deviation(result, runner, expected) is None:
         return result, notes
     kept: list[str] = []
     result, notes, warnings = model, [], []
     for name in names:
-        attempt, attempt_notes, problem = _attempt(model, [*kept, name], runner, expected)
+        attempt = model.clone()
+        attempt_notes = apply_rules(attempt, [*kept, name])
+        problem = _deviation(attempt, runner, expected)
         if problem is None:
             kept.append(name)
             result, notes = attempt, attempt_notes
@@ -56,13 +62,9 @@ def _reference(model: ir.Model, feeds: Iterable[Arrays], threads: int) -> tuple[
     return problem
 
 
-def _attempt(
-    model: ir.Model, names: Collection[str], runner: Runner, expected: Arrays
-) -> tuple[ir.Model, list[Note], str | None]:
-    """Return a simplified copy of `model`, its notes, and how it deviates, if it does."""
-    result = model.clone()
-    notes = apply_rules(result, names)
+def _deviation(result: ir.Model, runner: Runner, expected: Arrays) -> str | None:
+    """Return how a simplified model deviates, if it does."""
     try:
-        return result, notes, difference(expected, runner.run(result))
+        return difference(expected, runner.run(result))
     except CompressctlError as error:
-        return result, notes, error.message
+        return error.message

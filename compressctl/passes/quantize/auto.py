@@ -30,7 +30,7 @@ from compressctl.quantization.int8.timing import MARGIN, Timing, doubtful, time_
 
 _TRIES = 8  # a session and a third of a second each, where the result is slower than the input
 _FASTER = 1 - MARGIN  # of float: a mixture that is no faster gains nothing, as floats have weights of 8 bits, too
-_LARGEST = 2**29  # bytes of weights: above, both forms would crowd memory, and reading weights is what takes the time
+_LARGEST = 2**27  # bytes of weights: above, both forms would crowd memory, and reading weights is what takes the time
 
 
 @dataclass(frozen=True)

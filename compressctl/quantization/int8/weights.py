@@ -16,6 +16,7 @@ from compressctl.arrays import Array, Floats32, Integers8
 from compressctl.model.footprint import tensor_bytes
 from compressctl.model.graph import initializer
 from compressctl.model.stored import why_not_constant
+from compressctl.model.tensors import drop_pages
 from compressctl.numerics.grids import INT8, REDUCED
 from compressctl.numerics.qparams import quantize, symmetric
 
@@ -126,6 +127,7 @@ class Int8Weights:
             assert tensor is not None, f"{name} is no constant"
             array = tensor.numpy()
             self.quantized[key] = quantize_weight(array, channels, reduced_range=self.reduced_range, name=name)
+            drop_pages([tensor])
         return self.quantized[key]
 
 
