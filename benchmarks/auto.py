@@ -9,11 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.models import families
-from benchmarks.quantize_cnn import RESNET20, TEST, TRAIN
-from benchmarks.quantize_transformer import DEV, MINILM
-from benchmarks.quantize_transformer import TRAIN as PAIRS
 from benchmarks.samples import cifar_images, sample_file, sentences
-from benchmarks.settings import Settings
+from benchmarks.settings import CIFAR_TEST, CIFAR_TRAIN, MINILM, RESNET20, STSB_DEV, STSB_TRAIN, Settings
 from compressctl.data.notation import open_source
 from compressctl.measure.fidelity import fidelity
 from compressctl.measure.latency import LatencyOptions, compare_latency
@@ -61,16 +58,16 @@ def tasks(settings: Settings) -> list[Task]:
         found.append(Task(name, path, *map(str, samples)))
     for name in ("mlp", "cnn", "transformer", "lstm"):
         found.append(Task(f"digits, {name}", SAMPLES / f"{name}.onnx", "digits:train[:256]", "digits:test"))
-    if data is not None and not settings.missing(RESNET20, TRAIN, TEST):
+    if data is not None and not settings.missing(RESNET20, CIFAR_TRAIN, CIFAR_TEST):
         samples = [
             sample_file(cache, f"cifar_256_{tar}", lambda tar=tar: cifar_images(data / tar, 256))
-            for tar in (TRAIN, TEST)
+            for tar in (CIFAR_TRAIN, CIFAR_TEST)
         ]
         found.append(Task("ResNet-20", data / RESNET20, *map(str, samples)))
-    if data is not None and not settings.missing(MINILM, PAIRS, DEV):
+    if data is not None and not settings.missing(MINILM, STSB_TRAIN, STSB_DEV):
         samples = [
             sample_file(cache, f"sentences_{count}", lambda npz=npz, count=count: sentences(data / npz, count))
-            for npz, count in ((PAIRS, 128), (DEV, 64))
+            for npz, count in ((STSB_TRAIN, 128), (STSB_DEV, 64))
         ]
         found.append(Task("MiniLM", data / MINILM, *map(str, samples)))
     return found
@@ -90,7 +87,7 @@ def row(task: Task) -> str:
     return f"| {task.name} | {' | '.join(figures)} |"
 
 
-def _make(task: Task, scheme: quantize.Scheme, folder: Path) -> tuple[Path, float]:
+def _make(task: Task, scheme: str, folder: Path) -> tuple[Path, float]:
     model = load_model(task.model).model
     source = open_source(task.calibration, interface(model)[0])
     context = Context(baseline=model, workdir=folder, calibration=source, threads=THREADS)

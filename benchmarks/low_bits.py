@@ -8,9 +8,7 @@ from pathlib import Path
 
 from benchmarks import process, reports
 from benchmarks.samples import unpacked
-from benchmarks.settings import Settings
-
-RESNET20, TRAIN, TEST = "resnet20_op17_bn.onnx", "cifar10_train.tar", "cifar10_test_even.tar"
+from benchmarks.settings import CIFAR_TEST, CIFAR_TRAIN, RESNET20, Settings
 
 
 @dataclass(frozen=True)
@@ -38,11 +36,11 @@ def rows(train: str) -> tuple[Row, ...]:
 
 
 def run(settings: Settings) -> list[str]:
-    if reason := settings.missing(RESNET20, TRAIN, TEST):
+    if reason := settings.missing(RESNET20, CIFAR_TRAIN, CIFAR_TEST):
         return [f"ResNet-20 skipped: {reason}\n"]
     data, cache = settings.data, settings.cache
     assert data is not None
-    train, test = (f"{unpacked(data / name, cache)},norm=imagenet" for name in (TRAIN, TEST))
+    train, test = (f"{unpacked(data / name, cache)},norm=imagenet" for name in (CIFAR_TRAIN, CIFAR_TEST))
     calibration = train.replace(",", "[:256],")
     lines = [
         "| ResNet-20, FP32 top-1 {fp32} | training on 50,000 images | top-1 | drop, points | size | latency | min |",

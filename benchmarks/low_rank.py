@@ -10,10 +10,7 @@ from typing import Any
 
 from benchmarks import process, reports
 from benchmarks.samples import unpacked
-from benchmarks.settings import Settings
-
-RESNET20, TRAIN, TEST = "resnet20_op17_bn.onnx", "cifar10_train.tar", "cifar10_test_even.tar"
-MINILM, PAIRS, DEV = "minilm_l6_op17.onnx", "stsb_train512.npz", "stsb_dev.npz"
+from benchmarks.settings import CIFAR_TEST, CIFAR_TRAIN, MINILM, RESNET20, STSB_DEV, STSB_TRAIN, Settings
 
 
 @dataclass(frozen=True)
@@ -38,19 +35,19 @@ def run(settings: Settings) -> list[str]:
 
 
 def _sentences(settings: Settings) -> str:
-    if reason := settings.missing(MINILM, PAIRS, DEV):
+    if reason := settings.missing(MINILM, STSB_TRAIN, STSB_DEV):
         return f"MiniLM skipped: {reason}\n"
     data = settings.data
     assert data is not None
-    given = {"data": f"{data / DEV},pairs=true,labels=score", "metric": "spearman"}
-    return _table("MiniLM", data / MINILM, given, f"{data / PAIRS}[:128],pairs=true,labels=score", settings)
+    given = {"data": f"{data / STSB_DEV},pairs=true,labels=score", "metric": "spearman"}
+    return _table("MiniLM", data / MINILM, given, f"{data / STSB_TRAIN}[:128],pairs=true,labels=score", settings)
 
 
 def _images(settings: Settings) -> str:
-    if reason := settings.missing(RESNET20, TRAIN, TEST):
+    if reason := settings.missing(RESNET20, CIFAR_TRAIN, CIFAR_TEST):
         return f"ResNet-20 skipped: {reason}\n"
     assert settings.data is not None
-    train, test = (unpacked(settings.data / name, settings.cache) for name in (TRAIN, TEST))
+    train, test = (unpacked(settings.data / name, settings.cache) for name in (CIFAR_TRAIN, CIFAR_TEST))
     given = {"data": f"{test},norm=imagenet", "metric": "top1"}
     return _table("ResNet-20", settings.data / RESNET20, given, f"{train}[:256],norm=imagenet", settings)
 

@@ -13,11 +13,10 @@ from typing import TypeVar
 import zstandard
 
 from benchmarks import process
-from benchmarks.settings import Settings
+from benchmarks.settings import MINILM, RESNET20, Settings
 from compressctl.container.pack import pack
 from compressctl.container.unpack import unpack
 
-RESNET20, MINILM = "resnet20_op17_bn.onnx", "minilm_l6_op17.onnx"
 INT8 = {RESNET20: ("--scheme", "int8", "--calibrate", "random:16"), MINILM: ("--scheme", "int8-dynamic")}
 
 T = TypeVar("T")

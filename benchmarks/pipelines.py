@@ -8,9 +8,8 @@ from pathlib import Path
 
 from benchmarks import process, reports
 from benchmarks.samples import unpacked
-from benchmarks.settings import Settings
+from benchmarks.settings import CIFAR_TEST, CIFAR_TRAIN, RESNET20, Settings
 
-RESNET20, TRAIN, TEST = "resnet20_op17_bn.onnx", "cifar10_train.tar", "cifar10_test_even.tar"
 RECIPES = Path(__file__).parents[1] / "recipes"
 SEARCH_LIMIT = "20m"
 
@@ -27,9 +26,9 @@ class Row:
 
 def run(settings: Settings) -> list[str]:
     rows = [Row("digits: distil, prune, 4-bit weights", "distill_prune_quantize.yaml")]
-    reason, data = settings.missing(RESNET20, TRAIN, TEST), settings.data
+    reason, data = settings.missing(RESNET20, CIFAR_TRAIN, CIFAR_TEST), settings.data
     if reason is None and data is not None:
-        train, test = (f"{unpacked(data / name, settings.cache)},norm=imagenet" for name in (TRAIN, TEST))
+        train, test = (f"{unpacked(data / name, settings.cache)},norm=imagenet" for name in (CIFAR_TRAIN, CIFAR_TEST))
         common = ("--model", data / RESNET20, "--data", test, "--metric", "top1", "--threads", "1")
         trained = (*common, "--calibrate", train.replace(",", "[:256],", 1), "--train", train, "--batch-size", "1")
         longer = ("--set", "macs=0.45", "--set", "passes.2.epochs=2", "--set", "passes.4.epochs=2")

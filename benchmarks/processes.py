@@ -8,10 +8,9 @@ from pathlib import Path
 
 from benchmarks import process
 from benchmarks.samples import unpacked
-from benchmarks.settings import Settings
+from benchmarks.settings import CIFAR_TEST, CIFAR_TRAIN, RESNET20, Settings
 
 FOLDER = Path("sample_models")
-RESNET20, TRAIN, TEST = "resnet20_op17_bn.onnx", "cifar10_train.tar", "cifar10_test_even.tar"
 COMMON = ("--metric", "top1", "--threads", "1", "--force", "--quiet")
 
 
@@ -21,9 +20,11 @@ def run(settings: Settings) -> list[str]:
     digits = ("distill", FOLDER / "cnn.onnx", "--student", student, "--data", "digits", "--learning-rate", "0.01")
     tables = [_table("distillation of the digits, 400 steps of 64", (*digits, "--steps", "400"), "digits", settings)]
     data = settings.data
-    if settings.missing(RESNET20, TRAIN, TEST) or data is None:
+    if settings.missing(RESNET20, CIFAR_TRAIN, CIFAR_TEST) or data is None:
         return tables
-    train, test = (f"{unpacked(data / name, settings.cache)}[:2560],norm=imagenet" for name in (TRAIN, TEST))
+    train, test = (
+        f"{unpacked(data / name, settings.cache)}[:2560],norm=imagenet" for name in (CIFAR_TRAIN, CIFAR_TEST)
+    )
     resnet = ("finetune", data / RESNET20, "--train", train, "--data", test, "--train-batch", "128")
     title = "fine-tuning of ResNet-20, 40 steps of 128"
     return [*tables, _table(title, (*resnet, "--steps", "40"), "resnet20", settings)]

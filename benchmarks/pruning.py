@@ -10,11 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import process, reports
-from benchmarks.low_bits import RESNET20, TEST, TRAIN
 from benchmarks.samples import unpacked
-from benchmarks.settings import Settings
+from benchmarks.settings import CIFAR_TEST, CIFAR_TRAIN, MINILM, RESNET20, STSB_DEV, STSB_TRAIN, Settings
 
-MINILM, STSB_TRAIN, STSB_DEV = "minilm_l6_op17.onnx", "stsb_train512.npz", "stsb_dev.npz"
 EPOCHS = 1
 _TRAINING = ("--augment", "flip", "--augment", "crop", "--train-batch", "128", "--learning-rate", "0.002")
 
@@ -33,11 +31,11 @@ def run(settings: Settings) -> list[str]:
 
 
 def _resnet20(settings: Settings) -> list[str]:
-    if reason := settings.missing(RESNET20, TRAIN, TEST):
+    if reason := settings.missing(RESNET20, CIFAR_TRAIN, CIFAR_TEST):
         return [f"ResNet-20 skipped: {reason}\n"]
     data, cache = settings.data, settings.cache
     assert data is not None
-    train, test = (f"{unpacked(data / name, cache)},norm=imagenet" for name in (TRAIN, TEST))
+    train, test = (f"{unpacked(data / name, cache)},norm=imagenet" for name in (CIFAR_TRAIN, CIFAR_TEST))
     calibrate = ("--calibrate", train.replace(",", "[:256],"))
     judged = ("--data", test, "--metric", "top1", "--force", "--quiet")
     trained = ("--epochs", str(EPOCHS), *_TRAINING)

@@ -8,9 +8,7 @@ from benchmarks.comparison import Case, Contender, compare, ours, static
 from benchmarks.judge import sqnr, top1
 from benchmarks.models import model_file
 from benchmarks.samples import cifar_images, random_images, sample_file
-from benchmarks.settings import Settings
-
-RESNET20, TRAIN, TEST = "resnet20_op17_bn.onnx", "cifar10_train.tar", "cifar10_test_even.tar"
+from benchmarks.settings import CIFAR_TEST, CIFAR_TRAIN, RESNET20, Settings
 
 
 def run(settings: Settings) -> list[str]:
@@ -18,13 +16,13 @@ def run(settings: Settings) -> list[str]:
 
 
 def _resnet20(settings: Settings) -> str:
-    if reason := settings.missing(RESNET20, TRAIN, TEST):
+    if reason := settings.missing(RESNET20, CIFAR_TRAIN, CIFAR_TEST):
         return f"ResNet-20 skipped: {reason}\n"
     data, cache = settings.data, settings.cache
     assert data is not None
     model = data / RESNET20
-    calibration = sample_file(cache, "cifar_train_256", lambda: cifar_images(data / TRAIN, 256))
-    test = sample_file(cache, "cifar_test", lambda: cifar_images(data / TEST))
+    calibration = sample_file(cache, "cifar_train_256", lambda: cifar_images(data / CIFAR_TRAIN, 256))
+    test = sample_file(cache, "cifar_test", lambda: cifar_images(data / CIFAR_TEST))
     case = Case("ResNet-20, 256 images", model, calibration, top1(test), contenders(model, calibration))
     return compare(case, settings)
 

@@ -8,9 +8,7 @@ from benchmarks.comparison import Case, Contender, compare, dynamic, ours, stati
 from benchmarks.judge import spearman, sqnr
 from benchmarks.models import model_file
 from benchmarks.samples import random_sentences, sample_file, sentences
-from benchmarks.settings import Settings
-
-MINILM, TRAIN, DEV = "minilm_l6_op17.onnx", "stsb_train512.npz", "stsb_dev.npz"
+from benchmarks.settings import MINILM, STSB_DEV, STSB_TRAIN, Settings
 
 
 def run(settings: Settings) -> list[str]:
@@ -18,13 +16,13 @@ def run(settings: Settings) -> list[str]:
 
 
 def _minilm(settings: Settings) -> str:
-    if reason := settings.missing(MINILM, TRAIN, DEV):
+    if reason := settings.missing(MINILM, STSB_TRAIN, STSB_DEV):
         return f"MiniLM skipped: {reason}\n"
     data, cache = settings.data, settings.cache
     assert data is not None
     model = data / MINILM
-    calibration = sample_file(cache, "stsb_train_128", lambda: sentences(data / TRAIN, 128))
-    judge = spearman(data / DEV, "sentence_embedding")
+    calibration = sample_file(cache, "stsb_train_128", lambda: sentences(data / STSB_TRAIN, 128))
+    judge = spearman(data / STSB_DEV, "sentence_embedding")
     return compare(Case("MiniLM, 128 sentences", model, calibration, judge, contenders(model, calibration)), settings)
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from benchmarks import process, reports
 from benchmarks.samples import unpacked
-from benchmarks.settings import Settings
+from benchmarks.settings import CIFAR_TEST, CIFAR_TRAIN, MINILM, RESNET20, STSB_DEV, STSB_TRAIN, Settings
 
 SAMPLES = Path(__file__).parents[1] / "sample_models"
-RESNET20, TRAIN, TEST = "resnet20_op17_bn.onnx", "cifar10_train.tar", "cifar10_test_even.tar"
-MINILM, PAIRS, DEV = "minilm_l6_op17.onnx", "stsb_train512.npz", "stsb_dev.npz"
+NEEDED = {"ResNet-20": (RESNET20, CIFAR_TRAIN, CIFAR_TEST), "MiniLM": (MINILM, STSB_TRAIN, STSB_DEV)}
 GPTQ = ("--rounding", "gptq")
 
 
@@ -61,7 +60,10 @@ class Task:
 def run(settings: Settings) -> list[str]:
     return [_table(task, settings) for task in _tasks(settings)] + [
         f"{name} skipped: {reason}\n"
-        for name, files in (("ResNet-20", (RESNET20, TRAIN, TEST)), ("MiniLM", (MINILM, PAIRS, DEV)))
+        for name, files in (
+            ("ResNet-20", (RESNET20, CIFAR_TRAIN, CIFAR_TEST)),
+            ("MiniLM", (MINILM, STSB_TRAIN, STSB_DEV)),
+        )
         if (reason := settings.missing(*files))
     ]
 
@@ -72,14 +74,16 @@ def _tasks(settings: Settings) -> list[Task]:
         Task(f"digits, {name}", SAMPLES / f"{name}.onnx", "digits:test", "top1", "digits:train[:256]")
         for name in ("mlp", "cnn", "transformer", "lstm")
     ]
-    if data is not None and not settings.missing(RESNET20, TRAIN, TEST):
-        train, test = (unpacked(data / name, settings.cache) for name in (TRAIN, TEST))
+    if data is not None and not settings.missing(*NEEDED["ResNet-20"]):
+        train, test = (unpacked(data / name, settings.cache) for name in (CIFAR_TRAIN, CIFAR_TEST))
         images = f"{train}[:1024],norm=imagenet"
         tasks.append(Task("ResNet-20", data / RESNET20, f"{test},norm=imagenet", "top1", images))
-    if data is not None and not settings.missing(MINILM, PAIRS, DEV):
+    if data is not None and not settings.missing(*NEEDED["MiniLM"]):
         pairs = "pairs=true,labels=score"
         tasks.append(
-            Task("MiniLM", data / MINILM, f"{data / DEV},{pairs}", "spearman", f"{data / PAIRS}[:128],{pairs}")
+            Task(
+                "MiniLM", data / MINILM, f"{data / STSB_DEV},{pairs}", "spearman", f"{data / STSB_TRAIN}[:128],{pairs}"
+            )
         )
     return tasks
 

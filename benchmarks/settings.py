@@ -8,6 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+# Files of the data folder: models, and the samples they are trained and judged on.
+RESNET20, CIFAR_TRAIN, CIFAR_TEST = "resnet20_op17_bn.onnx", "cifar10_train.tar", "cifar10_test_even.tar"
+MINILM, STSB_TRAIN, STSB_DEV = "minilm_l6_op17.onnx", "stsb_train512.npz", "stsb_dev.npz"
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from benchmarks import process, reports
 from benchmarks.models import model_file
-from benchmarks.settings import Settings
-
-RESNET20 = "resnet20_op17_bn.onnx"
+from benchmarks.settings import RESNET20, Settings
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 
 from benchmarks import process
 from benchmarks.models import bert_base, resnet50
-from benchmarks.settings import Settings
+from benchmarks.settings import RESNET20, Settings
 from compressctl.measure.latency import LatencyOptions, compare_latency
-
-RESNET20 = "resnet20_op17_bn.onnx"
 
 
 def run(settings: Settings) -> list[str]:

@@ -58,7 +58,7 @@ def _model(rng: Random, folder: Path) -> Case:
 def _recipe(rng: Random, folder: Path) -> Case:
     """A damaged recipe."""
     (folder / "m.onnx").write_bytes(_sound())
-    content = rng.choice(_RECIPES)
+    content = rng.choice(RECIPES)
     (folder / "r.yaml").write_text(damage.tree(content, rng), encoding="utf-8", errors="surrogateescape")
     more = []
     if rng.random() < 0.3:
@@ -165,7 +165,7 @@ def _flags(rng: Random, folder: Path) -> Case:
     return [*case, *(["--threads", "1", "-q"] if command not in ("inspect", "init") else [])]
 
 
-_RECIPES: tuple[dict[str, Any], ...] = (
+RECIPES: tuple[dict[str, Any], ...] = (
     {"model": "m.onnx", "output": "o.onnx", "passes": [{"type": "simplify"}], "seed": 3, "threads": 1, "strict": True},
     {
         "model": "${a}.onnx",
@@ -176,7 +176,7 @@ _RECIPES: tuple[dict[str, Any], ...] = (
         "passes": [{"type": "simplify"}, {"type": "quantize", "scheme": "int8", "exclude": ["x"]}],
         "max_size": "1MB",
         "latency_ratio": 2.0,
-        "report": "r.json",
+        "report": "r_${b}.json",
     },
     {
         "model": "m.onnx",
@@ -184,7 +184,7 @@ _RECIPES: tuple[dict[str, Any], ...] = (
         "train": "d.npz",
         "data": "d.npz",
         "metric": "top1",
-        "passes": [{"type": "prune", "sparsity": 0.5}, {"type": "finetune", "epochs": 1, "batch_size": 4}],
+        "passes": [{"type": "prune", "ratio": 0.5}, {"type": "finetune", "epochs": 1, "train_batch": 4}],
         "max_accuracy_drop": 0.1,
         "input": ["x:1x8"],
     },

@@ -3,6 +3,12 @@
 import subprocess
 import sys
 
+import pytest
+import yaml
+
+from compressctl.recipe.load import load_recipes
+from fuzz import cases
+
 
 def test_damaged_files_end_as_they_should():
     code = (
@@ -14,3 +20,9 @@ def test_damaged_files_end_as_they_should():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines() == [f"{number} None" for number in range(16)], done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("content", cases.RECIPES)
+def test_recipes_are_sound_before_they_are_damaged(content, tmp_path):
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(content))
+    assert load_recipes(tmp_path / "r.yaml")

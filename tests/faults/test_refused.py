@@ -72,7 +72,7 @@ def test_files_that_may_not_grow(limit, command, home, capsys):
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_files_up_to(command, home, tmp_path, capsys):
+def test_a_disk_that_is_full(command, home, tmp_path, capsys):
     small = tmp_path / "small"
     small.mkdir()
     with disk(small, "size=1m"):

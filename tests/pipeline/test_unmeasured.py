@@ -1,12 +1,9 @@
 """Runs without measuring: because they were told to, or since the input runs on nothing that could be made up."""
 
-import json
-
 import numpy as np
 import onnx
 import pytest
 
-from compressctl.__main__ import run
 from compressctl.measure.session import Session
 from tests.graphs import Random, parse
 from tests.samples import CNN
@@ -18,19 +15,6 @@ PICKY = """
     y = MatMul(a, w)
 }
 """
-
-
-@pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Run a command on a model, with these flags; return exit code, stderr and the report."""
-    monkeypatch.chdir(tmp_path)
-
-    def _run(name, model, *flags):
-        code = run([name, str(model), "-o", "out.onnx", "--force", *flags])
-        path = tmp_path / "out.report.json"
-        return code, capsys.readouterr().err, json.loads(path.read_text()) if path.exists() else None
-
-    return _run
 
 
 @pytest.fixture

@@ -1,28 +1,10 @@
 """The verdict of whole runs: destroyed, not finite, nothing gained, and budgets on fidelity."""
 
-import json
-
 import numpy as np
 import onnx_ir as ir
-import pytest
 
-from compressctl.__main__ import run
 from tests import graphs
 from tests.samples import SAMPLES
-
-
-@pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Run a command on a model; return exit code, stdout and the report."""
-    monkeypatch.chdir(tmp_path)
-
-    def _run(name, model, *flags):
-        code = run([name, str(model), "-o", "out.onnx", "-q", "--force", "--threads", "1", *flags])
-        found = capsys.readouterr()
-        path = tmp_path / "out.report.json"
-        return code, found.out + found.err, json.loads(path.read_text()) if path.exists() else None
-
-    return _run
 
 
 def test_a_destroyed_model_is_degraded_without_labels(command, tmp_path):
