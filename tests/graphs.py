@@ -92,9 +92,3 @@ def operators(m: ir.Model | onnx.ModelProto | Path) -> list[str]:
     """Return the operators of a graph in their order."""
     found = onnx.load(m, load_external_data=False) if isinstance(m, Path) else m
     return [node.op_type for node in (found.graph if isinstance(found, ir.Model) else found.graph.node)]
-
-
-def normalized_error(reference: np.ndarray, found: np.ndarray) -> float:
-    """Return the squared error over the squared reference."""
-    b, r = reference.astype(np.float64), found.astype(np.float64)
-    return float(np.square(b - r).sum() / np.square(b).sum())

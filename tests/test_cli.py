@@ -199,7 +199,12 @@ def test_unusable_models(call, tmp_path, make, word, command):
 
 @pytest.mark.parametrize(
     "command",
-    [("quantize", CNN, *INT8), ("prune", MLP, "--target-macs", 0.6, *CALIBRATE), ("cluster", MLP, *CALIBRATE)],
+    [
+        ("quantize", CNN, *INT8),
+        ("prune", MLP, "--target-macs", 0.6, *CALIBRATE),
+        ("prune", MLP, "--structure", "none", "--ratio", 0.7, *CALIBRATE),
+        ("cluster", MLP, *CALIBRATE),
+    ],
     ids=lambda command: command[0],
 )
 def test_the_same_command_gives_the_same_bytes(call, tmp_path, command):

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from compressctl.errors import ModelError, UsageError
-from compressctl.measure.session import Session
 from compressctl.model.load import interface, load_model
 from compressctl.model.save import save_model
 from compressctl.model.verify import verify_graph
@@ -16,7 +15,7 @@ from compressctl.passes import distill
 from sample_models.student import write_student
 from tests.graphs import weights
 from tests.samples import SAMPLES
-from tests.training.passes import ONE_STEP, alike, context, linear, right, softmax
+from tests.training.passes import ONE_STEP, alike, answer, context, linear, right, softmax
 
 X, LABEL = np.array([0.5, -1.0, 2.0], np.float32), 2
 
@@ -31,10 +30,6 @@ def _save(model, path):
     return str(path)
 
 
-def _answer(model, x=X):
-    return Session(model, threads=1).run({"x": x[None]})["y"][0].astype(np.float64)
-
-
 @pytest.mark.parametrize(
     ("alpha", "temperature", "further", "labelled"),
     [(0.9, 4.0, 0, True), (0.3, 2.0, 0, True), (1.0, 1.0, 0, True), (0.0, 4.0, 0, True), (0.9, 3.0, 2, False)],
@@ -42,8 +37,8 @@ def _answer(model, x=X):
 def test_one_step_follows_the_formula(tmp_path, alpha, temperature, further, labelled):
     teachers = [linear(seed) for seed in range(1 + further)]
     student = linear(9)
-    t = np.mean([_answer(model) for model in teachers], axis=0)
-    s = _answer(student)
+    t = np.mean([answer(model, X) for model in teachers], axis=0)
+    s = answer(student, X)
     soft = temperature * (softmax(s / temperature) - softmax(t / temperature))  # the gradient of T² KL
     hard = softmax(s) - np.eye(4)[LABEL]
     gradient = alpha * soft + (1 - alpha) * hard if labelled else soft
@@ -67,7 +62,7 @@ def test_without_labels_or_a_metric_of_classes_outputs_are_matched_by_their_squa
     student = linear(9)
     config = distill.Config(student=_save(student, tmp_path / "s.onnx"), **ONE_STEP)
     out = config.run(linear(0), context(linear(0), tmp_path, alike(tmp_path, X)))
-    gradient = 2 * (_answer(student) - _answer(linear(0))) / 4
+    gradient = 2 * (answer(student, X) - answer(linear(0), X)) / 4
     np.testing.assert_allclose(weights(out.model)["b"], weights(student)["b"] - 0.05 * gradient, rtol=1e-5, atol=1e-6)
     assert out.facts["losses"] == ["mse"]
 
@@ -138,7 +133,7 @@ def test_losses_replace_the_default(tmp_path):
         student=_save(linear(9), tmp_path / "s.onnx"), losses=("mse", "cross-entropy:weight=0.5"), **ONE_STEP
     )
     out = config.run(linear(0), context(linear(0), tmp_path, alike(tmp_path, X, np.int64(LABEL))))
-    s, t = _answer(linear(9)), _answer(linear(0))
+    s, t = answer(linear(9), X), answer(linear(0), X)
     gradient = 2 * (s - t) / 4 + 0.5 * (softmax(s) - np.eye(4)[LABEL])
     np.testing.assert_allclose(weights(out.model)["b"], weights(linear(9))["b"] - 0.05 * gradient, rtol=1e-5, atol=1e-6)
 
@@ -151,9 +146,9 @@ def test_a_torchscript_student_takes_the_inputs_of_its_teacher(tmp_path):
     out = config.run(linear(0), context(linear(0), tmp_path, alike(tmp_path, X)))
     verify_graph(out.model, where="distill")
     assert interface(out.model)[0][0].name == "x" and interface(out.model)[1][0].name == "y"
-    s, t = module(torch.tensor(X)).detach().numpy(), _answer(linear(0))
+    s, t = module(torch.tensor(X)).detach().numpy(), answer(linear(0), X)
     expected = s - 0.05 * 2 * (s - t) / 4 * (1 + X @ X)  # a step moves W x by the gradient times x·x, and b
-    np.testing.assert_allclose(_answer(out.model), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(answer(out.model, X), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_student_with_other_names_gets_those_of_its_teacher(tmp_path):

@@ -5,26 +5,21 @@ import onnx_ir as ir
 import pytest
 
 from compressctl.errors import DataError, UsageError
-from compressctl.measure.session import Session
 from compressctl.model.load import load_model
 from compressctl.model.verify import verify_graph
 from compressctl.passes import finetune
 from tests.graphs import weights
 from tests.samples import SAMPLES
-from tests.training.passes import ONE_STEP, alike, context, linear, right, softmax
+from tests.training.passes import ONE_STEP, alike, answer, context, linear, right, softmax
 
 X = np.array([0.5, -1.0, 2.0], np.float32)
-
-
-def _answer(model):
-    return Session(model, threads=1).run({"x": X[None]})["y"][0].astype(np.float64)
 
 
 @pytest.mark.parametrize("teacher_weight", [0.0, 0.25, 1.0])
 @pytest.mark.parametrize("kind", ["classes", "values"])
 def test_one_step_follows_the_formula(tmp_path, teacher_weight, kind):
     original, model = linear(0), linear(9)
-    s, t = _answer(model), _answer(original)
+    s, t = answer(model, X), answer(original, X)
     if kind == "classes":
         label, metric = np.int64(2), "top1"
         hard = softmax(s) - np.eye(4)[2]
@@ -81,7 +76,7 @@ def test_labels_teach_a_model_with_random_weights(tmp_path):
 def test_losses_replace_the_default(tmp_path):
     model = linear(9)
     config = finetune.Config(losses=("mse:weight=2",), **ONE_STEP)
-    gradient = 2 * 2 * (_answer(model) - _answer(linear(0))) / 4
+    gradient = 2 * 2 * (answer(model, X) - answer(linear(0), X)) / 4
     before = weights(model)
     config.run(model, context(model, tmp_path, alike(tmp_path, X), baseline=linear(0)))
     np.testing.assert_allclose(weights(model)["b"], before["b"] - 0.05 * gradient, rtol=1e-5, atol=1e-6)

@@ -5,16 +5,12 @@ import pytest
 from compressctl.model import graph as g
 from compressctl.model.verify import verify_graph
 from tests.graphs import parsed
-from tests.model.texts import BRANCHES, CNN, answer, cnn_weights, image
+from tests.model.texts import BRANCHES, CNN, answer, cnn_weights, image, node
 
 
 @pytest.fixture
 def cnn() -> ir.Model:
     return parsed(CNN, **cnn_weights())
-
-
-def node(model: ir.Model, name: str) -> ir.Node:
-    return next(node for node in model.graph.all_nodes() if node.name == name)
 
 
 CONSTANTS = """

@@ -9,7 +9,7 @@ from compressctl.errors import PassError
 from compressctl.model.save import serialize
 from compressctl.model.verify import verify_graph
 from tests.graphs import parsed
-from tests.model.texts import BRANCHES, CNN, cnn_weights
+from tests.model.texts import BRANCHES, CNN, cnn_weights, node
 
 QDQ = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -24,10 +24,6 @@ ZERO = np.zeros(3, np.int8)
 
 def cnn() -> ir.Model:
     return parsed(CNN, **cnn_weights())
-
-
-def node(model: ir.Model, name: str) -> ir.Node:
-    return next(node for node in model.graph.all_nodes() if node.name == name)
 
 
 @pytest.mark.parametrize("model", [cnn(), parsed(BRANCHES), parsed(QDQ, scale=SCALE, zero=ZERO)])

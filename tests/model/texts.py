@@ -50,3 +50,8 @@ def answer(model: ir.Model | onnx.ModelProto | bytes | Path, **feeds: NDArray[An
 
 def image(batch: int = 2) -> NDArray[np.float32]:
     return np.random.default_rng(1).standard_normal((batch, 3, 8, 8)).astype(np.float32)
+
+
+def node(model: ir.Model, name: str) -> ir.Node:
+    """Return a node of the graph or of its bodies."""
+    return next(node for node in model.graph.all_nodes() if node.name == name)

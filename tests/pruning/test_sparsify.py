@@ -163,12 +163,6 @@ def test_the_model_given_shares_no_array_that_changes(tmp_path):
         np.testing.assert_array_equal(weights(model)[name], array)
 
 
-def test_same_input_gives_the_same_bytes(tmp_path):
-    first, second = (run(cnn(), tmp_path, Arrays({"x": X}), ratio=0.7).model for _ in range(2))
-    for name, array in weights(first).items():
-        assert array.tobytes() == weights(second)[name].tobytes()
-
-
 def test_globs_choose_nodes(tmp_path):
     out = run(cnn(), tmp_path, Arrays({"x": X}), ratio=0.5, exclude=("Conv_0",))
     assert [row["layer"] for row in out.facts["layers"]] == ["Conv_2", "MatMul_6"]

@@ -12,6 +12,7 @@ from compressctl.passes import PASSES
 from compressctl.passes.base import Context
 from compressctl.recipe.load import build_recipe
 from compressctl.recipe.refusal import COMMAND_LINE
+from tests.graphs import weights
 from tests.samples import MLP
 
 EDITS = (
@@ -53,7 +54,7 @@ def outcome(passes, workdir):
     states = [{}]
     for config in passes:
         model = config.run(model.clone(), context).model
-        states.append({name: value.const_value.numpy() for name, value in model.graph.initializers.items()})
+        states.append(weights(model))
     return states[-2], states[-1]
 
 

@@ -1,7 +1,6 @@
 """Accuracy by stages, held against onnxruntime and numpy."""
 
 import numpy as np
-import onnx
 import pytest
 
 from compressctl.data.notation import open_source

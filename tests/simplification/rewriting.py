@@ -17,6 +17,7 @@ from compressctl.model.load import interface
 from compressctl.model.verify import verify_graph
 from compressctl.notes import Note
 from compressctl.simplification.rules import RULES, apply_rules
+from tests.graphs import weights as weights_of
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Rewritten:
 
     @property
     def weights(self) -> dict[str, NDArray]:
-        return {name: value.const_value.numpy() for name, value in self.model.graph.initializers.items()}
+        return weights_of(self.model)
 
     def node(self, name: str) -> ir.Node:
         return next(node for node in self.model.graph if node.name == name)
@@ -61,7 +62,7 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
 def rewrite(text: str, opset: int = 17, rules: tuple[str, ...] = tuple(RULES), **weights: NDArray) -> Rewritten:
     """Rewrite the graph and assert that it is valid, has the same interface and computes the same."""
     before = parse(text, opset, **weights)
-    stored = {name: value.const_value.numpy().copy() for name, value in before.graph.initializers.items()}
+    stored = weights_of(before)
     model = before.clone()
     notes = apply_rules(model, rules)
     verify_graph(model, where="simplify")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from pathlib import Path
 from typing import get_args
 
@@ -18,12 +17,14 @@ from rewriting import assert_equal, ints, parse, rand, rewrite
 from compressctl.data.notation import open_source
 from compressctl.errors import CompressctlError
 from compressctl.model.load import interface, load_model
-from compressctl.passes.base import Context
-from compressctl.passes.simplify import Config, RuleName
+from compressctl.passes import simplify as simplify_pass
+from compressctl.passes.simplify import RuleName
 from compressctl.simplification import rules
 from compressctl.simplification.equivalence import Runner, difference
 from compressctl.simplification.rules import RULES, apply_rules
 from compressctl.simplification.verified import simplify
+from tests.graphs import operators
+from tests.passes import apply
 from tests.samples import SAMPLES
 
 IF = """(float[batch,4] x, bool c) => (float[batch,4] y)
@@ -37,7 +38,7 @@ def test_bodies_stay_and_what_they_capture_is_kept(condition: bool) -> None:
     model = parse(IF)
     result = model.clone()
     apply_rules(result)
-    assert Counter(node.op_type for node in result.graph) == {"Relu": 1, "If": 1}
+    assert operators(result) == ["Relu", "If"]
     assert [len(body) for body in result.graph.subgraphs()] == [2, 2]
     feeds = {"x": rand(3, 4), "c": np.array(condition)}
     assert difference(Runner(feeds).run(model), Runner(feeds).run(result)) is None
@@ -167,12 +168,7 @@ def test_a_rule_that_changes_the_result_is_left_out(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(RULES, "pads", wrong)
     model = cnn()
     result, notes = simplify(model, [{"x": rand(2, 4, 8, 8)}], list(RULES))
-    assert Counter(node.op_type for node in result.graph) == {
-        "Conv": 1,
-        "Relu": 1,
-        "GlobalAveragePool": 1,
-        "Flatten": 1,
-    }
+    assert operators(result) == ["Conv", "Relu", "GlobalAveragePool", "Flatten"]
     assert next(note.text for note in notes if note.kind == "warning").startswith("rule pads was left out")
     assert_equal(model, result)
 
@@ -220,13 +216,8 @@ def test_big_weights_are_fed_to_the_comparison_not_serialized() -> None:
 
 def test_the_pass(tmp_path: Path) -> None:
     model = cnn()
-    outcome = Config().run(model.clone(), Context(baseline=model, workdir=tmp_path))
-    assert Counter(node.op_type for node in outcome.model.graph) == {
-        "Conv": 1,
-        "Relu": 1,
-        "GlobalAveragePool": 1,
-        "Flatten": 1,
-    }
+    outcome = apply(simplify_pass, model, tmp_path)
+    assert operators(outcome.model) == ["Conv", "Relu", "GlobalAveragePool", "Flatten"]
     assert outcome.facts["done"]["BatchNormalization folded into the layer before it"] == ["n"]
     assert any(note.text == "BatchNormalization folded into the layer before it: 1 (n)" for note in outcome.notes)
     assert interface(outcome.model) == interface(model)
@@ -235,14 +226,8 @@ def test_the_pass(tmp_path: Path) -> None:
 def test_the_pass_skips_rules_and_reads_calibration_data(tmp_path: Path) -> None:
     model = cnn()
     source = open_source("random:8", interface(model)[0])
-    context = Context(baseline=model, workdir=tmp_path, calibration=source)
-    outcome = Config(skip=("batchnorm", "pooling")).run(model.clone(), context)
-    assert Counter(node.op_type for node in outcome.model.graph) == {
-        "Conv": 1,
-        "BatchNormalization": 1,
-        "Relu": 1,
-        "ReduceMean": 1,
-    }
+    outcome = apply(simplify_pass, model, tmp_path, source, skip=("batchnorm", "pooling"))
+    assert operators(outcome.model) == ["Conv", "BatchNormalization", "Relu", "ReduceMean"]
 
 
 def test_names_of_rules_in_recipes_are_the_rules() -> None:
@@ -299,8 +284,7 @@ def test_what_exporters_leave_goes_but_for_the_models_own(keep: bool, tmp_path: 
         one.metadata_props["pkg.torch.onnx.stack_trace"] = "File /home/me/model.py, line 3"
     model.graph[2].doc_string = "/home/me/model.py(7): forward"
     model.metadata_props["author"] = "me"
-    context = Context(baseline=model, workdir=tmp_path, threads=1)
-    result = Config(keep_metadata=keep).run(model.clone(), context).model
+    result = apply(simplify_pass, model, tmp_path, keep_metadata=keep).model
     assert (b"/home/me" in serialized(result)) is keep
     assert b"/home/me" in serialized(model)
     assert result.metadata_props == {"author": "me"}
