@@ -16,6 +16,7 @@ from compressctl.errors import ModelError
 
 QuantizedDtype = Literal["int8", "uint8"]
 
+_PIECE = 1 << 22  # elements that are rounded at once
 _TINY = float(np.finfo(np.float32).tiny)  # below it float32 is denormal: kernels may flush such a scale to zero
 _LARGEST = float(np.finfo(np.float32).max)
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
@@ -106,14 +107,27 @@ def affine(low: float, high: float, *, name: str = "tensor") -> QParams:
 
 def quantize(x: Array, qparams: QParams) -> NDArray[np.integer[Any]]:
     """Return the integers of `x`, bit for bit as onnxruntime's QuantizeLinear: round half to even, then saturate."""
+    if x.ndim < 2 or x.size <= _PIECE:
+        return _quantize(x, qparams.scale, qparams.zero_point, qparams)
+    integers = np.empty(x.shape, qparams.dtype)
+    rows = max(_PIECE * len(x) // x.size, 1)
+    by_row = qparams.axis is not None and qparams.axis % x.ndim == 0
+    for start in range(0, len(x), rows):  # piece by piece: floats of the whole would take four times its bytes
+        piece = slice(start, start + rows)
+        scale, zero_point = (one[piece] if by_row else one for one in (qparams.scale, qparams.zero_point))
+        integers[piece] = _quantize(x[piece], scale, zero_point, qparams)
+    return integers
+
+
+def _quantize(x: Array, scale: Array, zero_point: Array, qparams: QParams) -> NDArray[np.integer[Any]]:
     smallest, largest = _RANGES[qparams.dtype]
     with np.errstate(over="ignore"):  # an infinite quotient saturates like any large one
-        q = np.divide(x, along(qparams.scale, qparams.axis, x.ndim), dtype=np.float32)
+        q = np.divide(x, along(scale, qparams.axis, x.ndim), dtype=np.float32)
     np.rint(q, out=q)
     # Clip before adding the zero point: the sum of a large quotient and the zero point is not exact in float32.
-    zero_point = along(qparams.zero_point, qparams.axis, x.ndim).astype(np.float32)
-    np.clip(q, smallest - zero_point, largest - zero_point, out=q)
-    q += zero_point
+    zero = along(zero_point, qparams.axis, x.ndim).astype(np.float32)
+    np.clip(q, smallest - zero, largest - zero, out=q)
+    q += zero
     integers: NDArray[np.integer[Any]] = q.astype(qparams.dtype)
     return integers
 

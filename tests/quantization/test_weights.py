@@ -65,7 +65,7 @@ def test_each_form_of_a_weight_is_stored_once():
     twice = int8.scale(weight, "rows", factor=2.0)
     np.testing.assert_array_equal(twice.const_value.numpy(), 2 * scale.const_value.numpy())
     assert len({value.name for value in graph.initializers.values()}) == len(graph.initializers) == 7
-    assert list(int8.quantized) == [(weight, "rows"), (weight, "columns")]
+    assert int8.weights == [weight, weight]
 
 
 def test_a_tiny_factor_cannot_make_a_scale_zero():

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from compressctl.model.verify import verify_graph
 from compressctl.numerics.rounding import weight_qparams
 from compressctl.passes import quantize_weights
-from compressctl.passes.base import Outcome
+from compressctl.passes.base import Context, Outcome
 from compressctl.quantization.schemes import STORED
-from tests.passes import apply
 
 GRIDS = {scheme.name: scheme.grid for scheme in STORED if scheme.grid is not None}
 SCHEMES = tuple(GRIDS)
@@ -20,7 +20,11 @@ def weights(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def compress(model: ir.Model, scheme: str, folder: Path, calibration=None, **options) -> Outcome:
-    return apply(quantize_weights, model, folder, calibration, scheme=scheme, **options)
+    """Run the pass on `model` itself, and check its graph."""
+    config = quantize_weights.Config(scheme=scheme, **options)
+    outcome = config.run(model, Context(baseline=model, workdir=folder, calibration=calibration, threads=1))
+    verify_graph(outcome.model, where="test")
+    return outcome
 
 
 def symmetric(rows: np.ndarray, scheme: str) -> np.ndarray:

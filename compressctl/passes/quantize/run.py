@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from compressctl.errors import UsageError
 from compressctl.measure.machine import int8_target
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, skipped, warning
 from compressctl.numerics.saturation import Saturation
 from compressctl.passes.base import Context, Outcome
@@ -88,6 +89,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     plan = plan.without(kept)
     notes = (*notes, *told, *(skipped("kept in float: among the most sensitive layers", name) for name in kept))
     lines = _pinning_lines(model, plan, config, context) if kept or measured.keys() & {"timed", "moved"} else []
+    settings = replace(settings, files=TensorFiles(context.workdir))
     notes += tuple(apply_plan(model, plan, observations, settings))
     narrow(model, widened)
     facts: dict[str, Any] = {

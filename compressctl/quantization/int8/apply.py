@@ -32,9 +32,11 @@ def apply_plan(
         assert observations is not None
         notes += _static(model, plan, observations, settings)
     if plan.dynamic:
-        notes += quantize(model, named(model.graph, plan.dynamic), reduced_range=settings.reduced_range)
+        notes += quantize(
+            model, named(model.graph, plan.dynamic), reduced_range=settings.reduced_range, files=settings.files
+        )
     if plan.weights:
-        notes += pack_weights(model.graph, plan.weights)
+        notes += pack_weights(model.graph, plan.weights, settings.files)
     remove_dead(model)
     return notes
 

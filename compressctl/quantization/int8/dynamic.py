@@ -12,6 +12,7 @@ import onnx_ir as ir
 from compressctl.model import ops
 from compressctl.model.graph import all_nodes, remove_dead
 from compressctl.model.stored import QUANTIZED, multiplies_activations
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, skipped, warning
 from compressctl.quantization.int8 import embedding, lstm, matmul
 from compressctl.quantization.int8.weights import Int8Weights
@@ -32,7 +33,9 @@ def candidates(model: ir.Model) -> list[tuple[ir.Node, str | None]]:
     return [(node, _obstacle(node) or _growth(node)) for node in filter(_looks_quantizable, all_nodes(model.graph))]
 
 
-def quantize(model: ir.Model, nodes: Iterable[ir.Node], *, reduced_range: bool = False) -> list[Note]:
+def quantize(
+    model: ir.Model, nodes: Iterable[ir.Node], *, reduced_range: bool = False, files: TensorFiles | None = None
+) -> list[Note]:
     """Quantize `nodes`, any subset of the `candidates`; what has no INT8 form is left, with a note.
 
     A weight that several nodes use is stored once, and stays beside its int8 form where others use it in float.
@@ -41,11 +44,12 @@ def quantize(model: ir.Model, nodes: Iterable[ir.Node], *, reduced_range: bool =
         model: edited in place; what nothing uses any more is removed. Standard opset 11 or later.
         nodes: nodes of the model's main graph, and of bodies in it.
         reduced_range: 7-bit weights, which cannot saturate on x86 without VNNI.
+        files: where large integers wait until the model is saved; None: in memory.
 
     Raises:
         ModelError: a weight holds NaN or infinity.
     """
-    weights = Int8Weights(model.graph, reduced_range=reduced_range)
+    weights = Int8Weights(model.graph, reduced_range=reduced_range, files=files)
     notes: list[Note] = []
     chosen: dict[str, list[ir.Node]] = {op_type: [] for op_type in _FORMS}
     for node in nodes:
@@ -60,7 +64,7 @@ def quantize(model: ir.Model, nodes: Iterable[ir.Node], *, reduced_range: bool =
     notes += [lstm.quantize(model, node, weights) for node in chosen["LSTM"]]
     notes += [embedding.quantize(model, node, weights) for node in chosen["Gather"]]
     remove_dead(model)
-    for weight, _ in weights.quantized:
+    for weight in weights.weights:
         if users := ", ".join(str(node.name) for node in weight.consumers()):
             notes.append(warning(f"stays in float too, for {users}", weight.name))
     return notes

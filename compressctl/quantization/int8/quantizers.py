@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array, Floats, Floats32, Integers8
 from compressctl.model.graph import bias_of, constant, initializer, insert_before
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.numerics.grids import INT8, REDUCED, Grid
 from compressctl.numerics.qparams import QParams, dequantize, least_weight_scale
 from compressctl.numerics.rounding import round_weights, weight_qparams
@@ -31,6 +32,7 @@ class Settings:
         reduced_range: 8-bit weights in [-64, 64].
         grids: layer -> the grid of its weights; the other layers' weights have 8 bits.
         rounded: layer -> integers of its weights, where rounding was learned; the others are rounded to the nearest.
+        files: where large integers wait until the model is saved; None: in memory.
     """
 
     per_channel: bool = True
@@ -38,6 +40,7 @@ class Settings:
     reduced_range: bool = False
     grids: Mapping[str, Grid] = field(default_factory=dict)
     rounded: Mapping[str, Integers8] = field(default_factory=dict)
+    files: TensorFiles | None = None
 
     def grid(self, node: ir.Node) -> Grid:
         """The grid of a node's weights."""

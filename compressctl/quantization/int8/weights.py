@@ -16,6 +16,7 @@ from compressctl.arrays import Array, Floats32, Integers8
 from compressctl.model.footprint import tensor_bytes
 from compressctl.model.graph import initializer
 from compressctl.model.stored import why_not_constant
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.model.tensors import drop_pages
 from compressctl.numerics.grids import INT8, REDUCED
 from compressctl.numerics.qparams import quantize, symmetric
@@ -86,21 +87,32 @@ class Int8Weights:
     Attributes:
         graph: where the initializers are registered.
         reduced_range: as in `quantize_weight`.
-        quantized: integers and scales of each weight that was asked for.
+        files: where large integers wait until the model is saved; None: in memory.
     """
 
     graph: ir.Graph
     reduced_range: bool = False
-    quantized: dict[tuple[ir.Value, Channels], Quantized] = field(default_factory=dict, init=False)
+    files: TensorFiles | None = None
+    _scales: dict[tuple[ir.Value, Channels], Floats32] = field(default_factory=dict, init=False, repr=False)
+    _unplaced: dict[tuple[ir.Value, Channels], Integers8] = field(default_factory=dict, init=False, repr=False)
     _initializers: dict[tuple[Any, ...], ir.Value] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def weights(self) -> list[ir.Value]:
+        """Those that were asked for."""
+        return [weight for weight, _ in self._scales]
 
     def values(self, weight: ir.Value, channels: Channels, *, transposed: bool = False) -> ir.Value:
         """Return the int8 initializer of the constant `weight`, its last two axes swapped where `transposed`."""
         key = (weight, channels, transposed)
         if key not in self._initializers:
-            values, _ = self._quantize(weight, channels)
+            if (weight, channels) not in self._unplaced:
+                self._quantize(weight, channels)
+            values = self._unplaced.pop((weight, channels))
             stored = values.swapaxes(-1, -2) if transposed else values
-            self._initializers[key] = initializer(self.graph, f"{weight.name}_int8", stored)
+            made = self._initializers[key] = initializer(self.graph, f"{weight.name}_int8", stored)
+            if self.files is not None:
+                self.files.keep(made)
         return self._initializers[key]
 
     def scale(self, weight: ir.Value, channels: Channels, *, factor: float = 1.0, keepdims: bool = False) -> ir.Value:
@@ -114,21 +126,19 @@ class Int8Weights:
         """
         key = (weight, channels, factor, keepdims)
         if key not in self._initializers:
-            _, scale = self._quantize(weight, channels)
-            scale = np.maximum(scale * np.float32(factor), _TINY)
+            if (weight, channels) not in self._scales:
+                self._quantize(weight, channels)
+            scale = np.maximum(self._scales[weight, channels] * np.float32(factor), _TINY)
             scale = scale[..., np.newaxis] if keepdims else scale
             self._initializers[key] = initializer(self.graph, f"{weight.name}_scale", scale)
         return self._initializers[key]
 
-    def _quantize(self, weight: ir.Value, channels: Channels) -> Quantized:
-        key = (weight, channels)
-        if key not in self.quantized:
-            tensor, name = tensor_of(weight), str(weight.name)
-            assert tensor is not None, f"{name} is no constant"
-            array = tensor.numpy()
-            self.quantized[key] = quantize_weight(array, channels, reduced_range=self.reduced_range, name=name)
-            drop_pages([tensor])
-        return self.quantized[key]
+    def _quantize(self, weight: ir.Value, channels: Channels) -> None:
+        tensor, name, key = tensor_of(weight), str(weight.name), (weight, channels)
+        assert tensor is not None, f"{name} is no constant"
+        found = quantize_weight(tensor.numpy(), channels, reduced_range=self.reduced_range, name=name)
+        self._unplaced[key], self._scales[key] = found
+        drop_pages([tensor])
 
 
 def make_node(

@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 import onnx_ir as ir
 
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, done
 from compressctl.numerics.grids import INT8
 from compressctl.quantization.weights.rounding import Style
@@ -29,19 +30,20 @@ def packable(graph: ir.Graph, *, embeddings: bool = False) -> set[str]:
     return {node.name or "" for target in found for node in target.nodes}
 
 
-def pack_weights(graph: ir.Graph, names: Collection[str]) -> list[Note]:
+def pack_weights(graph: ir.Graph, names: Collection[str], files: TensorFiles | None = None) -> list[Note]:
     """Store the weights that only nodes of these names use in 8 bits, to nearest, a scale a channel.
 
     Args:
         graph: the main graph, edited.
         names: of nodes; those without such weights are left alone.
+        files: where large integers wait until the model is saved; None: in memory.
 
     Raises:
         ModelError: a weight holds NaN or infinity.
     """
     chosen = [one for one in _saving(graph, embeddings=True) if all(node.name in names for node in one.nodes)]
     for target in chosen:
-        store(graph, target, STYLE.round(target), None)
+        store(graph, target, STYLE.round(target), files)
     if not chosen:
         return []
     layers = len({node.name for target in chosen for node in target.nodes})
