@@ -8,17 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compressctl.container.opened import as_stored, opened
+from compressctl.container.signature import is_packed
 from compressctl.errors import UsageError
 from compressctl.measure import machine
 from compressctl.measure.clocks import remarks
+from compressctl.measure.converted import load_proven, onnx_file
 from compressctl.measure.measurement import Measurement, Workload, measure_files
 from compressctl.measure.metrics import parse_metric
 from compressctl.measure.opening import Wanted, open_samples, run_once
-from compressctl.model.load import described_inputs, load_model
+from compressctl.model.load import described_inputs
+from compressctl.model.read import is_torchscript
 from compressctl.notes import Note
 from compressctl.probation import on_probation
 from compressctl.progress import Progress
 from compressctl.report.schema import BenchReport
+from compressctl.scratch import temporary_folder
 from compressctl.tensorspec import parse_state, parse_tensor_specs
 from compressctl.versions import versions
 
@@ -63,12 +67,17 @@ def bench(
     sized = parse_tensor_specs(given.input)
     stored = (first, *others)
     with ExitStack() as unpacked:
+        folder = unpacked.enter_context(temporary_folder())
         files = []
-        for path in stored:
+        for index, path in enumerate(stored):
             with on_probation(path):
                 files.append(unpacked.enter_context(opened(path)))
-        with on_probation(first):
-            loaded = load_model(files[0], sized)
+                if index == 0:
+                    loaded = load_proven(files[0], sized, threads=given.threads)
+                    files[0] = onnx_file(loaded, folder / "0.onnx")
+                elif is_torchscript(files[index]):
+                    other = load_proven(files[index], sized, threads=given.threads)
+                    files[index] = onnx_file(other, folder / f"{index}.onnx")
         samples = open_samples(
             Wanted(
                 path=first,
@@ -100,7 +109,9 @@ def bench(
         )
         for path, file in zip(others, files[1:], strict=True):
             run_once(path, feeds, threads=given.threads, file=file)
-        measurements = as_stored(measure_files(files[0], files[1:], workload, progress), stored)
+        weighed = [path if is_packed(path) else file for path, file in zip(stored, files, strict=True)]
+        measurements = as_stored(measure_files(files[0], files[1:], workload, progress), weighed)
+        measurements = tuple(replace(m, path=str(path)) for m, path in zip(measurements, stored, strict=True))
     return BenchReport(
         baseline=str(first),
         models=measurements,

@@ -18,7 +18,8 @@ from compressctl.measure.metrics import code_of
 
 def bench(
     models: Annotated[
-        list[Path], typer.Argument(help="ONNX or .ccz files; the first is the baseline.", show_default=False)
+        list[Path],
+        typer.Argument(help="ONNX, TorchScript or .ccz files, the first the baseline.", show_default=False),
     ],
     keys: Annotated[
         dict[str, Any],
@@ -41,6 +42,9 @@ def bench(
 
     # Two models side by side, on the same samples
     compressctl bench model.onnx student.onnx --data test.npz --metric top1
+
+    # A TorchScript file beside what was made of it
+    compressctl bench model.pt model_int8.onnx --input x:1x3x32x32
 
     # Where the time goes, at a batch of 8
     compressctl bench model.onnx --profile --batch-size 8 --seconds 1

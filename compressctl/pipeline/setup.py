@@ -17,15 +17,15 @@ from compressctl.data.subset import every
 from compressctl.distributed import this_process
 from compressctl.errors import DataError, RunError, UsageError
 from compressctl.measure.clocks import NO_LIMITS, Limits
+from compressctl.measure.converted import load_proven, onnx_file
 from compressctl.measure.measurement import Workload, compare_outputs
 from compressctl.measure.metrics import parse_metric
 from compressctl.measure.opening import Samples, Wanted, open_samples
 from compressctl.measure.session import Session
-from compressctl.model.load import Loaded, described_inputs, load_model
+from compressctl.model.load import Loaded, described_inputs
 from compressctl.model.provenance import Provenance
-from compressctl.model.save import check_writable, save_model
+from compressctl.model.save import check_writable
 from compressctl.model.scores import score_axes
-from compressctl.model.torchscript import verify_checks
 from compressctl.notes import Note
 from compressctl.passes.base import Context, PassConfig
 from compressctl.pipeline.cache import Cache
@@ -94,9 +94,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
     metric = parse_metric(recipe.metric, allow_python=recipe.allow_python) if recipe.metric else None
     progress.step(f"load {recipe.model}")
     with on_probation(recipe.model):
-        loaded = load_model(file, parse_tensor_specs(recipe.input))
-        if loaded.checks:
-            verify_checks(loaded.checks, Session(loaded.model, threads=recipe.threads).run, loaded.path)
+        loaded = load_proven(file, parse_tensor_specs(recipe.input), threads=recipe.threads)
     provenance = Provenance(loaded.sha256, recipe.canonical(), versions(), tuple(c.type for c in recipe.passes))
     check_writable(
         recipe.output,
@@ -108,7 +106,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
     )
     guard_runs([recipe])
     with on_probation(recipe.model):
-        baseline_file = _baseline_file(loaded, workdir)
+        baseline_file = onnx_file(loaded, workdir / "input.onnx")
     samples, unmeasured = _open_samples(
         recipe,
         Wanted(
@@ -231,12 +229,3 @@ def _checkpoints(recipe: Recipe, provenance: Provenance) -> Checkpoints:
     made_by = json.dumps(provenance.versions, sort_keys=True)
     depends_on = (provenance.input_sha256, provenance.recipe, made_by)
     return Checkpoints.beside(recipe.output, depends_on, resume=recipe.resume, force=recipe.force)
-
-
-def _baseline_file(loaded: Loaded, workdir: Path) -> Path:
-    """The input as onnxruntime can open it: the file itself, or what TorchScript was converted to."""
-    if not loaded.checks:
-        return loaded.path
-    path = workdir / "input.onnx"
-    save_model(loaded.model, path, overwrite=True, stated=loaded.stated)
-    return path

@@ -9,6 +9,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from compressctl.model.torchscript.checks import Check
 from compressctl.model.torchscript.export import Task, export_interpreted, export_scripted
 from compressctl.model.torchscript.interface import Argument, Axes, bind, call, dynamic_axes, random_feeds
 from compressctl.model.torchscript.interpreter import all_nodes
+from compressctl.model.torchscript.states import Kept, State, find_states
 from compressctl.model.torchscript.trust import load_trusted
 from compressctl.notes import Note, done, warning
 from compressctl.tensorspec import TensorSpec
@@ -107,24 +109,42 @@ def _export(
     """Export with a dynamic batch, or where that cannot be, with the batch that the specs give."""
     specs = [argument.spec for argument in arguments if argument.spec]
     given = " ".join(map(str, specs))
+    kept = Kept(script)
     reasons: list[str] = []
     for batch in (True, False):
         axes = tuple(dynamic_axes(spec, batch=batch) for spec in specs)
         try:
-            samples = tuple(_run(script, arguments, axes, *sizes) for sizes in _SIZES)
+            states, samples = _samples(script, arguments, axes, kept, path)
         except (RuntimeError, ValueError, TypeError, torch.jit.Error) as error:
             if not batch:
                 raise ModelError(f"{path} does not run on {given}: {_reason(error)}", "check --input") from error
             reasons.append(_reason(error))
             continue
-        task = Task(path, script, arguments, axes, samples, workdir)
+        except ModelError as error:
+            if not batch:
+                raise
+            reasons.append(error.message)
+            continue
+        axes += tuple(dynamic_axes(state.spec, batch=False) for state in states)
+        task = Task(path, script, arguments, states, axes, samples, workdir)
         for export in (export_interpreted, export_scripted):
             try:
                 model = export(task)
             except Exception as error:  # noqa: BLE001  # torch's exporters raise whatever goes wrong inside them
                 reasons.append(_reason(error))
                 continue
-            notes = []
+            notes = [
+                done(
+                    f"{s.attribute}, which the module keeps, is its input {s.spec.name} and output {s.output}",
+                    str(path),
+                )
+                for s in states
+            ]
+            notes += [
+                warning(f"{s.attribute} does not begin as zeros, which {s.spec.name} is fed at first", str(path))
+                for s in states
+                if kept.first(s.attribute) is not None and kept.first(s.attribute).count_nonzero()
+            ]
             if not batch:
                 notes.append(warning(f"the batch size is fixed as given: {reasons[0]}", str(path)))
             if export is export_scripted:
@@ -135,14 +155,63 @@ def _export(
     raise ModelError(f"{path} cannot be converted to ONNX with {given}: {reasons[0]}", "export it to ONNX from Python")
 
 
+def _samples(
+    script: torch.jit.ScriptModule, arguments: Sequence[Argument], axes: Sequence[Axes], kept: Kept, path: Path
+) -> tuple[tuple[State, ...], tuple[Check, ...]]:
+    """Run the module on random inputs of several sizes, each time twice where it keeps something from call to call.
+
+    Returns:
+        what it keeps, and the inputs and outputs of each call, states among them.
+    """
+    calls: list[list[Check]] = []
+    changes: list[list[dict[str, Any]]] = []
+    for sizes in _SIZES:
+        kept.reset()
+        calls.append([_run(script, arguments, axes, sizes, 0)])
+        changes.append([kept.changed()])
+        if changes[-1][0]:
+            calls[-1].append(_run(script, arguments, axes, sizes, 1))
+            changes[-1].append(kept.changed())
+    kept.reset()
+    firsts = {names[0] for names in axes if 0 in names}
+    dims = [
+        {name: batch if name in firsts else size for names in axes for name in names.values()} for batch, size in _SIZES
+    ]
+    names = [*calls[0][0].feeds, *calls[0][0].outputs]
+    states = find_states(changes, dims, names, str(path))
+    return states, tuple(
+        chain.from_iterable(_with_states(*run, states, kept) for run in zip(calls, changes, strict=True))
+    )
+
+
+def _with_states(
+    calls: Sequence[Check], changes: Sequence[dict[str, Any]], states: Sequence[State], kept: Kept
+) -> Iterator[Check]:
+    """Yield the calls of a run with the states that each was given and left."""
+    before = {s.attribute: kept.first(s.attribute) for s in states}
+    for check, after in zip(calls, changes, strict=True):
+        feeds, outputs = dict(check.feeds), dict(check.outputs)
+        for state in states:
+            now, then = after[state.attribute], before[state.attribute]
+            like = isinstance(then, torch.Tensor) and then.shape == now.shape
+            feeds[state.spec.name] = (then if like else torch.zeros_like(now)).numpy()
+            outputs[state.output] = now.numpy()
+        yield Check(feeds, outputs)
+        before = after
+
+
 def _run(
-    script: torch.jit.ScriptModule, arguments: Sequence[Argument], axes: Sequence[Axes], batch: int, size: int
+    script: torch.jit.ScriptModule,
+    arguments: Sequence[Argument],
+    axes: Sequence[Axes],
+    sizes: tuple[int, int],
+    step: int,
 ) -> Check:
-    """Run the module on random inputs with dynamic dimensions of `batch` and `size`."""
+    """Run the module on random inputs, other ones a step, with sizes of the batch and of other dynamic dimensions."""
     specs = [argument.spec for argument in arguments if argument.spec]
-    feeds = random_feeds(specs, axes, batch, size, seed=batch)
+    feeds = random_feeds(specs, axes, *sizes, seed=sizes[0] + 10 * step)
     with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # it would profile and compile what runs three times
         outputs = call(script, arguments, [torch.from_numpy(array) for array in feeds.values()])
     if not outputs:
         raise ValueError("forward returns no tensor")
-    return Check(feeds, {name: tensor.numpy() for name, tensor in outputs.items()})
+    return Check(feeds, {name: tensor.detach().clone().numpy() for name, tensor in outputs.items()})

@@ -18,6 +18,7 @@ from compressctl.model.torchscript import tidy
 from compressctl.model.torchscript.checks import Check, verify_checks
 from compressctl.model.torchscript.interface import Argument, Arrays, Axes, call
 from compressctl.model.torchscript.interpreter import Interpreter
+from compressctl.model.torchscript.states import State
 
 _OPSET = 20
 
@@ -30,14 +31,17 @@ class Task:
         path: the file, for messages.
         script: the module, in inference mode.
         arguments: of its forward.
+        states: what the module keeps, further inputs and outputs.
         axes: the dynamic dimensions of each input.
-        samples: inputs with what the module returns for them; the first is the example to export with.
+        samples: inputs with what the module returns for them; the first is the example to export with, and where there
+            are states the second the call that follows it.
         workdir: an existing folder for temporary files.
     """
 
     path: Path
     script: torch.jit.ScriptModule
     arguments: tuple[Argument, ...]
+    states: tuple[State, ...]
     axes: tuple[Axes, ...]
     samples: tuple[Check, ...]
     workdir: Path
@@ -61,9 +65,11 @@ class Task:
 class Interpreted(torch.nn.Module):
     """A module that torch.export can trace: the interpreter, and the parameters under the names they had."""
 
-    def __init__(self, script: torch.jit.ScriptModule, arguments: Sequence[Argument]) -> None:
+    def __init__(
+        self, script: torch.jit.ScriptModule, arguments: Sequence[Argument], states: Sequence[State] = ()
+    ) -> None:
         super().__init__()
-        self.arguments = arguments
+        self.arguments, self.states = arguments, states
         self.names: dict[Any, str] = {}
         for name, tensor in _state(script).items():
             # Attributes may alias parameters: an LSTM's `_flat_weights`, tied embeddings.
@@ -82,8 +88,11 @@ class Interpreted(torch.nn.Module):
         return self.get_buffer(name) if name else tensor
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return all tensors that the module returns, in order."""
-        return tuple(call(lambda *values: self.interpreter.run(values), self.arguments, inputs).values())
+        """Return all tensors that the module returns, in order, and what it keeps."""
+        given = len(inputs) - len(self.states)
+        kept = {state.attribute: x.clone() for state, x in zip(self.states, inputs[given:], strict=True)}
+        results = call(lambda *values: self.interpreter.run(values, kept), self.arguments, inputs[:given])
+        return (*results.values(), *(kept[state.attribute] for state in self.states))
 
 
 def export_interpreted(task: Task) -> ir.Model:
@@ -92,7 +101,7 @@ def export_interpreted(task: Task) -> ir.Model:
     Raises:
         Exception: of many kinds, where control flow depends on data or on a dynamic size, or an operator is not known.
     """
-    module = Interpreted(task.script, task.arguments).eval()
+    module = Interpreted(task.script, task.arguments, task.states).eval()
     shapes = tuple(dict.fromkeys(axes, torch.export.Dim.DYNAMIC) for axes in task.axes)
     program = torch.export.export(module, task.example, dynamic_shapes=(shapes,), strict=False)
 
@@ -100,10 +109,11 @@ def export_interpreted(task: Task) -> ir.Model:
         results = program.module()(*map(torch.from_numpy, feeds.values()))
         return dict(zip(task.outputs, (tensor.numpy() for tensor in results), strict=True))
 
-    try:
-        verify_checks(task.samples, run, task.path)
-    except ModelError:
-        raise ValueError("a branch is taken by the size of the batch") from None
+    for index, sample in enumerate(task.samples):
+        try:
+            verify_checks([sample], run, task.path)
+        except ModelError:
+            raise ValueError(_cause(task.states, index)) from None
     converted = torch.onnx.export(
         program,
         dynamo=True,
@@ -118,12 +128,24 @@ def export_interpreted(task: Task) -> ir.Model:
     return _tidied(converted.model, task.script)
 
 
+def _cause(states: Sequence[State], index: int) -> str:
+    """Say why the exported program may differ from the module on the sample of this index."""
+    names = ", ".join(state.attribute for state in states)
+    if names and index == 0:
+        return f"what forward keeps in {names} does not begin as zeros"
+    if names and index == 1:
+        return f"what forward returns depends on the calls before it by more than the tensors in {names}"
+    return "a branch is taken by the size of the batch"
+
+
 def export_scripted(task: Task) -> ir.Model:
     """Export through the TorchScript-based exporter, which knows If and Loop.
 
     Raises:
         Exception: of many kinds, where it cannot.
     """
+    if task.states:
+        raise NotImplementedError("it does not know modules that keep something from call to call")
     path = task.workdir / "scripted.onnx"
     axes = [*task.axes, *(_batch_axes(task, name) for name in task.outputs)]
     torch.onnx.export(

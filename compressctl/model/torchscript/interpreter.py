@@ -159,6 +159,7 @@ class Interpreter:
     def __init__(self, script: torch.jit.ScriptModule, tensor: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self._script, self._tensor = script, tensor
         self._graph = script.inlined_graph
+        self._attributes: dict[str, Any] = {}
         self._constants: dict[str, Any] = {}
         self._numbers: dict[int, Any] = {}  # id of a constant tensor without dimensions -> its number
         for node in all_nodes(self._graph):
@@ -170,12 +171,17 @@ class Interpreter:
                 if isinstance(value, torch.Tensor) and value.dim() == 0:
                     self._numbers[id(value)] = value.item()
 
-    def run(self, inputs: Sequence[Any]) -> Any:
+    def run(self, inputs: Sequence[Any], attributes: dict[str, Any] | None = None) -> Any:
         """Return what forward returns for all its arguments, defaults included.
+
+        Args:
+            inputs: the arguments.
+            attributes: by path, what takes the place of attributes of the module; forward's assignments are added.
 
         Raises:
             NotImplementedError: an operator that is not known here; the message names it.
         """
+        self._attributes = {} if attributes is None else attributes
         own, *names = [value.debugName() for value in self._graph.inputs()]
         values = {**self._constants, own: "", **dict(zip(names, inputs, strict=True))}
         return self._block(self._graph, values)[0]
@@ -192,6 +198,9 @@ class Interpreter:
         kind = node.kind()
         if kind == "prim::GetAttr":
             return [self._attribute(arguments[0], node)]
+        if kind == "prim::SetAttr":
+            self._attributes[f"{arguments[0]}.{node.s('name')}".lstrip(".")] = arguments[1]
+            return []
         if kind == "prim::If":
             then, otherwise = node.blocks()
             return self._block(then if arguments[0] else otherwise, values)
@@ -218,6 +227,8 @@ class Interpreter:
         path = f"{path}.{node.s('name')}".lstrip(".")
         if node.output().type().kind() in ("ClassType", "InterfaceType"):
             return path
+        if path in self._attributes:
+            return self._attributes[path]
         return self._own(operator.attrgetter(path)(self._script))
 
     def _own(self, value: Any) -> Any:

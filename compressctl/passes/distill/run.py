@@ -9,12 +9,11 @@ from typing import Any
 import onnx_ir as ir
 
 from compressctl.data.source import Source
-from compressctl.measure.session import Session
+from compressctl.measure.converted import load_proven
 from compressctl.model.depth import cut_depth
 from compressctl.model.interface import match_interface
-from compressctl.model.load import Loaded, interface, load_model
+from compressctl.model.load import Loaded, interface
 from compressctl.model.size import count
-from compressctl.model.torchscript import verify_checks
 from compressctl.notes import Note
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.distill import Config, kept, sides
@@ -59,10 +58,8 @@ def _student(teacher: ir.Model, config: Config, context: Context) -> tuple[ir.Mo
 
 def _load(path: Path, teacher: ir.Model, context: Context) -> Loaded:
     """Load a model that speaks the teacher's interface; TorchScript takes the teacher's inputs."""
-    loaded = load_model(path, {spec.name: spec for spec in interface(teacher)[0]})
-    if loaded.checks:
-        session = Session(loaded.model, threads=context.threads, workdir=context.workdir)
-        verify_checks(loaded.checks, session.run, path)
+    inputs = {spec.name: spec for spec in interface(teacher)[0]}
+    loaded = load_proven(path, inputs, threads=context.threads, workdir=context.workdir)
     return replace(loaded, notes=(*loaded.notes, *match_interface(loaded.model, teacher, about=str(path))))
 
 
