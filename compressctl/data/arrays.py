@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from compressctl.arrays import Array
-from compressctl.data.columns import ChangedColumn, Column, PairedColumn, SeparateColumn, StepsColumn
+from compressctl.data.columns import ChangedColumn, Column, PaddedColumn, PairedColumn, SeparateColumn, StepsColumn
 from compressctl.data.fit import cast, check, fits
 from compressctl.data.named import NamedSource, Request
 from compressctl.data.npz import is_npy, is_npz, open_npy, open_npz
@@ -33,6 +33,9 @@ class ArraySource(NamedSource):
     more, [sequences, steps, …]: the steps of a sequence are fed one after the other, and labels are of steps, or of
     sequences, to be judged by the last step.
 
+    Arrays `NAME/0`, `NAME/1`, … are of one sample each. Where the input takes one sample at a time they may have sizes
+    of their own; else `pad=0` fills them up to the largest.
+
     With `pairs=true` the inputs hold 2N rows, first the N first members of the pairs, then the N second; the slice and
     the labels count pairs. They are fed first, second, first, second, ….
 
@@ -46,7 +49,7 @@ class ArraySource(NamedSource):
 
     def __init__(self, notation: Notation, inputs: Sequence[TensorSpec]) -> None:
         options = notation.options
-        labels, self.pairs = options.text("labels"), options.flag("pairs")
+        labels, self.pairs, pad = options.text("labels"), options.flag("pairs"), _pad(options)
         super().__init__(notation.text, inputs)
         names = {spec.name: options.text(spec.name) or spec.name for spec in inputs}
         path = Path(notation.source)
@@ -56,7 +59,7 @@ class ArraySource(NamedSource):
         names = _matched(names, arrays, labels, self.asked)
         lone = {spec.name for spec in inputs if spec.lone}
         columns = {
-            spec.name: _column(arrays, names[spec.name], path, spec, lone=spec.name in lone)
+            spec.name: _column(arrays, names[spec.name], path, spec, lone=spec.name in lone, pad=pad)
             for spec in self.sampled
             if spec.state is None or names[spec.name] in arrays
         }
@@ -120,6 +123,13 @@ class ArraySource(NamedSource):
                 count = stop // 2 - start // 2 if self.pairs else stop - start
                 feeds = {name: read(stop - start) for name, read in readers.items()}
                 yield feeds, read_labels(count) if read_labels else None
+
+
+def _pad(options: Options) -> float | None:
+    found = options.numbers("pad")
+    if found is not None and len(found) > 1:
+        raise options.error("pad", "one number", options.text("pad") or "")
+    return found[0] if found else None
 
 
 def _single(path: Path, asked: Sequence[TensorSpec]) -> dict[str, Column | DataError]:
@@ -234,19 +244,24 @@ def _find(arrays: dict[str, Column | DataError], name: str, path: Path, role: st
     return column
 
 
-def _column(arrays: dict[str, Column | DataError], name: str, path: Path, spec: TensorSpec, *, lone: bool) -> Column:
+def _column(
+    arrays: dict[str, Column | DataError], name: str, path: Path, spec: TensorSpec, *, lone: bool, pad: float | None
+) -> Column:
     """Return the samples of an input: an array with a row for each, or arrays `NAME/0`, `NAME/1`, … of one each."""
     role = f"the model's input {spec.name!r}"
     if f"{name}/0" not in arrays or name in arrays:
         return _find(arrays, name, path, role)
-    if not lone:
-        hint = "stack them along the first dimension; cut or pad sequences to one length"
+    if not lone and pad is None:
+        hint = "stack them along the first dimension, or add ,pad=0 to fill them up to one size"
         raise DataError(f"{path}: {name}/0, {name}/1, … are arrays of a sample each, but the input has a batch", hint)
     names = [f"{name}/{index}" for index in range(sum(one.startswith(f"{name}/") for one in arrays))]
     columns = [_find(arrays, one, path, role) for one in names]
+    where = f"{path}: arrays {name}/0 to {names[-1]}"
+    if pad is not None:
+        return PaddedColumn(where, columns, pad)
     for column in columns:
         check((1, *column.shape), column.dtype, spec, column.where)
-    return SeparateColumn(f"{path}: arrays {name}/0 to {names[-1]}", columns)
+    return SeparateColumn(where, columns)
 
 
 def _common_length(columns: list[Column]) -> int:

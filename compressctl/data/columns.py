@@ -227,3 +227,42 @@ class SeparateColumn(Column):
         """Read the next array, whatever number is asked for: its size may differ from that of the one after."""
         left = iter(rows)
         yield lambda _: self._columns[next(left)].whole()[None]
+
+
+class PaddedColumn(Column):
+    """Samples that are arrays of their own, each filled at its ends to the largest size.
+
+    Args:
+        where: what they belong to, for error messages.
+        columns: the arrays.
+        value: what is filled in.
+
+    Raises:
+        DataError: they differ in their number of dimensions, or in type, or the value is none of their type.
+    """
+
+    def __init__(self, where: str, columns: Sequence[Column], value: float) -> None:
+        for column in columns:
+            if len(column.shape) != len(columns[0].shape) or column.dtype != columns[0].dtype:
+                kinds = " and ".join(f"{one.dtype}[{len(one.shape)} dimensions]" for one in (columns[0], column))
+                raise DataError(f"{column.where} cannot be padded beside {columns[0].where}: {kinds}")
+        dtype = columns[0].dtype
+        if dtype.kind in "iu" and not (value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max):
+            raise DataError(f"{columns[0].where} is {dtype}, which cannot be padded with {value:g}")
+        sizes = (max(sizes) for sizes in zip(*(column.shape for column in columns), strict=True))
+        super().__init__(where, (len(columns), *sizes), columns[0].dtype)
+        self._columns, self._value = columns, value
+
+    @contextmanager
+    def open(self, rows: range) -> Iterator[Reader]:
+        """Read the next arrays, filled up."""
+        left = iter(rows)
+
+        def read(n: int) -> Array:
+            padded = np.full((n, *self.shape[1:]), self._value, self.dtype)
+            for into in padded:
+                array = self._columns[next(left)].whole()
+                into[tuple(map(slice, array.shape))] = array
+            return padded
+
+        yield read

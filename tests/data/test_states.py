@@ -10,7 +10,7 @@ from compressctl.data.arrays import ArraySource
 from compressctl.data.carried import CarriedStates
 from compressctl.data.notation import open_source
 from compressctl.data.subset import every
-from compressctl.errors import DataError
+from compressctl.errors import DataError, UsageError
 from compressctl.measure.accuracy import evaluate
 from compressctl.measure.fidelity import fidelity
 from compressctl.measure.metrics import parse_metric
@@ -137,6 +137,33 @@ def test_arrays_fit_the_roles(arrays, message, tmp_path):
     else:
         with pytest.raises(DataError, match=message):
             open_source(str(tmp_path / "x.npz"), inputs)
+
+
+def test_sequences_of_several_lengths_are_padded_where_asked(tmp_path):
+    model, lengths = write(tmp_path / "m.onnx"), (4, 2, 3)
+    np.savez(tmp_path / "x.npz", **{f"x/{i}": X[i, :length] for i, length in enumerate(lengths)})
+    inputs = interface(load_model(model).model)[0]
+    source = open_source(f"{tmp_path / 'x.npz'}[:2],pad=0.5", inputs)
+    fed = np.concatenate([batch.feeds["x"] for batch in source.batches(2)]).reshape(2, 4, *X.shape[2:])
+    expected = np.full((2, 4, *X.shape[2:]), 0.5, np.float32)
+    for i, length in enumerate(lengths[:2]):
+        expected[i, :length] = X[i, :length]
+    np.testing.assert_array_equal(fed, expected)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "pad", "error", "message"),
+    [
+        ({"x/0": X[0], "x/1": X[1, 0]}, "0", DataError, "cannot be padded beside"),
+        ({"x/0": X[0], "x/1": X[1, 0]}, "0/1", UsageError, "pad"),
+        ({"x/0": np.ones((2, 8), np.uint8), "x/1": np.ones((3, 8), np.uint8)}, "-1", DataError, "padded with -1"),
+    ],
+)
+def test_what_cannot_be_padded_is_refused(arrays, pad, error, message, tmp_path):
+    inputs = interface(load_model(write(tmp_path / "m.onnx")).model)[0]
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(error, match=message):
+        open_source(f"{tmp_path / 'x.npz'},pad={pad}", inputs)
 
 
 def test_an_array_of_another_name_is_named(tmp_path):
