@@ -1,4 +1,4 @@
-"""Models inside packages of PyPI, as users get them: size, latency and fidelity of ours beside quantize_dynamic.
+"""Models inside packages of PyPI, as users get them: size, latency, fidelity, beside onnxruntime.quantization.
 
 Nothing is left out: voice detection with states and a sampling rate, text detection and recognition, file types, notes
 of music. There are no data beside them, so samples are random: sequences of 8 steps where a model has states, which
@@ -10,8 +10,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks import process
 from benchmarks.settings import Settings
@@ -28,16 +31,23 @@ OURS = {
     "int8-dynamic": ("--scheme", "int8-dynamic"),
     "int8-weights": ("--scheme", "int8-weights"),
 }
-SECONDS, THREADS = 6.0, 1
+RIVALS = ("quantize_dynamic", "quantize_static")  # on the same feeds as ours
+SECONDS, THREADS, SAMPLES = 6.0, 1, 32
 
 
 def run(settings: Settings) -> list[str]:
-    heads = " | ".join(f"{name}: size | latency | dB" for name in (*OURS, "quantize_dynamic"))
-    rows = [f"| model | {heads} |", "|---" * (1 + 3 * (len(OURS) + 1)) + "|"]
-    for model in models(settings.cache):
+    return [table(models(settings.cache), settings.cache)]
+
+
+def table(files: Iterable[Path], cache: Path) -> str:
+    """Run the commands on each file; return the table of all."""
+    names = (*OURS, *RIVALS)
+    heads = " | ".join(f"{name}: size | latency | dB" for name in names)
+    rows = [f"| model | {heads} |", "|---" * (1 + 3 * len(names)) + "|"]
+    for model in files:
         print(f"  {model.name}", file=sys.stderr)
-        rows.append(row(model, settings.cache))
-    return ["\n".join([*rows, ""])]
+        rows.append(row(model, cache))
+    return "\n".join([*rows, ""])
 
 
 def models(cache: Path) -> Iterator[Path]:
@@ -64,10 +74,14 @@ def row(model: Path, cache: Path) -> str:
         output = cache / f"{model.stem}.{name.replace(':', '_').replace(', ', '_')}.onnx"
         arguments = ("quantize", model, "-o", output, *flags, "--threads", str(THREADS), "--force", "--quiet")
         made[name] = output, process.run(process.python("compressctl", *arguments))
-    output = cache / f"{model.stem}.rival.onnx"
-    command = process.python("benchmarks.workers.rival_quantize", "dynamic", model, output)
-    made["quantize_dynamic"] = output, process.run(command)
-    samples, written = _samples(model), [path for path, cost in made.values() if cost.failure is None]
+    samples, feeds = _samples(model), cache / f"{model.stem}.feeds.npz"
+    fed = list(islice(samples.usual.batches(1), SAMPLES))
+    np.savez(feeds, **{f"{i}/{name}": array for i, batch in enumerate(fed) for name, array in batch.feeds.items()})
+    for name in RIVALS:
+        output, scheme = cache / f"{model.stem}.{name}.onnx", name.removeprefix("quantize_")
+        arguments = (scheme, model, output, *(("--feeds", feeds) if scheme == "static" else ()))
+        made[name] = output, process.run(process.python("benchmarks.workers.rival_quantize", *arguments))
+    written = [path for path, cost in made.values() if cost.failure is None]
     options = LatencyOptions(threads=THREADS, seconds=SECONDS)
     latencies = iter(compare_latency(model, written, samples.usual.first(1), options))
     cells = []

@@ -1,6 +1,7 @@
 """Quantize a model with onnxruntime.quantization, after its recommended pre-processing.
 
 python -m benchmarks.workers.rival_quantize static MODEL OUTPUT --calibrate SAMPLES [options]
+python -m benchmarks.workers.rival_quantize static MODEL OUTPUT --feeds FEEDS [options]
 python -m benchmarks.workers.rival_quantize dynamic MODEL OUTPUT [--per-channel]
 """
 
@@ -11,6 +12,7 @@ import logging
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -33,11 +35,10 @@ ACTIVATIONS = {"u8": QuantType.QUInt8, "s8": QuantType.QInt8}
 
 
 class Reader(CalibrationDataReader):
-    """Feeds the samples in batches; knows ranges of them, as `CalibStridedMinMax` asks."""
+    """Feeds batches; knows ranges of them, as `CalibStridedMinMax` asks."""
 
-    def __init__(self, model: Path, samples: Path) -> None:
-        graph = onnx.load(model, load_external_data=False).graph
-        self._batches = list(batches(samples, [entry.name for entry in graph.input], BATCH))
+    def __init__(self, found: list[Arrays]) -> None:
+        self._batches = found
         self.set_range(0, len(self))
 
     def __len__(self) -> int:
@@ -48,6 +49,15 @@ class Reader(CalibrationDataReader):
 
     def get_next(self) -> Arrays | None:
         return next(self._left, None)
+
+
+def _batches(model: Path, options: argparse.Namespace) -> list[Arrays]:
+    """Return the samples in batches, or feeds as they are: arrays NUMBER/INPUT."""
+    names = [entry.name for entry in onnx.load(model, load_external_data=False).graph.input]
+    if options.feeds is None:
+        return list(batches(options.calibrate, names, BATCH))
+    with np.load(options.feeds) as file:
+        return [{name: file[f"{i}/{name}"] for name in names} for i in range(len(file.files) // len(names))]
 
 
 def main() -> None:
@@ -62,7 +72,7 @@ def main() -> None:
         quantize_static(
             prepared,
             options.output,
-            Reader(prepared, options.calibrate),
+            Reader(_batches(prepared, options)),
             op_types_to_quantize=options.only_op,
             per_channel=options.per_channel,
             activation_type=ACTIVATIONS[options.activations],
@@ -78,6 +88,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("model", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--calibrate", type=Path)
+    parser.add_argument("--feeds", type=Path)
     parser.add_argument("--method", choices=METHODS, default="minmax")
     parser.add_argument("--activations", choices=ACTIVATIONS, default="s8")
     parser.add_argument("--per-channel", action="store_true")

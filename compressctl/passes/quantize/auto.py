@@ -41,13 +41,14 @@ class Decision:
         plan: of the model that is tried.
         notes: why.
         facts: the same for the report.
-        unprepared: whether the model is faster in float as it was before it was prepared, and faster than any plan.
+        slowdown: of the model in float over its form before it was prepared, where the plan computes in float
+            throughout, and no other is faster than that form; else 1.
     """
 
     plan: QuantizationPlan
     notes: tuple[Note, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
-    unprepared: bool = False
+    slowdown: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -164,10 +165,10 @@ def keep_pace(trial: Trial, plan: QuantizationPlan) -> Decision:
 
     Up to eight other plans are tried: without the layers that lose when each is timed in its surroundings, then
     without more and more of the shapes that gain the least. Where none is faster than float by more than what
-    measuring is off, all layers compute in float, which takes the time of the input: where the passes that prepared the
-    model made it slower, in the form that it had before them.
+    measuring is off, all layers compute in float, which takes the time of the input, unless the passes that prepared
+    the model made it slower: then the decision says by how much.
     """
-    if not (plan.layers or plan.weights) or _weight_bytes(trial.model) > _LARGEST:
+    if not (plan.layers or plan.weights) or weight_bytes(trial.model) > _LARGEST:
         return Decision(plan)
     try:
         slowdown = trial.slowdown()
@@ -183,10 +184,8 @@ def keep_pace(trial: Trial, plan: QuantizationPlan) -> Decision:
     facts = {"pace": {"before": first, "after": after, "tries": len(tried) - 1}}
     if first <= 1:
         return Decision(plan, (), facts)
-    if slowdown > 1 and last > _FASTER:
-        text = f"computed in float, as before the passes that prepare (x {slowdown:.2f} in latency): leave them out"
-        return Decision(QuantizationPlan(), (skipped(text),), facts, unprepared=True)
-    if last <= _FASTER:
+    faster = last <= _FASTER
+    if faster:
         best = tried[-1][1]
         text = f"computed in float where the model would be slower on integers: latency x {first:.2f} -> x {last:.2f}"
     else:
@@ -194,7 +193,7 @@ def keep_pace(trial: Trial, plan: QuantizationPlan) -> Decision:
         text = f"computed in float throughout: latency x {first:.2f} on integers ({len(tried) - 1} mixtures tried)"
     left = [name for name in plan.layers if name not in best.layers]
     notes = (skipped(text), *(done("8-bit weights, computed in float: faster", name) for name in left))
-    return Decision(best, notes, {**facts, "moved": left})
+    return Decision(best, notes, {**facts, "moved": left}, 1.0 if faster else slowdown)
 
 
 def _others(trial: Trial, plan: QuantizationPlan) -> Iterator[QuantizationPlan]:
@@ -238,5 +237,6 @@ def _lowest(outputs: Sequence[OutputFidelity]) -> float:
     return min((output.sqnr_db for output in outputs), default=float("inf"))
 
 
-def _weight_bytes(model: ir.Model) -> int:
+def weight_bytes(model: ir.Model) -> int:
+    """Return the bytes of all tensors that a model holds."""
     return sum(tensor.nbytes for _, tensor in stored_tensors(model.graph))

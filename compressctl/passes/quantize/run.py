@@ -17,7 +17,7 @@ from compressctl.numerics.saturation import Saturation
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.measuring import budget_keeper, has_budget
 from compressctl.passes.quantize import Config
-from compressctl.passes.quantize.auto import Decision, Trial, hold_floor, keep_pace, slow_shapes
+from compressctl.passes.quantize.auto import Decision, Trial, hold_floor, keep_pace, slow_shapes, weight_bytes
 from compressctl.passes.static import observe_static, range_for_target
 from compressctl.passes.training import require_torch
 from compressctl.plain import pass_lines
@@ -79,12 +79,12 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     if config.scheme == "auto":
         decided = _measured(Trial(model, build, reduced, context), plan, config)
         plan, notes, measured = decided.plan, (*notes, *decided.notes), {**measured, **decided.facts}
-        if decided.unprepared and context.unprepared is not None:
-            stripped = not strip_metadata(model.clone())
-            model = context.unprepared.clone()
-            notes = (*decided.notes, *(strip_metadata(model) if stripped else ()))  # others are of layers left behind
-            widened = widen(model, config.selection.allows)
-            plan = only_weights(model, config.selection, embeddings=config.embeddings)
+        spared = {*only_weights(model, config.selection, embeddings=config.embeddings).weights} - {*plan.weights}
+        slower = (
+            decided.slowdown > 1 and not spared
+        )  # what was spared for fidelity is not known by the same names before
+        if slower and (other := _before_preparing(build(plan), decided, config, context)):
+            return replace(other, facts={"target": target, "reduced_range": reduced, **other.facts})
     kept, sensitivities, told = _keep_in_float(build, plan, config, context)
     plan = plan.without(kept)
     notes = (*notes, *told, *(skipped("kept in float: among the most sensitive layers", name) for name in kept))
@@ -143,6 +143,25 @@ def _plan_by(
         dynamic=config.dynamic,
         slow=slow,
     )
+
+
+def _before_preparing(prepared: ir.Model, decided: Decision, config: Config, context: Context) -> Outcome | None:
+    """Return the form before the passes that prepare, on weights of 8 bits; None where it costs more than it gains.
+
+    It takes the time of the input, of which the prepared model takes `slowdown`; its bytes may be that much more.
+    """
+    assert context.unprepared is not None
+    model = context.unprepared.clone()
+    notes = [] if strip_metadata(prepared.clone()) else strip_metadata(model)  # simplify drops it unless told otherwise
+    widened = widen(model, config.selection.allows)
+    plan = only_weights(model, config.selection, embeddings=config.embeddings)
+    notes += apply_plan(model, plan, None, Settings())
+    narrow(model, widened)
+    if weight_bytes(model) > decided.slowdown * weight_bytes(prepared):
+        return None
+    text = f"computed in float, as before the passes that prepare (x {decided.slowdown:.2f} in latency): leave them out"
+    facts = {**decided.facts, "quantized": {"static": 0, "dynamic": 0, "weights": len(plan.weights)}}
+    return Outcome(model, (skipped(text), *notes), facts)
 
 
 def _measured(trial: Trial, plan: QuantizationPlan, config: Config) -> Decision:
