@@ -173,6 +173,8 @@ def _samples(
             calls[-1].append(_run(script, arguments, axes, sizes, 1))
             changes[-1].append(kept.changed())
     kept.reset()
+    if complex_one := next((name for name, y in calls[0][0].outputs.items() if y.dtype.kind == "c"), None):
+        raise ModelError(f"{path}: {complex_one} is complex, which ONNX cannot return", "return its torch.view_as_real")
     firsts = {names[0] for names in axes if 0 in names}
     dims = [
         {name: batch if name in firsts else size for names in axes for name in names.values()} for batch, size in _SIZES

@@ -72,6 +72,8 @@ class Interpreted(torch.nn.Module):
         self.arguments, self.states = arguments, states
         self.names: dict[Any, str] = {}
         for name, tensor in _state(script).items():
+            if tensor.is_complex():  # the interpreter holds its parts
+                continue
             # Attributes may alias parameters: an LSTM's `_flat_weights`, tied embeddings.
             if self.names.setdefault(_identity(tensor), name) == name:
                 *scopes, own = name.split(".")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 import torch
 
-from compressctl.model.torchscript import attention
+from compressctl.model.torchscript import attention, spectra
 
 _PLAIN: dict[str, Callable[..., Any]] = {  # on numbers, strings and lists; ATen computes where one is a tensor
     "aten::add": lambda a, b, alpha=1: a + b if alpha == 1 else a + alpha * b,
@@ -160,6 +160,8 @@ class Interpreter:
         self._script, self._tensor = script, tensor
         self._graph = script.inlined_graph
         self._attributes: dict[str, Any] = {}
+        tensors = chain(script.named_parameters(), script.named_buffers())
+        self._parted = {tensor.data_ptr(): spectra.parted(tensor) for _, tensor in tensors if tensor.is_complex()}
         self._constants: dict[str, Any] = {}
         self._numbers: dict[int, Any] = {}  # id of a constant tensor without dimensions -> its number
         for node in all_nodes(self._graph):
@@ -167,7 +169,7 @@ class Interpreter:
                 value = node.output().toIValue()
                 # Traces hold the device they were made on; the model is on the CPU now.
                 value = torch.device("cpu") if isinstance(value, torch.device) else value
-                self._constants[node.output().debugName()] = value
+                self._constants[node.output().debugName()] = spectra.parted(value)
                 if isinstance(value, torch.Tensor) and value.dim() == 0:
                     self._numbers[id(value)] = value.item()
 
@@ -233,13 +235,16 @@ class Interpreter:
 
     def _own(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            return self._tensor(value)
+            return self._parted.get(value.data_ptr()) or self._tensor(value)
         return [self._own(item) for item in value] if isinstance(value, list) else value
 
     def _call(self, node: Any, arguments: list[Any]) -> Any:
         kind = node.kind()
         if kind in _PYTHON:
             return _PYTHON[kind](*arguments)
+        if spectra.concerns(kind, arguments):
+            schema = node.schema()
+            return spectra.compute(kind, arguments, lambda parts: self._dispatch(schema, kind, parts))
         plain = [self._numbers.get(id(value), value) for value in arguments]
         if kind in _PLAIN and not any(isinstance(value, torch.Tensor) for value in plain):
             return _PLAIN[kind](*plain)
