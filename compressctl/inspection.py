@@ -49,7 +49,7 @@ def inspect_loaded(loaded: Loaded, sized: Mapping[str, TensorSpec]) -> Inspectio
     unpacking = {node.name for node in making_nodes(model.graph)}  # what they make is part of the layers that read it
     with temporary_folder() as folder:
         context = Context(baseline=model, workdir=folder)
-        simplified = simplify.Config().run(model.clone(), context)
+        simplified = simplify.Config().run(model, context)
         previews = {config.name(): config.preview(simplified.model, context) for config in PASSES}
     plan, notes = make_plan(simplified.model, "auto", Selection(), calibrated=True, embeddings=True)
     kinds = {**dict.fromkeys(plan.static, "static"), **dict.fromkeys(plan.dynamic, "dynamic")}

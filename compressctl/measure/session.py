@@ -208,6 +208,7 @@ def _options(threads: int, optimize: bool, arena: bool, spinning: Spinning) -> o
     options.inter_op_num_threads = 1
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+    options.enable_mem_reuse = optimize  # planning it takes time quadratic in the nodes; runs as written are few
     options.enable_cpu_mem_arena = arena
     options.enable_mem_pattern = arena
     if spinning == "never":

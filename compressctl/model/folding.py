@@ -32,10 +32,7 @@ def fold_shape_arithmetic(proto: onnx.ModelProto, types: Mapping[str, onnx.TypeP
         types: of its values, as far as known: the Shape of a value whose type says it all is constant.
     """
     graph = proto.graph
-    known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and not node.domain:
-            known[node.output[0]] = _constant(node.attribute[0])
+    known = _Known(graph)
     outputs = {info.name for info in graph.output}
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
     folded: list[int] = []
@@ -54,6 +51,27 @@ def fold_shape_arithmetic(proto: onnx.ModelProto, types: Mapping[str, onnx.TypeP
         kind = stated[name].type.tensor_type
         stated[name].type.CopyFrom(helper.make_tensor_type_proto(kind.elem_type, known[name].shape))
     return bool(folded)
+
+
+class _Known(dict[str, Array]):
+    """What is known of values, by name; constants are read when they are asked for."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._constants: dict[str, onnx.TensorProto | onnx.AttributeProto] = {
+            tensor.name: tensor for tensor in graph.initializer
+        }
+        self._constants |= {
+            node.output[0]: node.attribute[0] for node in graph.node if node.op_type == "Constant" and not node.domain
+        }
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._constants or super().__contains__(name)
+
+    def __missing__(self, name: str) -> Array:
+        constant = self._constants[name]
+        is_tensor = isinstance(constant, onnx.TensorProto)
+        self[name] = numpy_helper.to_array(constant) if is_tensor else _constant(constant)
+        return self[name]
 
 
 def _constant(attribute: onnx.AttributeProto) -> Array:

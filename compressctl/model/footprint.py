@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 def node_bytes(nodes: Iterable[ir.Node]) -> int:
     """Return the bytes that `nodes` take in a file."""
-    return sum(field_bytes(ir.to_proto(node).ByteSize()) for node in nodes)
+    return sum(field_bytes(ir.serde.serialize_node(node).ByteSize()) for node in nodes)
 
 
 def tensor_bytes(name: str | None, dtype: ir.DataType, shape: Sequence[int]) -> int:

@@ -50,9 +50,18 @@ def is_plain_constant(value: ir.Value) -> bool:
     return node is not None and node.op_type == "Constant" and not node.domain
 
 
-def initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
-    """Register `array`, which is not copied, as an initializer under a unique name derived from `name`."""
-    unique = unique_name(graph, name)
+def initializer(graph: ir.Graph, name: str, array: Array, taken: set[str | None] | None = None) -> ir.Value:
+    """Register `array`, which is not copied, as an initializer under a unique name derived from `name`.
+
+    Args:
+        graph: the graph.
+        name: where it is taken, a number is added.
+        array: what it holds.
+        taken: the names that its values bear (see `names_in`), which gets the new one: gathering them takes as long as
+            a walk through the graph, so what makes many initializers does it once.
+    """
+    taken = _value_names(graph) if taken is None else taken
+    unique = _free(name, taken)
     tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=unique)
     value = ir.Value(name=unique, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)

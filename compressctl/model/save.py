@@ -82,7 +82,7 @@ def serialize(model: ir.Model, workdir: Path, *, embed_limit: int = EMBED_LIMIT)
         OutputError: `workdir` cannot be written.
     """
     if _tensor_bytes(model) <= embed_limit:
-        return b"".join(_pieces(model.clone()))
+        return b"".join(_pieces(model))
     with reported(workdir):
         path = Path(tempfile.mkdtemp(dir=workdir)) / "model.onnx"
         _write(model, path, embed_limit)
@@ -142,8 +142,10 @@ def _write(model: ir.Model, path: Path, embed_limit: int, stated: Collection[str
     """Write `path`, and its external data first where they are needed; flush both to the disk; return the data file."""
     copy = model.clone()
     data = _write_data(copy, path) if _tensor_bytes(model) > embed_limit else None
+    if stated is not None:
+        forget_inferred(copy, stated)
     with path.open("xb") as file:
-        for piece in _pieces(copy, data, stated):
+        for piece in _pieces(copy, data):
             file.write(piece)
         sync(file)
     return data
@@ -190,13 +192,10 @@ def _append(file: BinaryIO, tensor: ir.TensorProtocol) -> int:
     return offset
 
 
-def _pieces(copy: ir.Model, keep: Path | None = None, stated: Collection[str] | None = None) -> Iterator[bytes]:
-    types = {value.dtype for node in copy.graph.all_nodes() for value in node.outputs if value.dtype is not None}
-    types |= {value.const_value.dtype for value in _initializers(copy) if value.const_value is not None}
-    copy.ir_version = max(copy.ir_version, opset.least_ir_version(copy.opset_imports, types))
-    if stated is not None:
-        forget_inferred(copy, stated)
-    return wire.pieces(copy, keep)
+def _pieces(model: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
+    types = {value.dtype for node in model.graph.all_nodes() for value in node.outputs if value.dtype is not None}
+    types |= {value.const_value.dtype for value in _initializers(model) if value.const_value is not None}
+    return wire.pieces(model, max(model.ir_version, opset.least_ir_version(model.opset_imports, types)), keep)
 
 
 def _initializers(model: ir.Model) -> Iterator[ir.Value]:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array
 from compressctl.errors import ModelError
-from compressctl.model.graph import bodies, constant, is_plain_constant, operand
+from compressctl.model.graph import all_nodes, bodies, constant, is_plain_constant, operand
 from compressctl.model.ops import GEMM_FORMS, MATMUL_FORMS, OPERANDS, VIEWS
 from compressctl.model.tensors import read_array
 
@@ -77,25 +77,30 @@ def why_not_constant(weight: ir.Value | None) -> str:
     return PACKED if is_stored_packed(weight) else f"its weight is made by {producer.op_type} as the model runs"
 
 
-def is_made_of_constants(value: ir.Value | None) -> bool:
-    """Return whether a value is a constant, or computed from constants alone, by whatever operators."""
-    pending, seen = [value], set[ir.Value]()
-    while pending:
-        one = pending.pop()
-        if one is None or one in seen or is_plain_constant(one):
-            continue
-        seen.add(one)
-        producer = one.producer()
-        if producer is None or any(True for _ in bodies(producer)):
-            return False
-        pending += producer.inputs
-    return value is not None
+def computed(graph: ir.Graph) -> set[ir.Value]:
+    """Return the values of `graph` and of bodies inside it that depend on what is fed, not on constants alone.
+
+    What a node with bodies gives counts as such.
+    """
+    found: set[ir.Value] = set()
+    for node in all_nodes(graph):
+        given = [value for value in node.inputs if value is not None]
+        found.update(value for value in given if value.producer() is None and not is_plain_constant(value))
+        if any(value in found for value in given) or any(True for _ in bodies(node)):
+            found.update(node.outputs)
+    return found
 
 
-def multiplies_activations(node: ir.Node) -> bool:
-    """Return whether a node is a product without a factor that is made of constants: no weight, as in attention."""
+def multiplies_activations(node: ir.Node, fed: set[ir.Value]) -> bool:
+    """Return whether a node is a product without a factor that is made of constants: no weight, as in attention.
+
+    Args:
+        node: the node.
+        fed: what is `computed` in its graph.
+    """
     indices = OPERANDS[node.op_type].matrices if node.op_type in _PRODUCTS else ()
-    return bool(indices) and not any(is_made_of_constants(operand(node, index)) for index in indices)
+    factors = [operand(node, index) for index in indices]
+    return bool(factors) and all(factor is None or factor in fed for factor in factors)
 
 
 def evaluate(value: ir.Value) -> Array:

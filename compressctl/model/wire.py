@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import onnx_ir as ir
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
-from onnx import TensorProto
+from onnx import ModelProto, TensorProto
 
 from compressctl.model.coo import CooTensor
 from compressctl.model.footprint import field_bytes, sparse_bytes
@@ -59,29 +59,16 @@ class Field(NamedTuple):
         return self.start + self.length
 
 
-def pieces(model: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
-    """Yield the serialized ModelProto of `model`, whose initializers this takes out: hand it a clone.
+def pieces(model: ir.Model, ir_version: int, keep: Path | None = None) -> Iterator[bytes]:
+    """Yield the serialized ModelProto of `model`, which is changed for a moment and is the same after the first piece.
 
     Args:
-        model: a clone of the model.
+        model: the model.
+        ir_version: to write.
         keep: the data file that external tensors may refer to; others are read into the bytes.
     """
-    weights: list[tuple[bytes, ir.TensorProtocol]] = []
-    sparse: list[tuple[str, CooTensor]] = []
-    for name, value in list(model.graph.initializers.items()):
-        tensor = value.const_value
-        if tensor is None or tensor.dtype == ir.DataType.STRING:
-            continue
-        if isinstance(tensor, ir.ExternalTensor) and Path(tensor.path) == keep:
-            continue
-        if isinstance(tensor, CooTensor):
-            sparse.append((name, tensor))
-            del model.graph.initializers[name]
-            continue
-        header = TensorProto(name=name, data_type=tensor.dtype.value, dims=tensor.shape.numpy())
-        weights.append((encoded(header) + _field(RAW_DATA, tensor.nbytes), tensor))
-        del model.graph.initializers[name]
-    proto = ir.to_proto(model)
+    proto, weights, sparse = _apart(model, keep)
+    proto.ir_version = ir_version
     graph = encoded(proto.graph)
     proto.ClearField("graph")
     yield encoded(proto)
@@ -93,14 +80,45 @@ def pieces(model: ir.Model, keep: Path | None = None) -> Iterator[bytes]:
     for (name, tensor), size in zip(sparse, sizes, strict=True):
         yield _field(_SPARSE, size)
         yield encoded(tensor.proto(name))
-    for prefix, (_, tensor) in zip(prefixes, weights, strict=True):
+    for prefix, (_, weight) in zip(prefixes, weights, strict=True):
         yield prefix
         held = 0
-        for data in byte_blocks(tensor):
+        for data in byte_blocks(weight):
             held += len(data)
             yield data
-        if held != tensor.nbytes:
-            raise ValueError(f"tensor {tensor.name!r} holds {held} bytes, its type and shape say {tensor.nbytes}")
+        if held != weight.nbytes:
+            raise ValueError(f"tensor {weight.name!r} holds {held} bytes, its type and shape say {weight.nbytes}")
+
+
+def _apart(
+    model: ir.Model, keep: Path | None
+) -> tuple[ModelProto, list[tuple[bytes, ir.TensorProtocol]], list[tuple[str, CooTensor]]]:
+    """Return the proto of a model without most of its weights; those, with what stands before their data; sparse ones.
+
+    The weights are taken out of `model` meanwhile, for a clone takes several times as long.
+    """
+    weights: list[tuple[bytes, ir.TensorProtocol]] = []
+    sparse: list[tuple[str, CooTensor]] = []
+    initializers = model.graph.initializers
+    held = dict(initializers)
+    try:
+        for name, value in held.items():
+            tensor = value.const_value
+            if tensor is None or tensor.dtype == ir.DataType.STRING:
+                continue
+            if isinstance(tensor, ir.ExternalTensor) and Path(tensor.path) == keep:
+                continue
+            if isinstance(tensor, CooTensor):
+                sparse.append((name, tensor))
+                del initializers[name]
+                continue
+            header = TensorProto(name=name, data_type=tensor.dtype.value, dims=tensor.shape.numpy())
+            weights.append((encoded(header) + _field(RAW_DATA, tensor.nbytes), tensor))
+            del initializers[name]
+        return ir.to_proto(model), weights, sparse
+    finally:
+        initializers.clear()  # so that they come back in their order
+        initializers.update(held)
 
 
 def fields(file: BinaryIO, start: int, length: int) -> Iterator[Field]:

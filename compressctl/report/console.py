@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape as without_markup
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from compressctl.notes import Note
 from compressctl.plain import plain
@@ -110,10 +112,34 @@ def _shown(text: str) -> str:
 
 
 def _print_table(console: Console, table: Table) -> None:
+    lines = _lines(table)
+    if lines and cell_len(lines[0]) <= console.width:
+        styles = ["table.title"] * bool(table.title) + ["", "table.header"]
+        for number, style in enumerate(styles if console.is_terminal else ()):
+            with console.capture() as styled:
+                console.print(Text(lines[number], style), end="", soft_wrap=True)
+            lines[number] = styled.get()
+        console.file.write("\n".join([*lines, ""]))
+        return
     rich = RichTable(*map(_shown, table.header), title=_shown(table.title), title_justify="left", box=box.SIMPLE)
     for row in table.rows:
         rich.add_row(*map(_shown, row))
     console.print(rich)
+
+
+def _lines(table: Table) -> list[str]:
+    """Return the lines of a table as rich lays it out, which takes it a millisecond a row; none where a title wraps."""
+    title, rows = plain(table.title), [[plain(cell) for cell in row] for row in (table.header, *table.rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    header, *body = (
+        "  " + "   ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)) + "  "
+        for row in rows
+    )
+    width = cell_len(header)
+    if not widths or cell_len(title) > width:
+        return []
+    blank, titles = " " * width, [title + " " * (width - cell_len(title))] if title else []
+    return [*titles, blank, header, f" {'─' * (width - 2)} ", *body, blank]
 
 
 def _print_notes(console: Console, notes: Sequence[Note], verbose: bool, prefix: str = "") -> None:

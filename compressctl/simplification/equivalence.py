@@ -37,14 +37,13 @@ class Runner:
             ModelError: onnxruntime cannot open or run it.
             DataError: the feeds do not fit its inputs.
         """
-        shell, fed = model.clone(), {}
-        for name, value in model.graph.initializers.items():
-            if _can_be_fed(value):
-                fed[name] = self._array(value)
-                copy = shell.graph.initializers.pop(name)
-                copy.const_value, copy.type = None, ir.TensorType(ir.DataType.from_numpy(fed[name].dtype))
-                copy.shape = ir.Shape(fed[name].shape)
-                shell.graph.inputs.append(copy)
+        fed = {name: self._array(value) for name, value in model.graph.initializers.items() if _can_be_fed(value)}
+        shell = model.clone() if fed else model
+        for name, array in fed.items():
+            copy = shell.graph.initializers.pop(name)
+            copy.const_value, copy.type = None, ir.TensorType(ir.DataType.from_numpy(array.dtype))
+            copy.shape = ir.Shape(array.shape)
+            shell.graph.inputs.append(copy)
         return Session(shell, threads=self._threads, optimize=False).run({**self._feeds, **fed})
 
     def _array(self, value: ir.Value) -> Array:

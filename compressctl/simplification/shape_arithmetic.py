@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.graph import constant, initializer
+from compressctl.model.graph import constant, initializer, names_in
 from compressctl.notes import Note, done
 from compressctl.simplification.contents import Contents
 from compressctl.simplification.edit import is_op
@@ -25,17 +25,18 @@ def fold_shape_arithmetic(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     graph, notes = model.graph, []
     targets: dict[tuple[int, ...], ir.Value] = {}  # the nodes of a model's layers share theirs
+    taken = names_in(graph)[1]
     for node in tuple(graph):
         target = (
             _reshape(node, facts) if is_op(node, "Reshape") else _expand(node, facts) if is_op(node, "Expand") else None
         )
         if target is not None:
             if target not in targets:
-                targets[target] = initializer(graph, f"{node.name}_shape", np.array(target, np.int64))
+                targets[target] = initializer(graph, f"{node.name}_shape", np.array(target, np.int64), taken)
             node.attributes.pop("allowzero", None)
             node.replace_input_with(1, targets[target])
             notes.append(done(f"target shape of {node.op_type} made constant", node.name))
-        elif _is_known(node.outputs[0], facts) and _fix_value(graph, node, facts):
+        elif _is_known(node.outputs[0], facts) and _fix_value(graph, node, facts, taken):
             notes.append(done("shape arithmetic with a known result made constant", node.name))
     return notes
 
@@ -104,7 +105,7 @@ def _expand(node: ir.Node, facts: Facts) -> tuple[int, ...] | None:
     return tuple(target) if all(isinstance(element, int) for element in target) else None
 
 
-def _fix_value(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
+def _fix_value(graph: ir.Graph, node: ir.Node, facts: Facts, taken: set[str | None]) -> bool:
     """Replace the output of `node` where it leaves the part of the graph that is known."""
     output = node.outputs[0]
     leaves = any(user.graph is not graph or not _is_known(user.outputs[0], facts) for user in output.consumers())
@@ -114,7 +115,8 @@ def _fix_value(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
     contents: Contents | None = facts.contents(output)
     assert contents is not None
     name, output.name = output.name, None  # so that the initializer can bear it
-    output.replace_all_uses_with(initializer(graph, name or "shape", contents.astype(dtype.numpy())))
+    taken.discard(name)
+    output.replace_all_uses_with(initializer(graph, name or "shape", contents.astype(dtype.numpy()), taken))
     graph.remove(node, safe=True)
     return True
 

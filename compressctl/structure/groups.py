@@ -179,14 +179,12 @@ def _keep_one(groups: list[Group]) -> list[Group]:
         maps = {number: groups[number].axes[axis] for number in numbers}
         if np.any(np.all([units == NONE for units in maps.values()], axis=0)):
             continue
-        there = {number: np.unique(units[units != NONE]) for number, units in maps.items()}
-        if any(
-            len(units) == groups[number].size or groups[number].fixed[units].any() for number, units in there.items()
-        ):
+        there = ((groups[number], np.unique(units[units != NONE])) for number, units in maps.items())
+        if any(len(units) == group.size or group.fixed[units].any() for group, units in there):
             continue
-        group = groups[numbers[0]]
+        group, units = groups[numbers[0]], maps[numbers[0]]
         fixed = group.fixed.copy()
-        fixed[there[numbers[0]][0]] = True
+        fixed[units[units != NONE].min()] = True
         reason = f"one position at least of '{axis.of}' must stay"
         groups[numbers[0]] = replace(group, fixed=fixed, reasons=(*group.reasons, reason)[:_REASONS])
     return groups

@@ -69,10 +69,11 @@ def _observe(model: ir.Model, start: int, unit: int, *, alike: bool) -> dict[str
     first = dict(zip(kinds, (unit * prime for prime in _primes(start)), strict=False))
     largest = max(first.values(), default=0) // unit
     second = dict(zip(kinds, (unit * prime for prime in _primes(_APART * largest)), strict=False))
-    at_first, at_second = (
+    at_first, *rest = (
         concrete_shapes(model, {name: sizes[index if alike else name] for name, index in dims.items()})[0]
-        for sizes in ((first, second) if dims else (first, first))
+        for sizes in ((first, second) if dims else (first,))
     )
+    at_second = rest[0] if rest else at_first
     return {
         name: tuple(zip(shape, at_second[name], strict=True))
         for name, shape in at_first.items()

@@ -28,6 +28,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     names = [name for name in RULES if name not in config.skip]
     result, notes = simplify(model, _feeds(model, context), names, context.threads)
     if not config.keep_metadata:
+        result = model.clone() if result is model else result
         notes = [*notes, *strip_metadata(result)]
     by_text = _by_text(notes)
     summary = tuple(Note(kind, _summary(text, names)) for (kind, text), names in by_text.items())

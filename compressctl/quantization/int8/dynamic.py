@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from compressctl.model import ops
 from compressctl.model.graph import all_nodes, remove_dead
-from compressctl.model.stored import QUANTIZED, multiplies_activations
+from compressctl.model.stored import QUANTIZED, computed, multiplies_activations
 from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, skipped, warning
 from compressctl.quantization.int8 import embedding, lstm, matmul
@@ -30,7 +30,9 @@ def candidates(model: ir.Model) -> list[tuple[ir.Node, str | None]]:
 
     That the file would grow is a reason too, but `quantize` quantizes such a node where it is told to.
     """
-    return [(node, _obstacle(node) or _growth(node)) for node in filter(_looks_quantizable, all_nodes(model.graph))]
+    fed = computed(model.graph)
+    nodes = [node for node in all_nodes(model.graph) if _looks_quantizable(node, fed)]
+    return [(node, _obstacle(node) or _growth(node)) for node in nodes]
 
 
 def quantize(
@@ -70,11 +72,11 @@ def quantize(
     return notes
 
 
-def _looks_quantizable(node: ir.Node) -> bool:
+def _looks_quantizable(node: ir.Node, fed: set[ir.Value]) -> bool:
     """Whether it multiplies by a weight, or looks one up: a product of two activations has none."""
     if node.op_type == "Gather":
         return embedding.is_embedding(node)
-    if multiplies_activations(node):
+    if multiplies_activations(node, fed):
         return False
     return node.op_type in _NO_FORM or (node.op_type in _FORMS and not node.domain)
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from compressctl.errors import UsageError
 from compressctl.model.graph import all_nodes, constant
-from compressctl.model.stored import multiplies_activations
+from compressctl.model.stored import computed, multiplies_activations
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.numerics.grids import Grid
 from compressctl.quantization.int8.activations import FOLDED
@@ -124,9 +124,10 @@ def make_plan(
     reasons = dict(candidates(model))
     dynamically = {node for node, reason in reasons.items() if reason is None and asked(node)}
     static: dict[ir.Node, str | None] = {}
+    fed = computed(model.graph)
     for node in model.graph:
         eligible = node.op_type in COMPUTE and node.domain == "" and selection.allows(node) and node not in dynamically
-        eligible = eligible and not multiplies_activations(node)
+        eligible = eligible and not multiplies_activations(node, fed)
         if calibrated and eligible and (is_static or (scheme == "auto" and _auto_static(node, static))):
             static[node] = static_obstacle(node) or (slow(node) if scheme == "auto" else None)
     found: list[str] = []

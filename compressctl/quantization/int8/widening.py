@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from compressctl.model import ops
 from compressctl.model.graph import all_nodes, holder_of, initializer, insert_after, insert_before
-from compressctl.model.stored import multiplies_activations
+from compressctl.model.stored import computed, multiplies_activations
 from compressctl.model.tensors import read_array
 from compressctl.quantization.int8.activations import FOLDED
 from compressctl.quantization.int8.embedding import is_embedding
@@ -38,9 +38,14 @@ def widen(model: ir.Model, allowed: Callable[[ir.Node], bool]) -> Widened:
     """
     graph = model.graph
     chosen: set[ir.Node] = set()
+    fed = computed(graph)
     for node in all_nodes(graph):
         carries = node.op_type in CARRIERS | JOINS | FOLDED and any(one in chosen for one in node.predecessors())
-        if not node.domain and ((_is_layer(node) and allowed(node)) or carries) and any(map(_is_half, node.inputs)):
+        if (
+            not node.domain
+            and ((_is_layer(node, fed) and allowed(node)) or carries)
+            and any(map(_is_half, node.inputs))
+        ):
             chosen.add(node)
     constants: dict[ir.Value, ir.Value] = {}
     casts: dict[tuple[ir.Graph, ir.Value], ir.Value] = {}
@@ -99,8 +104,8 @@ def _widen_output(graph: ir.Graph, node: ir.Node, output: ir.Value, chosen: set[
         holder.outputs[holder.outputs.index(output)] = back
 
 
-def _is_layer(node: ir.Node) -> bool:
-    layer = node.op_type in ops.LINEAR | ops.RECURRENT and not multiplies_activations(node)
+def _is_layer(node: ir.Node, fed: set[ir.Value]) -> bool:
+    layer = node.op_type in ops.LINEAR | ops.RECURRENT and not multiplies_activations(node, fed)
     return layer or is_embedding(node)
 
 
