@@ -22,6 +22,7 @@ from compressctl.layers.bias import find_bias
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.moments import fitting_batch, spread
 from compressctl.layers.rows import Rows, input_rows, rows_key
+from compressctl.layers.unpadded import feeds, padding_mask
 from compressctl.layers.unseen import picked
 from compressctl.layers.walk import Walk
 from compressctl.model.graph import set_constant
@@ -86,7 +87,7 @@ def fit_layers(
 ) -> dict[str, float]:
     """Give the layers of `changed` new weights, and new biases where they have some, in place.
 
-    At most 32,768 of a layer's rows are used, spread evenly over all samples. For a layer that reads no row, or zeros
+    At most 32,768 of a layer's rows are used, spread evenly over all samples, without the padding of sequences. For a layer that reads no row, or zeros
     alone, `solve` gets moments and targets of zero. A layer whose rows are picked by what layers before it give aims at
     what its old weight makes of its new rows, as the old rows may be other ones; where it lost inputs, too, it counts
     as one that reads no row.
@@ -117,9 +118,9 @@ def fit_layers(
         theirs, ours = Path(folder, "original"), Path(folder, "changed")
         theirs.mkdir()
         ours.mkdir()
-        size = fitting_batch(source)
-        old = Walk(original, [p.old for p in pairs], (b.feeds for b in source.batches(size)), theirs, resources.threads)
-        new = Walk(changed, [p.new for p in pairs], (b.feeds for b in source.batches(size)), ours, resources.threads)
+        size, mask = fitting_batch(source), padding_mask(original, source, resources)
+        old = Walk(original, [p.old for p in pairs], feeds(source, size, mask), theirs, resources.threads)
+        new = Walk(changed, [p.new for p in pairs], feeds(source, size, mask), ours, resources.threads)
         order = [by_name[layer.name] for stage in new.stages for layer in stage]
         for group in resources.progress.track(_readers(order), "reconstruct layers"):
             for pair in group:
