@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from compressctl.errors import ModelError
 from compressctl.measure.session import Session
 from compressctl.model.load import Loaded, load_model
 from compressctl.model.save import save_model
@@ -20,7 +21,12 @@ def load_proven(path: Path, inputs: Mapping[str, TensorSpec], *, threads: int, w
     """
     loaded = load_model(path, inputs)
     if loaded.checks:
-        verify_checks(loaded.checks, Session(loaded.model, threads=threads, workdir=workdir).run, path)
+        try:
+            session = Session(loaded.model, threads=threads, workdir=workdir)
+        except ModelError as error:
+            what = f"{path} cannot be converted to ONNX: what torch makes of it does not load: {error.message}"
+            raise ModelError(what, "export it to ONNX from Python") from error
+        verify_checks(loaded.checks, session.run, path)
     return loaded
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -308,11 +309,46 @@ def test_what_is_no_tensor_is_given_as_a_value(tmp_path: Path) -> None:
             converted(path, tmp_path, "x:1x4", *wrong)
 
 
+class Moded(nn.Module):
+    def forward(self, x: Tensor, mode: str) -> Tensor:
+        return -x if mode == "minus" else x
+
+
+def test_a_value_of_another_kind_than_numbers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="takes a str as mode"):
+        converted(saved(scripted(Moded()), tmp_path), tmp_path, "x:1x4", "mode=1")
+
+
 @pytest.mark.parametrize("make", [scripted, lambda module: traced(module, torch.randn(1, 12))])
 def test_a_frozen_module_is_converted(make, tmp_path: Path) -> None:
     module, x = torch.jit.freeze(make(Flat())), torch.randn(1, 12)
     result = converted(saved(module, tmp_path), tmp_path, "x:1x12")
     assert_same(result.session.run({"x": x.numpy()})["output"], module(x))
+
+
+Outputs = namedtuple("Outputs", ["logits", "hidden"])  # of tensors, for TorchScript
+
+
+class Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> tuple[Outputs, dict[str, Tensor], list[Tensor], Tensor]:
+        y = self.linear(x)
+        return Outputs(y.softmax(-1), y), {"twice": y + y, "same": y}, [y, y - 1], x
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_outputs_have_the_names_of_fields_and_keys(frozen: bool, tmp_path: Path) -> None:
+    module, x = scripted(Named()), torch.randn(3, 4)
+    path = saved(torch.jit.freeze(module) if frozen else module, tmp_path)
+    outputs = converted(path, tmp_path, "x:1x4").session.run({"x": x.numpy()})
+    named, table, items, given = module(x)
+    expected = [*named, *table.values(), *items, given]
+    assert list(outputs) == ["logits", "hidden", "twice", "same", "output", "output_1", "output_2"]
+    for result, one in zip(outputs.values(), expected, strict=True):
+        assert_same(result, one)
 
 
 def test_a_batch_that_cannot_vary_is_fixed_with_a_warning(tmp_path: Path) -> None:
@@ -379,7 +415,19 @@ class Odd(nn.Module):
         return torch.linalg.qr(x)[0]
 
 
-@pytest.mark.parametrize(("build", "spec", "said"), [(Listed, "x:1x7", "more than tensors"), (Odd, "x:1x4x4", "qr")])
+class Draws(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.randn_like(x)
+
+
+@pytest.mark.parametrize(
+    ("build", "spec", "said"),
+    [
+        (Listed, "x:1x7", "more than tensors"),
+        (Odd, "x:1x4x4", "operator aten::linalg_qr has no form in ONNX"),
+        (Draws, "x:1x4", r"model\.pt: forward draws random numbers \(aten::randn_like\)"),
+    ],
+)
 def test_what_has_no_onnx_form_is_named(build: Callable[[], nn.Module], spec: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=said):
         convert(saved(scripted(build()), tmp_path), parse_tensor_specs([spec]), tmp_path)
@@ -425,7 +473,7 @@ def test_mobile_files_convert_unless_they_are_bytecode_alone(tmp_path: Path) -> 
                 stripped.writestr(name, archive.read(name))
     module._save_for_lite_interpreter(str(path), _use_flatbuffer=True)
     for file in (bare, path):
-        with pytest.raises(ModelError, match="Mobile file of bytecode alone"):
+        with pytest.raises(ModelError, match=r"Mobile file of bytecode alone.*torch\.jit\.save"):
             convert(file, parse_tensor_specs(["x:1x12"]), tmp_path)
 
 

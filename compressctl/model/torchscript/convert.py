@@ -27,6 +27,11 @@ from compressctl.model.torchscript.trust import load_trusted
 from compressctl.notes import Note, done, warning
 from compressctl.tensorspec import TensorSpec
 
+_OUR_WORDS = (  # what torch says -> what it means
+    (re.compile(r"No ONNX function found for <OpOverload\(op='aten\.(\w+)'"), "operator aten::{} has no form in ONNX"),
+    (re.compile("data-dependent expression"), "what runs depends on values of tensors"),
+)
+
 # Sizes of the batch and of other dynamic dimensions, for the example and for two checks. torch.export takes 0 and 1 for
 # constants; 32 survives five halvings by strided layers.
 _SIZES = ((2, 32), (1, 32), (3, 64))
@@ -76,7 +81,8 @@ def _reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception): ", line)]
     line = raised[-1] if raised else lines[0] if lines else type(error).__name__
-    return line.partition(" For more information")[0]
+    line = line.partition(" For more information")[0].removeprefix("builtins.")
+    return next((said.format(*found.groups()) for form, said in _OUR_WORDS if (found := form.search(line))), line)
 
 
 def _enter_inference(script: torch.jit.ScriptModule, path: Path) -> list[Note]:
@@ -130,6 +136,8 @@ def _export(
         for export in (export_interpreted, export_scripted):
             try:
                 model = export(task)
+            except ModelError as error:  # no exporter could mend that
+                raise ModelError(f"{path}: {error.message}", error.hint) from error
             except Exception as error:  # noqa: BLE001  # torch's exporters raise whatever goes wrong inside them
                 reasons.append(_reason(error))
                 continue

@@ -94,7 +94,11 @@ class Interpreted(torch.nn.Module):
         given = len(inputs) - len(self.states)
         kept = {state.attribute: x.clone() for state, x in zip(self.states, inputs[given:], strict=True)}
         results = call(lambda *values: self.interpreter.run(values, kept), self.arguments, inputs[:given])
-        return (*results.values(), *(kept[state.attribute] for state in self.states))
+        values = [*inputs, *results.values(), *(kept[state.attribute] for state in self.states)]
+        first = {id(value): index for index, value in reversed(list(enumerate(values)))}
+        # One tensor may be several outputs, or an input too; values of a graph have one name.
+        distinct = (value if first[id(value)] == index else value.clone() for index, value in enumerate(values))
+        return tuple(distinct)[len(inputs) :]
 
 
 def export_interpreted(task: Task) -> ir.Model:

@@ -74,6 +74,7 @@ def _value(spec: TensorSpec, kind: str, path: Path) -> object:
 
     Raises:
         UsageError: the value is not of the type.
+        ModelError: the type is none of numbers.
     """
     if kind in ("Tensor", "Optional[Tensor]"):
         return torch.tensor(spec.value)
@@ -82,6 +83,10 @@ def _value(spec: TensorSpec, kind: str, path: Path) -> object:
     takes = {"int": ("int64",), "float": ("int64", "float32"), "bool": ("bool",), "number": ("int64", "float32")}
     if spec.dtype not in takes.get(plain, ()) or len(spec.shape) != wanted.startswith("List["):
         hint = "a number, true or false, or a list such as [1,2]"
+        if plain not in takes:
+            raise ModelError(
+                f"{path}: forward takes a {kind} as {spec.name}", "wrap the module in one that takes tensors"
+            )
         raise UsageError(f"{path}: --input {spec.name}=… is no {kind}", hint)
     return np.array(spec.value, np.float64 if plain == "float" else None).tolist()
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from compressctl.errors import ModelError
 from compressctl.model.torchscript import attention, spectra
 
 _PLAIN: dict[str, Callable[..., Any]] = {  # on numbers, strings and lists; ATen computes where one is a tensor
@@ -110,6 +111,9 @@ _ENUMERATIONS: dict[str, dict[int, Any]] = {
 }
 _DTYPE_NUMBERS = {dtype: number for number, dtype in _ENUMERATIONS["ScalarType"].items()}
 
+_DRAWS = "rand rand_like randn randn_like randint randint_like randperm normal normal_ uniform_ bernoulli multinomial"
+_RANDOM = {f"aten::{name}" for name in _DRAWS.split()}
+
 _TO_NUMBER = {"aten::Int", "aten::Float", "aten::Bool", "aten::IntImplicit", "aten::FloatImplicit", "aten::item"}
 
 
@@ -182,6 +186,7 @@ class Interpreter:
 
         Raises:
             NotImplementedError: an operator that is not known here; the message names it.
+            ModelError: forward draws random numbers.
         """
         self._attributes = {} if attributes is None else attributes
         own, *names = [value.debugName() for value in self._graph.inputs()]
@@ -256,6 +261,8 @@ class Interpreter:
             return _DTYPE_NUMBERS[arguments[0].dtype]
         if kind in _REPLACED and (result := _REPLACED[kind](*arguments)) is not None:
             return result
+        if kind in _RANDOM:
+            raise ModelError(f"forward draws random numbers ({kind}): no two runs agree", "hand them over as an input")
         if kind == "prim::RaiseException":
             raise ValueError(f"forward raises {arguments[0]!r}")
         return self._dispatch(node.schema(), kind, arguments)
