@@ -87,10 +87,10 @@ def fit_layers(
 ) -> dict[str, float]:
     """Give the layers of `changed` new weights, and new biases where they have some, in place.
 
-    At most 32,768 of a layer's rows are used, spread evenly over all samples, without the padding of sequences. For a layer that reads no row, or zeros
-    alone, `solve` gets moments and targets of zero. A layer whose rows are picked by what layers before it give aims at
-    what its old weight makes of its new rows, as the old rows may be other ones; where it lost inputs, too, it counts
-    as one that reads no row.
+    At most 32,768 of a layer's rows are used, spread evenly over all samples, without the padding of sequences. For a
+    layer that reads no row, or zeros alone, `solve` gets moments and targets of zero. A layer whose rows are picked by
+    what layers before it give aims at what its old weight makes of its new rows, as the old rows may be other ones;
+    where it lost inputs, too, it counts as one that reads no row.
 
     Args:
         original: left as it is.
