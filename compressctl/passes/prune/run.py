@@ -84,13 +84,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
 
 
 def cuttable(model: ir.Model) -> tuple[Note, ...]:
-    """Return a note for each group of units, by the node that makes it: how many can be cut, or why none can.
-
-    Args:
-        model: simplified, so that what it computes of constants and fixed sizes stands in numbers.
-    """
+    """Return a note for each group of units, by the node that makes it: how many can be cut, or why none can."""
     notes = []
-    for group in find_groups(model):
+    for group in find_groups(_folded(model)):
         units, stay = f"of {group.size} {group.plural} (--structure {group.kind})", int(group.fixed.sum())
         if stay < group.size:
             notes.append(done(f"cut some {units}{f', of which {stay} stay' if stay else ''}", group.name))
