@@ -64,9 +64,13 @@ def random_feeds(
     totals = {name: total for name, total in _totals(inputs).items() if name not in given}
     ids = given.get("ids", IDS)
     feeds = {}
-    for spec in inputs:
-        dims = tuple(totals.get(dim, dim) if isinstance(dim, str) else dim for dim in spec.shape)
-        shape = _shape(replace(spec, shape=dims), batch, given)
+    computed = [
+        replace(spec, shape=tuple(totals.get(dim, dim) if isinstance(dim, str) else dim for dim in spec.shape))
+        for spec in inputs
+    ]
+    given = {**_named_sizes(computed, batch, given), **given}
+    for spec, other in zip(inputs, computed, strict=True):
+        shape = _shape(other, batch, given)
         if spec.axis is None:
             feeds[spec.name] = whole(spec)
         elif spec.state is not None:
@@ -166,6 +170,33 @@ def _shape(spec: TensorSpec, batch: int, sizes: Mapping[str, int]) -> tuple[int,
     return shape
 
 
+def _named_sizes(inputs: Sequence[TensorSpec], batch: int, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return a size for each name of a dimension, also of those that others are computed of: the same everywhere.
+
+    What one place takes for the length of a sequence is one wherever it stands.
+    """
+    places: dict[str, set[str]] = {}
+    for spec in inputs:
+        for axis, dim in enumerate(spec.shape):
+            for name in _names(dim):
+                places.setdefault(name, set()).add(_role(name, axis, spec))
+    order = ("batch", "sequence", "side", "other")
+    roles = {name: min(found, key=order.index) for name, found in places.items()}
+    return {name: batch if role == "batch" else sizes.get(role, DEFAULT_SIZES[role]) for name, role in roles.items()}
+
+
+def _names(dim: Dim) -> Iterator[str]:
+    """Yield the names that a dimension is computed of, or its own."""
+    if isinstance(dim, str):
+        parts = _TERMS.fullmatch(dim)
+        if parts is None:
+            yield dim
+        else:
+            left, _, right = (part.strip() for part in parts.groups())
+            for part in (left, right):
+                yield from () if part.isdecimal() else _names(part)
+
+
 def _size(dim: Dim, axis: int, spec: TensorSpec, batch: int, sizes: Mapping[str, int]) -> int:
     if isinstance(dim, int):
         return dim
@@ -187,7 +218,8 @@ def _role(dim: str | None, axis: int, spec: TensorSpec) -> str:
     if axis == spec.axis:
         return "batch"
     if len(spec.shape) == 4 and axis >= 1:
-        return "side"
+        # Images leave open their height and width; keys and values [batch, heads, past, size] only the past.
+        return "sequence" if axis == 2 and isinstance(spec.shape[3], int) else "side"
     return "sequence" if axis == 1 else "other"
 
 

@@ -67,6 +67,7 @@ class OutputFidelity:
 
 
 _MASKS = ("attention_mask", "input_mask")  # as exports of BERT and its kin call them: 0 at padding
+_PIECE = 1 << 20  # values that are compared at once, unless one row has more
 _FEW = 8  # samples, below which a mean over them is no more than what they are
 _ROUNDING = 1e-10  # of the energy: what varies less is rounding, of float32 and of the sums
 _SURE = 0.2
@@ -149,17 +150,24 @@ class _Tally:
             raise ModelError(f"output {self._name!r} of the result and of the baseline differ in shape: {shapes}")
         if mask is not None and baseline.ndim > 2 and baseline.shape[:2] == mask.shape:
             baseline, result = baseline[mask][None], result[mask][None]  # all tokens as one text
+        self._samples += samples
+        self._mean.add(self._floats(baseline) if baseline.dtype.kind not in "fiub" else baseline, samples)
+        for b, r in _pieces(baseline, result, None if self._classes is None else self._classes.axis):
+            self._add(self._floats(b), self._floats(r), whole=baseline.dtype.kind in "iub")
+
+    def _floats(self, values: Array) -> Floats:
         try:
-            b, r = baseline.astype(np.float64), result.astype(np.float64)
+            return values.astype(np.float64)
         except ValueError:
             raise ModelError(f"output {self._name!r} is text, which cannot be compared as numbers") from None
-        self._samples += samples
+
+    def _add(self, b: Floats, r: Floats, *, whole: bool) -> None:
+        """Add a part of the output; `whole`: of an output of integers."""
         self._values += b.size
-        if baseline.dtype.kind in "iub":
+        if whole:
             self._equal = (self._equal or 0) + int(np.count_nonzero(b == r))
         elif self._classes is not None:
             self._classes.add(b, r)
-        self._mean.add(b, samples)
         for index, values in enumerate((b, r)):
             self._non_finite[index] += int(np.count_nonzero(~np.isfinite(values)))
         if any(self._non_finite):
@@ -215,6 +223,20 @@ class _Tally:
         return 10 * math.log10(self._bb / self._noise), cosine, self._br / self._bb
 
 
+def _pieces(baseline: Array, result: Array, axis: int | None) -> Iterator[tuple[Array, Array]]:
+    """Yield both outputs piece by piece, none cut along an axis of classes: copies of the whole would crowd memory."""
+    if baseline.ndim < 2 or baseline.size <= _PIECE:
+        yield baseline, result
+        return
+    if axis is None or axis in (-1, baseline.ndim - 1):
+        baseline, result = (
+            values.reshape(-1, *[1] * (baseline.ndim - 2), values.shape[-1]) for values in (baseline, result)
+        )
+    rows = max(_PIECE * len(baseline) // baseline.size, 1)
+    for start in range(0, len(baseline), rows):
+        yield baseline[start : start + rows], result[start : start + rows]
+
+
 class _Mean:
     """Sums over samples of an output that has one row a sample, all of one shape."""
 
@@ -222,12 +244,12 @@ class _Mean:
         self._sum: Floats | None = None
         self._samples = 0
 
-    def add(self, baseline: Floats, samples: int) -> None:
+    def add(self, baseline: Array, samples: int) -> None:
         if not baseline.ndim or len(baseline) != samples or (self._sum is None and self._samples):
             self._sum, self._samples = None, self._samples + samples
             return
         with np.errstate(invalid="ignore", over="ignore"):
-            rows = baseline.sum(axis=0)
+            rows = baseline.sum(axis=0, dtype=np.float64)
             if self._sum is not None and self._sum.shape != rows.shape:
                 self._sum = None
             elif self._sum is None:
@@ -245,22 +267,22 @@ class _Mean:
 
 
 class _Classes:
-    """Running sums over the answers of an output that may be scores of classes along an axis."""
+    """Running sums over the answers of an output that may be scores of classes along `axis`."""
 
     def __init__(self, axis: int) -> None:
-        self._axis = axis
+        self.axis = axis
         self._places = self._agreeing = 0
         self._chance = 1.0
         self._probabilities = True
         self._sure, self._lost = np.zeros(2), np.zeros(2)  # by values as they are, and by their softmax
 
     def add(self, baseline: Floats, result: Floats) -> None:
-        if not baseline.ndim > 1 or not -baseline.ndim <= self._axis < baseline.ndim:
+        if not baseline.ndim > 1 or not -baseline.ndim <= self.axis < baseline.ndim:
             return
-        classes = baseline.shape[self._axis]
+        classes = baseline.shape[self.axis]
         if classes < 2 or not baseline.size:
             return
-        b, r = (np.moveaxis(scores, self._axis, -1).reshape(-1, classes) for scores in (baseline, result))
+        b, r = (np.moveaxis(scores, self.axis, -1).reshape(-1, classes) for scores in (baseline, result))
         answered = ~np.isnan(b).any(axis=1)
         b, r = b[answered], r[answered]
         lost = np.isnan(r).any(axis=1)  # a place where the result has NaN never agrees

@@ -183,7 +183,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
 def _open_samples(recipe: Recipe, wanted: Wanted) -> tuple[Samples, str | None]:
     """Return samples that the model runs on; or those that there are, and why it is not run."""
     if not recipe.measure:
-        return open_samples(wanted, prove=False), "measure: false"
+        return open_samples(wanted, prove=next(recipe.notations(), None) is not None), "measure: false"
     try:
         return open_samples(wanted), None
     except (RunError, DataError) as error:

@@ -108,3 +108,15 @@ def test_sizes_that_are_made_of_others(mask, sizes, expected):
         TensorSpec("past_key", "float32", ("batch_size", 4, "past_sequence_length", 8)),
     ]
     assert random_feeds(inputs, 2, 0, sizes)["attention_mask"].shape == (2, expected)
+
+
+def test_a_name_has_one_size_wherever_it_stands():
+    specs = [
+        TensorSpec("ids", "int64", ("batch", "step")),
+        TensorSpec("mask", "int64", ("batch", "past + step")),
+        TensorSpec("key", "float32", ("batch", 2, "past", 32)),
+    ]
+    for sizes in ({}, {"sequence": 6}, {"past": 3}):
+        shapes = {name: array.shape for name, array in random_feeds(specs, 2, 0, sizes).items()}
+        assert shapes["mask"] == (2, shapes["key"][2] + shapes["ids"][1])
+        assert shapes["key"][2] == sizes.get("past", shapes["ids"][1])
