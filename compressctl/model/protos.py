@@ -154,7 +154,7 @@ def refuse_maps(proto: onnx.ModelProto, path: Path) -> None:
     for graph in graphs(proto):
         makers = {name: node for node in graph.node for name in node.output}
         for info in (*graph.output, *graph.input, *graph.value_info):
-            if _holds_map(info.type):
+            if holds_map(info.type):
                 made = f", which {makers[info.name].op_type} makes," if info.name in makers else ""
                 raise ModelError(
                     f"{path}: {info.name!r}{made} is a map, and only tensors are supported",
@@ -162,10 +162,11 @@ def refuse_maps(proto: onnx.ModelProto, path: Path) -> None:
                 )
 
 
-def _holds_map(kind: onnx.TypeProto) -> bool:
+def holds_map(kind: onnx.TypeProto) -> bool:
+    """Whether a value of this type is a map, or a sequence of maps."""
     form = kind.WhichOneof("value")
     if form in ("sequence_type", "optional_type"):
-        return _holds_map(getattr(kind, form).elem_type)
+        return holds_map(getattr(kind, form).elem_type)
     return bool(form == "map_type")
 
 

@@ -10,6 +10,7 @@ from onnx import shape_inference
 
 from compressctl.errors import ModelError
 from compressctl.model.folding import fold_shape_arithmetic
+from compressctl.model.protos import holds_map
 from compressctl.model.reasons import MALFORMED, reason
 from compressctl.model.skeleton import skeleton
 
@@ -41,9 +42,9 @@ def infer_shapes(model: ir.Model) -> None:
     """
     known = inferred_types(skeleton(model))
     for value in (output for node in model.graph for output in node.outputs):
-        if value.name not in known:
+        kind = known.get(value.name or "")
+        if kind is None or holds_map(kind):  # of maps onnx_ir has no type
             continue
-        kind = known[value.name]
         if value.type is None:
             value.type = ir.serde.deserialize_type_proto_for_type(kind)
         shape = ir.serde.deserialize_type_proto_for_shape(kind)

@@ -622,3 +622,12 @@ def test_maps_are_refused_by_name(sequence, tmp_path):
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx")
     with pytest.raises(ModelError, match=r"m.onnx: 'p', which ZipMap makes, is a map.*zipmap=False"):
         load_model(tmp_path / "m.onnx")
+
+
+def test_a_map_that_nothing_reads_is_carried_through(tmp_path):
+    zipped = helper.make_node("ZipMap", ["x"], ["p"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+    x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, 2]) for name in "xy")
+    graph = helper.make_graph([zipped, helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx")
+    assert [node.op_type for node in load_model(tmp_path / "m.onnx").model.graph] == ["ZipMap", "Relu"]
