@@ -18,6 +18,8 @@ import numpy as np
 
 from benchmarks import process
 from benchmarks.settings import Settings
+from compressctl.data.source import Feeds
+from compressctl.errors import CompressctlError
 from compressctl.measure.fidelity import fidelity
 from compressctl.measure.latency import LatencyOptions, compare_latency
 from compressctl.measure.opening import Samples, Wanted, open_samples
@@ -81,18 +83,29 @@ def row(model: Path, cache: Path) -> str:
         output, scheme = cache / f"{model.stem}.{name}.onnx", name.removeprefix("quantize_")
         arguments = (scheme, model, output, *(("--feeds", feeds) if scheme == "static" else ()))
         made[name] = output, process.run(process.python("benchmarks.workers.rival_quantize", *arguments))
-    written = [path for path, cost in made.values() if cost.failure is None]
+    feed = samples.usual.first(1)
+    failed = {path: cost.failure or _failure(path, feed) for path, cost in made.values()}
+    written = [path for path, failure in failed.items() if failure is None]
     options = LatencyOptions(threads=THREADS, seconds=SECONDS)
-    latencies = iter(compare_latency(model, written, samples.usual.first(1), options))
+    latencies = iter(compare_latency(model, written, feed, options))
     cells = []
-    for path, cost in made.values():
-        if cost.failure is not None:
-            cells.append(f"failed: {cost.failure} | | ")
+    for path, _ in made.values():
+        if failed[path] is not None:
+            cells.append(f"failed: {failed[path]} | | ")
             continue
         size, ratio = path.stat().st_size / model.stat().st_size, next(latencies)
         latency = f"{ratio.ratio:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
         cells.append(f"{size:.3f} | {latency} | {_sqnr(model, path, samples)}")
     return f"| {model.name} | {' | '.join(cells)} |"
+
+
+def _failure(result: Path, feed: Feeds) -> str | None:
+    """Return why a result does not run, or None where it does."""
+    try:
+        Session(result, threads=THREADS).run(feed)
+    except CompressctlError as error:
+        return f"does not run: {error.message.partition(': ')[2][:80]}"
+    return None
 
 
 def _samples(model: Path) -> Samples:
