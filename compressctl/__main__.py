@@ -84,7 +84,7 @@ def run(arguments: list[str]) -> int:
         return _say(missing.message, missing.exit_code, missing.hint)
     except MemoryError:
         return _say("out of memory", EXIT_UNUSABLE, "try a smaller --calibrate slice or a machine with more memory")
-    except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours still ends in one line
+    except Exception as error:  # noqa: BLE001 - the boundary: a bug in compressctl still ends in one line
         if debug:
             traceback.print_exc()
         return _say(

@@ -1,7 +1,7 @@
 """The error family. Each error is one line for the user, an optional hint, and an exit code.
 
-Exit codes of the command line: 0 done, every budget met; 1 a fault of ours; 2 wrong usage or recipe; 3 a model or data
-file that cannot be used; 4 a budget missed; 128 and the number of the signal that ended the run: 130 Ctrl-C, 143
+Exit codes of the command line: 0 done, every budget met; 1 a bug in compressctl; 2 wrong usage or recipe; 3 a model or
+data file that cannot be used; 4 a budget missed; 128 and the number of the signal that ended the run: 130 Ctrl-C, 143
 SIGTERM.
 """
 
@@ -79,7 +79,7 @@ class DataError(CompressctlError):
 
 
 class PassError(CompressctlError):
-    """A pass that produced a graph which breaks an invariant: a fault of ours, named by pass."""
+    """A pass that produced a graph which breaks an invariant: a bug in compressctl, named by pass."""
 
     exit_code = EXIT_FAULT
 

@@ -44,7 +44,7 @@ def bench(
     compressctl bench model.onnx student.onnx --data test.npz --metric top1
 
     # A TorchScript file beside what was made of it
-    compressctl bench model.pt model_int8.onnx --input x:1x3x32x32
+    compressctl bench model.pt model_int8.onnx --input input:1x1x8x8
 
     # Where the time goes, at a batch of 8
     compressctl bench model.onnx --profile --batch-size 8 --seconds 1

@@ -23,7 +23,7 @@ _GAP = "    "  # before and between columns
 _WHOLE = "compressctl.help"  # of a context: whether all options are listed
 _EXIT_CODES = {
     0: "done",
-    1: "a fault of ours",
+    1: "a bug in compressctl",
     2: "wrong usage or recipe",
     3: "a model or data file that cannot be used",
     4: "a budget missed; the output is written all the same",

@@ -51,7 +51,7 @@ def quantize(
     # A transformer or an LSTM needs no samples
     compressctl quantize model.onnx -o dynamic.onnx --scheme int8-dynamic
 
-    # An eighth of the bytes, at the speed of the input
+    # A sixth of the bytes, about as fast
     compressctl quantize model.onnx -o int4.onnx --scheme int4
 
     # Weights of 4 bits on INT8 kernels, trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -126,10 +127,14 @@ class ArraySource(NamedSource):
 
 
 def _pad(options: Options) -> float | None:
-    found = options.numbers("pad")
-    if found is not None and len(found) > 1:
-        raise options.error("pad", "one number", options.text("pad") or "")
-    return found[0] if found else None
+    text = options.text("pad")
+    try:
+        value = None if text is None else float(text)
+    except ValueError:
+        value = math.inf
+    if value is not None and not math.isfinite(value):
+        raise options.error("pad", "a number, as in pad=0", text or "")
+    return value
 
 
 def _single(path: Path, asked: Sequence[TensorSpec]) -> dict[str, Column | DataError]:
@@ -258,10 +263,20 @@ def _column(
     columns = [_find(arrays, one, path, role) for one in names]
     where = f"{path}: arrays {name}/0 to {names[-1]}"
     if pad is not None:
+        for column in columns:
+            _check_open(column, spec)
         return PaddedColumn(where, columns, pad)
     for column in columns:
         check((1, *column.shape), column.dtype, spec, column.where)
     return SeparateColumn(where, columns)
+
+
+def _check_open(column: Column, spec: TensorSpec) -> None:
+    """Refuse to pad what holds nothing, or is of another size where the model's is fixed."""
+    sizes = zip(reversed(column.shape), reversed(spec.by_rows.shape[1:]), strict=False)
+    if 0 in column.shape or any(isinstance(dim, int) and size != dim for size, dim in sizes):
+        have = "x".join(map(str, column.shape))
+        raise DataError(f"{column.where} has shape {have}, which no padding fits to {spec}", "one sample has no batch")
 
 
 def _common_length(columns: list[Column]) -> int:

@@ -17,7 +17,7 @@ from compressctl.measure.floor import Shortfall, below
 from compressctl.measure.measurement import Measurement
 from compressctl.model.read import sha256
 from compressctl.model.same import same_model
-from compressctl.notes import Note, done, warning
+from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import PassConfig
 from compressctl.pipeline.budgets import judge, judge_targets
 from compressctl.pipeline.candidates import Candidate, measure_candidates, save_candidate, write_candidate
@@ -63,7 +63,8 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
             return None
         measured = _Measured(setup, stages)
         choice = choose(recipe, len(stages), measured.at, measured.known)
-        result, before, after = measured.candidate(choice.length), measured.before, measured.at(choice.length)
+        result, after = measured.candidate(choice.length), measured.at(choice.length)
+        before = measured.before(choice.length)
         short = below(after)
         regressions = _regressions(after)
         gained = _gained(setup, stages, choice, after)
@@ -114,7 +115,6 @@ class _Measured:
     """The models after some of the passes, and what they measure.
 
     Attributes:
-        before: what the input measures.
         found: what the model measures after so many passes, so far.
         known: the numbers of passes after which it is measured at once.
     """
@@ -124,7 +124,8 @@ class _Measured:
         self._candidates: dict[int, Candidate] = {}
         self.found: dict[int, Measurement] = {}
         self.known = lengths([stage.config for stage in stages]) or [0]
-        self.before = self._measure(self.known)
+        self._inputs: dict[int, Measurement] = {}
+        self._measure(self.known)
 
     def at(self, length: int) -> Measurement:
         """Return what the model measures after so many passes."""
@@ -132,11 +133,15 @@ class _Measured:
             self._measure([length])
         return self.found[length]
 
+    def before(self, length: int) -> Measurement:
+        """Return what the input measured beside the model after so many passes."""
+        return self._inputs[length]
+
     def candidate(self, length: int) -> Candidate:
         """Return the model after so many passes as a file."""
         return self._candidates[length]
 
-    def _measure(self, lengths: Sequence[int]) -> Measurement:
+    def _measure(self, lengths: Sequence[int]) -> None:
         progress = self._setup.context.progress
         progress.step("verify the result in onnxruntime")
         for length in lengths:
@@ -144,7 +149,7 @@ class _Measured:
         progress.step("measure")
         before, *after = measure_candidates(self._setup, [self._candidates[length] for length in lengths])
         self.found |= zip(lengths, after, strict=True)
-        return before
+        self._inputs |= dict.fromkeys(lengths, before)
 
 
 def _explain(setup: Setup, measured: _Measured, length: int) -> Explanation | None:
@@ -175,9 +180,9 @@ def _robustness(setup: Setup, result: Candidate) -> Robustness | None:
 def _unmeasured(setup: Setup) -> list[Note]:
     """Say that nothing was measured, and why."""
     if not setup.recipe.measure:
-        return [done("nothing was run: outputs were not compared, and no latency was measured")]
+        return [skipped("not measured (--no-measure): outputs were not compared, and no latency was taken")]
     text = f"nothing was measured, for the input runs on nothing that could be made up: {setup.unmeasured}"
-    return [warning(f"{text}; give samples (--data, --calibrate), or sizes and values (--input)")]
+    return [warning(f"{text}; give samples (--data, --calibrate), sizes and values (--input), or --batch-size")]
 
 
 def _regressions(after: Measurement) -> list[Note]:

@@ -109,7 +109,7 @@ class ReportOptions(Options):
 
     group: ClassVar[str | None] = "Report"
 
-    measure: bool = True
+    measure: Annotated[bool, Option(decides="report")] = True
     """Run input and result, compare their outputs and time them; else the file is all there is, and nothing is run but
     what the passes themselves need."""
     explain: Annotated[bool, Option(decides="report", runs=True)] = False

@@ -70,7 +70,7 @@ def _suite(report: Report, number: int) -> ElementTree.Element:
     if not missed:
         case = ElementTree.SubElement(suite, "testcase", name=_NEVER_WORSE, classname=_PACKAGE, time="0.000")
         if regressed:
-            ElementTree.SubElement(case, "skipped", message="; ".join(warnings))
+            ElementTree.SubElement(case, "skipped", message="; ".join(warnings) or report.verdict)
     ElementTree.SubElement(suite, "system-out").text = "\n".join([f"verdict: {report.verdict}", *warnings])
     ElementTree.SubElement(suite, "system-err")
     return suite

@@ -88,7 +88,7 @@ class Bench:
         except CompressctlError as error:
             record = replace(record, reason=str(error))
         except Exception as error:  # noqa: BLE001  (a fault in one candidate must not lose the others; it is reported)
-            record = replace(record, reason=f"a fault of ours: {type(error).__name__}: {error}")
+            record = replace(record, reason=f"a bug in compressctl: {type(error).__name__}: {error}")
         return replace(record, seconds=perf_counter() - begun), candidate
 
     def _measured(self, record: Record, found: Recipe, rivals: Sequence[Record]) -> tuple[Record, Candidate]:

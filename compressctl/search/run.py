@@ -81,6 +81,6 @@ def _notes(records: Sequence[Record], own: Search) -> list[Note]:
     notes += [
         warning(f"candidates of the search failed: {reason} ({count})")
         for reason, count in Counter(record.reason for record in failed).most_common()
-        if reason is not None and reason.startswith("a fault of ours")
+        if reason is not None and reason.startswith("a bug in compressctl")
     ]
     return notes

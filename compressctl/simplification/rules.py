@@ -46,7 +46,7 @@ RULES: dict[str, Rule] = {
     "gemm": form_gemm,
     "activations": rewrite_activations,
 }
-_MAX_ROUNDS = 50  # a chain as long as that takes a round a link; only a fault of ours would go on for ever
+_MAX_ROUNDS = 50  # a chain as long as that takes a round a link; only a bug in compressctl would go on for ever
 
 
 def apply_rules(model: ir.Model, names: Collection[str] = tuple(RULES)) -> list[Note]:

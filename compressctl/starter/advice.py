@@ -9,6 +9,7 @@ from compressctl.passes import PASSES
 from compressctl.passes.advice import Goal, ModelFacts, Option, Result, Step
 
 _COMPRESSED = 1.5  # bytes a weight; below that weights are in 8 bits or less already
+_UNPACKED = 3.0  # the same, where nodes make weights: exporters let nodes make constants of plain floats, too
 _TINY = 16_384  # bytes of weights that are of the order of what a quantized model adds in scales and names
 
 
@@ -41,7 +42,7 @@ def advise(model: ModelFacts, goal: Goal, *, trains: bool) -> Advice:
 
 def _admitted(model: ModelFacts, goal: Goal) -> tuple[Goal, list[Note]]:
     """Return the goal that a model admits, and why it is another one."""
-    if model.packed or model.bytes < _COMPRESSED * model.parameters:
+    if model.bytes < (_UNPACKED if model.packed else _COMPRESSED) * model.parameters:
         each = model.bytes / model.parameters
         text = f"compressed already: {each:.2f} bytes a weight; start from the float model to get further"
         return "lossless", [warning(text)]

@@ -156,6 +156,8 @@ def test_sequences_of_several_lengths_are_padded_where_asked(tmp_path):
     [
         ({"x/0": X[0], "x/1": X[1, 0]}, "0", DataError, "cannot be padded beside"),
         ({"x/0": X[0], "x/1": X[1, 0]}, "0/1", UsageError, "pad"),
+        ({"x/0": X[0], "x/1": X[1, :, 1:]}, "0", DataError, "no padding fits"),
+        ({"x/0": X[0], "x/1": X[1, :0]}, "0", DataError, "no padding fits"),
         ({"x/0": np.ones((2, 8), np.uint8), "x/1": np.ones((3, 8), np.uint8)}, "-1", DataError, "padded with -1"),
     ],
 )

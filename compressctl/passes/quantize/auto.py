@@ -190,7 +190,8 @@ def keep_pace(trial: Trial, plan: QuantizationPlan) -> Decision:
         text = f"computed in float where the model would be slower on integers: latency x {first:.2f} -> x {last:.2f}"
     else:
         best = plan.weights_alone(plan.layers)
-        text = f"computed in float throughout: latency x {first:.2f} on integers ({len(tried) - 1} mixtures tried)"
+        mixtures = f", and none of {len(tried) - 1} mixtures was faster than floats" if len(tried) > 1 else ""
+        text = f"all layers compute in float: on integers the model takes x {first:.2f} the time{mixtures}"
     left = [name for name in plan.layers if name not in best.layers]
     notes = (skipped(text), *(done("8-bit weights, computed in float: faster", name) for name in left))
     return Decision(best, notes, {**facts, "moved": left}, 1.0 if faster else slowdown)

@@ -20,7 +20,7 @@ def advise(model: ModelFacts, goal: Goal, trains: bool) -> Step | None:
         ),
         Result(
             suffix="int4",
-            goal="small: an eighth of the bytes, at the speed of the input",
+            goal="small: about a sixth of the bytes, about as fast",
             bits=4.5,  # 4, and the scale and offset of each group
         ),
     )

@@ -95,12 +95,12 @@ def time_layers(
         reduced_range: as in `Settings`.
 
     Returns:
-        the timings by the names of the layers; layers that cannot stand alone are left out.
+        the timings by the names of the layers; those that cannot stand alone, or are in bodies, are left out.
 
     Raises:
         ModelError, DataError: onnxruntime cannot run the model on the feeds.
     """
-    nodes = [node for node in named(model.graph, names) if timeable(node)]
+    nodes = [node for node in named(model.graph, names) if timeable(node) and node.graph is model.graph]
     if not nodes:
         return {}
     shapes = observed_shapes(model, nodes, feeds, resources)
