@@ -133,6 +133,17 @@ def test_floats_go_back_to_the_form_before_preparing_where_that_was_faster(conte
     assert outcome.facts["quantized"] == {"static": 0, "dynamic": 0, "weights": 1}
 
 
+def test_layers_in_bodies_leave_the_result_to_be_timed_all_the_same(context):
+    arrays = {name: RNG.normal(size=(64, 64)).astype("f") / 8 for name in "wv"}
+    text = """y = If (flag) <
+        then_branch = yes () => (float[N,64] t) { [first] a = MatMul(x, w) b = Relu(a) [second] t = MatMul(b, v) },
+        else_branch = no () => (float[N,64] e) { e = Relu(x) }>"""
+    model = graphs.model(text, arrays, "float[N,64] x, bool flag", "float[N,64] y")
+    outcome = quantize.Config().run(model, replace(context, baseline=model, calibration=None))
+    assert not [note.text for note in outcome.notes if "not timed" in note.text]
+    assert "pace" in outcome.facts
+
+
 def test_the_batch_size_of_the_report_is_timed(multiplier, context, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     quantize.Config().run(multiplier.clone(), replace(context, batch_size=3))
