@@ -43,8 +43,8 @@ def bench(
     # Two models side by side, on the same samples
     compressctl bench model.onnx student.onnx --data test.npz --metric top1
 
-    # A TorchScript file beside what was made of it
-    compressctl bench model.pt model_int8.onnx --input input:1x1x8x8
+    # A TorchScript file, as it becomes ONNX
+    compressctl bench model.pt --input input:1x1x8x8
 
     # Where the time goes, at a batch of 8
     compressctl bench model.onnx --profile --batch-size 8 --seconds 1
