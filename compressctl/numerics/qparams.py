@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from compressctl.arrays import AnyFloats, Array, Floats, Floats32
 from compressctl.errors import ModelError
+from compressctl.numerics.parallel import by_rows
 
 QuantizedDtype = Literal["int8", "uint8"]
 
-_PIECE = 1 << 22  # elements that are rounded at once
 _TINY = float(np.finfo(np.float32).tiny)  # below it float32 is denormal: kernels may flush such a scale to zero
 _LARGEST = float(np.finfo(np.float32).max)
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
@@ -107,15 +107,16 @@ def affine(low: float, high: float, *, name: str = "tensor") -> QParams:
 
 def quantize(x: Array, qparams: QParams) -> NDArray[np.integer[Any]]:
     """Return the integers of `x`, bit for bit as onnxruntime's QuantizeLinear: round half to even, then saturate."""
-    if x.ndim < 2 or x.size <= _PIECE:
+    if x.ndim < 2:
         return _quantize(x, qparams.scale, qparams.zero_point, qparams)
     integers = np.empty(x.shape, qparams.dtype)
-    rows = max(_PIECE * len(x) // x.size, 1)
-    by_row = qparams.axis is not None and qparams.axis % x.ndim == 0
-    for start in range(0, len(x), rows):  # piece by piece: floats of the whole would take four times its bytes
-        piece = slice(start, start + rows)
-        scale, zero_point = (one[piece] if by_row else one for one in (qparams.scale, qparams.zero_point))
+    along_rows = qparams.axis is not None and qparams.axis % x.ndim == 0
+
+    def compute(piece: slice) -> None:  # floats of the whole would take four times its bytes
+        scale, zero_point = (one[piece] if along_rows else one for one in (qparams.scale, qparams.zero_point))
         integers[piece] = _quantize(x[piece], scale, zero_point, qparams)
+
+    by_rows(compute, len(x), x.size // max(len(x), 1))
     return integers
 
 

@@ -187,8 +187,7 @@ def _open_samples(recipe: Recipe, wanted: Wanted) -> tuple[Samples, str | None]:
     try:
         return open_samples(wanted), None
     except (RunError, DataError) as error:
-        asked = any(Recipe.about(key).runs and getattr(recipe, key) for key in Recipe.model_fields)
-        if asked or next(recipe.notations(), None) is not None:
+        if recipe.asks_for_runs() or next(recipe.notations(), None) is not None:
             raise
         with on_probation(recipe.model):
             Session(wanted.file, threads=recipe.threads)

@@ -32,11 +32,10 @@ def check_consistency(recipe: Recipe, origin: str) -> None:
         if made_up(recipe.data):
             hint = f"give real samples as {_named('data', origin)}"
             raise RecipeError(f"{_at(key, origin)} cannot be judged on random data", hint)
-    for key in Recipe.model_fields if not recipe.measure else ():
-        if Recipe.about(key).runs and getattr(recipe, key):
-            what = "a search" if key == "search" else _at(key, origin)
-            off = "--no-measure" if origin == COMMAND_LINE else "measure: false"
-            raise RecipeError(f"{what} needs measuring", f"leave {off} out")
+    for key in recipe.asks_for_runs() if not recipe.measure else ():
+        what = "a search" if key == "search" else _at(key, origin)
+        off = "--no-measure" if origin == COMMAND_LINE else "measure: false"
+        raise RecipeError(f"{what} needs measuring", f"leave {off} out")
     if recipe.metric and not recipe.data:
         raise RecipeError(f"{_at('metric', origin)} needs data to be measured on", f"add {_named('data', origin)}")
     for key in WRITTEN:

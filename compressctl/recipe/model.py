@@ -45,6 +45,11 @@ class Recipe(ReportOptions, RunOptions, Budgets, Samples, Files):  # pydantic ta
             return {"passes": (), **content}
         return content
 
+    def asks_for_runs(self) -> list[str]:
+        """Return the keys that are set and that only a run of the model can answer, as budgets on latency."""
+        values = {key: getattr(self, key) for key in Recipe.model_fields if Recipe.about(key).runs}
+        return [key for key, value in values.items() if value is not None and value is not False]
+
     def canonical(self) -> str:
         """Return what decides the output's bytes, as JSON with sorted keys and without defaults."""
         content = self.model_dump(mode="json", include=self.deciding("bytes") - {"passes"}, exclude_defaults=True)

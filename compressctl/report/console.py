@@ -50,7 +50,7 @@ def print_report(report: Report, stream: TextIO, *, verbose: bool = False) -> No
         _print_notes(console, item.notes, verbose, prefix=f"{item.type}: ")
         if item.rolled_back:
             console.print(f"[yellow]{item.type}: rolled back: {_shown(item.rolled_back)}[/]", soft_wrap=True)
-        lines = () if item.rolled_back else item.facts.get("recipe_lines", ())
+        lines = item.recipe_lines
         for line in (f"{PASTE}, in the place of {item.type}:", *lines) if lines else ():
             console.print(f"  {_shown(line)}", soft_wrap=True)
     if report.explanation:

@@ -179,7 +179,7 @@ def _pass(label: str, item: PassReport) -> list[Part]:
     if item.rolled_back:
         parts.append(Notes((("rolled back", item.rolled_back),)))
     parts += _remarks(item.notes) or [Notes((("done", "nothing to do"),))]
-    if (lines := item.facts.get("recipe_lines")) and not item.rolled_back:
+    if lines := item.recipe_lines:
         parts.append(Code(PASTE, "\n".join(lines), folded=False))
     if table := item.facts.get("sensitivity"):
         parts.append(plots.of_sensitivity(table))

@@ -42,7 +42,7 @@ def to_markdown(report: Report) -> str:
         if item.rolled_back:
             parts.append(f"**Rolled back**: {_escaped(item.rolled_back)}")
         parts += _notes(item.notes) or ["- nothing to do"]
-        if (lines := item.facts.get("recipe_lines")) and not item.rolled_back:
+        if lines := item.recipe_lines:
             parts.append(f"{PASTE}:\n\n{_yaml(lines)}")
     if report.notes:
         parts += ["## Notes", *_notes(report.notes)]

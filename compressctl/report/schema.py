@@ -46,6 +46,11 @@ class PassReport:
     cached: bool = False
     measured: Measurement | None = None
 
+    @property
+    def recipe_lines(self) -> tuple[str, ...]:
+        """The lines of a recipe that repeat what the pass chose; none of one that was rolled back."""
+        return () if self.rolled_back else tuple(self.facts.get("recipe_lines", ()))
+
 
 @dataclass(frozen=True)
 class BudgetVerdict:

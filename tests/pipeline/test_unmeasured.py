@@ -46,7 +46,8 @@ def test_sizes_are_judged_all_the_same(command, limit, code):
 
 
 @pytest.mark.parametrize(
-    "flags", [("--max-latency-ms", "3"), ("--min-sqnr", "9"), ("--explain",), ("--latency-ratio", "1")]
+    "flags",
+    [("--max-latency-ms", "3"), ("--min-sqnr", "9"), ("--min-sqnr", "0"), ("--explain",), ("--latency-ratio", "1")],
 )
 def test_what_has_to_be_measured_is_refused_beside_it(command, flags):
     code, stderr, report = command("quantize", CNN, "--no-measure", *flags)

@@ -182,6 +182,8 @@ def keep_pace(trial: Trial, plan: QuantizationPlan) -> Decision:
     first, last = tried[0][0], tried[-1][0]
     after = last if first <= 1 or last <= _FASTER else 1.0
     facts = {"pace": {"before": first, "after": after, "tries": len(tried) - 1}}
+    if not plan.layers:
+        return Decision(plan, (), facts, slowdown)
     if first <= 1:
         return Decision(plan, (), facts)
     faster = last <= _FASTER

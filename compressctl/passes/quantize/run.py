@@ -79,12 +79,12 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     if config.scheme == "auto":
         decided = _measured(Trial(model, build, reduced, context), plan, config)
         plan, notes, measured = decided.plan, (*notes, *decided.notes), {**measured, **decided.facts}
-        spared = {*only_weights(model, config.selection, embeddings=config.embeddings).weights} - {*plan.weights}
-        slower = (
-            decided.slowdown > 1 and not spared
-        )  # what was spared for fidelity is not known by the same names before
-        if slower and (other := _before_preparing(build(plan), decided, config, context)):
-            return replace(other, facts={"target": target, "reduced_range": reduced, **other.facts})
+        # Layers that were spared for fidelity may have other names before; then the prepared form stays.
+        packable = only_weights(model, config.selection, embeddings=config.embeddings).weights
+        if decided.slowdown > 1 and {*packable} <= {*plan.weights}:
+            other = _before_preparing(build(plan), decided, config, context)
+            if other is not None:
+                return replace(other, facts={"target": target, "reduced_range": reduced, **other.facts})
     kept, sensitivities, told = _keep_in_float(build, plan, config, context)
     plan = plan.without(kept)
     notes = (*notes, *told, *(skipped("kept in float: among the most sensitive layers", name) for name in kept))
