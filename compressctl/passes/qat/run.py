@@ -31,9 +31,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         UsageError: there is nothing to train on, or a glob matches nothing.
         ModelError: the graph cannot be trained.
     """
+    source = training_samples(context, "qat")
     from compressctl.training.scales import keep_scales
 
-    source = training_samples(context, "qat")
     plan, notes = make_plan(model, config.scheme, config.selection, calibrated=True, embeddings=config.embeddings)
     if not plan.static:
         return Outcome(model, (*notes, warning("nothing was quantized, so nothing was trained")))
