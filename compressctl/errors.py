@@ -58,7 +58,18 @@ class MissingExtraError(UsageError):
         super().__init__(f"{what} needs an optional dependency", f"pip install 'compressctl[{extra}]'")
 
 
-EXTRAS = {"onnxscript": "torch", "optuna": "search", "PIL": "images", "sklearn": "digits", "torch": "torch"}
+EXTRAS = {
+    "jiwer": "audio",
+    "onnxscript": "torch",
+    "optuna": "search",
+    "PIL": "images",
+    "pyarrow": "tables",
+    "pycocotools": "detection",
+    "sklearn": "digits",
+    "soundfile": "audio",
+    "tokenizers": "text",
+    "torch": "torch",
+}
 """The optional dependency that brings a module."""
 
 
