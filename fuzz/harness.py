@@ -27,8 +27,8 @@ def warm_up(*, torch: bool) -> None:
     """Import what commands import."""
     import PIL.Image
 
-    import compressctl.bench
     import compressctl.cli
+    import compressctl.comparison
     import compressctl.container.pack
     import compressctl.container.unpack
     import compressctl.inspection

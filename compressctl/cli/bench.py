@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from compressctl.cli.groups import recipe_keys
-from compressctl.cli.progress import terminal_progress
 from compressctl.cli.views import Json, Quiet, Verbose
 from compressctl.errors import UsageError
 from compressctl.guard import Write, guard
 from compressctl.measure.metrics import code_of
+from compressctl.terminal import terminal_progress
 
 
 def bench(
@@ -49,8 +49,8 @@ def bench(
     # Where the time goes, at a batch of 8
     compressctl bench model.onnx --profile --batch-size 8 --seconds 1
     """
-    from compressctl.bench import Conditions
-    from compressctl.bench import bench as run
+    from compressctl.comparison import Conditions
+    from compressctl.comparison import bench as run
     from compressctl.pipeline.inputs import files_read
     from compressctl.report.as_json import to_json
     from compressctl.report.console import print_bench

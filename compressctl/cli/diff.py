@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from compressctl.cli.groups import recipe_keys
-from compressctl.cli.progress import terminal_progress
 from compressctl.cli.views import Json, Quiet, Verbose, show
 from compressctl.errors import UsageError
 from compressctl.tensorspec import parse_tensor_specs
+from compressctl.terminal import terminal_progress
 
 _REPORT = ".json"
 _SECONDS = 4.0  # of the latency measurement, for each model
@@ -47,7 +47,7 @@ def diff(
         return _reports(a, b, as_json=as_json)
     if keys["metric"] and not keys["data"]:
         raise UsageError("--metric needs data to be measured on", "add --data D")
-    from compressctl.bench import Conditions, bench
+    from compressctl.comparison import Conditions, bench
     from compressctl.report.diff_tables import model_tables
     from compressctl.report.model_diff import diff_models
 

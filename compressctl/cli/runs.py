@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from compressctl.cli.progress import terminal_progress
+from compressctl.api import carry_out
 from compressctl.cli.views import Views
 from compressctl.distributed import this_process
 from compressctl.errors import EXIT_OK, CompressctlError, UsageError
 from compressctl.guard import Write
-from compressctl.pipeline import run
 from compressctl.pipeline.depfile import depfile as text_of
 from compressctl.pipeline.depfile import is_depfile
 from compressctl.pipeline.inputs import input_files
@@ -29,8 +28,8 @@ from compressctl.report.junit import is_junit, to_junit
 from compressctl.report.runs import Ended, runs_to_json, side_by_side, worst
 from compressctl.report.step_summary import append_step_summary, check_step_summary, step_summary_writes
 from compressctl.report.write import write_text
-from compressctl.search import search
 from compressctl.search.files import search_writes
+from compressctl.terminal import terminal_progress
 
 Attempt = Callable[[Recipe, Progress], Ended]
 
@@ -41,8 +40,7 @@ def fresh(recipe: Recipe, progress: Progress) -> Ended:
     Raises:
         CompressctlError: of the kind that names what is wrong.
     """
-    do = run if recipe.search is None else search
-    return Ended(recipe.output, do(recipe, progress))
+    return Ended(recipe.output, carry_out(recipe, progress))
 
 
 def unless_up_to_date(recipe: Recipe, progress: Progress) -> Ended:

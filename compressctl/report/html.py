@@ -94,17 +94,31 @@ class Tile:
 def to_html(report: Report) -> str:
     """Return the report as an HTML document; whatever comes from models and recipes is escaped."""
     sections = [section for section in _sections(report) if section.parts]
-    return _page().render(
+    return _template("report.html").render(
         report=report,
         name=Path(report.output.path).name,
         tiles=_tiles(report),
         sections=sections,
-        macro=lambda part: _MACROS[type(part)],
+        macro=_macro,
     )
 
 
+def to_fragment(report: Report | Table, notes: Sequence[Note] = ()) -> str:
+    """Return the heart of a report, or a table and notes, as HTML to stand within a page of another's."""
+    if isinstance(report, Table):
+        parts: tuple[Part, ...] = (report, *_remarks(notes))
+        return _template("fragment.html").render(title="", parts_shown=parts, macro=_macro)
+    parts = (summary(report), *_judged(report), *_remarks(report.notes))
+    title = f"{report.output.path}: {report.verdict}"
+    return _template("fragment.html").render(title=title, parts_shown=parts, macro=_macro)
+
+
+def _macro(part: Part) -> str:
+    return _MACROS[type(part)]
+
+
 @cache
-def _page() -> Template:
+def _template(name: str) -> Template:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -115,7 +129,7 @@ def _page() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def _tiles(report: Report) -> list[Tile]:
@@ -132,11 +146,9 @@ def _tiles(report: Report) -> list[Tile]:
 
 
 def _sections(report: Report) -> list[Section]:
-    reasons = tuple(("met" if verdict.met else "missed", verdict.reason) for verdict in unsettled(report))
-    judged: tuple[Part, ...] = (budgets(report), *_notes(reasons)) if report.budgets else ()
     steps: tuple[Part, ...] = (after_each_pass(report),) if has_steps(report) else ()
     return [
-        Section("budgets", "Budgets", judged),
+        Section("budgets", "Budgets", _judged(report)),
         Section("result", "Result", (summary(report), *_remarks(report.notes), *plots.of_result(report), *steps)),
         Section("time", "Time", (*plots.of_time(report), *_slowest(report), executed(report.output))),
         Section("layers", "Layers", _layers(report)),
@@ -146,6 +158,11 @@ def _sections(report: Report) -> list[Section]:
         Section("recipe", "Recipe", (Code("The recipe with all defaults", _yaml(report.recipe)),)),
         Section("origin", "Origin", (_machine(report), _versions(report))),
     ]
+
+
+def _judged(report: Report) -> tuple[Part, ...]:
+    reasons = tuple(("met" if verdict.met else "missed", verdict.reason) for verdict in unsettled(report))
+    return (budgets(report), *_notes(reasons)) if report.budgets else ()
 
 
 def _layers(report: Report) -> tuple[Part, ...]:

@@ -1,4 +1,4 @@
-"""Measure models side by side, for `compressctl bench`."""
+"""Models measured side by side."""
 
 from __future__ import annotations
 
