@@ -6,13 +6,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from compressctl.fields import Option, Options
 from compressctl.measure.interval import Interval
-from compressctl.quantities import Bytes
+from compressctl.measure.metrics import is_share
+from compressctl.quantities import Bytes, Share, is_percentage, share
 
 if TYPE_CHECKING:
     from compressctl.measure.measurement import Measurement
@@ -95,6 +96,14 @@ def _agreement(after: Measurement) -> Measured:
     return Interval(share, *wilson_interval(share * count, count))
 
 
+def _of_a_score(value: Any, info: ValidationInfo) -> Any:
+    """Return a limit on a metric in its own unit, where `1%` is 0.01 of one that is a share."""
+    metric = info.data.get("metric")
+    if is_percentage(value) and metric is not None and not is_share(metric):
+        raise ValueError(f"{metric} is no share: give a number in its own unit")
+    return share(value)
+
+
 class Budgets(Options):
     """The budgets of a run. Each is None where nothing is asked for."""
 
@@ -102,6 +111,7 @@ class Budgets(Options):
 
     max_accuracy_drop: Annotated[
         float | None,
+        BeforeValidator(_of_a_score),
         Budget(
             measured=_drop,
             unit=Unit(digits="+.4g"),
@@ -110,12 +120,14 @@ class Budgets(Options):
             everyday=True,
         ),
     ] = Field(default=None, ge=0)
-    """Budget: the metric may fall by at most this much, in its own unit (0.01 of top1 is one point)."""
+    """Budget: the metric may get worse by at most this much, in its own unit; of one that is a share 0.01, or 1%, is
+    one point."""
     min_accuracy: Annotated[
         float | None,
+        BeforeValidator(_of_a_score),
         Budget(measured=lambda after: after.score, at_least=True, unit_of_shares=_PERCENT, scored=True),
     ] = None
-    """Budget: the metric of the result, at least."""
+    """Budget: the metric of the result, at least; of one that is a share 0.8, or 80%."""
     size_ratio: Annotated[
         float | None, Budget(measured=lambda after: after.size_ratio, unit=_RATIO, runs=False, everyday=True)
     ] = Field(default=None, gt=0)
@@ -150,7 +162,7 @@ class Budgets(Options):
     ] = None
     """Budget: signal-to-noise ratio of each output against the input model's in dB, at least; needs no labels."""
     min_agreement: Annotated[
-        float | None,
+        Share | None,
         Budget(
             measured=_agreement,
             at_least=True,
@@ -158,7 +170,7 @@ class Budgets(Options):
             metavar="SHARE",
             absent="no output is scores of classes",
         ),
-    ] = Field(default=None, ge=0, le=1)
+    ] = None
     """Budget: share of samples on which each output that is scores of classes has the same class on top as the input
     model's, at least; needs no labels."""
     strict: bool = False

@@ -1,10 +1,10 @@
-"""Quantities as users write them: bytes and spans of time with units, and threads as many as the machine can use."""
+"""Quantities as users write them: bytes, time, shares in percent; and threads, as many as the machine can use."""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -41,6 +41,21 @@ def _seconds(value: Any) -> Any:
     return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)([hms])", text))
 
 
+def share(value: Any) -> Any:
+    """Return 0.01 of `1%`; what is no percentage stays as it is."""
+    if not is_percentage(value):
+        return value
+    number = value.strip().removesuffix("%").strip()
+    if not re.fullmatch(r"[0-9]*\.?[0-9]+", number):
+        raise ValueError("give a share, for example 0.01 or 1%")
+    return float(f"{number}e-2")  # 0.7 % is 0.007, where a division gives 0.006999999999999999
+
+
+def is_percentage(value: Any) -> TypeGuard[str]:
+    """Return whether a value is text that ends in %."""
+    return isinstance(value, str) and value.strip().endswith("%")
+
+
 def _bounded(threads: int) -> int:
     if threads > (most := most_threads()):
         raise ValueError(f"at most {most} on this machine")
@@ -49,4 +64,5 @@ def _bounded(threads: int) -> int:
 
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0, lt=_MOST_BYTES)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, BeforeValidator(share), Field(ge=0, le=1)]
 Threads = Annotated[int, Field(ge=0), AfterValidator(_bounded)]

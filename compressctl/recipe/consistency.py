@@ -12,9 +12,12 @@ from pathlib import Path
 from compressctl.data.notation import made_up
 from compressctl.data.parse import parse_notation
 from compressctl.errors import RecipeError, flag
+from compressctl.measure.metrics import is_share
 from compressctl.passes.base import PassConfig, WeightForm
 from compressctl.recipe.model import WRITTEN, Recipe
 from compressctl.recipe.refusal import COMMAND_LINE
+
+_MOST_POINTS = 100
 
 
 def check_consistency(recipe: Recipe, origin: str) -> None:
@@ -32,6 +35,8 @@ def check_consistency(recipe: Recipe, origin: str) -> None:
         if made_up(recipe.data):
             hint = f"give real samples as {_named('data', origin)}"
             raise RecipeError(f"{_at(key, origin)} cannot be judged on random data", hint)
+    if recipe.metric:
+        check_scale(recipe, recipe.metric, origin)
     for key in recipe.asks_for_runs() if not recipe.measure else ():
         what = "a search" if key == "search" else _at(key, origin)
         off = "--no-measure" if origin == COMMAND_LINE else "measure: false"
@@ -44,6 +49,20 @@ def check_consistency(recipe: Recipe, origin: str) -> None:
             assert path is not None
             if _same(path, read):
                 raise RecipeError(f"{_at(key, origin)}: {path} is {what}", "choose another name")
+
+
+def check_scale(recipe: Recipe, metric: str, origin: str) -> None:
+    """Refuse points where shares are wanted: a limit of 1 on top1 is 100 points, and holds nothing back.
+
+    Raises:
+        RecipeError: names the key, and what may be meant.
+    """
+    for key, budget, limit in recipe.limits():
+        if budget.scored and is_share(metric) and (limit > 1 or (limit == 1 and not budget.at_least)):
+            raise RecipeError(
+                f"{_at(key, origin)}: {limit:g} of {metric} is {100 * limit:g} points of 100",
+                f"give {limit:g}% or {limit / 100:g}" if limit <= _MOST_POINTS else "give a share from 0 to 1",
+            )
 
 
 def _inputs(recipe: Recipe) -> Iterator[tuple[str, Path]]:

@@ -158,6 +158,12 @@ ACCURACY = {"max_accuracy_drop": 0.01}
         ({"min_accuracy": 0.9, "data": "d.npz"}, "add data and metric", "--min-accuracy needs"),
         ({**ACCURACY, "data": "random:8", "metric": "top1"}, "max_accuracy_drop cannot be judged on random", "--data"),
         ({"min_accuracy": 0.9, "data": "random", "metric": "top1"}, "min_accuracy cannot be judged", "--min-accuracy"),
+        (
+            {"max_accuracy_drop": 1, "data": "d.npz", "metric": "top1"},
+            "max_accuracy_drop: 1 of top1 is 100 points of 100 (give 1% or 0.01)",
+            "--max-accuracy-drop: 1 of top1",
+        ),
+        ({"min_accuracy": 80, "data": "d.npz", "metric": "f1:y"}, "(give 80% or 0.8)", "--min-accuracy: 80 of f1:y"),
         ({"robustness": True}, "r.yaml: robustness needs something to measure", "--robustness needs something"),
         ({"metric": "top1"}, "r.yaml: metric needs data", "--metric needs data to be measured on"),
         ({"output": "./m.onnx"}, "r.yaml: output: m.onnx is the model itself", "--output: m.onnx"),

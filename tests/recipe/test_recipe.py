@@ -128,3 +128,12 @@ def test_anything_at_all_is_read_or_refused(content):
         build_recipe({**MINIMAL, "passes": passes}, "r.yaml")
     except CompressctlError as error:
         assert "r.yaml" in str(error)
+
+
+def test_budgets_in_percent():
+    given = {"data": "d.npz", "metric": "top1", "max_accuracy_drop": "0.7%", "min_accuracy": " 80 % "}
+    recipe = build_recipe({**MINIMAL, **given, "min_agreement": "99.5%"}, "r.yaml")
+    assert (recipe.max_accuracy_drop, recipe.min_accuracy, recipe.min_agreement) == (0.007, 0.8, 0.995)
+    assert "psnr is no share" in refusal(data="d.npz", metric="psnr", max_accuracy_drop="1%")
+    assert "for example 0.01 or 1%" in refusal(min_accuracy="x%")
+    assert "min_agreement" in refusal(min_agreement="101%")
