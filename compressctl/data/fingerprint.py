@@ -29,7 +29,7 @@ def fingerprint(notation: str) -> str:
     kind = source_class(parsed)
     named = parsed.source if kind is not None and kind.scheme is not None else None
     bounds = (parsed.slice.start, parsed.slice.stop, parsed.slice.step)
-    facts = [named, bounds, parsed.options.all(), _version(kind)]
+    facts = [named, bounds, parsed.options.all(), _version(kind, parsed)]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for label, file in _labelled_files(parsed):
         try:
@@ -57,10 +57,12 @@ def _labelled_files(parsed: Notation) -> list[tuple[int, Path]]:
     return kind.files(parsed) if kind is not None else [(-1, Path(parsed.source))]
 
 
-def _version(kind: type[NamedSource] | None) -> str | None:
-    if kind is None or kind.library is None:
+def _version(kind: type[NamedSource] | None, notation: Notation) -> str | None:
+    made_by = kind.made_by(notation) if kind is not None else None
+    if made_by is None:
         return None
+    library, extra = made_by
     try:
-        return importlib.metadata.version(kind.library)
+        return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
-        raise MissingExtraError(f"data from {kind.library}", kind.extra) from None
+        raise MissingExtraError(f"data from {library}", extra) from None

@@ -11,7 +11,8 @@ from compressctl.arrays import Array
 from compressctl.errors import DataError
 from compressctl.tensorspec import TensorSpec
 
-_RATE = re.compile(r"^sr$|sampl\w*_?rate|^rate$|^fs$", re.IGNORECASE)
+RATE = re.compile(r"^sr$|sampl\w*_?rate|^rate$|^fs$", re.IGNORECASE)
+"""Names of inputs that are told how many samples a second a sound has."""
 
 
 def fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:
@@ -86,7 +87,7 @@ def whole(spec: TensorSpec) -> Array:
     shape = tuple(dim if isinstance(dim, int) else 1 for dim in spec.shape)
     if spec.value is not None:
         return np.array(spec.value, numpy_dtype(spec))
-    return np.full(shape, 16000 if _RATE.search(spec.name) else spec.dtype != "bool", numpy_dtype(spec))
+    return np.full(shape, 16000 if RATE.search(spec.name) else spec.dtype != "bool", numpy_dtype(spec))
 
 
 def zeros(spec: TensorSpec, rows: int) -> Array:

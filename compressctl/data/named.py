@@ -64,6 +64,15 @@ class NamedSource(Source):
         return False
 
     @classmethod
+    def made_by(cls, notation: Notation) -> tuple[str, str] | None:
+        """Return the package whose version decides these samples, besides their files, and its extra; None: none does.
+
+        Raises:
+            DataError: what they are made of cannot be found.
+        """
+        return None if cls.library is None else (cls.library, cls.extra)
+
+    @classmethod
     def files(cls, notation: Notation) -> list[tuple[int, Path]]:
         """Return the files that are read, in the order of their samples, each with the index of its class; -1: none.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from compressctl.data.arrays import ArraySource
 from compressctl.data.digits import DigitsSource
-from compressctl.data.images import ImageFolder
+from compressctl.data.folder import SampleFolder
 from compressctl.data.named import NamedSource, Request
 from compressctl.data.parse import Notation, parse_notation
 from compressctl.data.python import PythonSource
@@ -20,7 +20,7 @@ from compressctl.tensorspec import TensorSpec
 
 SOURCES: tuple[type[NamedSource], ...] = (
     ArraySource,
-    ImageFolder,
+    SampleFolder,
     DigitsSource,
     RandomSource,
     PythonSource,

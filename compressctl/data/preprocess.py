@@ -5,6 +5,8 @@ decode, resize, centre crop, scale, normalise, channel order, layout.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 
 from compressctl.arrays import Array, Floats32
 from compressctl.data.fit import numpy_dtype
+from compressctl.data.opened import Files, Opened
 from compressctl.data.options import Options, parse_size
 from compressctl.errors import CompressctlError, DataError, MissingExtraError, UsageError
 from compressctl.tensorspec import Dim, TensorSpec
@@ -21,6 +24,7 @@ from compressctl.tensorspec import Dim, TensorSpec
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 NORMS = {"imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}  # of RGB in [0, 1]
 Size = tuple[int, int]
 _MOST_PIXELS = 89_478_485  # of an image, as Pillow has it: more take a GB while they are decoded and scaled
@@ -101,12 +105,8 @@ class Preprocess:
         Raises:
             DataError: the file is no image, is damaged, or its size does not fit the model.
         """
-        try:
+        with _decoding(path):
             image = self._fit(_decode(path, "L" if self.channels == 1 else "RGB"), path)
-        except CompressctlError:
-            raise
-        except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them stumble over
-            raise DataError(f"{path} is not an image that can be read: {' '.join(str(error).split())}") from error
         pixels = np.asarray(image)
         height, width = pixels.shape[:2]
         if any(want not in (None, have) for want, have in zip(self.target, (width, height), strict=True)):
@@ -137,7 +137,7 @@ class Preprocess:
 
 
 def read_preprocess(options: Options, spec: TensorSpec) -> Preprocess:
-    """Read the options of an image folder, with defaults from the shape and type of the model's input.
+    """Read the options of images, with defaults from the shape and type of the model's input.
 
     Raises:
         UsageError: an option has a bad value, or contradicts the model's input.
@@ -161,14 +161,43 @@ def read_preprocess(options: Options, spec: TensorSpec) -> Preprocess:
     )
 
 
+def open_images(files: Files) -> Opened:
+    """Return images as samples; see `read_preprocess`."""
+    return Opened(read_preprocess(files.options, files.spec).load)
+
+
+def read_image(path: Path) -> Image:
+    """Return an image as it is.
+
+    Raises:
+        DataError: it is missing, damaged, or of more than 8 bits a channel.
+        MissingExtraError: pillow is not installed.
+    """
+    with _decoding(path):
+        return _decode(path, "RGB")
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged image makes Pillow raise into one line about it."""
+    try:
+        yield
+    except CompressctlError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}") from None
+    except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them stumble over
+        raise DataError(f"{path} is not an image that can be read: {' '.join(str(error).split())}") from error
+
+
 def _decode(path: Path, mode: str) -> Image:
     try:
         from PIL import Image
     except ImportError:
-        raise MissingExtraError("image folders", "images") from None
+        raise MissingExtraError("images", "images") from None
     with Image.open(BytesIO(path.read_bytes())) as image:  # one read, where Pillow would make dozens of small ones
         if image.mode.startswith(("I", "F")):
-            raise DataError(f"{path} has more than 8 bits a channel, which image folders do not take")
+            raise DataError(f"{path} has more than 8 bits a channel, which are not taken")
         return image.convert(mode)
 
 

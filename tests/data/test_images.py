@@ -222,5 +222,5 @@ def test_what_does_not_fit(folder, inputs, options, message):
 
 
 def test_an_empty_folder(tmp_path):
-    with pytest.raises(DataError, match="no images found"):
+    with pytest.raises(DataError, match="no samples found"):
         open_source(str(tmp_path), NCHW)
