@@ -64,6 +64,15 @@ class NamedSource(Source):
         return False
 
     @classmethod
+    def takes(cls, notation: Notation) -> bool:
+        """Return whether a notation that is a path names what is of this kind.
+
+        Raises:
+            DataError: what lies there is damaged.
+        """
+        return cls.is_at(Path(notation.source))
+
+    @classmethod
     def made_by(cls, notation: Notation) -> tuple[str, str] | None:
         """Return the package whose version decides these samples, besides their files, and its extra; None: none does.
 

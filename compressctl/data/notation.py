@@ -9,8 +9,10 @@ from pathlib import Path
 
 from compressctl.data.arrays import ArraySource
 from compressctl.data.digits import DigitsSource
+from compressctl.data.file_table import FileTable
 from compressctl.data.folder import SampleFolder
 from compressctl.data.named import NamedSource, Request
+from compressctl.data.number_table import NumberTable
 from compressctl.data.parse import Notation, parse_notation
 from compressctl.data.python import PythonSource
 from compressctl.data.random import RandomSource
@@ -21,6 +23,8 @@ from compressctl.tensorspec import TensorSpec
 SOURCES: tuple[type[NamedSource], ...] = (
     ArraySource,
     SampleFolder,
+    FileTable,
+    NumberTable,
     DigitsSource,
     RandomSource,
     PythonSource,
@@ -68,7 +72,7 @@ def source_class(notation: Notation) -> type[NamedSource] | None:
     if notation.scheme in _SCHEMES:
         return _SCHEMES[notation.scheme]
     found = _AT_PATHS if _exists(notation.source) else ()
-    return next((kind for kind in found if kind.is_at(Path(notation.source))), None)
+    return next((kind for kind in found if kind.takes(notation)), None)
 
 
 def made_up(notation: str) -> bool:

@@ -25,6 +25,10 @@ class Options:
         self._known += self._values
         return dict(self._values)
 
+    def has(self, key: str) -> bool:
+        """Return whether `key` is given; that alone does not make it known."""
+        return key in self._values
+
     def text(self, key: str) -> str | None:
         """Return the value of `key`, or None where it is not given."""
         self._known.append(key)

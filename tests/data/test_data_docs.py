@@ -23,7 +23,7 @@ def test_the_python_runs():
     found = blocks(TEXT, "python")
     for block in found:
         exec(block, names)
-    assert len(found) == 7
+    assert len(found) == 8
 
 
 @pytest.mark.long
