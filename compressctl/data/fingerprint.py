@@ -13,23 +13,26 @@ from compressctl.data.parse import Notation, parse_notation
 from compressctl.errors import DataError, MissingExtraError
 
 
-def fingerprint(notation: str) -> str:
+def fingerprint(notation: str, beside: Path | None = None) -> str:
     """Return the SHA-256, as hexadecimal, of what decides the samples that `notation` names.
 
     That is the bytes of its files, read as a stream, and how the notation selects and changes them; of `random` and
     `digits` the notation and the version of the library that they come from. Of `python:` it is the source file of the
     module, not what that imports or reads. The seed of `random` is the caller's to count in. Paths do not count.
+    `beside` is the file of the model that the samples are for.
 
     Raises:
         UsageError: the notation is wrong.
         DataError: a file is missing or cannot be read.
         MissingExtraError: the library that the samples come from is not installed.
     """
-    parsed = parse_notation(notation)
+    parsed = parse_notation(notation, beside)
     kind = source_class(parsed)
     named = parsed.source if kind is not None and kind.scheme is not None else None
     bounds = (parsed.slice.start, parsed.slice.stop, parsed.slice.step)
-    facts = [named, bounds, parsed.options.all(), _version(kind, parsed)]
+    paths = kind.file_options if kind is not None else ()
+    options = {key: value for key, value in parsed.options.all().items() if key not in paths}
+    facts = [named, bounds, options, _version(kind, parsed)]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for label, file in _labelled_files(parsed):
         try:
@@ -41,14 +44,16 @@ def fingerprint(notation: str) -> str:
     return digest.hexdigest()
 
 
-def source_files(notation: str) -> list[Path]:
+def source_files(notation: str, beside: Path | None = None) -> list[Path]:
     """Return the files that the samples are read from: none for `random` and `digits`.
+
+    `beside` is the file of the model that they are for.
 
     Raises:
         UsageError: the notation is wrong.
         DataError: a folder or the module of `python:` cannot be found.
     """
-    return [file for _, file in _labelled_files(parse_notation(notation))]
+    return [file for _, file in _labelled_files(parse_notation(notation, beside))]
 
 
 def _labelled_files(parsed: Notation) -> list[tuple[int, Path]]:

@@ -22,7 +22,7 @@ class Request:
         seed: of what is drawn at random.
         allow_python: leave to import and call the user's code.
         sizes: of dynamic dimensions, for samples that are made up; see `random_feeds`.
-        limits: of the integers of such samples; see `random_feeds`.
+        limits: of integer inputs, by name: what the model can look up for them; see `random_feeds`.
     """
 
     inputs: Sequence[TensorSpec]
@@ -41,6 +41,7 @@ class NamedSource(Source):
         reads: what a path may lead to; of paths alone.
         library: the package whose version decides the samples, besides their files; None: none does.
         extra: the extra that installs it.
+        file_options: the options that name files: these count by what they hold, in `files`.
     """
 
     scheme: ClassVar[str | None] = None
@@ -48,6 +49,7 @@ class NamedSource(Source):
     reads: ClassVar[str] = ""
     library: ClassVar[str | None] = None
     extra: ClassVar[str] = ""
+    file_options: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     @abstractmethod

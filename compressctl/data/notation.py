@@ -17,6 +17,7 @@ from compressctl.data.parse import Notation, parse_notation
 from compressctl.data.python import PythonSource
 from compressctl.data.random import RandomSource
 from compressctl.data.source import Source
+from compressctl.data.text import TextSource
 from compressctl.errors import DataError, nearest
 from compressctl.tensorspec import TensorSpec
 
@@ -28,6 +29,7 @@ SOURCES: tuple[type[NamedSource], ...] = (
     DigitsSource,
     RandomSource,
     PythonSource,
+    TextSource,
 )
 _SCHEMES = {kind.scheme: kind for kind in SOURCES if kind.scheme is not None}
 _AT_PATHS = tuple(kind for kind in SOURCES if kind.scheme is None)
@@ -41,6 +43,7 @@ def open_source(
     allow_python: bool = False,
     sizes: Mapping[str, int] | None = None,
     limits: Mapping[str, int] | None = None,
+    beside: Path | None = None,
 ) -> Source:
     """Open samples for a model with these inputs.
 
@@ -51,14 +54,15 @@ def open_source(
         seed: seed of `random`.
         allow_python: let `python:` import and call code.
         sizes: of `random`, where the notation gives none; see `random_feeds`.
-        limits: of the integers of `random`; see `random_feeds`.
+        limits: of integer inputs, by what the model can look up; see `random_feeds`.
+        beside: the model's file, where a tokenizer may lie.
 
     Raises:
         UsageError: the notation is wrong, or `python:` is used without leave.
         MissingExtraError: the source needs a package that is not installed.
         DataError: the data are missing, damaged, empty, or do not fit the inputs.
     """
-    parsed = parse_notation(notation)
+    parsed = parse_notation(notation, beside)
     kind = source_class(parsed)
     if kind is not None:
         return kind.open(parsed, Request(inputs, seed, allow_python, sizes or {}, limits or {}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from compressctl.data.options import Options
 from compressctl.errors import DataError, UsageError
@@ -22,12 +23,14 @@ class Notation:
         source: a path, or `digits…`, `random…`, `python:…`.
         slice: which samples to take; its step is positive.
         options: the `key=value` pairs.
+        beside: the file of the model that the samples are for: what belongs to them may lie beside it.
     """
 
     text: str
     source: str
     slice: slice
     options: Options
+    beside: Path | None = None
 
     @property
     def scheme(self) -> str:
@@ -51,8 +54,8 @@ class Notation:
         return chosen
 
 
-def parse_notation(text: str) -> Notation:
-    """Take a data notation apart.
+def parse_notation(text: str, beside: Path | None = None) -> Notation:
+    """Take a data notation apart; `beside` is the file of the model that the samples are for.
 
     Raises:
         UsageError: it does not follow the notation.
@@ -72,7 +75,7 @@ def parse_notation(text: str) -> Notation:
         source, selected = sliced["source"], _parse_slice(sliced["slice"], text)
     if not source:
         raise UsageError(f"data {text!r} names no source", "for example data.npz[:256],labels=y")
-    return Notation(text, source, selected, Options(text, dict(reversed(options.items()))))
+    return Notation(text, source, selected, Options(text, dict(reversed(options.items()))), beside)
 
 
 def _parse_slice(text: str, notation: str) -> slice:

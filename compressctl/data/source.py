@@ -11,6 +11,7 @@ import numpy as np
 
 from compressctl.arrays import Array
 from compressctl.data.fit import cast, nonfinite_row, whole, zeros
+from compressctl.data.relevance import Relevance
 from compressctl.errors import DataError
 from compressctl.notes import Note
 from compressctl.tensorspec import TensorSpec
@@ -45,6 +46,7 @@ class Batch:
         size: rows that are fed, those that pad among them; None: as many as samples.
         judged: whether metrics count it: not a step before the last of sequences that are judged as a whole.
         follows: each row is the step after the one in the same row of the batch before.
+        relevance: rows are queries and documents, and `labels` their numbers in it.
     """
 
     feeds: Feeds
@@ -54,6 +56,7 @@ class Batch:
     size: int | None = None
     judged: bool = True
     follows: bool = False
+    relevance: Relevance | None = None
 
     def counted(self, values: Mapping[_K, _V]) -> dict[_K, _V]:
         """Return what a model gave for the feeds (arrays or tensors) without the rows that only pad the batch.
@@ -80,12 +83,14 @@ class Source(ABC):
         steps: samples that follow one another, so that states are carried from one to the next: 0 to steps - 1, and
             so on.
         judged_last: the last step of a sequence is judged, not each.
+        relevance: the samples are queries and documents (see `Batch.relevance`).
     """
 
     judgeable: bool = True
     pairs: bool = False
     steps: int = 1
     judged_last: bool = False
+    relevance: Relevance | None = None
     _states_given: bool = False
 
     def __init__(self, notation: str, inputs: Sequence[TensorSpec], notes: tuple[Note, ...] = ()) -> None:
@@ -124,6 +129,15 @@ class Source(ABC):
     def has_labels(self) -> bool:
         """Say whether batches carry labels."""
 
+    @property
+    def labels_rows(self) -> bool:
+        """Whether each row has a label of its own: that of a pair belongs to no row."""
+        return self.has_labels and not self.pairs and self.relevance is None
+
+    def of_one_size(self) -> Source:
+        """Return the same samples in the same order, of one size where it can be: trainings mix them."""
+        return self
+
     @abstractmethod
     def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         """Yield at most `size` rows of each input (of any type that `fit.check` accepts) with their labels, in order.
@@ -156,7 +170,7 @@ class Source(ABC):
         """
         for rows, labels in self.checked(self.fixed_batch or max(1, batch_size)):
             count = len(next(iter(rows.values()))) if rows else 1
-            yield Batch(self.to_feeds(rows), labels, count, self.pairs, self.fixed_batch)
+            yield Batch(self.to_feeds(rows), labels, count, self.pairs, self.fixed_batch, relevance=self.relevance)
 
     def checked(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         """Yield at most `size` rows of each input in its own type, with their labels, in order.

@@ -33,7 +33,7 @@ class _Part(Source):
     def __init__(self, source: Source, n: int, held: bool) -> None:
         split = done(f"every {n}th sample is held for measuring, the others train", source.notation)
         super().__init__(source.notation, source.inputs, source.notes if held else (split,))
-        self.judgeable, self.pairs = source.judgeable, source.pairs
+        self.judgeable, self.pairs, self.relevance = source.judgeable, source.pairs, source.relevance
         self._source, self._n, self._held = source, n, held
         self._members = 2 if source.pairs else 1
         if not len(self):
@@ -48,6 +48,10 @@ class _Part(Source):
     def has_labels(self) -> bool:
         """Say whether the whole source has labels."""
         return self._source.has_labels
+
+    def of_one_size(self) -> Source:
+        """See `Source`."""
+        return _Part(self._source.of_one_size(), self._n, self._held)
 
     def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         """Pick the rows of this part out of the batches of the whole, and gather them to batches of `size` again."""

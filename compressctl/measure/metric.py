@@ -145,6 +145,7 @@ class OutputMetric(Metric):
     """
 
     wanted: str  # the outputs and labels that it judges, for error messages
+    retrieves = False  # it judges queries and documents, and no other samples
 
     def __init__(self, name: str, output: str | None) -> None:
         self._named = output
@@ -166,7 +167,11 @@ class OutputMetric(Metric):
     def _judge(self, outputs: Outputs, batch: Batch) -> Array:
         labels = batch.labels
         if labels is None:
-            raise DataError(f"{self.name} needs labels, and the data have none", "labels=NAME names them in a .npz")
+            raise DataError(f"{self.name} needs labels, and the data have none", "labels=NAME names them")
+        if self.retrieves != (batch.relevance is not None):
+            task = "queries and documents are judged by recall@k and ndcg@k"
+            hint = "add documents=FILE,relevance=FILE to a table of queries" if self.retrieves else "--metric ndcg@10"
+            raise DataError(f"{self.name} does not judge these data: {task} alone", hint)
         fitting = [
             name
             for name, array in outputs.items()

@@ -136,6 +136,7 @@ class Opener:
             allow_python=self._wanted.allow_python,
             sizes=self._fit.sizes,
             limits=self._fit.limits,
+            beside=self._wanted.path,
         )
         return CarriedStates(source, self._run) if source.carries else source
 

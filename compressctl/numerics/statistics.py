@@ -125,6 +125,19 @@ def spearman(x: Floats, y: Floats, indices: Integers) -> Floats:
         return np.asarray(np.clip(covariance / np.sqrt(first_variance * second_variance), -1, 1))
 
 
+def pearson(x: Floats, y: Floats, indices: Integers) -> Floats:
+    """Return Pearson's correlation of x and y, [N], on each of R resamples, `indices` [R, N]: [R].
+
+    NaN where either is constant or holds NaN.
+    """
+    first, second = x - x.mean(), y - y.mean()  # correlations do not depend on it, and large means cost digits
+    a, b = first[indices], second[indices]
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    covariance, first_variance, second_variance = ((u * v).sum(axis=1) for u, v in ((a, b), (a, a), (b, b)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.clip(covariance / np.sqrt(first_variance * second_variance), -1, 1))
+
+
 def _weighted_ranks(values: Floats, weights: Floats) -> Floats:
     """Return mid-ranks less their mean, [R, N], in samples that hold each value `weights` times."""
     unique, group = np.unique(values, return_inverse=True)

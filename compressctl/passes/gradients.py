@@ -51,7 +51,7 @@ def gradient_samples(model: ir.Model, context: Context, what: str) -> tuple[Sour
     if not sources:
         raise _no_samples(what)
     for source in sources:
-        if source.has_labels and not source.pairs:
+        if source.labels_rows:
             return source, label_loss(model, source, context, context.metric)
     return sources[0], None
 

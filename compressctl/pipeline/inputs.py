@@ -25,7 +25,7 @@ def input_files(recipe: Recipe) -> list[Path]:
     """
     models = [recipe.model, *(path for config in recipe.passes for path in config.files)]
     found = [file for path in models for file in _files(path)]
-    return found + [file for _, notation in _notations(recipe) for file in source_files(notation)]
+    return found + [file for _, notation in _notations(recipe) for file in source_files(notation, recipe.model)]
 
 
 def files_read(models: Iterable[Path], notations: Iterable[str | None]) -> list[Path]:
@@ -36,7 +36,7 @@ def files_read(models: Iterable[Path], notations: Iterable[str | None]) -> list[
             found += _files(path)
     for notation in notations:
         with suppress(CompressctlError):
-            found += source_files(notation) if notation else ()
+            found += source_files(notation, found[0] if found else None) if notation else ()
     return found
 
 
@@ -57,7 +57,7 @@ def sample_hashes(recipe: Recipe) -> dict[str, str]:
     Raises:
         CompressctlError: one of them is missing or cannot be read.
     """
-    return {key: fingerprint(notation) for key, notation in _notations(recipe)}
+    return {key: fingerprint(notation, recipe.model) for key, notation in _notations(recipe)}
 
 
 def model_hashes(passes: Sequence[PassConfig]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from compressctl.measure.metric import Outputs
 from compressctl.measure.metrics import METRICS, parse_metric
 from compressctl.measure.session import Session
 from compressctl.model.load import Loaded, described_inputs
+from compressctl.model.lookups import lookup_limits
 from compressctl.tensorspec import TensorSpec
 
 _CALIBRATION = 256  # samples are enough for ranges and for rounding
@@ -113,7 +114,13 @@ def _look(
     notation: str, loaded: Loaded, sized: Mapping[str, TensorSpec], allow_python: bool
 ) -> tuple[DataFacts, Batch]:
     """Return the facts that need no model to run, and the first samples."""
-    source = open_source(notation, described_inputs(loaded, sized, {}), allow_python=allow_python)
+    source = open_source(
+        notation,
+        described_inputs(loaded, sized, {}),
+        allow_python=allow_python,
+        limits=lookup_limits(loaded.model),
+        beside=loaded.path,
+    )
     batch = next(source.batches(_ROWS))  # whatever is wrong with them is said now
     count = len(source) // 2 if source.pairs else len(source)
     return DataFacts(notation, count, source.has_labels, source.judgeable), batch

@@ -40,7 +40,7 @@ def default_losses(
     batch = next(source.batches(_ROWS))
     outputs = Session(model, threads=resources.threads, workdir=resources.workdir).run(batch.feeds)
     floats = {name: array for name, array in outputs.items() if array.dtype.kind == "f" and array.ndim}
-    labels = None if source.pairs else batch.labels
+    labels = batch.labels if source.labels_rows else None
     judged = _judged(floats, labels, metric)
     if not teacher:
         return (_on_labels(floats, labels, judged, metric, source),)

@@ -52,6 +52,7 @@ class TrainingSamples:
         if source.judged_last and source.has_labels:
             hint = "give labels [sequences, steps], or leave them out to train on a teacher"
             raise DataError(f"{source.notation}: each step is trained, but labels are of sequences", hint)
+        source = source.of_one_size()
         self.source, self._seed = source, resources.seed
         self._members = 2 if source.pairs else 1
         units = len(source) // self._members
@@ -78,7 +79,7 @@ class TrainingSamples:
     @property
     def labelled(self) -> bool:
         """Whether every row has a label of its own (the label of a pair belongs to no row)."""
-        return self._labels is not None and not self.source.pairs
+        return self._labels is not None and self.source.labels_rows
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -6,6 +6,7 @@ for.
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -18,14 +19,20 @@ METRICS = {
     "top1": "classification.Top1",
     "top5": "classification.Top5",
     "f1": "classification.F1",
+    "f1_binary": "classification.BinaryF1",
+    "matthews": "classification.Matthews",
     "psnr": "error.Psnr",
-    "spearman": "error.Spearman",
+    "spearman": "correlation.Spearman",
+    "pearson": "correlation.Pearson",
+    "recall@10": "retrieval.Recall",
+    "ndcg@10": "retrieval.Ndcg",
     "mse": "error.Mse",
 }
 """Name -> module and class, in the order in which `init` prefers those that fit."""
 
 OWN = "python:module:function"  # a metric of the user's own
 _PYTHON = "python"
+_RANKS = re.compile(r"(recall|ndcg)@[1-9][0-9]{0,5}")  # how many ranks count; the table has the usual number
 
 
 def parse_metric(notation: str, *, allow_python: bool = False) -> Metric:
@@ -50,11 +57,13 @@ def parse_metric(notation: str, *, allow_python: bool = False) -> Metric:
 
 def metric_class(notation: str) -> type[OutputMetric] | None:
     """Return the class of the metric of `name[:output]`; None where it is not built in."""
-    place = METRICS.get(notation.partition(":")[0])
+    name = notation.partition(":")[0]
+    ranked = _RANKS.fullmatch(name)
+    place = METRICS.get(f"{ranked[1]}@10" if ranked else name)
     if place is None:
         return None
-    module, _, name = place.partition(".")
-    found: type[OutputMetric] = getattr(import_module(f"{__name__}.{module}"), name)
+    module, _, kind = place.partition(".")
+    found: type[OutputMetric] = getattr(import_module(f"{__name__}.{module}"), kind)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Metrics of how far numbers are from labels, and whether they rise with them: psnr, mse, spearman."""
+"""Metrics of how far numbers are from labels: psnr, mse."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from compressctl.arrays import Array, Floats, Integers
 from compressctl.data.source import Batch
 from compressctl.errors import DataError
 from compressctl.measure.metric import OutputMetric, squeeze
-from compressctl.numerics.statistics import spearman
 
 
 class Mse(OutputMetric):
@@ -62,39 +61,3 @@ class Psnr(Mse):
         """Return the ratio on resamples, in dB; `per_sample` is the mean squared error over peak²."""
         with np.errstate(divide="ignore"):
             return np.asarray(-10 * np.log10(super().statistic(per_sample, indices)))
-
-
-class Spearman(OutputMetric):
-    """Rank correlation with the labels, of one number a sample, or of the dot product of a pair's two vectors."""
-
-    wanted = "an output [N] (of pairs [N, D]) against labels [N]"
-
-    @classmethod
-    def usual_drop(cls, name: str, samples: int) -> tuple[float, str]:
-        """Return a hundredth."""
-        return 0.01, "The metric may fall by this much, in its own unit (a correlation)."
-
-    def reset(self) -> None:
-        """Forget what was fed."""
-        super().reset()
-        self._waiting: Array | None = None  # a pair's first vector, while its second comes with the next batch
-
-    def _fits(self, output: Array, labels: Array, batch: Batch) -> bool:
-        if batch.pairs:
-            return output.ndim == 2 and output.shape[1] > 1 and squeeze(labels).ndim == 1
-        return squeeze(output).shape == squeeze(labels).shape == (batch.count,)
-
-    def _compare(self, output: Array, labels: Array, batch: Batch) -> Array:
-        answers = self._dot_products(output.astype(np.float64)) if batch.pairs else output.reshape(-1)
-        return np.stack([answers.astype(np.float64), labels.reshape(-1).astype(np.float64)], axis=1)
-
-    def _dot_products(self, vectors: Array) -> Floats:
-        if self._waiting is not None:
-            vectors = np.concatenate([self._waiting, vectors])
-        whole = len(vectors) // 2 * 2
-        self._waiting = vectors[whole:] if whole < len(vectors) else None
-        return np.asarray((vectors[0:whole:2] * vectors[1:whole:2]).sum(axis=1))
-
-    def statistic(self, per_sample: Array, indices: Integers) -> Floats:
-        """Return the correlation on resamples; `per_sample` is (answer, label)."""
-        return spearman(per_sample[:, 0], per_sample[:, 1], indices)

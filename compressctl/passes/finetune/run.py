@@ -30,7 +30,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
 
 
 def _losses(model: ir.Model, teacher_weight: float, context: Context, source: Source) -> tuple[LossTerm, ...]:
-    labelled = source.has_labels and not source.pairs  # the label of a pair belongs to no row
+    labelled = source.labels_rows
     on_labels = (
         terms(model, source, context, teacher=False) if (labelled and teacher_weight < 1) or teacher_weight == 0 else ()
     )
