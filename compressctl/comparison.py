@@ -18,6 +18,7 @@ from compressctl.measure.metrics import parse_metric
 from compressctl.measure.opening import Wanted, open_samples, run_once
 from compressctl.model.load import described_inputs
 from compressctl.model.read import is_torchscript
+from compressctl.model_folder import model_file
 from compressctl.notes import Note
 from compressctl.probation import on_probation
 from compressctl.progress import Progress
@@ -61,6 +62,7 @@ def bench(
     """
     if given.metric and not given.data:
         raise UsageError("--metric needs data to be measured on", "add --data D")
+    models, baseline = [model_file(path) for path in models], None if baseline is None else model_file(baseline)
     first = baseline or models[0]
     others = list(models) if baseline is not None else list(models[1:])
     chosen = parse_metric(given.metric, allow_python=given.allow_python) if given.metric else None

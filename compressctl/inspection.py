@@ -10,6 +10,7 @@ from compressctl.container.opened import opened
 from compressctl.model.load import Loaded, interface, load_model
 from compressctl.model.size import count
 from compressctl.model.stored import making_nodes
+from compressctl.model_folder import model_file
 from compressctl.passes import PASSES, simplify
 from compressctl.passes.base import Context
 from compressctl.probation import on_probation
@@ -24,13 +25,13 @@ def inspect_model(path: Path, inputs: Sequence[str] = ()) -> Inspection:
     """Load a model and look at it.
 
     Args:
-        path: an ONNX, TorchScript or .ccz file.
+        path: an ONNX, TorchScript or .ccz file, or a folder that holds a model.
         inputs: `NAME:SHAPE[:DTYPE]` for TorchScript, or sizes of dynamic dimensions.
 
     Raises:
         ModelError, UsageError: the file cannot be used.
     """
-    sized = parse_tensor_specs(inputs)
+    path, sized = model_file(path), parse_tensor_specs(inputs)
     with on_probation(path), opened(path) as file:
         return replace(inspect_loaded(load_model(file, sized), sized), path=str(path))
 

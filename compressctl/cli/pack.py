@@ -11,6 +11,7 @@ from compressctl.cli.groups import recipe_keys
 from compressctl.cli.views import Json, show
 from compressctl.container.signature import PACKED
 from compressctl.guard import Write, guard
+from compressctl.model_folder import model_file
 
 
 def pack(
@@ -47,6 +48,7 @@ def pack(
         return files_read([model], [])
 
     target = output or model.with_suffix(PACKED)
+    model = model_file(model)
     check_writable(target, force=force, provenance=None, source=model, suffixes=(PACKED,))
     guard(reads, [Write(target, "output", lambda path: True)], force=force)
     result = run(model, target, coder=None if coder == "auto" else Coder[coder.upper()], threads=keys["threads"])

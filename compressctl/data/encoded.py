@@ -75,7 +75,9 @@ def encode_rows(notation: Notation, encoder: TextEncoder, model: TextModel, *, p
     apart = columns.pair is not None and (model.embeds if pairs is None else pairs)
     rows = notation.select(len(table))
     texts = (text if apart else [text[0] if len(text) == 1 else text] for text in _texts(table, rows, columns))
-    written = _write((one for members in texts for one in members), encoder, typed=columns.pair is not None)
+    written = _write(
+        (one for members in texts for one in members), encoder, typed=columns.pair is not None and not apart
+    )
     labels, told = _labels(table, rows, columns, model)
     name = (lambda row: where(table.path, rows[row // 2])) if apart else (lambda row: where(table.path, rows[row]))
     notes = (*_pair_note(columns, apart, pairs), *told, *_cut_note(written, encoder))

@@ -146,7 +146,7 @@ class TextSource(NamedSource):
         if one.labels is None:
             return None
         if self.pairs:
-            return one.labels[self._rows[start + start % 2 : stop : 2] // 2][: stop // 2 - start // 2]
+            return one.labels[self._rows[start // 2 * 2 : stop // 2 * 2 : 2] // 2]
         return one.labels[self._rows[start:stop]]
 
     def _window_labels(self, rows: Integers, fresh: int) -> Array:

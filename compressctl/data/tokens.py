@@ -24,7 +24,7 @@ class Tokens:
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the samples
         self._mapped: Array | None = None
         self.count = 0
-        self.most = -1
+        self.most = 0
 
     def append(self, values: Iterable[int]) -> int:
         """Write further ones; return how many.
@@ -38,7 +38,7 @@ class Tokens:
         except OSError as error:
             raise DataError(f"tokens cannot be kept in {tempfile.gettempdir()}: {error.strerror}") from error
         self.count += len(array)
-        self.most = max(self.most, int(array.max(initial=-1)))
+        self.most = max(self.most, int(array.max(initial=0)))
         return len(array)
 
     def __getitem__(self, part: slice) -> Array:

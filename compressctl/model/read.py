@@ -30,7 +30,7 @@ def require_file(path: Path) -> None:
         if not path.exists():
             raise ModelError(f"model file {path} does not exist")
         if not path.is_file():
-            raise ModelError(f"{path} is not a file", "give the .onnx or TorchScript file itself")
+            raise ModelError(f"{path} is not a file, and no folder that holds a model.onnx", "give the file itself")
         with path.open("rb") as file:
             if not file.read(1):
                 raise ModelError(f"model file {path} is empty")

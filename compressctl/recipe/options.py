@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, field_validator
 from compressctl.errors import UsageError
 from compressctl.fields import Option, Options
 from compressctl.measure.metrics import METRICS, OWN
+from compressctl.model_folder import model_file
 from compressctl.quantities import Threads
 from compressctl.tensorspec import parse_state, parse_tensor_spec
 
@@ -24,8 +25,8 @@ def _names_a_file(path: Path | None) -> Path | None:
 class Files(Options):
     """What is read and written."""
 
-    model: Annotated[Path, Option(positional=True, decides="report", everyday=True)]
-    """The ONNX or TorchScript file to compress, or a .ccz file."""
+    model: Annotated[Path, AfterValidator(model_file), Option(positional=True, decides="report", everyday=True)]
+    """The ONNX or TorchScript file to compress, a .ccz file, or a folder that holds model.onnx or onnx/model.onnx."""
     output: Annotated[
         Path,
         AfterValidator(_names_a_file),

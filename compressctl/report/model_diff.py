@@ -22,6 +22,7 @@ from compressctl.model.load import interface, load_model
 from compressctl.model.same import content_hash
 from compressctl.model.size import count, file_bytes
 from compressctl.model.tensors import read_array, stored_tensors
+from compressctl.model_folder import model_file
 from compressctl.probation import on_probation
 from compressctl.report.schema import BenchReport
 from compressctl.tensorspec import TensorSpec
@@ -119,6 +120,7 @@ def diff_models(a: Path, b: Path, inputs: Mapping[str, TensorSpec], *, threads: 
     Raises:
         ModelError, UsageError: a file cannot be used.
     """
+    a, b = model_file(a), model_file(b)
     with ExitStack() as stack:
         with on_probation(a):
             first = stack.enter_context(opened(a))

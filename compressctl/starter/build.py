@@ -13,6 +13,7 @@ from compressctl.data.random import DEFAULT_SIZES
 from compressctl.errors import ModelError
 from compressctl.inspection import inspect_loaded
 from compressctl.model.load import load_model
+from compressctl.model_folder import model_file
 from compressctl.notes import Note, skipped, warning
 from compressctl.passes.advice import ModelFacts, Option
 from compressctl.probation import on_probation
@@ -84,7 +85,7 @@ def starter(path: Path, given: Given, *, command: str, goal: StarterGoal = "fast
     Raises:
         ModelError, DataError, UsageError: a file cannot be used; the model has no weights.
     """
-    sized = parse_tensor_specs(given.input)
+    path, sized = model_file(path), parse_tensor_specs(given.input)
     with ExitStack() as stack:
         with on_probation(path):
             loaded = load_model(stack.enter_context(opened(path)), sized)

@@ -77,12 +77,12 @@ def test_bad_notations(text, message):
         ("data.npz[10:]", DataError, "no samples are left of 10"),
         ("random:none", UsageError, "not a number of samples"),
         ("random[:3]", UsageError, "no slices"),
-        ("text.txt", DataError, "neither a .npz or .npy file"),
+        ("text.md", DataError, "neither a .npz or .npy file"),
         ("empty.npz", DataError, "neither"),
     ],
 )
 def test_what_does_not_open(here, text, error, message):
-    (here / "text.txt").write_text("hello")
+    (here / "text.md").write_text("hello")
     (here / "empty.npz").write_bytes(b"")
     with pytest.raises(error, match=message):
         open_source(text, INPUT)

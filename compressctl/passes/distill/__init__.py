@@ -18,6 +18,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from compressctl.fields import Option
+from compressctl.model_folder import model_file
 from compressctl.passes.base import PassConfig, Reads, WeightForm
 from compressctl.training.options import TrainingOptions
 
@@ -46,6 +47,11 @@ class Config(TrainingOptions, PassConfig):
     attention: Annotated[tuple[str, ...], Option(metavar="NODE=NODE")] = ()
     """Also match where these nodes look: STUDENT_NODE=TEACHER_NODE; outputs of Softmax, or activations [N, C, H, W]."""
 
+    @field_validator("teachers")
+    @classmethod
+    def _teachers_are_files(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(map(model_file, paths))
+
     @property
     def files(self) -> tuple[Path, ...]:
         """The student, where it is a file, and the further teachers."""
@@ -54,8 +60,7 @@ class Config(TrainingOptions, PassConfig):
     @field_validator("student")
     @classmethod
     def _student_is_a_file_or_a_cut(cls, text: str) -> str:
-        kept(text)
-        return text
+        return text if kept(text) else str(model_file(Path(text)))
 
     @field_validator("features", "attention")
     @classmethod
