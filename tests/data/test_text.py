@@ -239,5 +239,5 @@ def test_a_tokenizer_of_another_model_and_other_inputs_are_refused(tmp_path, tok
     with pytest.raises(DataError, match="texts feed input_ids"):
         open_source(data, [*BERT, TensorSpec("image", "float32", (1, 3, 8, 8))])
     (tmp_path / "tokenizer.json").write_text("{")
-    with pytest.raises(DataError, match="tokenizer.json is no tokenizer"):
+    with pytest.raises(DataError, match=r"tokenizer\.json is no tokenizer"):
         open_source(data, BERT)

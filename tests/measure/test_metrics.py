@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import f1_score, mean_squared_error, top_k_accuracy_score
+from sklearn.metrics import f1_score, matthews_corrcoef, mean_squared_error, ndcg_score, top_k_accuracy_score
 
+from compressctl.data.relevance import Relevance
 from compressctl.data.source import Batch
 from compressctl.errors import DataError, UsageError
 from compressctl.measure.metrics import parse_metric
@@ -214,3 +215,100 @@ def test_an_output_that_is_not_one_row_a_sample_is_not_cut_to_fit():
     assert metric.output == "y" and metric.result().value == 1
     with pytest.raises(DataError):
         parse_metric("top1").update({"boxes": np.eye(2)[[1, 0, 0, 1, 0]]}, Batch(feeds, labels, 3, size=4))
+
+
+def test_f1_of_two_classes_and_matthews_are_sklearns():
+    rng = np.random.default_rng(3)
+    for classes in (2, 5):
+        scores, labels = rng.normal(size=(120, classes)), rng.integers(0, classes, 120)
+        answers = scores.argmax(1)
+        found = _score("matthews", scores, labels, 7)
+        assert found.value == pytest.approx(matthews_corrcoef(labels, answers))
+        pick = rng.integers(0, 120, (3, 120))
+        expected = [matthews_corrcoef(labels[rows], answers[rows]) for rows in pick]
+        assert parse_metric("matthews").statistic(found.per_sample, pick) == pytest.approx(expected)
+    scores, labels = rng.normal(size=(120, 2)), (rng.random(120) < 0.2).astype(int)
+    found = _score("f1_binary", scores, labels, 7)
+    assert found.value == pytest.approx(f1_score(labels, scores.argmax(1))) and found.low < found.value < found.high
+    assert _score("matthews", np.eye(2)[[1, 1]], np.array([1, 1])).value == 0
+    with pytest.raises(DataError, match="no output fits"):
+        _score("f1_binary", np.eye(3), np.arange(3))
+
+
+def test_pearson_is_scipys():
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=80), rng.normal(size=80)
+    found = _score("pearson", x + y, y, 7)
+    assert found.value == pytest.approx(stats.pearsonr(x + y, y).statistic)
+    pick = rng.integers(0, 80, (3, 80))
+    expected = [stats.pearsonr((x + y)[rows], y[rows]).statistic for rows in pick]
+    assert parse_metric("pearson").statistic(found.per_sample, pick) == pytest.approx(expected)
+    vectors = rng.normal(size=(160, 6))
+    dots = (vectors[0::2] * vectors[1::2]).sum(axis=1)
+    assert _score("pearson", vectors, y, 7, pairs=True).value == pytest.approx(stats.pearsonr(dots, y).statistic)
+
+
+def test_tokens_of_pairs_are_pooled_under_the_mask():
+    rng = np.random.default_rng(5)
+    tokens, mask, labels = rng.normal(size=(40, 5, 6)), rng.integers(0, 2, (40, 5)), rng.normal(size=20)
+    mask[:, 0] = 1
+    mean = np.stack([one[kept == 1].mean(axis=0) for one, kept in zip(tokens, mask, strict=True)])
+    cosines = (mean[0::2] * mean[1::2]).sum(1) / np.linalg.norm(mean[0::2], axis=1) / np.linalg.norm(mean[1::2], axis=1)
+    for name, expected in (("pearson", stats.pearsonr), ("spearman", stats.spearmanr)):
+        metric = parse_metric(name)
+        metric.update({"t": tokens}, Batch({"attention_mask": mask}, labels, 40, pairs=True))
+        assert metric.result().value == pytest.approx(expected(cosines, labels).statistic)
+        assert metric.output == "t"
+        both = parse_metric(name)
+        both.update({"t": tokens, "v": mean}, Batch({"attention_mask": mask}, labels, 40, pairs=True))
+        assert both.output == "v"
+
+
+RELEVANCE = Relevance(3, {0: {3: 3.0, 5: 1.0, 6: 2.0}, 1: {4: 1.0}})  # query 2 has nothing to find
+QUERIES = np.eye(3)
+DOCUMENTS = np.array([[0.5, 0.9, 0], [0.9, 0.5, 0], [0.7, 0, 0], [0.1, 0, 0], [0.5, 0, 1]])
+
+
+def _retrieved(name, order, size=3):
+    metric, rows = parse_metric(name), np.concatenate([QUERIES, DOCUMENTS])
+    for start in range(0, len(order), size):
+        numbers = np.array(order[start : start + size])
+        metric.update({"v": rows[numbers]}, Batch({}, numbers, len(numbers), relevance=RELEVANCE))
+    return metric.result()
+
+
+@pytest.mark.parametrize("order", [range(8), [0, 6, 3, 1, 4, 7, 5, 2], range(7, -1, -1)])
+def test_recall_and_ndcg_are_their_formulas(order):
+    # query 0 ranks documents 4, 5, 3 (which goes before its equal 7), 7, 6: grades 0, 1, 3, 0, 2
+    # query 1 ranks documents 3, 4: grades 0, 1
+    log = np.log2
+    best = 3 / log(2) + 2 / log(3) + 1 / log(4)
+    first = (1 / log(3) + 3 / log(4) + 2 / log(6)) / best
+    assert _retrieved("ndcg@10", order).per_sample == pytest.approx([first, 1 / log(3)])
+    assert _retrieved("ndcg@2", order).value == pytest.approx((1 / log(3) / (3 / log(2) + 2 / log(3)) + 1 / log(3)) / 2)
+    assert _retrieved("recall@1", order).value == 0
+    assert _retrieved("recall@2", order).per_sample == pytest.approx([1 / 3, 1])
+    found = _retrieved("recall@3", order)
+    assert found.per_sample == pytest.approx([2 / 3, 1]) and found.count == 2 and found.low <= found.value <= found.high
+
+
+def test_ndcg_is_sklearns_where_all_documents_are_ranked():
+    rng = np.random.default_rng(6)
+    queries, documents, grades = rng.normal(size=(4, 5)), rng.normal(size=(9, 5)), rng.integers(0, 4, (4, 9))
+    relevance = Relevance(4, {q: {4 + d: float(g) for d, g in enumerate(row) if g} for q, row in enumerate(grades)})
+    metric = parse_metric("ndcg@5")
+    rows = np.concatenate([queries, documents]).astype(np.float32)
+    metric.update({"v": rows}, Batch({}, np.arange(13), 13, relevance=relevance))
+    expected = ndcg_score(grades, queries @ documents.T, k=5)
+    assert metric.result().value == pytest.approx(expected)
+
+
+def test_retrieval_is_judged_by_its_own_metrics_alone():
+    with pytest.raises(DataError, match=r"top1 does not judge these data.*ndcg@10"):
+        _retrieved("top1", range(8))
+    with pytest.raises(DataError, match=r"recall@5 does not judge these data.*documents=FILE"):
+        _score("recall@5", SCORES, LABELS)
+    with pytest.raises(DataError, match="no query has a relevant document"):
+        _retrieved("recall@5", range(3))
+    with pytest.raises(UsageError, match="no metric 'recall@0'"):
+        parse_metric("recall@0")
