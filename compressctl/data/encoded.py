@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -11,11 +11,13 @@ from typing import TypeVar
 import numpy as np
 
 from compressctl.arrays import Array, Integers
+from compressctl.data.options import Options
 from compressctl.data.parse import Notation
 from compressctl.data.relevance import Relevance
 from compressctl.data.retrieval import read_retrieval
+from compressctl.data.table_labels import TableLabels, joined, labels_in
 from compressctl.data.tables import Table
-from compressctl.data.text_columns import TextColumns, labels_of, text_columns, text_of, where
+from compressctl.data.text_columns import TextColumns, text_columns, text_of, where
 from compressctl.data.tokenizer import TextEncoder, TextModel
 from compressctl.data.tokens import Tokens
 from compressctl.errors import DataError
@@ -71,6 +73,7 @@ def encode_rows(notation: Notation, encoder: TextEncoder, model: TextModel, *, p
     """
     table, options = Table(Path(notation.source)), notation.options
     columns = text_columns(table, options, pairs=bool(pairs))
+    labels = _labels(table, columns.labels, options, model)
     options.finish()
     apart = columns.pair is not None and (model.embeds if pairs is None else pairs)
     rows = notation.select(len(table))
@@ -78,12 +81,11 @@ def encode_rows(notation: Notation, encoder: TextEncoder, model: TextModel, *, p
     written = _write(
         (one for members in texts for one in members), encoder, typed=columns.pair is not None and not apart
     )
-    labels, told = _labels(table, rows, columns, model)
     name = (lambda row: where(table.path, rows[row // 2])) if apart else (lambda row: where(table.path, rows[row]))
-    notes = (*_pair_note(columns, apart, pairs), *told, *_cut_note(written, encoder))
-    return Encoded(
-        written.tokens, written.starts, written.lengths, written.types, labels, name, pairs=apart, notes=notes
-    )
+    told = None if labels is None else _told(labels, rows)
+    said = () if labels is None else labels.notes
+    notes = (*_pair_note(columns, apart, pairs), *said, *_cut_note(written, encoder))
+    return Encoded(written.tokens, written.starts, written.lengths, written.types, told, name, pairs=apart, notes=notes)
 
 
 def encode_retrieval(notation: Notation, encoder: TextEncoder, documents: str, relevance: str) -> Encoded:
@@ -182,18 +184,21 @@ def _texts(table: Table, rows: range, columns: TextColumns) -> Iterator[tuple[st
         yield columns.texts(row, where(table.path, number))
 
 
-def _labels(table: Table, rows: range, columns: TextColumns, model: TextModel) -> tuple[Array | None, tuple[Note, ...]]:
-    column = columns.labels
+def _labels(table: Table, column: str | None, options: Options, model: TextModel) -> TableLabels | None:
+    """Return the labels: of names, the model's own classes where it has them."""
     if column is None:
-        return None, ()
-    values = [row.get(column) for row in table.rows(rows)]
-    every: Iterable[object] = (row.get(column) for row in table.rows(range(len(table))))
-    labels = labels_of(values, rows, table.path, column, model.classes, every)
-    if not labels.classes:
-        return labels.values, ()
-    shown = ", ".join(f"{name} = {index}" for index, name in enumerate(labels.classes[:8]))
-    more = ", …" if len(labels.classes) > 8 else ""
-    return labels.values, (done(f"no configuration says so: classes are in sorted order: {shown}{more}", column),)
+        return None
+    found = labels_in(table, column, options)
+    own = model.classes
+    if options.text("classes") is None and found.classes is not None and own.keys() & found.classes.keys():
+        return replace(found, classes=own, notes=())
+    return found
+
+
+def _told(labels: TableLabels, rows: range) -> Array:
+    cells = zip(rows, labels.table.rows(rows), strict=True)
+    values = [labels.of(row.get(labels.column), number) for number, row in cells]
+    return joined(values, where(labels.table.path, rows[0]))
 
 
 def _pair_note(columns: TextColumns, apart: bool, pairs: bool | None) -> tuple[Note, ...]:

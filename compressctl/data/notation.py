@@ -26,10 +26,10 @@ SOURCES: tuple[type[NamedSource], ...] = (
     SampleFolder,
     FileTable,
     NumberTable,
+    TextSource,
     DigitsSource,
     RandomSource,
     PythonSource,
-    TextSource,
 )
 _SCHEMES = {kind.scheme: kind for kind in SOURCES if kind.scheme is not None}
 _AT_PATHS = tuple(kind for kind in SOURCES if kind.scheme is None)

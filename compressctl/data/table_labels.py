@@ -102,6 +102,16 @@ def table_labels(table: Table, options: Options, taken: Sequence[str]) -> TableL
                 raise UsageError(f"data {options.notation!r}: classes={file}, but no labels", "add labels=COLUMN")
             return None
         column = min(usual, key=lambda name: USUAL.index(name.lower()))
+    return labels_in(table, column, options)
+
+
+def labels_in(table: Table, column: str, options: Options) -> TableLabels:
+    """Return the labels of a column; see `table_labels`.
+
+    Raises:
+        DataError: there is no such file of classes.
+    """
+    file = options.text("classes")
     if file is not None:
         classes = _listed(Path(file))
         return TableLabels(table, column, classes)

@@ -45,7 +45,7 @@ class TextSource(NamedSource):
     named = ".jsonl, .csv, .tsv, .txt, .parquet or .arrow of texts"
     reads = "a table of texts (.jsonl, .csv, .tsv, .txt, .parquet, .arrow)"
     library, extra = "tokenizers", "text"
-    file_options = ("tokenizer", *_FILES)
+    file_options = ("tokenizer", *_FILES, "classes")
 
     def __init__(self, notation: Notation, request: Request) -> None:
         super().__init__(notation.text, request.inputs)
@@ -70,16 +70,17 @@ class TextSource(NamedSource):
         return cls(notation, request)
 
     @classmethod
-    def is_at(cls, path: Path) -> bool:
-        """Return whether it is called like a table."""
-        return is_table(path)
+    def takes(cls, notation: Notation) -> bool:
+        """Return whether it is called like a table; those of numbers and of files go before."""
+        path = Path(notation.source)
+        return is_table(path) and not path.is_dir()
 
     @classmethod
     def files(cls, notation: Notation) -> list[tuple[int, Path]]:
         """Return the tables, and the files that say how their texts are read."""
         options, source = notation.options, Path(notation.source)
         where = folders(notation.beside, source)
-        tables = [source, *(Path(named) for key in _FILES if (named := options.text(key)) is not None)]
+        tables = [source, *(Path(named) for key in (*_FILES, "classes") if (named := options.text(key)) is not None)]
         tokenizer = find_tokenizer(options.text("tokenizer"), where)
         return [(-1, path) for path in (*tables, *settings_files(tokenizer, where))]
 

@@ -1,15 +1,12 @@
-"""Which columns of a table are texts, pairs of them, and labels; and the labels as numbers."""
+"""Which columns of a table are texts, pairs of them, and labels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from compressctl.arrays import Array
 from compressctl.data.options import Options
+from compressctl.data.table_labels import USUAL
 from compressctl.data.tables import Row, Table
 from compressctl.errors import DataError, UsageError
 
@@ -19,7 +16,7 @@ _PAIRS = (
     *(("question", "sentence"), ("query", "passage"), ("query", "document"), ("anchor", "positive")),
 )
 _TEXTS = ("text", "sentence", "content", "review", "document", "question", "query", "body", "title")
-_LABELS = ("label", "labels", "target", "targets", "y", "class", "score", "similarity_score", "similarity")
+_LABELS = (*USUAL, "score", "similarity_score", "similarity")
 
 
 @dataclass(frozen=True)
@@ -100,65 +97,6 @@ def _usual(table: Table, labels: str | None) -> tuple[str, str | None]:
     return text, None
 
 
-@dataclass(frozen=True)
-class Labels:
-    """Labels as numbers.
-
-    Attributes:
-        values: [rows].
-        classes: their names by index, where the table holds names that no configuration knows.
-    """
-
-    values: Array
-    classes: tuple[str, ...] = ()
-
-
-def labels_of(
-    values: Sequence[object], rows: range, path: Path, column: str, known: Mapping[str, int], every: Iterable[object]
-) -> Labels:
-    """Return labels as numbers: as they are, or the indices of classes that are named.
-
-    Args:
-        values: of the rows.
-        rows: their numbers in the table.
-        path: the table.
-        column: the column of the labels.
-        known: the indices of classes by name; where it is empty or of names that no label has, names are sorted.
-        every: the labels of all rows of the table: classes do not depend on which rows are taken.
-
-    Raises:
-        DataError: a row has no label, or one that is no number and of no known class.
-    """
-    for row, value in zip(rows, values, strict=True):
-        if value is None or value == "":
-            raise DataError(f"{where(path, row)} has no label in {column!r}", "fill it in or leave the row out")
-        if not isinstance(value, str | int | float):
-            raise DataError(
-                f"{where(path, row)}: {column!r} is {value!r:.60}", "labels are numbers or names of classes"
-            )
-    numbers = [_number(value) for value in values]
-    if None not in numbers:
-        array = np.array(numbers, np.float64)
-        whole = bool(np.isfinite(array).all() and (array == np.floor(array)).all())
-        return Labels(array.astype(np.int64) if whole else array)
-    known = known if any(str(value) in known for value in values) else {}
-    if not known:
-        names = sorted({str(value) for value in every})
-        known = {name: index for index, name in enumerate(names)}
-        return Labels(np.array([known[str(value)] for value in values]), tuple(names))
-    for row, value in zip(rows, values, strict=True):
-        if str(value) not in known:
-            raise DataError(f"{where(path, row)}: the model has no class {value!r}", f"it has {', '.join(known)}")
-    return Labels(np.array([known[str(value)] for value in values]))
-
-
 def where(path: Path, row: int) -> str:
     """Name a row of a table; people count from 1."""
     return f"{path}: row {row + 1}"
-
-
-def _number(value: object) -> float | None:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None

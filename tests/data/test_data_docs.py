@@ -23,7 +23,7 @@ def test_the_python_runs():
     found = blocks(TEXT, "python")
     for block in found:
         exec(block, names)
-    assert len(found) == 8
+    assert len(found) == 9
 
 
 @pytest.mark.long
