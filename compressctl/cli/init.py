@@ -16,6 +16,7 @@ from compressctl.cli.views import Json
 from compressctl.errors import OutputError
 from compressctl.guard import Write, guard
 from compressctl.measure.metrics import code_of
+from compressctl.model_folder import model_file
 from compressctl.plain import plain
 
 
@@ -56,7 +57,7 @@ def init(
     from compressctl.report.write import write_text
     from compressctl.starter.build import Given, Starter, found, starter
 
-    to_stdout = output == Path("-")
+    model, to_stdout = model_file(model), output == Path("-")
     recipe = output if output is not None and not to_stdout else Path(f"{model.stem}.yaml")
     if not to_stdout and recipe.exists() and not force:
         raise OutputError(f"{recipe} exists already", "--force replaces it, -o names another, -o - prints it")

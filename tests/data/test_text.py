@@ -1,16 +1,21 @@
 """Texts against `tokenizers` itself."""
 
 import json
+import shutil
+import sys
 
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
+from compressctl.__main__ import run
 from compressctl.data.fingerprint import fingerprint, source_files
 from compressctl.data.notation import open_source
 from compressctl.data.subset import every
-from compressctl.errors import DataError, UsageError
+from compressctl.errors import DataError, MissingExtraError, UsageError
+from compressctl.model_folder import model_file
 from compressctl.tensorspec import TensorSpec
+from tests.samples import MLP
 
 NAMES = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 BERT = [TensorSpec(name, "int64", ("batch", "length")) for name in NAMES]
@@ -240,3 +245,22 @@ def test_a_tokenizer_of_another_model_and_other_inputs_are_refused(tmp_path, tok
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(DataError, match=r"tokenizer\.json is no tokenizer"):
         open_source(data, BERT)
+
+
+def test_without_the_library_the_extra_is_named(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(MissingExtraError, match=r"a table of texts needs .*compressctl\[text\]"):
+        open_source(_jsonl(tmp_path / "d.jsonl", [{"text": "cat"}]), BERT)
+
+
+def test_a_folder_stands_for_its_model(tmp_path, capsys):
+    (tmp_path / "hub" / "onnx").mkdir(parents=True)
+    assert model_file(tmp_path / "hub") == tmp_path / "hub"
+    shutil.copy(MLP, tmp_path / "hub" / "onnx" / "model.onnx")
+    assert run(["inspect", str(tmp_path / "hub"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["path"] == str(tmp_path / "hub" / "onnx" / "model.onnx")
+    shutil.copy(MLP, tmp_path / "hub" / "model.onnx")
+    shutil.copy(MLP, tmp_path / "hub" / "other.onnx")
+    assert model_file(tmp_path / "hub") == tmp_path / "hub" / "model.onnx"
+    assert run(["inspect", str(tmp_path)]) == 3
+    assert "no folder that holds a model.onnx" in capsys.readouterr().err
