@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 
-def save_onnx(model: nn.Module, example: Tensor, path: Path) -> None:
-    """Export `model` with input `input` and output `logits`, a dynamic batch, opset 17 and BatchNorm kept as nodes."""
+def save_onnx(model: nn.Module, example: Tensor, path: Path, output: str = "logits") -> None:
+    """Export `model` with input `input` and one output, a dynamic batch, opset 17 and BatchNorm kept as nodes."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -26,8 +26,8 @@ def save_onnx(model: nn.Module, example: Tensor, path: Path) -> None:
             training=torch.onnx.TrainingMode.PRESERVE,  # else it folds BatchNorm into the convolutions
             opset_version=17,
             input_names=["input"],
-            output_names=["logits"],
-            dynamic_axes={"input": {0: "batch"}, "logits": {0: "batch"}},
+            output_names=[output],
+            dynamic_axes={"input": {0: "batch"}, output: {0: "batch"}},
         )
     proto = onnx.load_model_from_string(buffer.getvalue())
     untie_weights(proto.graph)

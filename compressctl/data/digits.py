@@ -43,7 +43,7 @@ class DigitsSource(NamedSource):
         self._spec = self._one_input()
         shape = _sample_shape(self._spec)
         check((1, *shape), np.dtype(np.float32), self._spec, notation.text)
-        images, labels = _load()
+        images, labels = load_digit_images()
         row = np.arange(len(labels))
         in_split = {"": row >= 0, "train": row % TEST_EVERY != 0, "test": row % TEST_EVERY == 0}[split]
         chosen = notation.select(int(in_split.sum()))
@@ -70,7 +70,12 @@ class DigitsSource(NamedSource):
             yield {self._spec.name: self._images[rows]}, self._digits[rows]
 
 
-def _load() -> tuple[Floats32, Integers]:
+def load_digit_images() -> tuple[Floats32, Integers]:
+    """Return the images [1797, 64] with pixels in [0, 1], and the digits that they show [1797].
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
     try:
         from sklearn.datasets import load_digits
     except ImportError:

@@ -16,6 +16,7 @@ from compressctl.data.number_table import NumberTable
 from compressctl.data.parse import Notation, parse_notation
 from compressctl.data.python import PythonSource
 from compressctl.data.random import RandomSource
+from compressctl.data.scenes import ScenesSource
 from compressctl.data.source import Source
 from compressctl.data.text import TextSource
 from compressctl.errors import DataError, nearest
@@ -28,6 +29,7 @@ SOURCES: tuple[type[NamedSource], ...] = (
     NumberTable,
     TextSource,
     DigitsSource,
+    ScenesSource,
     RandomSource,
     PythonSource,
 )
