@@ -12,11 +12,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from compressctl.arrays import Floats
-from compressctl.data.images import SUFFIXES
 from compressctl.data.options import Options
 from compressctl.data.parse import Notation
+from compressctl.data.preprocess import SUFFIXES
 from compressctl.errors import DataError, nearest
 
+_Named = tuple[str, tuple[float, ...]]  # a class, and what follows it in a row of boxes
 Counting = Literal["index", "id"]
 _SLACK = 1.0  # pixels that a box may stand out of its image: coordinates are rounded
 _NORMAL_SLACK = 0.01  # the same in shares of the image, as Ultralytics allows
@@ -81,8 +82,8 @@ def is_voc(path: Path) -> bool:
 def read_annotations(notation: Notation) -> list[Annotated]:
     """Return the images that a notation names, in the order of their names (of COCO: of the file).
 
-    Options: of COCO `images=DIR` and `classes=index|id`; of YOLO's data.yaml `split=val`; of VOC `split=NAME`, a list in
-    ImageSets/Main, and `names=A/B/…`, its classes in their order; of all `first=N`, the number of the first class.
+    Options: of COCO `images=DIR` and `classes=index|id`; of YOLO `split=NAME`, a folder or an entry of data.yaml; of
+    VOC `split=NAME`, a list in ImageSets/Main, and `names=A/B/…`, its classes; of all `first=N`, added to classes.
 
     Raises:
         DataError: a file is missing or damaged; the line or entry is named.
@@ -98,7 +99,7 @@ def read_annotations(notation: Notation) -> list[Annotated]:
         raise DataError(f"{path}: labels are not UTF-8 text: {error.reason}") from error
     if not found:
         raise DataError(f"{path} names no images")
-    first = _whole(options, "first")
+    first = options.natural("first")
     if first:
         for one in found:
             one.boxes[:, 0] += first
@@ -123,13 +124,12 @@ def _coco(path: Path, options: Options) -> list[Annotated]:
         try:
             x, y, width, height = map(float, entry["bbox"])
             image, kind = entry["image_id"], entry["category_id"]
+            strange = "image" if image not in boxes else "category" if kind not in numbers else None
             crowd = float(bool(entry.get("iscrowd", 0)))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{where}: no bbox of four numbers, image_id and category_id") from error
-        if image not in boxes:
-            raise DataError(f"{where}: there is no image {image!r}")
-        if kind not in numbers:
-            raise DataError(f"{where}: there is no category {kind!r}")
+        if strange is not None:
+            raise DataError(f"{where}: there is no {strange} {image if strange == 'image' else kind!r}")
         boxes[image].append((numbers[kind], x, y, x + width, y + height, crowd))
     folder = _coco_folder(path, given, next(iter(images.values()), {}))
     found = []
@@ -180,7 +180,9 @@ def _yolo_images(path: Path, options: Options) -> Iterator[Path]:
         split = options.text("split")
         folder = path / "images" / (split or "")
         if not folder.is_dir():
-            raise DataError(f"split={split}: there is no folder {folder}", nearest(split or "", _names(path / "images")))
+            raise DataError(
+                f"split={split}: there is no folder {folder}", nearest(split or "", _names(path / "images"))
+            )
         yield from _images_in(folder)
         return
     import yaml
@@ -211,7 +213,9 @@ def _yolo_images(path: Path, options: Options) -> Iterator[Path]:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def _label_file(image: Path) -> Path:
@@ -224,7 +228,7 @@ def _label_file(image: Path) -> Path:
 
 
 def _yolo_boxes(file: Path) -> Floats:
-    """Read `class cx cy w h` in shares of the image, a line a box; polygons `class x1 y1 x2 y2 x3 y3 …` as their bounds.
+    """Read `class cx cy w h` in shares of the image, a line a box; polygons `class x1 y1 x2 y2 …` as their bounds.
 
     An image without a file has no boxes, as with Ultralytics.
     """
@@ -238,7 +242,11 @@ def _yolo_boxes(file: Path) -> Floats:
             kind, *numbers = (float(word) for word in line.split())
         except ValueError:
             kind, numbers = -1.0, []
-        if kind < 0 or kind != math.floor(kind) or not (len(numbers) == 4 or (len(numbers) > 4 and len(numbers) % 2 == 0)):
+        if (
+            kind < 0
+            or kind != math.floor(kind)
+            or not (len(numbers) == 4 or (len(numbers) > 4 and len(numbers) % 2 == 0))
+        ):
             raise DataError(f"{file}, line {number}: no class and four numbers: {line.strip()[:60]!r}")
         if len(numbers) == 4:
             x, y, width, height = numbers
@@ -272,7 +280,7 @@ def _voc(path: Path, options: Options) -> list[Annotated]:
     return found
 
 
-def _voc_file(file: Path) -> tuple[str, tuple[int, int] | None, list[tuple[str, tuple[float, ...]]]]:
+def _voc_file(file: Path) -> tuple[str, tuple[int, int] | None, list[_Named]]:
     """Read the image's name, its size, and its objects: a name, and x1, y1, x2, y2 from 0 with whether it is difficult.
 
     VOC counts pixels from 1, and both edges are inside: x1 - 1 to x2 are the edges. What is difficult is neither to be
@@ -284,7 +292,7 @@ def _voc_file(file: Path) -> tuple[str, tuple[int, int] | None, list[tuple[str, 
         root = ElementTree.fromstring(file.read_bytes())
     except ElementTree.ParseError as error:
         raise DataError(f"{file} is no XML: {error}") from error
-    objects = []
+    objects: list[_Named] = []
     for number, one in enumerate(root.iter("object"), 1):
         try:
             edges = [float(one.findtext(f"bndbox/{edge}") or "") for edge in ("xmin", "ymin", "xmax", "ymax")]
@@ -310,15 +318,6 @@ def _there(image: Path, where: str) -> Path:
 
 def _names(folder: Path) -> list[str]:
     return [entry.name for entry in folder.iterdir()]
-
-
-def _whole(options: Options, key: str) -> int:
-    value = options.text(key)
-    if value is None:
-        return 0
-    if not (value.isascii() and value.isdigit() and len(value) < 6):
-        raise options.error(key, "a whole number from 0", value)
-    return int(value)
 
 
 def _sides(size: tuple[int, int] | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from compressctl.data.options import Options
 from compressctl.data.source import Feeds
 from compressctl.errors import DataError
 from compressctl.notes import Note, skipped
+
+_S = TypeVar("_S")
 
 _NAMED = 3  # files that are left out, in a note
 
@@ -84,7 +87,10 @@ class FileSource(NamedSource):
         """
         self._spec = self._one_input()
         most = options.size("skip_broken")
-        self._samples, broken = (samples, ()) if most is None else _whole(samples, kind, most, self.notation)
+        broken: tuple[Note, ...] = ()
+        if most is not None:
+            samples, broken = without_broken(samples, lambda sample: _decode(sample, kind), most, self.notation)
+        self._samples = samples
         rates = [
             int(self.fed[spec.name].item()) for spec in self.inputs if RATE.search(spec.name) and spec.axis is None
         ]
@@ -143,16 +149,24 @@ class FileSource(NamedSource):
         return {self._spec.name: np.stack(rows)}, np.stack(labels) if labels else None
 
 
-def _whole(
-    samples: Sequence[Sample], kind: Kind, most: int, notation: str
-) -> tuple[Sequence[Sample], tuple[Note, ...]]:
-    """Return the samples whose files can be decoded, and a note on the others, which are at most so many."""
+def without_broken(
+    samples: Sequence[_S], read: Callable[[_S], object], most: int, notation: str
+) -> tuple[list[_S], tuple[Note, ...]]:
+    """Return the samples that can be read, and a note on the others.
+
+    Args:
+        samples: whatever names them.
+        read: reads one, and raises DataError where it is broken.
+        most: how many may be broken.
+        notation: of the data, for messages.
+
+    Raises:
+        DataError: more are broken, or all.
+    """
     kept, broken = [], []
     for sample in samples:
         try:
-            for path in (sample.path, sample.target):
-                if path is not None:
-                    kind.read(path)
+            read(sample)
         except DataError as error:
             broken.append(error)
             if len(broken) > most:
@@ -167,6 +181,12 @@ def _whole(
     named = "; ".join(error.message for error in broken[:_NAMED])
     more = "; …" if len(broken) > _NAMED else ""
     return kept, (skipped(f"{len(broken)} of {len(samples)} files are left out: {named}{more}", notation),)
+
+
+def _decode(sample: Sample, kind: Kind) -> None:
+    for path in (sample.path, sample.target):
+        if path is not None:
+            kind.read(path)
 
 
 def _dims(array: Array) -> str:

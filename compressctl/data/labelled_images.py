@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -13,10 +12,10 @@ import numpy as np
 from compressctl.arrays import Array
 from compressctl.data.annotations import Annotated, is_coco, is_voc, is_yolo, read_annotations
 from compressctl.data.boxes import Truth, pack
-from compressctl.data.images import SUFFIXES, readable
+from compressctl.data.files import without_broken
 from compressctl.data.named import NamedSource, Request
 from compressctl.data.parse import Notation
-from compressctl.data.preprocess import read_preprocess
+from compressctl.data.preprocess import SUFFIXES, read_preprocess
 from compressctl.data.source import Feeds
 from compressctl.errors import DataError
 from compressctl.tensorspec import TensorSpec
@@ -34,9 +33,11 @@ class _LabelledImages(NamedSource):
         skip = notation.options.size("skip_broken")
         images = self._find(notation)
         notation.options.finish()
-        chosen = [number for number in notation.select(len(images))]
+        chosen = list(notation.select(len(images)))
         self._images = images
-        self._chosen, self.notes = readable(chosen, self._load, skip)
+        if skip is not None:
+            chosen, self.notes = without_broken(chosen, self._load, skip, notation.text)
+        self._chosen = chosen
 
     @classmethod
     def open(cls, notation: Notation, request: Request) -> Self:
@@ -104,7 +105,7 @@ class BoxesSource(_LabelledImages):
     @classmethod
     def files(cls, notation: Notation) -> list[tuple[int, Path]]:
         """Return the images and the files of their labels."""
-        found = read_annotations(replace(notation, options=notation.options.again()))
+        found = read_annotations(notation)
         labels = dict.fromkeys(Path(one.where) for one in found)
         own = [Path(notation.source)] if Path(notation.source).is_file() else []
         return [(-1, path) for path in (*own, *(one.image for one in found), *(p for p in labels if p.exists()))]
@@ -126,8 +127,8 @@ class BoxesSource(_LabelledImages):
 class MaskFolder(_LabelledImages):
     """A folder of images/ and masks/, matched by name: a mask's numbers are classes of the pixels of its image.
 
-    Labels are [N, height, width] of the model's input; -1 where nothing is judged: values of `ignore` (255 unless said),
-    and what fills the input beside the image.
+    Labels are [N, height, width] of the model's input; -1 where nothing is judged: values of `ignore` (255 unless
+    said), and what fills the input beside the image.
 
     Raises:
         DataError: an image has no mask, a mask no image, a file is damaged or of another size.
@@ -148,7 +149,7 @@ class MaskFolder(_LabelledImages):
         return [(-1, path) for pair in _pairs(Path(notation.source)) for path in pair]
 
     def _find(self, notation: Notation) -> list[Path]:
-        ignore = notation.options.size("ignore")
+        ignore = notation.options.natural("ignore")
         self._ignore = 255 if ignore is None else ignore
         pairs = _pairs(Path(notation.source))
         self._masks = [mask for _, mask in pairs]

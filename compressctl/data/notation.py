@@ -11,6 +11,7 @@ from compressctl.data.arrays import ArraySource
 from compressctl.data.digits import DigitsSource
 from compressctl.data.file_table import FileTable
 from compressctl.data.folder import SampleFolder
+from compressctl.data.labelled_images import BoxesSource, MaskFolder
 from compressctl.data.named import NamedSource, Request
 from compressctl.data.number_table import NumberTable
 from compressctl.data.parse import Notation, parse_notation
@@ -24,6 +25,8 @@ from compressctl.tensorspec import TensorSpec
 
 SOURCES: tuple[type[NamedSource], ...] = (
     ArraySource,
+    BoxesSource,
+    MaskFolder,
     SampleFolder,
     FileTable,
     NumberTable,

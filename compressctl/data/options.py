@@ -84,6 +84,14 @@ class Options:
             raise self.error(key, "a whole number from 1", value)
         return size
 
+    def natural(self, key: str) -> int | None:
+        """Return the whole number of `key`, which may be 0.
+
+        Raises:
+            UsageError: the value is not one.
+        """
+        return 0 if self.text(key) == "0" else self.size(key)
+
     def error(self, key: str, wanted: str, value: str, choices: Sequence[str] = ()) -> UsageError:
         """Return the error for a value of `key` that is not what is wanted."""
         return UsageError(f"data {self.notation!r}: {key}={value}: {wanted} is wanted", nearest(value, choices))
