@@ -9,12 +9,21 @@ import numpy as np
 import onnx
 import pytest
 
+from compressctl.data.notation import open_source
+from compressctl.measure.accuracy import evaluate
+from compressctl.measure.metrics import parse_metric
+from compressctl.measure.session import Session
 from tests.samples import SAMPLES
 
 ROW = re.compile(r"\| `(?P<file>[\w.]+)` \| .* \| `\[N, (?P<shape>[\d, ]+)\]` \| .* \| (?P<accuracy>[\d.]+) % \|")
 TABLE = {
     match["file"]: (tuple(map(int, match["shape"].split(", "))), float(match["accuracy"]) / 100)
     for match in ROW.finditer((SAMPLES / "README.md").read_text())
+}
+SCENE_ROW = re.compile(r"\| `(?P<file>\w+\.onnx)` \| .* \| (?P<metric>mAP|mIoU) (?P<score>[\d.]+) % \|")
+SCENES = {
+    match["file"]: (match["metric"].lower(), float(match["score"]) / 100)
+    for match in SCENE_ROW.finditer((SAMPLES / "README.md").read_text())
 }
 
 
@@ -35,11 +44,11 @@ def logits(path: Path, images: np.ndarray) -> np.ndarray:
 
 
 def test_readme_lists_every_artefact() -> None:
-    assert set(TABLE) == {path.name for path in SAMPLES.iterdir() if path.suffix in (".onnx", ".pt")}
+    assert set(TABLE) | set(SCENES) == {path.name for path in SAMPLES.iterdir() if path.suffix in (".onnx", ".pt")}
 
 
 def test_artefacts_are_small() -> None:
-    assert sum((SAMPLES / name).stat().st_size for name in TABLE) < 2_000_000
+    assert sum((SAMPLES / name).stat().st_size for name in (*TABLE, *SCENES)) < 2_000_000
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -50,6 +59,16 @@ def test_accuracy_is_what_the_readme_states(name: str) -> None:
     correct = int((logits(SAMPLES / name, images).argmax(axis=1) == labels).sum())
     # One digit on the fence may fall to the other side on another processor.
     assert abs(correct - accuracy * len(labels)) < 1.1
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_scenes_are_answered_as_the_readme_states(name: str) -> None:
+    metric, stated = SCENES[name]
+    session = Session(SAMPLES / name)
+    labels = "masks" if metric == "miou" else "boxes"
+    source = open_source(f"scenes:test[:60],labels={labels}", session.inputs)
+    score = evaluate(session, source, parse_metric(metric))
+    assert score.low - 0.02 < stated < score.high + 0.02  # of 60 scenes, where the README has 200
 
 
 @pytest.mark.parametrize("name", [name for name in TABLE if name.endswith(".onnx")])
