@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from compressctl.data.source import Source
 from compressctl.measure.machine import int8_target
+from compressctl.notes import done
 from compressctl.passes.base import Context
 from compressctl.passes.space import Draw, Params, PassSpace
 from compressctl.passes.static_options import StaticOptions
@@ -18,6 +19,7 @@ from compressctl.quantization.int8.calibration import Observations, observe
 from compressctl.quantization.int8.plan import QuantizationPlan
 from compressctl.quantization.int8.seen import seen_part
 from compressctl.quantization.int8.trainable import placement_of
+from compressctl.quantization.int8.uneven import taken_apart, uneven
 
 STATIC = tuple(scheme.name for scheme in schemes.STATIC if scheme.searched)
 NARROW = tuple(name for name in STATIC if schemes.SCHEMES[name].narrow)
@@ -69,9 +71,11 @@ def observe_static(
     """
     placement = placement_of(model, plan)
     inputs = {node.inputs[0].name or "" for node in placement.weighted if node.inputs[0] is not None}
+    joined = taken_apart(placement)
+    observed = placement.scale_of if joined else placement.observed  # each for itself, where scales may not be shared
     observations = observe(
         model,
-        [value.name or "" for value in placement.observed],
+        [value.name or "" for value in observed],
         source,
         context,
         method=options.calibration_method,
@@ -80,6 +84,11 @@ def observe_static(
     )
     # Where only a part of the plan is carried out, a tensor may stand on its own that carries another's values here.
     carried = {value.name or "": observations.ranges[root.name or ""] for value, root in placement.scale_of.items()}
-    observations = replace(observations, ranges={**observations.ranges, **carried})
+    observations = replace(observations, ranges={**carried, **observations.ranges})
+    apart = uneven(joined, observations.ranges)
+    plan = replace(plan, in_float=apart)
+    told = [
+        done("joined in float: its parts differ too much to share a scale of 8 bits", name) for name in sorted(apart)
+    ]
     plan, notes = seen_part(model, plan, observations, dynamic=dynamic)
-    return plan, replace(observations, notes=(*observations.notes, *notes))
+    return plan, replace(observations, notes=(*observations.notes, *told, *notes))

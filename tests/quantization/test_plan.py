@@ -98,4 +98,6 @@ def test_what_is_to_be_dynamic_is_not_static():
 
 def test_parts_of_a_plan_keep_what_calibration_did_not_see():
     whole = QuantizationPlan(("a", "b"), ("c",), frozenset({"t"}))
-    assert {part.unseen for part in (whole.without(["a"]), whole.only("b"), whole.dynamically(["a"]))} == {whole.unseen}
+    assert {part.in_float for part in (whole.without(["a"]), whole.only("b"), whole.dynamically(["a"]))} == {
+        whole.in_float
+    }

@@ -63,10 +63,10 @@ class Placement:
         return list(dict.fromkeys(self.scale_of.values()))
 
 
-def place(graph: ir.Graph, chosen: Collection[ir.Node], unseen: Collection[str] = ()) -> Placement:
+def place(graph: ir.Graph, chosen: Collection[ir.Node], in_float: Collection[str] = ()) -> Placement:
     """Place Q/DQ pairs around the `chosen` Conv, Gemm and MatMul nodes of `graph`; edits nothing.
 
-    Joins that read or make a tensor named in `unseen` stay in float.
+    Joins that read or make a tensor named in `in_float` stay in float.
     """
     placement = Placement()
     activations = written_out(graph) if chosen else []
@@ -87,7 +87,7 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node], unseen: Collection[str] 
             if (
                 any(value in placement.everywhere for value in inputs)
                 and joined in wanted
-                and not any(value.name in unseen for value in (*inputs, joined))
+                and not any(value.name in in_float for value in (*inputs, joined))
                 and all(constant(value) is None and _is_float(value) for value in inputs)
             ):
                 placement.joins.append(node)

@@ -31,13 +31,14 @@ class QuantizationPlan:
     Attributes:
         static: Conv, Gemm and MatMul that get Q/DQ pairs.
         dynamic: MatMul, Gemm and LSTM whose activations are quantized at run time, Gather that looks up int8 rows.
-        unseen: the tensors that stay in float because calibration saw no value of them but zero.
+        in_float: the tensors that no node without weights makes or reads as integers: calibration saw no value of them
+            but zero (`seen.py`), or their parts need scales of their own (`uneven.py`).
         weights: those that compute in float on weights stored in 8 bits, as far as these have such a form.
     """
 
     static: tuple[str, ...] = ()
     dynamic: tuple[str, ...] = ()
-    unseen: frozenset[str] = frozenset()
+    in_float: frozenset[str] = frozenset()
     weights: tuple[str, ...] = ()
 
     @property
@@ -49,7 +50,7 @@ class QuantizationPlan:
         """The plan with some nodes left in float."""
         parts = (self.static, self.dynamic, self.weights)
         static, dynamic, weights = (tuple(name for name in part if name not in names) for part in parts)
-        return QuantizationPlan(static, dynamic, self.unseen, weights)
+        return QuantizationPlan(static, dynamic, self.in_float, weights)
 
     def dynamically(self, names: Collection[str]) -> QuantizationPlan:
         """The plan with some static nodes quantized dynamically."""

@@ -41,7 +41,7 @@ def seen_part(
     moved = [name for name in left if name in fitting]
     lost = [name for name in left if name not in moved]
     kept = plan.without(moved)
-    kept = replace(kept.weights_alone(lost) if dynamic else kept.without(lost), unseen=frozenset(blank))
+    kept = replace(kept.weights_alone(lost) if dynamic else kept.without(lost), in_float=plan.in_float | blank)
     kept = replace(kept, dynamic=tuple(n.name or "" for n in named(model.graph, (*kept.dynamic, *moved))))
     notes = [unseen(name, "quantized as its input comes" if name in moved else "kept in float") for name in left]
     return kept, tuple(notes)

@@ -100,7 +100,7 @@ class Trainable:
 
 def placement_of(model: ir.Model, plan: QuantizationPlan) -> Placement:
     """Where the static part of a plan puts Q/DQ pairs."""
-    return place(model.graph, set(named(model.graph, plan.static)), plan.unseen)
+    return place(model.graph, set(named(model.graph, plan.static)), plan.in_float)
 
 
 def make_trainable(
