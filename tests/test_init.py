@@ -154,7 +154,7 @@ def test_numbers_are_judged_by_rank_and_old_opsets_are_read(init, tmp_path):
     recipe = yaml.safe_load(Path("line.yaml").read_text())
     assert code == 0, stderr
     assert recipe["metric"] == "spearman" and recipe["max_accuracy_drop"] == 0.01
-    assert "# What is measured on them. Also: mse." in Path("line.yaml").read_text()
+    assert "# What is measured on them. Also: pearson, mse." in Path("line.yaml").read_text()
 
 
 def test_a_metric_of_ones_own_choice_is_checked(init):
