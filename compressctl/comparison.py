@@ -13,6 +13,7 @@ from compressctl.errors import UsageError
 from compressctl.measure import machine
 from compressctl.measure.clocks import remarks
 from compressctl.measure.converted import load_proven, onnx_file
+from compressctl.measure.fitting import choose_metric
 from compressctl.measure.measurement import Measurement, Workload, measure_files
 from compressctl.measure.metrics import parse_metric
 from compressctl.measure.opening import Wanted, open_samples, run_once
@@ -96,6 +97,10 @@ def bench(
         )
         source = samples.usual
         notes: list[Note] = [*samples.notes, *(source.notes if given.data else ())]
+        if given.data and chosen is None and source.judgeable:
+            name, note = choose_metric(files[0], source, threads=given.threads)
+            chosen = parse_metric(name) if name else None
+            notes.append(note)
         feeds = source.first(given.batch_size)
         workload = Workload(
             batch_size=given.batch_size,
@@ -117,7 +122,8 @@ def bench(
     return BenchReport(
         baseline=str(first),
         models=measurements,
-        metric=given.metric if workload.evaluation is not None else None,
+        metric=chosen.name if chosen is not None and workload.evaluation is not None else None,
+        metric_chosen=chosen is not None and given.metric is None,
         notes=(*notes, *_doubts(measurements)),
         batch_size=given.batch_size,
         machine=machine.describe(),

@@ -15,11 +15,12 @@ from compressctl.container.signature import PACKED
 from compressctl.data.source import Source
 from compressctl.data.subset import every
 from compressctl.distributed import this_process
-from compressctl.errors import DataError, RunError, UsageError
+from compressctl.errors import DataError, RunError, UsageError, flag
 from compressctl.measure.clocks import NO_LIMITS, Limits
 from compressctl.measure.converted import load_proven, onnx_file
+from compressctl.measure.fitting import choose_metric
 from compressctl.measure.measurement import Workload, compare_outputs
-from compressctl.measure.metrics import parse_metric
+from compressctl.measure.metrics import is_share, parse_metric
 from compressctl.measure.opening import Samples, Wanted, open_samples
 from compressctl.measure.session import Session
 from compressctl.model.load import Loaded, described_inputs
@@ -33,7 +34,9 @@ from compressctl.pipeline.inputs import sample_hashes
 from compressctl.pipeline.paths import guard_runs, report_path
 from compressctl.probation import on_probation
 from compressctl.progress import Progress
+from compressctl.recipe.consistency import check_scale
 from compressctl.recipe.model import Recipe
+from compressctl.recipe.refusal import COMMAND_LINE
 from compressctl.scratch import temporary_folder
 from compressctl.tensorspec import parse_state, parse_tensor_specs
 from compressctl.training.checkpoint_paths import Checkpoints
@@ -51,7 +54,7 @@ class Setup:
     """What is known of a run before its first pass.
 
     Attributes:
-        recipe: the run.
+        recipe: the run, with the metric that was found where it names none.
         loaded: the model as it came.
         baseline_file: the same as a file that onnxruntime opens.
         provenance: of the result, with all passes of the recipe.
@@ -128,6 +131,10 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         if any(budget.scored for _, budget, _ in recipe.limits()):
             raise UsageError("accuracy cannot be judged on random data", "give real samples as --data")
         evaluation, metric = None, None
+    found: tuple[Note, ...] = ()
+    if evaluation is not None and metric is None and unmeasured is None:
+        recipe, note = _with_metric(recipe, baseline_file, evaluation)
+        metric, found = parse_metric(recipe.metric) if recipe.metric else None, (note,)
     if recipe.min_accuracy is not None and metric is not None and not metric.higher_is_better:
         raise UsageError(f"--min-accuracy: less is better of {metric.name}", "set --max-accuracy-drop instead")
     checkpoints = _checkpoints(recipe, provenance) if trains(recipe.passes) else None
@@ -172,12 +179,38 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         context=context,
         workload=workload,
         data=sample_hashes(recipe),
-        notes=(*loaded.notes, *samples.notes, *dict.fromkeys(note for source in sources for note in source.notes)),
+        notes=(
+            *loaded.notes,
+            *samples.notes,
+            *dict.fromkeys(note for source in sources for note in source.notes),
+            *found,
+        ),
         report=report_path(recipe),
         cache=Cache(recipe.cache) if recipe.cache is not None and this_process().size == 1 else None,
         checkpoints=checkpoints,
         unmeasured=unmeasured,
     )
+
+
+def _with_metric(recipe: Recipe, file: Path, evaluation: Source) -> tuple[Recipe, Note]:
+    """Return the recipe with the metric that fits its data, and a note on that.
+
+    Raises:
+        UsageError: none fits, or its unit is not plain, and the recipe is to be judged by it.
+    """
+    name, note = choose_metric(file, evaluation, threads=recipe.threads)
+    scored = [
+        key for key in Recipe.model_fields if Recipe.about(key).scored and getattr(recipe, key) not in (None, False)
+    ]
+    if scored and name is None:
+        raise UsageError(f"{flag(scored[0])} needs something to measure: {note.text}", "give data with labels")
+    if name is not None:
+        limits = [key for key, budget, _ in recipe.limits() if budget.scored]
+        if limits and not is_share(name):
+            text = f"{flag(limits[0])} is in the metric's own unit, and {name} would be measured"
+            raise UsageError(text, f"add --metric {name}, or another")
+        check_scale(recipe, name, COMMAND_LINE)
+    return recipe.model_copy(update={"metric": name}), note
 
 
 def _open_samples(recipe: Recipe, wanted: Wanted) -> tuple[Samples, str | None]:

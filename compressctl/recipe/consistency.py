@@ -29,8 +29,8 @@ def check_consistency(recipe: Recipe, origin: str) -> None:
     for key in Recipe.model_fields:
         if not Recipe.about(key).scored or (value := getattr(recipe, key)) is None or value is False:
             continue
-        if not (recipe.data and recipe.metric):
-            hint = f"add {_named('data', origin)} and {_named('metric', origin)}"
+        if not recipe.data:
+            hint = f"add {_named('data', origin)}, and {_named('metric', origin)} where several fit"
             raise RecipeError(f"{_at(key, origin)} needs something to measure", hint)
         if made_up(recipe.data):
             hint = f"give real samples as {_named('data', origin)}"

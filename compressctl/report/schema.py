@@ -120,6 +120,7 @@ class Report:
         robustness: the metric of input and result under changed inputs, where asked for.
         floor: the fidelity floor that outputs were judged by.
         below: what of the outputs is below it.
+        metric_chosen: whether the metric was found, because the recipe names none.
     """
 
     verdict: Verdict
@@ -141,12 +142,17 @@ class Report:
     robustness: Robustness | None = None
     floor: Floor = VERDICT
     below: tuple[Shortfall, ...] = ()
+    metric_chosen: bool = False
     schema_version: str = SCHEMA_VERSION
 
 
 @dataclass(frozen=True)
 class BenchReport:
-    """Models measured side by side; ratios and differences are against the first one (or `--baseline`)."""
+    """Models measured side by side; ratios and differences are against the first one (or `--baseline`).
+
+    Attributes:
+        metric_chosen: whether the metric was found, because none was named.
+    """
 
     baseline: str
     models: tuple[Measurement, ...]
@@ -155,6 +161,7 @@ class BenchReport:
     batch_size: int
     machine: Machine
     versions: dict[str, str]
+    metric_chosen: bool = False
     schema_version: str = SCHEMA_VERSION
 
 

@@ -34,8 +34,8 @@ def check(recipe: Recipe) -> None:
     """
     if not any(budget.scored for _, budget, _ in recipe.limits()):
         raise UsageError("a search needs a budget on accuracy", "add --max-accuracy-drop B, --data D and --metric M")
-    if not (recipe.data and recipe.metric):
-        raise UsageError("a search measures accuracy", "add --data D and --metric M")
+    if not recipe.data:
+        raise UsageError("a search measures accuracy", "add --data D")
     if this_process().size > 1:
         raise UsageError("a search does not run under torchrun", "use --workers, or the same --storage on each machine")
 

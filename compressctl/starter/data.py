@@ -9,9 +9,8 @@ from typing import Literal
 from compressctl.data.notation import open_source
 from compressctl.data.parse import parse_notation
 from compressctl.data.source import Batch
-from compressctl.errors import DataError, UsageError
-from compressctl.measure.metric import Outputs
-from compressctl.measure.metrics import METRICS, parse_metric
+from compressctl.measure.fitting import fitting_metrics
+from compressctl.measure.metrics import parse_metric
 from compressctl.measure.session import Session
 from compressctl.model.load import Loaded, described_inputs
 from compressctl.model.lookups import lookup_limits
@@ -106,7 +105,7 @@ def judged_facts(
     outputs = Session(loaded.model).run(batch.feeds)
     if metric is not None:
         parse_metric(metric, allow_python=allow_python).update(outputs, batch)
-    found = [fitting for name in METRICS if (fitting := _fitting(name, outputs, batch)) is not None]
+    found = fitting_metrics(outputs, batch)
     return replace(facts, metrics=tuple(dict.fromkeys([*([metric] if metric else []), *found])))
 
 
@@ -124,16 +123,3 @@ def _look(
     batch = next(source.batches(_ROWS))  # whatever is wrong with them is said now
     count = len(source) // 2 if source.pairs else len(source)
     return DataFacts(notation, count, source.has_labels, source.judgeable), batch
-
-
-def _fitting(name: str, outputs: Outputs, batch: Batch) -> str | None:
-    """Return a metric's notation that suits these outputs: of the only one that fits, or of the first one."""
-    for notation in (name, *(f"{name}:{output}" for output in outputs)):
-        try:
-            metric = parse_metric(notation)
-            metric.update(outputs, batch)
-        except (DataError, UsageError):
-            continue
-        if metric.output is not None and metric.suits(outputs[metric.output]):
-            return notation
-    return None

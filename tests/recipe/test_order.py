@@ -155,7 +155,7 @@ ACCURACY = {"max_accuracy_drop": 0.01}
     ("keys", "file", "flag"),
     [
         (ACCURACY, "r.yaml: max_accuracy_drop needs", "--max-accuracy-drop needs something to measure (add --data"),
-        ({"min_accuracy": 0.9, "data": "d.npz"}, "add data and metric", "--min-accuracy needs"),
+        ({"min_accuracy": 0.9}, "add data, and metric where", "--min-accuracy needs"),
         ({**ACCURACY, "data": "random:8", "metric": "top1"}, "max_accuracy_drop cannot be judged on random", "--data"),
         ({"min_accuracy": 0.9, "data": "random", "metric": "top1"}, "min_accuracy cannot be judged", "--min-accuracy"),
         (
