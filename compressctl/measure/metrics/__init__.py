@@ -14,6 +14,7 @@ from compressctl.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from compressctl.measure.metric import Metric, OutputMetric
+    from compressctl.measure.metrics.detection import MeanAveragePrecision
 
 METRICS = {
     "top1": "classification.Top1",
@@ -63,15 +64,15 @@ def parse_metric(notation: str, *, allow_python: bool = False) -> Metric:
     return kind(notation, rest or None)
 
 
-def metric_class(notation: str) -> type[OutputMetric] | None:
-    """Return the class of the metric of `name[:output]`; None where it is not built in."""
+def metric_class(notation: str) -> type[OutputMetric] | type[MeanAveragePrecision] | None:
+    """Return the class of the metric of `name[:…]`; None where it is not built in."""
     name = notation.partition(":")[0]
     ranked = _RANKS.fullmatch(name)
     place = METRICS.get(f"{ranked[1]}@10" if ranked else name)
     if place is None:
         return None
     module, _, kind = place.partition(".")
-    found: type[OutputMetric] = getattr(import_module(f"{__name__}.{module}"), kind)
+    found: type[OutputMetric] | type[MeanAveragePrecision] = getattr(import_module(f"{__name__}.{module}"), kind)
     return found
 
 
