@@ -49,6 +49,6 @@ def _fitting(name: str, outputs: Outputs, batch: Batch) -> str | None:
             metric.update(outputs, batch)
         except (DataError, UsageError):
             continue
-        if metric.output is not None and metric.suits(outputs[metric.output]):
+        if metric.output is None or metric.suits(outputs[metric.output]):
             return notation
     return None

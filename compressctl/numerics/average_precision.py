@@ -69,12 +69,12 @@ def _of_class(weights: Array, positives: Array, owner: Array, flags: Array, thre
 
 def _average(weights: Array, positives: Array, flags: Array, thresholds: int) -> Floats:
     needed = _needed(positives)
-    total = np.zeros(len(weights))
+    total, all_seen = np.zeros(len(weights)), np.cumsum(weights, axis=1)
     for threshold in range(thresholds):
         counts = flags >> (THRESHOLDS + threshold) & 1 == 0
         right = np.flatnonzero((flags >> threshold & 1 == 1) & counts)
         if right.size:
-            seen = np.cumsum(weights * counts, axis=1)[:, right]
+            seen = (all_seen if counts.all() else np.cumsum(weights * counts, axis=1))[:, right]
             total += _interpolated(np.cumsum(weights[:, right], axis=1), seen, needed).mean(axis=1)
     return total / thresholds
 

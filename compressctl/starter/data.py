@@ -123,16 +123,3 @@ def _look(
     batch = next(source.batches(_ROWS))  # whatever is wrong with them is said now
     count = len(source) // 2 if source.pairs else len(source)
     return DataFacts(notation, count, source.has_labels, source.judgeable), batch
-
-
-def _fitting(name: str, outputs: Outputs, batch: Batch) -> str | None:
-    """Return a metric's notation that suits these outputs: of the only one that fits, or of the first one."""
-    for notation in (name, *(f"{name}:{output}" for output in outputs)):
-        try:
-            metric = parse_metric(notation)
-            metric.update(outputs, batch)
-        except (DataError, UsageError):
-            continue
-        if metric.output is None or metric.suits(outputs[metric.output]):  # None: several outputs are judged together
-            return notation
-    return None
