@@ -1,7 +1,8 @@
-"""What each input of a model is: samples, the same for all of them, or a state that an output hands on.
+"""What each input of a model is: samples, the same for all of them, a state that an output hands on, or a cache.
 
-Files do not say. A state is told by its name, which is that of an output but for a word such as `in` and `out`; samples
-lie along the dimension that inputs share; what has no such dimension is fed whole.
+Files do not say. A state is told by its name, which is that of an output but for a word such as `in` and `out`; so is a
+cache of keys and values, which grows with the text. Samples lie along the dimension that inputs share; what has no such
+dimension is fed whole.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ _BEFORE = "in|input|i|prev|previous|past|old|init|initial|last"
 _AFTER = "out|output|o|n|next|new|present|final|cur|current|updated"
 _NUMBERED = (("", ""), ("|0", "|1|0"))  # h0 and h1, h_0 and h_n; but the number of a layer tells states apart
 _NAMED_STATE = re.compile("state|hidden|cache|memory", re.IGNORECASE)
+_PAST = re.compile("past|cache")
 _CACHE = re.compile(r"past_key_values?")
 _SPLIT = re.compile(r"[^0-9a-z]+")
 
@@ -30,9 +32,10 @@ def with_roles(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> t
     if _lone(inputs, batch):
         return tuple(replace(spec, lone=True) if spec.shape else spec for spec in inputs)
     placed = [replace(spec, axis=_axis(spec, batch, alone=alone)) for spec in inputs]
+    placed = [replace(spec, grows=_growing(spec, outputs)) for spec in placed]
     return tuple(
         spec
-        if spec.name not in states
+        if spec.name not in states or spec.grows is not None
         else replace(spec, state=states[spec.name])
         if spec.axis is not None
         else replace(spec, value=filled(spec.shape, 0.0))  # one for all samples: there is nothing to carry
@@ -94,6 +97,17 @@ def _axis(spec: TensorSpec, batch: Dim, *, alone: bool) -> int | None:
     if batch in spec.shape:
         return spec.shape.index(batch)
     return 0 if spec.shape[0] == batch else None
+
+
+def _growing(spec: TensorSpec, outputs: Sequence[TensorSpec]) -> int | None:
+    """Return the axis along which a cache of keys and values [batch, heads, past, size] grows; None of what is none."""
+    own = _stem(spec.name, _BEFORE)
+    if spec.axis is None or len(spec.shape) < 3 or not _PAST.search(spec.name.lower()):
+        return None
+    if not any(_stem(output.name, _AFTER) == own and _fits(spec, output) for output in outputs):
+        return None
+    open_ = [axis for axis, dim in enumerate(spec.shape) if axis != spec.axis and not isinstance(dim, int)]
+    return open_[0] if len(open_) == 1 else None
 
 
 def _states(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict[str, str]:

@@ -43,6 +43,8 @@ class TensorSpec:
         value: what is fed where there is no such axis, as numbers in lists; None: whatever fits.
         lone: there is no such axis, but each sample is an array of the whole shape: one is fed at a time.
         state: the output whose value of one step is fed in the next; zeros at first. None: it is no state.
+        grows: the axis along which a cache of keys and values grows with the text; where data have none of it, it is
+            empty. None: it is no cache.
     """
 
     name: str
@@ -52,6 +54,7 @@ class TensorSpec:
     value: Value | None = None
     lone: bool = False
     state: str | None = None
+    grows: int | None = None
 
     @property
     def fixed_batch(self) -> int | None:
@@ -69,7 +72,8 @@ class TensorSpec:
         if not self.axis:
             return self
         rest = (*self.shape[: self.axis], *self.shape[self.axis + 1 :])
-        return replace(self, shape=(self.shape[self.axis], *rest), axis=0)
+        grows = None if self.grows is None else self.grows + (self.grows < self.axis)
+        return replace(self, shape=(self.shape[self.axis], *rest), axis=0, grows=grows)
 
     def __str__(self) -> str:
         dims = "x".join("?" if dim is None else str(dim) for dim in self.shape)
@@ -195,7 +199,7 @@ def _told(spec: TensorSpec, given: TensorSpec) -> TensorSpec:
             raise UsageError(f"--input {spec.name}={_shown(given.value)} does not fit the model's input {spec}")
         return replace(spec, shape=given.shape, axis=None, value=given.value, state=None)
     if unknown:
-        return replace(given, state=spec.state)
+        return replace(given, state=spec.state, grows=spec.grows)
     if not spec.shape:
         if given.shape in ((), (1,)):
             hint = f"--input {spec.name}=1, or what else it shall be"

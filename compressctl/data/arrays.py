@@ -40,6 +40,8 @@ class ArraySource(NamedSource):
     With `pairs=true` the inputs hold 2N rows, first the N first members of the pairs, then the N second; the slice and
     the labels count pairs. They are fed first, second, first, second, ….
 
+    Of a model of tokens, masks and positions that are not among the arrays follow from the ids; a cache is empty.
+
     Raises:
         DataError: the file or an array is missing, damaged, or does not fit the model's inputs.
         UsageError: an unknown option.
@@ -54,17 +56,20 @@ class ArraySource(NamedSource):
         super().__init__(notation.text, inputs)
         names = {spec.name: options.text(spec.name) or spec.name for spec in inputs}
         path = Path(notation.source)
-        arrays = open_npz(path) if is_npz(path) else _single(path, self.asked)
+        wanted = [spec for spec in self.asked if spec.name not in self.implied]
+        arrays = open_npz(path) if is_npz(path) else _single(path, wanted)
         if labels is None:
             labels = next((name for name in LABEL_NAMES if name in arrays and name not in names.values()), None)
-        names = _matched(names, arrays, labels, self.asked)
+        names = _matched(names, arrays, labels, wanted)
         lone = {spec.name for spec in inputs if spec.lone}
+        found = {name.removesuffix("/0") for name in arrays}
         columns = {
             spec.name: _column(arrays, names[spec.name], path, spec, lone=spec.name in lone, pad=pad)
             for spec in self.sampled
-            if spec.state is None or names[spec.name] in arrays
+            if spec in wanted or names[spec.name] in found or names[spec.name] != spec.name
         }
-        images = _images(options, columns, self.asked)
+        given = [spec for spec in self.asked if spec.name in columns]
+        images = _images(options, columns, given)
         options.finish()
         for name, change in images.items():
             columns[name] = ChangedColumn(columns[name], change)
@@ -73,16 +78,16 @@ class ArraySource(NamedSource):
             for spec in inputs
             if spec.axis is None and names[spec.name] in arrays
         }
-        self.steps = _steps(columns, self.asked) if any(spec.name not in columns for spec in self.sampled) else 1
+        self._states_given = all(spec.name in columns for spec in self.sampled if spec.state is not None)
+        self.steps = 1 if self._states_given else _steps(columns, given)
         if self.pairs and self.steps > 1:
             raise DataError(f"{notation.text}: sequences make no pairs", "drop pairs=true")
         for spec in self.sampled:
             if spec.name in columns:
                 columns[spec.name] = _checked(columns[spec.name], spec, self.steps, self.pairs)
-        self._states_given = all(spec.name in columns for spec in self.sampled)
         rows = _common_length(list(columns.values()))
         unused = [name for name in arrays if name != labels and name.partition("/")[0] not in names.values()]
-        self.notes = (*_unused_note(unused, path), *_bytes_note(columns, self.asked))
+        self.notes = (*_unused_note(unused, path), *_bytes_note(columns, given))
         self._columns = columns
         self._labels = None if labels is None else _labels(arrays, labels, path, rows, self.pairs)
         if self._labels is not None and self.steps > 1:

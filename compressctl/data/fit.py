@@ -91,8 +91,9 @@ def whole(spec: TensorSpec) -> Array:
 
 
 def zeros(spec: TensorSpec, rows: int) -> Array:
-    """Return a state [rows, …] before the first step; a dimension of unknown size has the size 1."""
-    return np.zeros((rows, *(dim if isinstance(dim, int) else 1 for dim in spec.shape[1:])), numpy_dtype(spec))
+    """Return a state [rows, …] before the first step; a dimension of unknown size has the size 1, or of a cache 0."""
+    sizes = (dim if isinstance(dim, int) else int(axis != spec.grows) for axis, dim in enumerate(spec.shape[1:], 1))
+    return np.zeros((rows, *sizes), numpy_dtype(spec))
 
 
 def _castable(have: np.dtype[Any], want: np.dtype[Any]) -> bool:

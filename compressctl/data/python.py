@@ -133,7 +133,7 @@ class PythonSource(NamedSource):
         feeds, labels = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
         if not isinstance(feeds, Mapping):
             raise DataError(f"{self._where} gave {type(feeds).__name__}", "{input: array} or ({input: array}, labels)")
-        missing = [spec.name for spec in self.asked if spec.name not in feeds]
+        missing = [spec.name for spec in self.asked if spec.name not in {*feeds, *self.implied}]
         if missing:
             given = ", ".join(map(str, feeds)) or "nothing"
             raise DataError(f"{self._where} gave no input {missing[0]!r}", f"it gave {given}")

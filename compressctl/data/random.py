@@ -135,7 +135,7 @@ class RandomSource(NamedSource):
         return False
 
     def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
-        open_ = [replace(spec, shape=(None, *spec.shape[1:])) for spec in self.asked]
+        open_ = [replace(spec, shape=(None, *spec.shape[1:])) for spec in self.sampled if spec.state is None]
         for index, start in enumerate(range(0, self._count, size)):
             feeds = random_feeds(open_, size, (self._seed, index), self._sizes, self._limits)
             rows = min(size, self._count - start)

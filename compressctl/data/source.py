@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from compressctl.arrays import Array
+from compressctl.data.decoding import follow, implied
 from compressctl.data.fit import cast, nonfinite_row, whole, zeros
 from compressctl.data.relevance import Relevance
 from compressctl.errors import DataError
@@ -74,7 +75,8 @@ class Source(ABC):
         notation: the text that the user gave.
         inputs: the model's inputs, which every batch fits.
         sampled: the inputs that take samples, as rows: the first dimension is that of samples.
-        asked: the sampled inputs that are no states: data must have them.
+        asked: the sampled inputs that are no states and no caches: data must have them.
+        implied: those of them that data may leave out all the same, as they follow from token ids.
         fed: what the inputs that take no samples are fed.
         notes: what the user should know about these data.
         fixed_batch: the rows of every batch, where the model takes no other number of them; else None.
@@ -99,7 +101,8 @@ class Source(ABC):
         self.notation = notation
         self.inputs = tuple(inputs)
         self.sampled = tuple(spec.by_rows for spec in inputs if spec.axis is not None)
-        self.asked = tuple(spec for spec in self.sampled if spec.state is None)
+        self.asked = tuple(spec for spec in self.sampled if spec.state is None and spec.grows is None)
+        self.implied = implied(self.asked)
         self.fed: Feeds = {spec.name: whole(spec) for spec in inputs if spec.axis is None}
         self.notes = notes
         self.fixed_batch = _fixed_batch(self.inputs)
@@ -142,7 +145,7 @@ class Source(ABC):
     def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         """Yield at most `size` rows of each input (of any type that `fit.check` accepts) with their labels, in order.
 
-        States that no data give are left out: they are zeros.
+        What no data give is left out: states are zeros, caches empty, and see `implied`.
         """
 
     def _row_name(self, row: int) -> str:
@@ -180,11 +183,7 @@ class Source(ABC):
         """
         start = 0
         for raw, labels in self._read(size):
-            rows = {
-                spec.name: cast(raw[spec.name], spec, self.notation)
-                for spec in self.sampled
-                if spec.name in raw or spec.state is None
-            }
+            rows = {spec.name: cast(raw[spec.name], spec, self.notation) for spec in self.sampled if spec.name in raw}
             for name, array in rows.items():
                 self._refuse_nonfinite(array, f"input {name!r}", start)
             if labels is not None:
@@ -210,7 +209,8 @@ class Source(ABC):
         """Return what a model is fed for rows: each input in its own shape.
 
         Args:
-            rows: of the inputs that take samples, [rows, …] each; of states that are left out, zeros are fed.
+            rows: of the inputs that take samples, [rows, …] each; of states that are left out, zeros are fed, and of
+                caches nothing.
             size: rows to fill them up to, where the model leaves that open; None: as many as there are.
         """
         count = self.fixed_batch or size or len(next(iter(rows.values()), ()))
@@ -219,7 +219,10 @@ class Source(ABC):
             if spec.axis is None:
                 feeds[spec.name] = self.fed[spec.name]
                 continue
-            array = rows[spec.name] if spec.name in rows else zeros(spec.by_rows, count)
+            if spec.name in rows:
+                array = rows[spec.name]
+            else:
+                array = follow(spec, rows) if spec.name in self.implied else zeros(spec.by_rows, count)
             if spec.lone:
                 feeds[spec.name] = array[0]
                 continue

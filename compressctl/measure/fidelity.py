@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compressctl.arrays import Array, Floats, Mask
+from compressctl.data.decoding import attended
 from compressctl.data.source import Batch, Source
 from compressctl.errors import ModelError
 from compressctl.measure.remembered import Remembered
@@ -66,7 +67,6 @@ class OutputFidelity:
     fitted: bool = False
 
 
-_MASKS = ("attention_mask", "input_mask")  # as exports of BERT and its kin call them: 0 at padding
 _PIECE = 1 << 20  # values that are compared at once, unless one row has more
 _FEW = 8  # samples, below which a mean over them is no more than what they are
 _ROUNDING = 1e-10  # of the energy: what varies less is rounding, of float32 and of the sums
@@ -110,7 +110,7 @@ def fidelity(
         tallies[spec.name] = _Tally(spec.name, (scores or {}).get(spec.name))
     own = Steps(result, source.inputs)
     for batch in _batches(source, batch_size, progress, most):
-        mask = _attended(batch.counted(batch.feeds))
+        mask = attended(batch.counted(batch.feeds))
         expected = batch.counted(baseline.run(batch.feeds))
         actual = batch.counted(own.run(batch, list(tallies)))
         for name, tally in tallies.items():
@@ -306,12 +306,3 @@ class _Classes:
         if self._sure[kind] / self._places < self._chance + _SURE * (1 - self._chance):
             return None, None
         return self._agreeing / self._places, float(self._lost[kind]) / self._places
-
-
-def _attended(feeds: Mapping[str, Array]) -> Mask | None:
-    """Return where texts have tokens, [N, T], of feeds that pad some of them; else None."""
-    for name, array in feeds.items():
-        if array.ndim == 2 and any(known in name.lower() for known in _MASKS) and not array.all():
-            marked: Mask = array != 0
-            return marked
-    return None

@@ -1,4 +1,4 @@
-"""What every metric is: how good a model's answers are, judged sample by sample against labels.
+"""What every metric is: how good a model's answers are, judged sample by sample, most against labels.
 
 A metric keeps a few numbers a sample, never outputs, so that scores have intervals and two models can be compared in
 pairs. An output that is NaN counts as wrong where answers are right or wrong, and makes other scores NaN.
@@ -57,11 +57,13 @@ class Metric(ABC):
         output: the one output of the model that is judged; None as long as that is open, or where all are.
         higher_is_better: the direction of good.
         unit: "%" for fractions that are shown times 100, "dB", or "".
+        needs_labels: whether data without labels cannot be judged.
     """
 
     output: str | None = None
     higher_is_better: bool = True
     unit: str = ""
+    needs_labels: bool = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -137,7 +139,7 @@ class Metric(ABC):
 
 
 class OutputMetric(Metric):
-    """A metric on one output against labels.
+    """A metric on one output against labels, or what stands in for them.
 
     Args:
         name: as the user wrote it.
@@ -164,10 +166,18 @@ class OutputMetric(Metric):
     def _compare(self, output: Array, labels: Array, batch: Batch) -> Array:
         """Return what is to be known of each sample of a batch."""
 
-    def _judge(self, outputs: Outputs, batch: Batch) -> Array:
-        labels = batch.labels
-        if labels is None:
+    def _labels(self, batch: Batch) -> Array:
+        """Return what the output is judged against.
+
+        Raises:
+            DataError: there is nothing.
+        """
+        if batch.labels is None:
             raise DataError(f"{self.name} needs labels, and the data have none", "labels=NAME names them")
+        return batch.labels
+
+    def _judge(self, outputs: Outputs, batch: Batch) -> Array:
+        labels = self._labels(batch)
         if self.retrieves != (batch.relevance is not None):
             task = "queries and documents are judged by recall@k and ndcg@k"
             hint = "add documents=FILE,relevance=FILE to a table of queries" if self.retrieves else "--metric ndcg@10"

@@ -51,7 +51,7 @@ class Samples(Options):
     """Samples to train on, with labels or without. Where only `data` is given, every fifth sample of it is measured and
     the others train."""
     data: Annotated[str | None, Option(metavar="DATA", everyday=True)] = None
-    """Samples with labels to measure a metric on: `metric`, or the first one that fits them."""
+    """Samples to measure a metric on, with labels where it needs them: `metric`, or the first one that fits them."""
     metric: Annotated[str | None, Option(words=tuple(METRICS), everyday=True)] = Field(
         default=None,
         description=f"What is measured on `data`: {', '.join(METRICS)}, {OWN}; `NAME:OUTPUT` picks an output.",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from compressctl.data.decoding import token_ids
 from compressctl.data.notation import open_source
 from compressctl.data.parse import parse_notation
 from compressctl.data.source import Batch
@@ -100,7 +101,7 @@ def judged_facts(
         ModelError: the model does not run.
     """
     facts, batch = _look(notation, loaded, sized, allow_python)
-    if not facts.judgeable or (metric is None and not facts.labels):
+    if not facts.judgeable or (metric is None and not facts.labels and token_ids(batch.feeds) is None):
         return facts
     outputs = Session(loaded.model).run(batch.feeds)
     if metric is not None:

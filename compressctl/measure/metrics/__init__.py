@@ -35,6 +35,7 @@ METRICS = {
     "pearson": "correlation.Pearson",
     "recall@10": "retrieval.Recall",
     "ndcg@10": "retrieval.Ndcg",
+    "perplexity": "language.Perplexity",
     "mse": "error.Mse",
 }
 """Name -> module and class, in the order in which `init` prefers those that fit."""
