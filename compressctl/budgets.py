@@ -104,6 +104,12 @@ def _of_a_score(value: Any, info: ValidationInfo) -> Any:
     return share(value)
 
 
+def _kl(after: Measurement) -> Measured:
+    """The divergence of the next tokens of the worst output that is logits over a vocabulary."""
+    found = [output.kl for output in after.fidelity if output.kl is not None]
+    return max(found, key=lambda kl: math.inf if math.isnan(kl.value) else kl.value, default=None)
+
+
 class Budgets(Options):
     """The budgets of a run. Each is None where nothing is asked for."""
 
@@ -173,6 +179,17 @@ class Budgets(Options):
     ] = None
     """Budget: share of samples on which each output that is scores of classes has the same class on top as the input
     model's, at least; needs no labels."""
+    max_kl: Annotated[
+        float | None,
+        Budget(
+            measured=_kl,
+            unit=Unit(form="{} nats"),
+            metavar="NATS",
+            absent="no output is the logits of a language model",
+        ),
+    ] = Field(default=None, ge=0)
+    """Budget: divergence (Kullback-Leibler) of a language model's next tokens from the input's in nats a token, at
+    most: 0.1 lets perplexity be expected to rise by a tenth; needs no labels."""
     strict: bool = False
     """Budgets are met only where the whole 95 % interval of what was measured keeps to them."""
     on_regression: Literal["rollback", "keep"] = "rollback"

@@ -65,9 +65,12 @@ def _cut(tokenizer: Any, text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 def export(model: Any, path: Path) -> None:
     """Write the model without its cache."""
-    ids = torch.ones(2, 8, dtype=torch.int64)
+    ids, mask = (
+        torch.zeros(2, 8, dtype=torch.int64),
+        torch.ones(2, 8, dtype=torch.int64),
+    )  # one tensor would be one input
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
-    _save(Plain(model), (ids, ids), {"input_ids": axes, "attention_mask": axes}, path, [], [])
+    _save(Plain(model), (ids, mask), {"input_ids": axes, "attention_mask": axes}, path, [], [])
 
 
 def export_with_past(model: Any, path: Path) -> None:

@@ -16,9 +16,12 @@ from compressctl.arrays import Array, Floats, Mask
 from compressctl.data.decoding import attended
 from compressctl.data.source import Batch, Source
 from compressctl.errors import ModelError
+from compressctl.measure.interval import Interval
+from compressctl.measure.next_tokens import NextTokenTally
 from compressctl.measure.remembered import Remembered
 from compressctl.measure.session import Session
 from compressctl.measure.steps import Steps
+from compressctl.model.scores import Classes
 from compressctl.progress import Progress, Silent
 
 
@@ -47,6 +50,9 @@ class OutputFidelity:
         varying_db: as `sqnr_db`, where only what varies from sample to sample counts as signal: how far each value of
             the baseline is from its mean over the samples. 0 where that mean, for every sample the same, would come
             as close. None where samples are too few, have no rows of their own, or do not differ.
+        kl: of logits over a vocabulary, how far next tokens are from the baseline's, in nats a token (`next_tokens`);
+            else None. Agreement and expected drop are of next tokens then, however unsure these are.
+        tokens: places at which next tokens were compared.
     """
 
     name: str
@@ -65,6 +71,8 @@ class OutputFidelity:
     made_up: bool = False
     varying_db: float | None = None
     fitted: bool = False
+    kl: Interval | None = None
+    tokens: int = 0
 
 
 _PIECE = 1 << 20  # values that are compared at once, unless one row has more
@@ -84,7 +92,7 @@ def fidelity(
     progress: Progress | None = None,
     *,
     most: int | None = None,
-    scores: Mapping[str, int] | None = None,
+    scores: Mapping[str, Classes] | None = None,
     fitted: bool = False,
 ) -> tuple[OutputFidelity, ...]:
     """Compare each output of a result with the baseline's, batch by batch, on the first `most` samples or all.
@@ -95,7 +103,7 @@ def fidelity(
         batch_size: where the models leave it open.
         progress: where to show progress.
         most: samples.
-        scores: the axis of the classes of outputs that may be scores, see `model.scores`; None: no output is.
+        scores: the outputs that may be scores of classes, see `model.scores`; None: no output is.
         fitted: whether the result may be fitted to these samples.
 
     Raises:
@@ -135,10 +143,11 @@ def _batches(source: Source, batch_size: int, progress: Progress | None, most: i
 class _Tally:
     """Running sums over one output, in float64."""
 
-    def __init__(self, name: str, axis: int | None) -> None:
+    def __init__(self, name: str, classes: Classes | None) -> None:
         self._name = name
         self._samples = self._values = self._strange = 0
-        self._classes = None if axis is None else _Classes(axis)
+        self._words = NextTokenTally() if classes is not None and classes.words else None
+        self._classes = None if classes is None or classes.words else _Classes(classes.axis)
         self._mean = _Mean()
         self._bb = self._rr = self._br = self._noise = self._worst = 0.0
         self._non_finite = [0, 0]
@@ -148,6 +157,8 @@ class _Tally:
         if baseline.shape != result.shape:
             shapes = f"{list(result.shape)} and {list(baseline.shape)}"
             raise ModelError(f"output {self._name!r} of the result and of the baseline differ in shape: {shapes}")
+        if self._words is not None and baseline.ndim == 3:
+            self._words.add(baseline, result, None if mask is None else mask[:, -baseline.shape[1] :])
         if mask is not None and baseline.ndim > 2 and baseline.shape[:2] == mask.shape:
             baseline, result = baseline[mask][None], result[mask][None]  # all tokens as one text
         self._samples += samples
@@ -185,6 +196,9 @@ class _Tally:
     def fidelity(self, *, made_up: bool, fitted: bool) -> OutputFidelity:
         sqnr, cosine, scale = self._figures()
         agreement, expected_drop = (None, None) if self._classes is None else self._classes.figures()
+        words = None if self._words is None else self._words.figures()
+        if words is not None:
+            agreement, expected_drop = words.agreement, words.expected_drop
         return OutputFidelity(
             name=self._name,
             agreement=agreement,
@@ -202,6 +216,8 @@ class _Tally:
             made_up=made_up,
             varying_db=self._varying(),
             fitted=fitted,
+            kl=None if words is None else words.kl,
+            tokens=0 if words is None else words.tokens,
         )
 
     def _varying(self) -> float | None:

@@ -14,6 +14,15 @@ A floor is a line between compressed and destroyed, the same for every model and
   gone costs nearly one. Networks are too sure rather than too modest (Guo et al. 2017, arXiv:1706.04599), so the fall
   is overestimated rather than missed; it is never more than the share of answers that differ.
 
+- A divergence of 0.22 nats a token, of next tokens of a language model, instead of the others: its perplexity is
+  expected to rise by a quarter. SQNR says little of logits: what all of a place have in common changes no probability,
+  and a probability of 0.6 that becomes 0.3 is one value in tens of thousands. Nor does the expected drop: most next
+  tokens are close calls, which cost next to nothing one by one, while a spoilt network gives each of them away. A
+  quarter is much: cross-entropy goes with the number of weights to the power of -0.076 (Kaplan et al. 2020,
+  arXiv:2001.08361), so that near a perplexity of 20 a network of two fifths of the weights gives as much away. The
+  baseline's own distribution stands in for what comes next, so no text needs to be judged; where one is (perplexity),
+  that outranks it, as labels do. Of ids drawn at random, unlike any that a network has seen, twice as much may be off.
+
 Robust classifiers keep their answers under much noise: where real samples exclude a larger drop, by the whole 95 %
 interval, a low SQNR of scores is no alarm. A few samples alarm by chance no more than many: the drop has to be expected
 above the limit, and with its whole interval above half of it. Numbers drawn at random belong to no class, and all their
@@ -27,6 +36,7 @@ all the same. NaN or infinity where the input model's values are finite is below
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -35,7 +45,7 @@ from compressctl.measure.fidelity import OutputFidelity
 from compressctl.measure.measurement import Measurement
 from compressctl.numerics.statistics import wilson_interval
 
-What = Literal["SQNR", "varying", "agreement", "expected drop", "non-finite"]
+What = Literal["SQNR", "varying", "agreement", "expected drop", "divergence", "non-finite"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class Floor:
         varying_db: what varies from sample to sample against the error, at least; of outputs that are no scores of
             classes, which the agreement judges.
         made_up_varying_db: the same on numbers drawn at random.
+        perplexity: the factor by which the perplexity of a language model may be expected to rise, at most.
     """
 
     sqnr_db: float
@@ -57,6 +68,12 @@ class Floor:
     made_up_agreement: float = 0.5
     varying_db: float = 0.0
     made_up_varying_db: float = -3.0
+    perplexity: float = 1.25
+
+    @property
+    def divergence(self) -> float:
+        """The divergence of next tokens in nats a token, at most."""
+        return math.log(self.perplexity)
 
     @property
     def expected_drop(self) -> float:
@@ -72,7 +89,7 @@ class Shortfall:
         output: its name.
         what: the figure that falls short; "non-finite" where values are NaN or infinite that the input model's are not.
         value: what was measured; of "non-finite", how many values.
-        limit: what the floor asks for: at least; of "expected drop" and "non-finite" at most.
+        limit: what the floor asks for: at least; of "expected drop", "divergence" and "non-finite" at most.
         inputs: of "non-finite", what the models were given; else empty: the samples that outputs are compared on.
     """
 
@@ -86,8 +103,9 @@ class Shortfall:
 VERDICT = Floor(sqnr_db=10.0, agreement=0.90)
 """Below this no result is `ok`."""
 
-TARGET = Floor(sqnr_db=15.0, agreement=0.95, varying_db=5.0, made_up_varying_db=2.0)
-"""What the scheme `auto` holds by itself: a third of the error, half the expected drop. It sees a few of the samples
+TARGET = Floor(sqnr_db=15.0, agreement=0.95, varying_db=5.0, made_up_varying_db=2.0, perplexity=1.1)
+"""What the scheme `auto` holds by itself: a third of the error, half the expected drop, less than half the rise of
+perplexity. It sees a few of the samples
 that ranges were fitted to, and on others errors are larger."""
 
 _LARGE = 0.05  # of the metric: as much as the floor lets top-1 be expected to fall
@@ -115,6 +133,11 @@ def _outranked(after: Measurement, output: str) -> bool:
 def _of(output: OutputFidelity, floor: Floor) -> Iterator[Shortfall]:
     if output.new_non_finite:
         yield Shortfall(output.name, "non-finite", output.new_non_finite, 0)
+        return
+    if output.kl is not None:
+        limit = floor.divergence * (2 if _lenient(output) else 1)
+        if not output.kl.value <= limit and not output.kl.low * 2 <= limit:
+            yield Shortfall(output.name, "divergence", output.kl.value, limit)
         return
     labels = output.equal is not None and _interval(output.equal, output.count)[1] >= floor.agreement
     if output.sqnr_db < floor.sqnr_db and not labels and not _answers_stay(output, floor):

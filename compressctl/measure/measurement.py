@@ -21,7 +21,7 @@ from compressctl.measure.session import Session
 from compressctl.measure.stress import NonFinite, StressTest
 from compressctl.measure.unpacked import unpacked
 from compressctl.model.load import load_model
-from compressctl.model.scores import score_axes
+from compressctl.model.scores import Classes, score_outputs
 from compressctl.model.size import count, file_bytes
 from compressctl.probation import resident_bytes
 from compressctl.progress import Progress, Silent
@@ -127,7 +127,7 @@ def measure_files(
         seen[0].resident = resident_bytes("self") - before
         reference.close()
         del session
-        classes = score_axes(load_model(baseline).model)
+        classes = score_outputs(load_model(baseline).model)
         runnable = [unpacked(path, _made(folder / str(index))) for index, path in enumerate(results)]
         for path in runnable:
             seen.append(_look(path, reference, stress, workload, classes, progress))
@@ -193,7 +193,7 @@ def _look(
     reference: Remembered,
     stress: StressTest,
     workload: Workload,
-    classes: Mapping[str, int],
+    classes: Mapping[str, Classes],
     progress: Progress,
 ) -> _Seen:
     before = resident_bytes("self")
@@ -243,7 +243,7 @@ def compare_outputs(
     baseline: Session | Remembered,
     result: Session,
     workload: Workload,
-    scores: Mapping[str, int],
+    scores: Mapping[str, Classes],
     progress: Progress | None = None,
     *,
     most: int = _FIDELITY_SAMPLES,

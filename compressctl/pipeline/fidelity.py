@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from compressctl.measure.floor import VERDICT, Shortfall
@@ -11,6 +12,7 @@ from compressctl.quantization.schemes import SCHEMES
 from compressctl.recipe.model import Recipe
 from compressctl.training.options import TrainingOptions
 
+_ABSURD = 7.0  # nats, above which a factor is no more than a large number
 _CUTS = ("prune", "sparsify", "low_rank")
 _ROUNDS = ("quantize", "quantize_weights", "qat")
 
@@ -25,10 +27,18 @@ def told(found: Shortfall) -> str:
     if found.what == "varying":
         against = f"what varies from sample to sample is {found.value:.1f} dB above the error"
         return f"{found.output}: {against}, the floor is {found.limit:g} dB"
+    if found.what == "divergence":
+        rise = f"perplexity is expected to rise x {_factor(found.value)}, the floor admits x {_factor(found.limit)}"
+        return f"{found.output}: next tokens diverge by {found.value:.2g} nats: {rise}"
     value, limit = 100 * found.value, 100 * found.limit
     if found.what == "agreement":
         return f"{found.output} has the same class on top in {value:.1f} % of samples, the floor is {limit:g} %"
     return f"{found.output}: top-1 is expected to fall by {value:.1f} points, the floor admits {limit:g}"
+
+
+def _factor(nats: float) -> str:
+    """By how much perplexity rises, in words that stay short."""
+    return f"{math.exp(nats):.3g}" if nats < _ABSURD else f"e^{nats:.0f}"
 
 
 def degraded(recipe: Recipe, found: Sequence[Shortfall], *, made_up: bool) -> list[Note]:
@@ -43,8 +53,11 @@ def degraded(recipe: Recipe, found: Sequence[Shortfall], *, made_up: bool) -> li
         return []
     lines = [warning(f"below the fidelity floor: {told(one)}") for one in found]
     advice = f"what may help: {', or '.join(_advice(recipe, made_up=made_up))}"
-    budget = recipe.min_sqnr is None and recipe.min_agreement is None
-    return [*lines, warning(f"{advice}; --min-sqnr {VERDICT.sqnr_db:g} makes it exit code 4" if budget else advice)]
+    if recipe.min_sqnr is not None or recipe.min_agreement is not None or recipe.max_kl is not None:
+        return [*lines, warning(advice)]
+    words = any(one.what == "divergence" for one in found)
+    budget = f"--max-kl {VERDICT.divergence:.2g}" if words else f"--min-sqnr {VERDICT.sqnr_db:g}"
+    return [*lines, warning(f"{advice}; {budget} makes it exit code 4")]
 
 
 def _advice(recipe: Recipe, *, made_up: bool) -> Iterator[str]:

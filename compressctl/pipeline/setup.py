@@ -26,7 +26,7 @@ from compressctl.measure.session import Session
 from compressctl.model.load import Loaded, described_inputs
 from compressctl.model.provenance import Provenance
 from compressctl.model.save import check_writable
-from compressctl.model.scores import score_axes
+from compressctl.model.scores import score_outputs
 from compressctl.notes import Note
 from compressctl.passes.base import Context, PassConfig
 from compressctl.pipeline.cache import Cache
@@ -169,6 +169,8 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         limits=limits,
         patience=_PATIENCE if limits == NO_LIMITS else _PATIENCE_WITH_BUDGET,
     )
+    if recipe.max_kl is not None and not any(one.words for one in score_outputs(loaded.model).values()):
+        raise UsageError("max_kl: no output of the model is the logits of a language model", "set min_sqnr instead")
     if recipe.min_agreement is not None:
         _check_scores(loaded.model, baseline_file, workload)
     return Setup(
@@ -229,7 +231,7 @@ def _open_samples(recipe: Recipe, wanted: Wanted) -> tuple[Samples, str | None]:
 
 def _check_scores(model: ir.Model, file: Path, workload: Workload) -> None:
     """Refuse a budget on the agreement of classes where no output is scores of classes."""
-    axes = score_axes(model)
+    axes = score_outputs(model)
     session = Session(file, threads=workload.threads) if axes else None
     outputs = compare_outputs(session, session, workload, axes, most=_FIDELITY_SAMPLES) if session else ()
     if all(output.agreement is None for output in outputs):

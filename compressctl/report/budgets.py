@@ -36,7 +36,7 @@ def limit(verdict: BudgetVerdict, metric: str | None) -> str:
 def measured(verdict: BudgetVerdict, metric: str | None) -> str:
     """What was measured, with its interval where it is not exact."""
     if verdict.value == math.inf:
-        return "equal"
+        return "equal" if verdict.budget in BUDGETS and BUDGETS[verdict.budget].at_least else "infinite"
     if math.isnan(verdict.value):
         return "equal" if verdict.met else "not measured"  # infinity, which JSON lacks
     if verdict.low == verdict.high:

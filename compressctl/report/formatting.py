@@ -87,6 +87,11 @@ def decibels(value: float | None) -> str:
     return "equal" if value == math.inf else f"{value:.1f} dB"
 
 
+def nats(kl: Interval) -> str:
+    """A divergence of next tokens, with its interval."""
+    return f"{kl.value:.3g} nats [{kl.low:.3g}, {kl.high:.3g}]"
+
+
 def fidelity(output: OutputFidelity) -> str:
     """How far an output is from the baseline's."""
     if output.values == 0:

@@ -12,7 +12,7 @@ from compressctl.measure.fidelity import OutputFidelity
 from compressctl.measure.measurement import Measurement
 from compressctl.measure.profile import Profile
 from compressctl.notes import Note
-from compressctl.report.formatting import change, clock, drop, fidelity, ms, percent, ratio, score, si, times
+from compressctl.report.formatting import change, clock, drop, fidelity, ms, nats, percent, ratio, score, si, times
 from compressctl.report.schema import BenchReport, Report
 
 _SPARSE = 0.9  # a smaller share of parameters that are not zero is worth a row
@@ -86,6 +86,7 @@ def comparison(report: BenchReport) -> Table:
     header += [report.metric] if report.metric else []
     header += ["drop [95 %]", "p"] if report.metric and several else []
     header += ["SQNR"] if several else []
+    header += ["KL [95 %]", "same next token"] if _words(report) else []
     return Table("Models", tuple(header), tuple(_bench_row(report, model, several) for model in report.models))
 
 
@@ -127,7 +128,8 @@ def _fidelity(output: OutputFidelity, low: Collection[str]) -> tuple[str, str]:
     """SQNR, and what else tells how close an output is, with a mark where it is below the floor."""
     if output.values == 0:
         return fidelity(output), ""
-    words = [] if output.agreement is None else [f"agrees {100 * output.agreement:.2f} %"]
+    words = [] if output.kl is None else [f"KL {nats(output.kl)}"]
+    words += [] if output.agreement is None else [f"agrees {100 * output.agreement:.2f} %"]
     words += [] if output.equal is None else [f"{100 * output.equal:.2f} % equal"]
     words += [] if math.isnan(output.scale) else [f"scale {output.scale:.4f}"]
     words += ["on random numbers"] * output.made_up
@@ -139,6 +141,11 @@ def _nodes(nodes: Sequence[str]) -> str:
         return ""
     shown = ", ".join(nodes[:4])
     return f": {shown}" + (f" and {len(nodes) - 4} more" if len(nodes) > 4 else "")
+
+
+def _words(report: BenchReport) -> bool:
+    """Whether the models tell next tokens."""
+    return any(one.kl is not None for model in report.models for one in model.fidelity)
 
 
 def _bench_row(report: BenchReport, model: Measurement, several: bool) -> tuple[str, ...]:
@@ -162,4 +169,8 @@ def _bench_row(report: BenchReport, model: Measurement, several: bool) -> tuple[
     if several:
         named = len(model.fidelity) > 1
         row.append(", ".join(f"{one.name} {fidelity(one)}" if named else fidelity(one) for one in model.fidelity))
+    if _words(report):
+        found = [one for one in model.fidelity if one.kl is not None]
+        row.append(", ".join(nats(one.kl) for one in found if one.kl is not None))
+        row.append(", ".join(f"{100 * one.agreement:.2f} %" for one in found if one.agreement is not None))
     return tuple(row)

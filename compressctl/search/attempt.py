@@ -15,7 +15,7 @@ from compressctl.measure.latency import Latency, LatencyOptions, compare_latency
 from compressctl.measure.measurement import Measurement, compare_outputs
 from compressctl.measure.session import Session
 from compressctl.measure.stress import StressTest
-from compressctl.model.scores import score_axes
+from compressctl.model.scores import score_outputs
 from compressctl.model.size import file_bytes
 from compressctl.passes.base import PassConfig
 from compressctl.passes.space import Params
@@ -128,7 +128,7 @@ class Bench:
         workload = self._setup.workload
         files = (self._setup.baseline_file, candidate.file)
         baseline, result = (Session(path, threads=workload.threads) for path in files)
-        scores = score_axes(self._setup.loaded.model)
+        scores = score_outputs(self._setup.loaded.model)
         return replace(
             measured,
             fidelity=compare_outputs(baseline, result, workload, scores, most=_FIDELITY_SAMPLES),

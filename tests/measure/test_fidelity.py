@@ -7,6 +7,7 @@ from compressctl.data.notation import open_source
 from compressctl.errors import ModelError
 from compressctl.measure.fidelity import fidelity
 from compressctl.measure.session import Session
+from compressctl.model.scores import Classes
 from tests import graphs
 
 X = np.random.default_rng(0).normal(size=(37, 5)).astype(np.float32)
@@ -21,7 +22,7 @@ def _session(body: str, batch: str = "N", outputs: str = "float[{0}, 5] y") -> S
 def _fidelity(tmp_path, before: Session, after: Session, batch_size: int = 8, x: np.ndarray = X):
     np.save(tmp_path / "x.npy", x)
     source = open_source(f"{tmp_path}/x.npy", before.inputs)
-    return fidelity(before, after, source, batch_size, scores={"y": -1})
+    return fidelity(before, after, source, batch_size, scores={"y": Classes()})
 
 
 @pytest.mark.parametrize(("batch", "batch_size"), [("N", 1), ("N", 16), ("8", 1)])
@@ -120,7 +121,7 @@ def test_scores_along_any_axis(tmp_path, axis, places):
         Session(graphs.model(body, {"h": np.float32(0.5), "b": b}, f"{shape} x", f"{shape} y"), threads=1)
         for b in (0 * offsets, offsets)
     )
-    (found,) = fidelity(before, after, open_source(f"{tmp_path}/x.npy", before.inputs), 8, scores={"y": axis})
+    (found,) = fidelity(before, after, open_source(f"{tmp_path}/x.npy", before.inputs), 8, scores={"y": Classes(axis)})
     same = x.argmax(axis) == (x + offsets).argmax(axis)
     assert list(same.shape) == places and found.agreement == same.mean() and found.count == 37
 

@@ -4,14 +4,16 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from compressctl.model.scores import score_axes
+from compressctl.model.scores import score_outputs
 from tests.graphs import proto
 
 
 def _axes(body: str, name: str = "y", shape: str = "N, 4", given: str = "N, 6") -> dict[str, int]:
     arrays = {"w": np.ones((6, 4), np.float32), "b": np.ones(4, np.float32), "t": np.float32(0.5)}
     arrays |= {"w4": np.ones((4, 6, 1, 1), np.float32), "flat": np.array([0, -1])}
-    return score_axes(ir.from_proto(proto(body, arrays, f"float[{given}] x", f"float[{shape}] {name}")))
+    found = score_outputs(ir.from_proto(proto(body, arrays, f"float[{given}] x", f"float[{shape}] {name}")))
+    assert not any(one.words for one in found.values())
+    return {name: one.axis for name, one in found.items()}
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,8 @@ def hold_floor(trial: Trial, plan: QuantizationPlan, dynamic: Sequence[str]) -> 
         return Decision(plan, (skipped(f"fidelity was not measured: {error.message}"),))
     facts: dict[str, Any] = {"before": _closeness(held.before), "holds": held.holds}
     floor = f"an SQNR of {TARGET.sqnr_db:g} dB and an agreement of {100 * TARGET.agreement:g} %"
+    if any(output.kl is not None for output in held.before):
+        floor = f"a divergence of next tokens of {TARGET.divergence:.2g} nats"
     if held.plan == plan:
         text = f"no choice of layers brings every output to {floor}"
         return Decision(plan, () if held.holds else (warning(text),), {"floor": facts})
@@ -233,7 +235,11 @@ def _table(timings: Mapping[str, Timing]) -> list[dict[str, Any]]:
 
 
 def _closeness(outputs: Iterable[OutputFidelity]) -> list[dict[str, Any]]:
-    return [{"output": one.name, "sqnr_db": one.sqnr_db, "agreement": one.agreement} for one in outputs]
+    return [
+        {"output": one.name, "sqnr_db": one.sqnr_db, "agreement": one.agreement}
+        | ({} if one.kl is None else {"kl": one.kl.value})
+        for one in outputs
+    ]
 
 
 def _lowest(outputs: Sequence[OutputFidelity]) -> float:

@@ -9,7 +9,7 @@ from compressctl.data.source import Source
 from compressctl.measure.fidelity import OutputFidelity, fidelity
 from compressctl.measure.floor import Floor, shortfall
 from compressctl.measure.session import Session
-from compressctl.model.scores import score_axes
+from compressctl.model.scores import score_outputs
 from compressctl.quantization.int8.plan import QuantizationPlan
 from compressctl.quantization.int8.sensitivity import Build, Sensitivity, rank, shortest_prefix
 from compressctl.resources import Resources
@@ -56,7 +56,7 @@ class Judge:
     def __init__(self, build: Build, source: Source, floor: Floor, resources: Resources) -> None:
         self._build, self._source, self._floor, self._resources = build, source, floor, resources
         self._reference = self._open(QuantizationPlan())
-        self._scores = score_axes(build(QuantizationPlan()))
+        self._scores = score_outputs(build(QuantizationPlan()))
 
     def measure(self, plan: QuantizationPlan) -> tuple[OutputFidelity, ...]:
         """Return the fidelity of the float outputs under a plan."""
