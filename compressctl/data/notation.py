@@ -24,9 +24,9 @@ from compressctl.errors import DataError, nearest
 from compressctl.tensorspec import TensorSpec
 
 SOURCES: tuple[type[NamedSource], ...] = (
+    ArraySource,
     BoxesSource,
     MaskFolder,
-    ArraySource,
     SampleFolder,
     FileTable,
     NumberTable,
