@@ -16,8 +16,8 @@ from compressctl.data.parse import Notation
 from compressctl.data.relevance import Relevance
 from compressctl.data.retrieval import read_retrieval
 from compressctl.data.table_labels import TableLabels, joined, labels_in
-from compressctl.data.tables import Table
-from compressctl.data.text_columns import TextColumns, text_columns, text_of, where
+from compressctl.data.tables import Table, where
+from compressctl.data.text_columns import TextColumns, text_columns, text_of
 from compressctl.data.tokenizer import TextEncoder, TextModel
 from compressctl.data.tokens import Tokens
 from compressctl.errors import DataError

@@ -10,7 +10,7 @@ from compressctl.data.files import FileSource, Kind, Sample, kind_of
 from compressctl.data.named import Request
 from compressctl.data.parse import Notation
 from compressctl.data.table_labels import table_labels
-from compressctl.data.tables import TEXT, Row, Table, is_table
+from compressctl.data.tables import TEXT, Row, Table, is_table, where
 from compressctl.errors import DataError
 
 USUAL = (
@@ -32,6 +32,7 @@ class FileTable(FileSource):
 
     named = ".csv, .tsv, .jsonl, .parquet or .arrow of files"
     reads = "a table of files"
+    file_options = ("folder", "classes")
 
     def __init__(self, notation: Notation, request: Request) -> None:
         super().__init__(notation.text, request.inputs)
@@ -52,9 +53,9 @@ class FileTable(FileSource):
             kinds.append(kind)
             for one in (path, other) if not options.has("skip_broken") else ():
                 if one is not None and not one.is_file():
-                    raise DataError(f"{table.path}: row {row + 1}: there is no file {one}", "folder=DIR says where")
+                    raise DataError(f"{where(table.path, row)}: there is no file {one}", "folder=DIR says where")
             if kind is not kinds[0]:
-                raise DataError(f"{table.path}: row {row + 1}: {path} is none of the {kinds[0].what}", "use two tables")
+                raise DataError(f"{where(table.path, row)}: {path} is none of the {kinds[0].what}", "use two tables")
         self.notes = () if labels is None else labels.notes
         self._take(samples, kinds[0], options)
 
@@ -110,11 +111,11 @@ def _column(table: Table, notation: Notation) -> str:
 
 def _file(table: Table, notation: Notation, column: str, cells: Row, row: int) -> tuple[Path, Kind]:
     """Return the file that a cell names, and its kind."""
-    value, where = cells.get(column), f"{table.path}: row {row + 1}"
+    value, here = cells.get(column), where(table.path, row)
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{where} names no file in {column!r}", "a path is wanted")
+        raise DataError(f"{here} names no file in {column!r}", "a path is wanted")
     kind = kind_of(Path(value))
     if kind is None:
-        raise DataError(f"{where}: {value!r} is no image, .npy array or sound by its name")
+        raise DataError(f"{here}: {value!r} is no image, .npy array or sound by its name")
     folder = notation.options.text("folder")
     return (table.path.parent if folder is None else Path(folder)) / value.strip(), kind

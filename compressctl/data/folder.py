@@ -32,6 +32,7 @@ class SampleFolder(FileSource):
 
     named = "a folder of images, .npy or sound files"
     reads = "a folder of images, .npy or sound files"
+    file_options = ("target",)
 
     def __init__(self, notation: Notation, inputs: Sequence[TensorSpec]) -> None:
         super().__init__(notation.text, inputs)

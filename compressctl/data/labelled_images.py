@@ -96,6 +96,7 @@ class BoxesSource(_LabelledImages):
 
     named = "images with boxes (COCO .json, YOLO, Pascal VOC)"
     reads = "labels of boxes"
+    file_options = ("images",)
 
     @classmethod
     def is_at(cls, path: Path) -> bool:

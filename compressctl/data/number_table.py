@@ -14,7 +14,7 @@ from compressctl.data.named import NamedSource, Request
 from compressctl.data.parse import Notation
 from compressctl.data.source import Feeds
 from compressctl.data.table_labels import USUAL, joined, numbers, table_labels
-from compressctl.data.tables import Row, Table, is_table
+from compressctl.data.tables import Row, Table, is_table, where
 from compressctl.errors import DataError
 from compressctl.notes import done
 
@@ -34,6 +34,7 @@ class NumberTable(NamedSource):
 
     named = ".csv, .tsv, .jsonl, .parquet or .arrow of numbers"
     reads = "a table of numbers"
+    file_options = ("classes",)
 
     def __init__(self, notation: Notation, request: Request) -> None:
         super().__init__(notation.text, request.inputs)
@@ -77,6 +78,12 @@ class NumberTable(NamedSource):
         cells = [value for name, value in first.items() if name != labels and name.lower() not in USUAL]
         return bool(cells) and all(numbers(value) is not None for value in cells)
 
+    @classmethod
+    def files(cls, notation: Notation) -> list[tuple[int, Path]]:
+        """Return the table, and the list of classes."""
+        classes = notation.options.text("classes")
+        return [(-1, Path(path)) for path in (notation.source, classes) if path is not None]
+
     def __len__(self) -> int:
         return len(self._rows)
 
@@ -97,17 +104,17 @@ class NumberTable(NamedSource):
         feeds = {}
         for spec in self.asked:
             columns = self._columns[spec.name]
-            values = [_value(cells, columns, f"{self._table.path}: row {row + 1}") for row, cells in chunk]
+            values = [_value(cells, columns, where(self._table.path, row)) for row, cells in chunk]
             if numpy_dtype(spec).kind == "f":  # what is written without a point is no other number
                 values = [value.astype(np.float64) for value in values]
             for (row, _), value in zip(chunk, values, strict=True):
-                where = f"{self._table.path}: row {row + 1}: {columns[0] if len(columns) == 1 else spec.name!r}"
+                here = f"{where(self._table.path, row)}: {columns[0] if len(columns) == 1 else spec.name!r}"
                 if value.shape != values[0].shape:
                     first = f"row {chunk[0][0] + 1}"
-                    raise DataError(f"{where} has {_dims(value)} numbers, but {first} has {_dims(values[0])}")
+                    raise DataError(f"{here} has {_dims(value)} numbers, but {first} has {_dims(values[0])}")
                 if row == chunk[0][0]:
                     value = _shaped(value, len(spec.shape) - 1)
-                    check((1, *value.shape), value.dtype, spec, where)
+                    check((1, *value.shape), value.dtype, spec, here)
             feeds[spec.name] = np.stack([_shaped(value, len(spec.shape) - 1) for value in values])
         return feeds
 
@@ -115,15 +122,15 @@ class NumberTable(NamedSource):
         if self._labels is None:
             return None
         labels = [self._labels.of(cells.get(self._labels.column), row) for row, cells in chunk]
-        return joined(labels, f"{self._table.path}: row {chunk[0][0] + 1}")
+        return joined(labels, where(self._table.path, chunk[0][0]))
 
 
-def _value(cells: Mapping[str, object], columns: list[str], where: str) -> Array:
+def _value(cells: Mapping[str, object], columns: list[str], here: str) -> Array:
     found = []
     for name in columns:
         value = numbers(cells.get(name))
         if value is None:
-            raise DataError(f"{where}: {name!r} is {cells.get(name)!r:.60}, but numbers are wanted")
+            raise DataError(f"{here}: {name!r} is {cells.get(name)!r:.60}, but numbers are wanted")
         found.append(value)
     if len(found) == 1:
         return found[0]

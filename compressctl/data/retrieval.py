@@ -8,8 +8,8 @@ from pathlib import Path
 
 from compressctl.data.options import Options
 from compressctl.data.relevance import Relevance
-from compressctl.data.tables import Table
-from compressctl.data.text_columns import text_columns, text_of, where
+from compressctl.data.tables import Table, where
+from compressctl.data.text_columns import text_columns, text_of
 from compressctl.errors import DataError
 
 _IDS = ("_id", "id", "query-id", "query_id", "qid", "doc_id", "docid", "corpus-id", "corpus_id")

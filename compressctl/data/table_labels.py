@@ -12,7 +12,7 @@ import numpy as np
 
 from compressctl.arrays import Array
 from compressctl.data.options import Options
-from compressctl.data.tables import Table
+from compressctl.data.tables import Table, where
 from compressctl.errors import DataError, UsageError, nearest
 from compressctl.notes import Note, done
 
@@ -68,18 +68,18 @@ class TableLabels:
         Raises:
             DataError: none does, or it is of no class.
         """
-        where = f"{self.table.path}: row {row + 1}"
+        here = where(self.table.path, row)
         if value is None or value == "":
-            raise DataError(f"{where} has no label in {self.column!r}", "fill it in or leave the row out")
+            raise DataError(f"{here} has no label in {self.column!r}", "fill it in or leave the row out")
         if self.classes is not None:
             name = str(value)
             if name not in self.classes:
                 hint = nearest(name, self.classes) or f"there are {', '.join(self.classes)}"
-                raise DataError(f"{where}: there is no class {name!r}", hint)
+                raise DataError(f"{here}: there is no class {name!r}", hint)
             return np.asarray(self.classes[name])
         found = numbers(value)
         if found is None:
-            raise DataError(f"{where}: the label {value!r:.60} is no number", "labels are all numbers, or all names")
+            raise DataError(f"{here}: the label {value!r:.60} is no number", "labels are all numbers, or all names")
         return found
 
 
@@ -92,17 +92,27 @@ def table_labels(table: Table, options: Options, taken: Sequence[str]) -> TableL
         DataError: there is no such column, or no such file.
         UsageError: classes are given, but no labels.
     """
-    given, file = options.text("labels"), options.text("classes")
+    column, file = label_column(table, options, taken), options.text("classes")
+    if column is not None:
+        return labels_in(table, column, options)
+    if file is not None:
+        raise UsageError(f"data {options.notation!r}: classes={file}, but no labels", "add labels=COLUMN")
+    return None
+
+
+def label_column(
+    table: Table, options: Options, taken: Sequence[str | None], usual: Sequence[str] = USUAL
+) -> str | None:
+    """Return the column that `labels=` names, or the first of a usual name, in any case, that is not taken.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    given = options.text("labels")
     if given is not None:
-        column = table.column(given, "the labels")
-    else:
-        usual = [name for name in table.columns if name.lower() in USUAL and name not in taken]
-        if not usual:
-            if file is not None:
-                raise UsageError(f"data {options.notation!r}: classes={file}, but no labels", "add labels=COLUMN")
-            return None
-        column = min(usual, key=lambda name: USUAL.index(name.lower()))
-    return labels_in(table, column, options)
+        return table.column(given, "the labels")
+    left = [name for name in table.columns if name.lower() in usual and name not in taken]
+    return min(left, key=lambda name: usual.index(name.lower()), default=None)
 
 
 def labels_in(table: Table, column: str, options: Options) -> TableLabels:

@@ -75,6 +75,11 @@ class Table:
             yield from self._read(self.path)
 
 
+def where(path: Path, row: int) -> str:
+    """Name a row of a table; people count from 1."""
+    return f"{path}: row {row + 1}"
+
+
 def is_table(path: Path) -> bool:
     """Return whether a path names a table, by its suffix."""
     return path.suffix.lower() in _READERS

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from compressctl.data.options import Options
-from compressctl.data.table_labels import USUAL
+from compressctl.data.table_labels import USUAL, label_column
 from compressctl.data.tables import Row, Table
 from compressctl.errors import DataError, UsageError
 
@@ -68,11 +67,8 @@ def text_columns(table: Table, options: Options, *, pairs: bool) -> TextColumns:
         DataError: there is no such column, or none of a usual name.
         UsageError: a second column is named without a first one.
     """
-    text, pair, labels = (options.text(key) for key in ("text", "pair", "labels"))
-    if labels is not None:
-        labels = table.column(labels, "the labels")
-    else:
-        labels = next((name for name in _LABELS if name in table.columns and name not in (text, pair)), None)
+    text, pair = options.text("text"), options.text("pair")
+    labels = label_column(table, options, (text, pair), _LABELS)
     if text is not None:
         text = table.column(text, "the texts")
         pair = None if pair is None else table.column(pair, "the second texts")
@@ -95,8 +91,3 @@ def _usual(table: Table, labels: str | None) -> tuple[str, str | None]:
         known = ", ".join(table.columns)
         raise DataError(f"{table.path}: none of its columns is known to hold texts: {known}", "add text=COLUMN")
     return text, None
-
-
-def where(path: Path, row: int) -> str:
-    """Name a row of a table; people count from 1."""
-    return f"{path}: row {row + 1}"

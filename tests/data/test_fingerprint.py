@@ -88,3 +88,21 @@ def test_missing_sources(notation):
 def test_wrong_notation():
     with pytest.raises(UsageError):
         fingerprint("a.npz[1]")
+
+
+def test_files_that_options_name_count_by_what_they_hold(tmp_path):
+    for place in ("a", "b", "other"):
+        (tmp_path / place).mkdir()
+        np.save(tmp_path / place / "0.npy", np.full(2, place == "other"))
+        (tmp_path / place / "classes.txt").write_text("dog\ncat\n" if place == "other" else "cat\ndog\n")
+    (tmp_path / "files.csv").write_text("file,label\n0.npy,cat\n")
+    (tmp_path / "numbers.csv").write_text("x,label\n1,cat\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "0.npy").write_bytes((tmp_path / "a" / "0.npy").read_bytes())
+    for notation in ("files.csv,folder={}", "files.csv,folder=a,classes={}/classes.txt", "data,target={}"):
+        notation = f"{tmp_path}/{notation}".replace("folder=a", f"folder={tmp_path}/a")
+        one, two, other = (fingerprint(notation.format(tmp_path / place)) for place in ("a", "b", "other"))
+        assert one == two != other
+    table = f"{tmp_path}/numbers.csv,classes={tmp_path}/{{}}/classes.txt"
+    assert fingerprint(table.format("a")) == fingerprint(table.format("b")) != fingerprint(table.format("other"))
+    assert [file.name for file in source_files(table.format("a"))] == ["numbers.csv", "classes.txt"]
