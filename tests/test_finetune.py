@@ -87,3 +87,13 @@ def test_nothing_to_learn_from(tmp_path):
         finetune.Config().run(linear(0), context(linear(0), tmp_path, None))
     with pytest.raises(DataError, match="no labels"):
         finetune.Config(teacher_weight=0).run(linear(0), context(linear(0), tmp_path, alike(tmp_path, X)))
+
+
+def test_labels_that_no_loss_compares_leave_the_original_to_teach(tmp_path):
+    boxes = np.zeros((2, 5), np.float32)
+    out = finetune.Config(**ONE_STEP).run(linear(9), context(linear(9), tmp_path, alike(tmp_path, X, boxes)))
+    assert out.facts["losses"] == ["mse"] and "the original alone teaches" in out.notes[0].text
+    with pytest.raises(DataError, match="fit 0 outputs"):
+        finetune.Config(teacher_weight=0, **ONE_STEP).run(
+            linear(9), context(linear(9), tmp_path, alike(tmp_path, X, boxes))
+        )

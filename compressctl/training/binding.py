@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import onnx_ir as ir
 from torch import Tensor
 
+from compressctl.data.decoding import token_ids
 from compressctl.errors import DataError, ModelError, UsageError
 from compressctl.model.ops import SOFTMAX
+from compressctl.torchexec.tensors import to_numpy
 from compressctl.training import losses
 from compressctl.training.features import Scores, is_softmax, node_named, node_value, scores
 from compressctl.training.options import LossTerm
 from compressctl.training.teacher import Names
 
-_ACTIVATIONS = {"cross-entropy": SOFTMAX, "kl": SOFTMAX, "bce": frozenset({"Sigmoid"})}
+_ACTIVATIONS = {"cross-entropy": SOFTMAX, "next-token": SOFTMAX, "kl": SOFTMAX, "bce": frozenset({"Sigmoid"})}
 _Shape = Sequence[int]
 
 
@@ -28,6 +30,7 @@ class Comparison:
         student: the value of the trained graph.
         teachers: the value of each teacher; () where the labels are the target.
         axis: the class axis of cross-entropy and kl, else None.
+        tokens: of next-token, the input whose tokens are told; else "".
         maps: attention maps (outputs of Softmax) are compared.
     """
 
@@ -35,6 +38,7 @@ class Comparison:
     student: str
     teachers: Names = ()
     axis: int | None = None
+    tokens: str = ""
     maps: bool = False
 
 
@@ -58,6 +62,8 @@ def bind(
     values: Mapping[str, Tensor],
     labels: Tensor | None,
     preferred: str | None = None,
+    feeds: Mapping[str, Tensor] | None = None,
+    paired: bool = False,
 ) -> list[Comparison]:
     """Find what each term compares.
 
@@ -68,13 +74,22 @@ def bind(
         values: the graph's outputs, and the values `watched`, on a batch.
         labels: the labels of that batch; None where rows have none.
         preferred: of several outputs that fit, the one to take: what the metric judges.
+        feeds: what the graph was fed.
+        paired: whether rows 2i and 2i + 1 are pairs.
 
     Raises:
         UsageError: a term needs a teacher and there is none, an output does not exist, or several fit.
         DataError: labels are missing, or fit no output.
         ModelError: a node or output is missing in a teacher.
     """
-    return [_bound(term, model, teachers, values, labels, preferred) for term in terms]
+    tokens = _tokens(feeds or {})
+    for term in terms:
+        if term.aim == "pairs" and not paired:
+            hint = f"give pairs (pairs=true), or {term.loss}:target=teacher"
+            raise DataError(f"loss {term}: needs pairs, and the training samples are none", hint)
+        if term.aim == "tokens" and tokens is None:
+            raise DataError(f"loss {term}: needs a model of token ids [N, T], and this one takes none")
+    return [_bound(term, model, teachers, values, labels, preferred, tokens) for term in terms]
 
 
 def _bound(
@@ -84,6 +99,7 @@ def _bound(
     values: Mapping[str, Tensor],
     labels: Tensor | None,
     preferred: str | None,
+    tokens: tuple[str, _Shape] | None,
 ) -> Comparison:
     if term.aim == "teacher" and not teachers:
         raise UsageError(f"loss {term}: needs a teacher, and there is none", "name one, or use a loss on labels")
@@ -94,15 +110,25 @@ def _bound(
         )
     if term.between_nodes:
         return _nodes(term, model, teachers)
-    output = _output(term, model, values, labels, preferred)
+    output = _output(term, model, values, labels, preferred, tokens)
     activations = _ACTIVATIONS.get(term.loss, frozenset())
     found = scores(model, output, activations)
+    if term.aim == "tokens" and tokens is not None:
+        return Comparison(term, found.value, axis=2, tokens=tokens[0])
+    if term.aim == "pairs":
+        return Comparison(term, found.value)
     shape = values[found.value].shape
     axis = _class_axis(found, shape, labels) if term.loss in ("cross-entropy", "kl") else None
     if term.aim == "labels":
         return Comparison(term, found.value, axis=axis)
     names = tuple(scores(teacher, _output_of(teacher, output), activations).value for teacher in teachers)
     return Comparison(term, found.value, names, axis)
+
+
+def _tokens(feeds: Mapping[str, Tensor]) -> tuple[str, _Shape] | None:
+    """Return the input of token ids, with their shape; None where there is none."""
+    name = token_ids({name: to_numpy(tensor) for name, tensor in feeds.items()})
+    return None if name is None else (name, feeds[name].shape)
 
 
 def _nodes(term: LossTerm, model: ir.Model, teachers: Sequence[ir.Model]) -> Comparison:
@@ -120,11 +146,15 @@ def _output(
     values: Mapping[str, Tensor],
     labels: Tensor | None,
     preferred: str | None,
+    tokens: tuple[str, _Shape] | None,
 ) -> str:
     outputs = [value.name or "" for value in model.graph.outputs]
     if term.output is not None and term.output not in outputs:
         raise UsageError(f"loss {term}: there is no output {term.output!r}", f"there are {', '.join(outputs)}")
-    fitting = [name for name in outputs if values[name].is_floating_point() and _fits(term, values[name].shape, labels)]
+    told = tokens[1] if term.aim == "tokens" and tokens is not None else None
+    fitting = [
+        name for name in outputs if values[name].is_floating_point() and _fits(term, values[name].shape, labels, told)
+    ]
     if term.output in fitting:
         return term.output or ""
     if term.output is None and len(fitting) == 1:
@@ -143,7 +173,11 @@ def _output(
     )
 
 
-def _fits(term: LossTerm, shape: _Shape, labels: Tensor | None) -> bool:
+def _fits(term: LossTerm, shape: _Shape, labels: Tensor | None, tokens: _Shape | None) -> bool:
+    if term.loss == "next-token":
+        return len(shape) == 3 and shape[2] > 1 and list(shape[:2]) == list(tokens or ())
+    if term.loss == "contrastive":
+        return len(shape) == 2 and shape[1] > 1
     if term.loss == "cross-entropy":
         return labels is not None and losses.class_axis(shape, labels.shape) is not None
     if term.aim == "labels":

@@ -11,6 +11,7 @@ from compressctl.measure.metric import Metric
 from compressctl.measure.metrics.classification import ClassMetric
 from compressctl.measure.session import Session
 from compressctl.model.ops import SOFTMAX
+from compressctl.model.scores import score_outputs
 from compressctl.resources import Resources
 from compressctl.training.losses import class_axis, squeezed
 from compressctl.training.options import LossTerm
@@ -30,8 +31,9 @@ def default_losses(
     """Choose the losses; the model is run on a few samples to see its outputs.
 
     With a teacher every output of floats comes close to the teacher's: class scores by kl, others by mse. Class scores
-    are what fits the labels, what a Softmax gives, or what a metric of classes judges. Where there are class labels,
-    a tenth of the weight goes to cross-entropy. Without a teacher: cross-entropy with class labels, mse with others.
+    are what fits the labels, what a Softmax gives, what a metric of classes judges, or logits over a vocabulary. Where
+    there are class labels, a tenth of the weight goes to cross-entropy. Without a teacher: next-token for logits over a
+    vocabulary, unless there are labels; cross-entropy with class labels, mse with others.
 
     Raises:
         DataError: there is neither a teacher nor labels that fit an output.
@@ -42,12 +44,15 @@ def default_losses(
     floats = {name: array for name, array in outputs.items() if array.dtype.kind == "f" and array.ndim}
     labels = batch.labels if source.labels_rows else None
     judged = _judged(floats, labels, metric)
+    told = [name for name, found in score_outputs(model).items() if found.words and name in floats]
+    if not teacher and labels is None and told:
+        return (LossTerm(loss="next-token", output=_named(told[0], floats)),)
     if not teacher:
         return (_on_labels(floats, labels, judged, metric, source),)
     soft = {value.name for value in model.graph.outputs if (n := value.producer()) and n.op_type in SOFTMAX}
     terms = []
     for name, array in floats.items():
-        is_classes = name == judged or name in soft or _judges_classes(metric, name, array)
+        is_classes = name == judged or name in soft or name in told or _judges_classes(metric, name, array)
         weight = _SOFT if name == judged else 1.0
         terms.append(LossTerm(loss="kl" if is_classes else "mse", weight=weight, output=_named(name, floats)))
     if not terms:

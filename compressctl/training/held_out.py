@@ -121,10 +121,12 @@ class HeldOut:
     @torch.no_grad()
     def _answer(self, rows: Integers, batch: Batch) -> tuple[dict[str, Array], float]:
         targets = self._teachers.targets(rows, batch.feeds)
-        values = self._objective.student(to_tensors(batch.feeds, self._device))
+        feeds = to_tensors(batch.feeds, self._device)
+        values = self._objective.student(feeds)
         labels = batch.labels if self._samples.labelled else None
         loss = self._objective.loss(
             batch.counted(values),
+            batch.counted(feeds),
             batch.counted(to_tensors(targets, self._device)),
             None if labels is None else torch.from_numpy(labels).to(self._device),
         )

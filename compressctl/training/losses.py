@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 IGNORED = -100  # a class label that is left out of the mean, as in torch
+_PIECE = 1 << 22  # scores at a time, 16 MB: of a vocabulary, the softmax of all positions would be held several times
 
 
 def class_axis(scores: Sequence[int], labels: Sequence[int]) -> int | None:
@@ -35,7 +38,22 @@ def cross_entropy(scores: Tensor, labels: Tensor, axis: int) -> Tensor:
         labels: class indices, of the shape of `scores` without `axis`.
         axis: where the classes are.
     """
-    return F.cross_entropy(_class_rows(scores, axis), labels.reshape(-1).long(), ignore_index=IGNORED)
+    rows, classes = _class_rows(scores, axis), labels.reshape(-1).long()
+    if rows.numel() <= _PIECE:
+        return F.cross_entropy(rows, classes, ignore_index=IGNORED)
+    return _summed(_entropies, rows, classes) / (classes != IGNORED).sum()
+
+
+def next_token(scores: Tensor, tokens: Tensor, counted: Tensor) -> Tensor:
+    """Return the mean of -log softmax(scores)[the next token].
+
+    Args:
+        scores: logits [N, T, V]; those at position t tell token t + 1.
+        tokens: token ids [N, T].
+        counted: whether a token may be told or told from, [N, T]: False at padding.
+    """
+    told = tokens[:, 1:].long().masked_fill(~(counted[:, 1:] & counted[:, :-1]), IGNORED)
+    return cross_entropy(scores[:, :-1], told, 2)
 
 
 def kl(student: Tensor, teacher: Tensor, axis: int, temperature: float) -> Tensor:
@@ -43,9 +61,9 @@ def kl(student: Tensor, teacher: Tensor, axis: int, temperature: float) -> Tenso
 
     Source: Hinton, Vinyals and Dean 2015 (arXiv:1503.02531), section 2: T² keeps the size of the gradients.
     """
-    logs = F.log_softmax(_class_rows(student, axis) / temperature, dim=1)
-    target = F.log_softmax(_class_rows(teacher, axis) / temperature, dim=1)
-    return F.kl_div(logs, target, reduction="batchmean", log_target=True) * temperature**2
+    rows, wanted = _class_rows(student, axis) / temperature, _class_rows(teacher, axis) / temperature
+    mean = _divergences(rows, wanted) if rows.numel() <= _PIECE else _summed(_divergences, rows, wanted)
+    return mean / len(rows) * temperature**2
 
 
 def bce(scores: Tensor, probabilities: Tensor) -> Tensor:
@@ -61,6 +79,22 @@ def mse(student: Tensor, target: Tensor) -> Tensor:
 def cosine(student: Tensor, target: Tensor) -> Tensor:
     """Return the mean of 1 - cos of the angle between both, along the last axis."""
     return (1 - F.cosine_similarity(student, target.reshape(student.shape).to(student.dtype), dim=-1)).mean()
+
+
+def contrastive(vectors: Tensor, others: Tensor, temperature: float) -> Tensor:
+    """Return how badly each vector is told from the others as the partner of its own: the mean of both directions.
+
+    The cosines of all vectors with all others, divided by the temperature, are scores of classes; the right class is
+    the one of the same row. Source: van den Oord et al. 2018 (arXiv:1807.03748), equation 4, with negatives from the batch.
+
+    Args:
+        vectors: [N, D].
+        others: [N, D].
+        temperature: what cosines are divided by.
+    """
+    scores = F.normalize(vectors, dim=-1) @ F.normalize(others, dim=-1).T / temperature
+    own = torch.arange(len(scores), device=scores.device)
+    return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
 
 
 def features(student: Tensor, teacher: Tensor, adapter: Tensor | None = None) -> Tensor:
@@ -101,6 +135,22 @@ def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
 def channel_axis(rank: int) -> int:
     """Return the axis that channels lie along: 1 of images [N, C, H, W], else the last."""
     return 1 if rank == 4 else rank - 1
+
+
+def _entropies(scores: Tensor, classes: Tensor) -> Tensor:
+    return F.cross_entropy(scores, classes, ignore_index=IGNORED, reduction="sum")
+
+
+def _divergences(student: Tensor, teacher: Tensor) -> Tensor:
+    logs, target = F.log_softmax(student, dim=1), F.log_softmax(teacher, dim=1)
+    return F.kl_div(logs, target, reduction="sum", log_target=True)
+
+
+def _summed(loss: Callable[[Tensor, Tensor], Tensor], rows: Tensor, others: Tensor) -> Tensor:
+    """Return the sum of a loss over rows [positions, C], piece by piece; each is computed anew for the gradients."""
+    size = max(1, _PIECE // rows.shape[1])
+    pieces = zip(rows.split(size), others.split(size), strict=True)
+    return torch.stack([checkpoint(loss, *piece, use_reentrant=False) for piece in pieces]).sum()
 
 
 def _class_rows(scores: Tensor, axis: int) -> Tensor:

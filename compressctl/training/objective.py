@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from compressctl.data.decoding import tokens_read
 from compressctl.errors import DataError, ModelError
 from compressctl.torchexec.module import GraphModule
+from compressctl.torchexec.tensors import to_numpy
 from compressctl.training import losses
 from compressctl.training.binding import Comparison
 from compressctl.training.options import LossTerm
@@ -55,16 +57,22 @@ class Objective(nn.Module):
 
     def forward(self, feeds: Mapping[str, Tensor], targets: Mapping[Names, Tensor], labels: Tensor | None) -> Tensor:
         """Run the graph and return the loss, a scalar."""
-        return self.loss(self.student(feeds), targets, labels)
+        return self.loss(self.student(feeds), feeds, targets, labels)
 
-    def loss(self, values: Mapping[str, Tensor], targets: Mapping[Names, Tensor], labels: Tensor | None) -> Tensor:
-        """Return the loss of values that the graph gave, a scalar.
+    def loss(
+        self,
+        values: Mapping[str, Tensor],
+        feeds: Mapping[str, Tensor],
+        targets: Mapping[Names, Tensor],
+        labels: Tensor | None,
+    ) -> Tensor:
+        """Return the loss of values that the graph gave for feeds, a scalar.
 
         Raises:
             DataError: labels that are not classes.
         """
         terms = enumerate(self.comparisons)
-        parts = [one.term.weight * self._part(index, one, values, targets, labels) for index, one in terms]
+        parts = [one.term.weight * self._part(index, one, values, feeds, targets, labels) for index, one in terms]
         return torch.stack(parts).sum()
 
     def _part(
@@ -72,10 +80,17 @@ class Objective(nn.Module):
         index: int,
         one: Comparison,
         values: Mapping[str, Tensor],
+        feeds: Mapping[str, Tensor],
         targets: Mapping[Names, Tensor],
         labels: Tensor | None,
     ) -> Tensor:
         value, kind = values[one.student].float(), one.term.loss
+        if kind == "next-token":
+            counted = tokens_read({name: to_numpy(tensor) for name, tensor in feeds.items()}, one.tokens)
+            return losses.next_token(value, feeds[one.tokens], torch.from_numpy(counted).to(value.device))
+        if kind == "contrastive":
+            pairs = (value, targets[one.teachers].float()) if one.teachers else (value[0::2], value[1::2])
+            return losses.contrastive(*pairs, one.term.softness)
         target = targets[one.teachers].float() if one.teachers else labels
         assert target is not None, "bound to labels"
         if kind == "cross-entropy":
@@ -84,7 +99,7 @@ class Objective(nn.Module):
             return losses.cross_entropy(value, target, one.axis)
         if kind == "kl":
             assert one.axis is not None
-            return losses.kl(value, target, one.axis, one.term.temperature)
+            return losses.kl(value, target, one.axis, one.term.softness)
         if kind == "bce":
             return losses.bce(value, target.sigmoid() if one.teachers else target)
         if kind == "features":

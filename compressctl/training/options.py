@@ -11,30 +11,37 @@ from pydantic_core import CoreSchema
 from compressctl.choices import BatchNorm
 from compressctl.fields import Option, Options
 
-Loss = Literal["cross-entropy", "mse", "bce", "cosine", "kl", "features", "attention"]
-Target = Literal["labels", "teacher"]
+Loss = Literal["cross-entropy", "next-token", "mse", "bce", "cosine", "contrastive", "kl", "features", "attention"]
+Target = Literal["labels", "teacher", "tokens", "pairs"]
 _TARGETS: dict[str, tuple[Target, ...]] = {  # the first is the default
     "cross-entropy": ("labels",),
+    "next-token": ("tokens",),
     "bce": ("labels", "teacher"),
     "mse": ("teacher", "labels"),
     "cosine": ("teacher", "labels"),
+    "contrastive": ("pairs", "teacher"),
     "kl": ("teacher",),
     "features": ("teacher",),
     "attention": ("teacher",),
 }
 
 
+_TEMPERATURES = {"kl": 4.0, "contrastive": 0.05}
+
+
 class LossTerm(Options):
     """One term of the sum that training minimises; in short `kl:temperature=4,weight=0.9`."""
 
     loss: Loss
-    """cross-entropy, mse, bce, cosine or kl of an output; features or attention of a node."""
+    """cross-entropy, next-token, mse, bce, cosine, contrastive or kl of an output; features or attention of a node."""
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Factor of this term."""
-    temperature: float = Field(default=4.0, gt=0, allow_inf_nan=False)
-    """kl: both sides' scores are divided by it, and the term is multiplied by its square."""
+    temperature: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """kl: both sides' scores are divided by it, and the term is multiplied by its square (default 4); contrastive: what
+    similarities are divided by (default 0.05)."""
     target: Target | None = None
-    """What to come close to: the labels (default of cross-entropy and bce) or the teacher (default of the others)."""
+    """What to come close to: the labels (default of cross-entropy and bce), the tokens that are fed (next-token), the
+    other one of a pair (contrastive), or the teacher (default of the others)."""
     output: str | None = None
     """The output that is compared; default: the only one that fits, else the one that the metric judges."""
     student: str | None = None
@@ -46,6 +53,11 @@ class LossTerm(Options):
     def aim(self) -> Target:
         """What this term compares with: `target`, or the loss's default."""
         return self.target or _TARGETS[self.loss][0]
+
+    @property
+    def softness(self) -> float:
+        """The temperature, or the default of this loss; of losses without one, 1."""
+        return self.temperature or _TEMPERATURES.get(self.loss, 1.0)
 
     @property
     def between_nodes(self) -> bool:
@@ -65,9 +77,9 @@ class LossTerm(Options):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.aim not in _TARGETS[self.loss]:
-            raise ValueError(f"{self.loss} cannot have the target {self.aim}, only {_TARGETS[self.loss][0]}")
-        if self.loss != "kl" and self.temperature != type(self).model_fields["temperature"].default:
-            raise ValueError(f"{self.loss} has no temperature, only kl has")
+            raise ValueError(f"{self.loss} cannot have the target {self.aim}, only {' or '.join(_TARGETS[self.loss])}")
+        if self.loss not in _TEMPERATURES and self.temperature is not None:
+            raise ValueError(f"{self.loss} has no temperature, only {' and '.join(_TEMPERATURES)} have")
         if self.between_nodes:
             if self.student is None:
                 raise ValueError(f"{self.loss} needs the node to compare: {self.loss}:student=NODE")

@@ -66,7 +66,8 @@ class TrainingSamples:
         if source.fixed_batch is not None:
             self.batch = source.fixed_batch * processes
         else:
-            self.batch = min(batch, len(self.train)) // processes * processes
+            together = processes * self._members  # the two of a pair stay in one process's part
+            self.batch = min(batch, len(self.train)) // together * together
         if not self.batch:
             raise DataError(
                 f"{source.notation}: batches of {min(batch, len(self.train))} samples cannot be shared by {processes} "
@@ -95,7 +96,8 @@ class TrainingSamples:
         """Return the rows of training step number `step`, [batch]; a fixed batch repeats rows of too few."""
         epoch, index = divmod(step, self.steps_per_epoch)
         if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = epoch, np.random.default_rng((self._seed, 1, epoch)).permutation(self.train)
+            units = self.train.reshape(-1, self._members)
+            self._epoch = epoch, np.random.default_rng((self._seed, 1, epoch)).permutation(units).reshape(-1)
         order = self._epoch[1]
         return np.resize(order[index * self.batch : (index + 1) * self.batch], self.batch)
 
@@ -107,7 +109,7 @@ class TrainingSamples:
 
     def held_batches(self, size: int) -> Iterator[tuple[Integers, Batch]]:
         """Yield the held-out rows in order with their batches, as `Source.batches` does: padded to a fixed batch."""
-        size = self.source.fixed_batch or size
+        size = self.source.fixed_batch or max(size // self._members, 1) * self._members
         for start in range(0, len(self.held), size):
             chosen = self.held[start : start + size]
             rows = np.pad(chosen, (0, (self.source.fixed_batch or len(chosen)) - len(chosen)), mode="edge")

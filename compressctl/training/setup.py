@@ -106,7 +106,8 @@ def set_up(
     module.eval()
     with torch.no_grad():
         values = module(feeds)
-    comparisons = bind(losses, module.model, job.teachers, values, labels, _judged(job, module, values, first))
+    judged = _judged(job, module, values, first)
+    comparisons = bind(losses, module.model, job.teachers, values, labels, judged, feeds=feeds, paired=job.source.pairs)
     wanted = [one.teachers for one in comparisons if one.teachers]
     teachers = Teachers(job.teachers, wanted, resources)
     targets = to_tensors(teachers.run(first.feeds), device)

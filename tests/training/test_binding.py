@@ -7,6 +7,7 @@ import torch
 
 from compressctl.errors import CompressctlError, DataError, ModelError, UsageError
 from compressctl.measure.metrics import parse_metric
+from compressctl.resources import Resources
 from compressctl.training.binding import Comparison, bind, watched
 from compressctl.training.defaults import default_losses
 from compressctl.training.options import LossTerm
@@ -143,3 +144,29 @@ def test_no_default_without_labels_or_teacher_or_a_clear_output(defaults):
         defaults(two(), Arrays({"x": X}, Y), teacher=True)
     with pytest.raises(DataError, match="name a loss"):
         defaults(mlp(), Arrays({"x": X}, X), teacher=False)
+
+
+def test_next_tokens_are_those_that_are_fed():
+    m = model("y = MatMul(x, W)", {"W": W}, "float[N, T, 8] x", "float[N, T, 3] y")
+    feeds = {"input_ids": torch.ones((2, 5), dtype=torch.int64), "attention_mask": torch.ones((2, 5))}
+    term, values = LossTerm.model_validate("next-token"), {"y": torch.zeros((2, 5, 3))}
+    (one,) = bind([term], m, (), values, None, feeds=feeds)
+    assert (one.student, one.tokens, one.axis) == ("y", "input_ids", 2)
+    with pytest.raises(DataError, match="needs a model of token ids"):
+        bind([term], m, (), values, None, feeds={"x": torch.ones((2, 5, 8))})
+
+
+def test_contrastive_compares_pairs_or_rows_with_a_teacher():
+    m = mlp()
+    with pytest.raises(DataError, match="needs pairs"):
+        bound("contrastive", m)
+    assert bound("contrastive:target=teacher", m, teachers=(m,)).teachers == ("y",)
+
+
+def test_language_models_learn_next_tokens_without_labels(tmp_path):
+    arrays = {"E": np.eye(12, 8, dtype=np.float32), "H": np.ones((8, 12), np.float32)}
+    m = model("e = Gather(E, input_ids) logits = MatMul(e, H)", arrays, "int64[N, T] input_ids", "float[N, T, 12] logits")
+    source = Arrays({"input_ids": np.ones((4, 5), np.int64)})
+    resources = Resources(workdir=tmp_path, threads=1)
+    assert [str(term) for term in default_losses(m, source, resources, teacher=False)] == ["next-token"]
+    assert [str(term) for term in default_losses(m, source, resources, teacher=True)] == ["kl"]

@@ -286,3 +286,26 @@ def test_memory_does_not_grow_with_steps(tmp_path):
     o = options(steps=61, checkpoint_every=7, evaluate_every=5)
     fit(mlp(1), blobs(), "kl", tmp_path, o, teachers=(mlp(2),), progress=Counting())
     assert counts[0] == counts[1]
+
+
+def test_tokens_and_pairs_are_learned_without_labels(tmp_path):
+    text = np.tile(np.arange(6), 40)[: 32 * 7].reshape(32, 7)
+    table = RNG.standard_normal((6, 6)).astype(np.float32) / 10
+    m = model("y = Gather(E, input_ids)", {"E": table}, "int64[N, 7] input_ids", "float[N, 7, 6] y")
+    fit(m, Arrays({"input_ids": text}), "next-token", tmp_path, options(steps=60, learning_rate=0.1))
+    assert (weights(m)["E"].argmax(axis=1) == (np.arange(6) + 1) % 6).all()
+
+    seen = RNG.standard_normal((40, 8)).astype(np.float32)
+    both = np.stack([seen, seen + RNG.standard_normal(seen.shape).astype(np.float32)], axis=1).reshape(80, 8)
+    small = mlp()
+    before = _told_apart(small, both)
+    fit(small, Pairs({"x": both}), "contrastive:temperature=0.2", tmp_path, options(steps=60, learning_rate=0.01))
+    assert _told_apart(small, both) > before
+
+
+def _told_apart(m: ir.Model, pairs: np.ndarray) -> float:
+    """Return the share of first members whose own partner is the nearest of all."""
+    y = answers(m, pairs)
+    unit = y / np.linalg.norm(y, axis=1, keepdims=True)
+    cosines = unit[0::2] @ unit[1::2].T
+    return float((cosines.argmax(axis=1) == np.arange(len(cosines))).mean())

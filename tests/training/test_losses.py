@@ -47,6 +47,38 @@ def test_cross_entropy_is_scikit_learns_log_loss(shape, axis):
     assert float(losses.cross_entropy(tensor(x), tensor(labels), axis)) == pytest.approx(want, rel=1e-9)
 
 
+@pytest.mark.parametrize("piece", [1, 7, 1 << 22])
+def test_vocabularies_are_taken_piece_by_piece(monkeypatch, piece):
+    """Values and gradients are those of the whole, whatever is computed at a time."""
+    monkeypatch.setattr(losses, "_PIECE", piece)
+    x, teacher = (torch.from_numpy(scores(3, 4, 5)).requires_grad_() for _ in range(2))
+    labels = torch.tensor([[0, 1, -100, 3], [4, -100, 2, 1], [0, 0, 1, 2]])
+    found = losses.cross_entropy(x, labels, 2) + losses.kl(x, teacher, 2, 2.0)
+    rows, soft = x.reshape(12, 5), (teacher.reshape(12, 5) / 2).log_softmax(1)
+    kept = labels.reshape(-1) >= 0
+    picked = rows[kept].log_softmax(1).gather(1, labels.reshape(-1)[kept, None])
+    want = -picked.mean() + 4 * (soft.exp() * (soft - (rows / 2).log_softmax(1))).sum(1).mean()
+    ours, theirs = (torch.autograd.grad(value, (x, teacher), retain_graph=True) for value in (found, want))
+    torch.testing.assert_close(found, want, rtol=1e-12, atol=0)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_the_next_token_is_told_where_both_are_read():
+    x, tokens = scores(2, 4, 5), np.array([[1, 2, 3, 4], [4, 3, 0, 0]])
+    counted = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], bool)
+    rows, told = np.concatenate([x[0, :3], x[1, :1]]), [2, 3, 4, 3]
+    want = log_loss(told, softmax(rows, axis=1), labels=range(5))
+    assert float(losses.next_token(tensor(x), tensor(tokens), tensor(counted))) == pytest.approx(want, rel=1e-9)
+
+
+def test_contrastive_is_cross_entropy_of_cosines_both_ways():
+    vectors, others = scores(6, 3), scores(6, 3)
+    cosines = 1 - cdist(vectors, others, "cosine")
+    ways = [log_loss(range(6), softmax(table / 0.1, axis=1), labels=range(6)) for table in (cosines, cosines.T)]
+    assert float(losses.contrastive(tensor(vectors), tensor(others), 0.1)) == pytest.approx(np.mean(ways), rel=1e-9)
+
+
 def test_cross_entropy_leaves_out_labels_of_minus_100():
     x, labels = scores(6, 5), np.array([0, 1, -100, 3, -100, 2])
     kept = labels >= 0

@@ -116,3 +116,11 @@ def test_samples_of_two_sizes_are_refused(tmp_path):
     source.inputs = (type(source.inputs[0])("x", "float32", ("N", "L")),)
     with pytest.raises(DataError, match="3 and 5 cannot be trained on together"):
         samples(source, tmp_path)
+
+
+def test_pairs_stay_together(tmp_path):
+    x = np.arange(40, dtype=np.float32)[:, None]
+    samples = TrainingSamples(Pairs({"x": x}), Resources(workdir=tmp_path), held_out=0.1, batch=7)
+    rows = np.concatenate([samples.rows(step) for step in range(samples.steps_per_epoch)])
+    assert samples.batch == 6 and (rows[0::2] + 1 == rows[1::2]).all() and (rows[0::2] % 2 == 0).all()
+    assert [len(held) for held, _ in samples.held_batches(3)] == [2, 2]
