@@ -85,7 +85,7 @@ def contrastive(vectors: Tensor, others: Tensor, temperature: float) -> Tensor:
     """Return how badly each vector is told from the others as the partner of its own: the mean of both directions.
 
     The cosines of all vectors with all others, divided by the temperature, are scores of classes; the right class is
-    the one of the same row. Source: van den Oord et al. 2018 (arXiv:1807.03748), equation 4, with negatives from the batch.
+    the one of the same row. Source: van den Oord et al. 2018 (arXiv:1807.03748), equation 4, negatives from the batch.
 
     Args:
         vectors: [N, D].
@@ -149,7 +149,7 @@ def _divergences(student: Tensor, teacher: Tensor) -> Tensor:
 def _summed(loss: Callable[[Tensor, Tensor], Tensor], rows: Tensor, others: Tensor) -> Tensor:
     """Return the sum of a loss over rows [positions, C], piece by piece; each is computed anew for the gradients."""
     size = max(1, _PIECE // rows.shape[1])
-    pieces = zip(rows.split(size), others.split(size), strict=True)
+    pieces = zip(torch.split(rows, size), torch.split(others, size), strict=True)
     return torch.stack([checkpoint(loss, *piece, use_reentrant=False) for piece in pieces]).sum()
 
 

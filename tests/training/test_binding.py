@@ -165,7 +165,9 @@ def test_contrastive_compares_pairs_or_rows_with_a_teacher():
 
 def test_language_models_learn_next_tokens_without_labels(tmp_path):
     arrays = {"E": np.eye(12, 8, dtype=np.float32), "H": np.ones((8, 12), np.float32)}
-    m = model("e = Gather(E, input_ids) logits = MatMul(e, H)", arrays, "int64[N, T] input_ids", "float[N, T, 12] logits")
+    m = model(
+        "e = Gather(E, input_ids) logits = MatMul(e, H)", arrays, "int64[N, T] input_ids", "float[N, T, 12] logits"
+    )
     source = Arrays({"input_ids": np.ones((4, 5), np.int64)})
     resources = Resources(workdir=tmp_path, threads=1)
     assert [str(term) for term in default_losses(m, source, resources, teacher=False)] == ["next-token"]
