@@ -17,6 +17,7 @@ from compressctl.quantization.int8.plan import make_plan
 from compressctl.report.inspection import Inspection, Layer
 from compressctl.scratch import temporary_folder
 from compressctl.selection import Selection
+from compressctl.storage.halves import open_halves
 from compressctl.tensorspec import TensorSpec, parse_tensor_specs
 
 
@@ -50,8 +51,10 @@ def inspect_loaded(loaded: Loaded, sized: Mapping[str, TensorSpec]) -> Inspectio
     with temporary_folder() as folder:
         context = Context(baseline=model, workdir=folder)
         simplified = simplify.Config().run(model, context)
-        previews = {config.name(): config.preview(simplified.model, context) for config in PASSES}
-    plan, notes = make_plan(simplified.model, "auto", Selection(), calibrated=True, embeddings=True)
+        ready = simplified.model.clone()
+        open_halves(ready)
+        previews = {config.name(): config.preview(ready, context) for config in PASSES}
+    plan, notes = make_plan(ready, "auto", Selection(), calibrated=True, embeddings=True)
     kinds = {**dict.fromkeys(plan.static, "static"), **dict.fromkeys(plan.dynamic, "dynamic")}
     return Inspection(
         path=str(loaded.path),
