@@ -1,6 +1,6 @@
 """Constants that can be stored on few levels while the model goes on computing in float.
 
-These are the matrices of linear and recurrent layers, and the tables that embeddings look up.
+These are the matrices of linear and recurrent layers, what others multiply by, and the tables that embeddings look up.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from compressctl.model.tensors import read_array
 from compressctl.notes import Note, skipped
 from compressctl.quantization.int8.embedding import is_embedding
 from compressctl.quantization.int8.weights import tensor_of
+from compressctl.quantization.weights.others import other_weights
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ class Target:
     def obstacle(self) -> str | None:
         """Why the layer cannot be fitted to samples, or None."""
         if not self.layers:
-            return "it is an embedding" if self.lookups else "it is recurrent"
+            kind = self.nodes[0].op_type
+            return "it is an embedding" if self.lookups else f"{kind} is no layer that can be fitted"
         if self.layers[0].inner:
             return INNER
         if not is_only_use(self.value, self.layers[0].node):
@@ -114,11 +116,18 @@ def targets(graph: ir.Graph, *, embeddings: bool = True) -> tuple[list[Target], 
     layers = {layer.node: layer for layer in linear_layers(graph, inner=True)}
     layouts: dict[ir.Value, Layout] = {}
     others = other_layers(graph, inner=True)
-    notes = [skipped(reason, node.name) for node, reason in others if not any(recurrent_weights(node))]
+    notes = [
+        skipped(reason, node.name)
+        for node, reason in others
+        if not any(recurrent_weights(node)) and not any(other_weights(node))
+    ]
     tables: set[ir.Value] = set()
     for node in all_nodes(graph):
         if node in layers:
             layouts.setdefault(layers[node].weight, _of_layer(layers[node]))
+        else:
+            for weight, parts in other_weights(node):
+                layouts.setdefault(weight, Layout(*parts))
         for weight in recurrent_weights(node):
             layouts.setdefault(weight, _of_rows(weight))
         if is_embedding(node):
