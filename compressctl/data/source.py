@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from compressctl.arrays import Array
 from compressctl.data.fit import cast, nonfinite_row, whole, zeros
+from compressctl.data.walk import MADE_UP_STEPS, MOST_STEPS, Walk
 from compressctl.errors import DataError
 from compressctl.notes import Note
 from compressctl.tensorspec import TensorSpec
@@ -179,9 +181,31 @@ class Source(ABC):
             start += len(next(iter(rows.values()), ()))
 
     def first(self, rows: int) -> Feeds:
-        """Return one batch of exactly `rows` rows (the model's fixed batch, where it has one), for timing."""
+        """Return one batch of exactly `rows` rows (the model's fixed batch, where it has one)."""
         batch = next(self.batches(rows))
         return self.to_feeds(self.to_rows(batch), rows)
+
+    def walk(self, rows: int) -> Walk:
+        """Return what a model is timed on: `first`, and of a model with states the steps that follow.
+
+        They are those of the first `rows` sequences; where samples are none, one sample after the other, again from the
+        first where they are few.
+        """
+        states = {spec.name: spec.state for spec in self.inputs if spec.state is not None}
+        if not states:
+            return Walk((self.first(rows),))
+        steps: list[Feeds] = []
+        for batch in self.batches(rows):
+            if steps and self.steps > 1 and not batch.follows:
+                break
+            feeds = self.to_feeds(self.to_rows(batch), rows)
+            steps.append({name: array for name, array in feeds.items() if not steps or name not in states})
+            if len(steps) == MOST_STEPS:
+                break
+        if self.steps == 1 and len(steps) < MADE_UP_STEPS:
+            again = {name: array for name, array in steps[0].items() if name not in states}
+            steps = [steps[0], *islice(cycle([*steps[1:], again]), MADE_UP_STEPS - 1)]
+        return Walk(tuple(steps), states)
 
     def to_rows(self, batch: Batch) -> Feeds:
         """Return the rows of a batch that are samples: [count, …] by input, of the inputs that take samples."""

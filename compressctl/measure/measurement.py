@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from compressctl.arrays import Array
 from compressctl.data.random import random_feeds
 from compressctl.data.source import Feeds, Source
+from compressctl.data.walk import Walk, standing
 from compressctl.measure.accuracy import BATCH, Comparison, compare, evaluate
 from compressctl.measure.clocks import Witnesses
 from compressctl.measure.fidelity import OutputFidelity, fidelity, remember
@@ -82,7 +84,7 @@ class Workload(LatencyOptions):
 
     Attributes:
         batch_size: of the latency measurement, where the model's batch is dynamic.
-        feeds: one batch for latency and memory; random where None.
+        walk: steps of one batch, for latency; memory is of the first. Random where None.
         evaluation: labelled samples for the metric, or None.
         metric: or None.
         fidelity: samples to compare outputs on (the first 256), or None.
@@ -92,13 +94,18 @@ class Workload(LatencyOptions):
     """
 
     batch_size: int = 1
-    feeds: Feeds | None = None
+    walk: Walk | None = None
     evaluation: Source | None = None
     metric: Metric | None = None
     fidelity: Source | None = None
     fitted: bool = False
     thorough: bool = False
     profile: bool = False
+
+    @property
+    def feeds(self) -> Feeds:
+        """What the first step is fed; nothing where there are no steps."""
+        return dict(self.walk.first) if self.walk is not None else {}
 
 
 _FIDELITY_SAMPLES = 256
@@ -118,7 +125,8 @@ def measure_files(
     with temporary_folder() as folder:
         before = resident_bytes("self")
         session = Session(baseline, threads=workload.threads)
-        feeds = workload.feeds or random_feeds(session.inputs, workload.batch_size, workload.seed)
+        walk = workload.walk or standing(random_feeds(session.inputs, workload.batch_size, workload.seed))
+        feeds = dict(walk.first)
         seen.append(_Seen(_score(session, workload, progress)))  # first: data that do not fit need not wait
         stress = StressTest(session, feeds, workload.seed)
         reference, sizes = Remembered(session, folder), sizes_of(session.inputs, feeds)
@@ -132,7 +140,7 @@ def measure_files(
         for path in runnable:
             seen.append(_look(path, reference, stress, workload, classes, progress))
         progress.step("measure latency")
-        timed = _latencies(baseline, runnable, feeds, workload, apart=_too_large(seen))
+        timed = _latencies(baseline, runnable, walk, workload, apart=_too_large(seen))
         measurements = []
         for index, path in enumerate([baseline, *results]):
             one, first = seen[index], seen[0]
@@ -219,17 +227,17 @@ def _score(session: Session, workload: Workload, progress: Progress) -> Score | 
 
 
 def _latencies(
-    baseline: Path, results: Sequence[Path], feeds: Feeds, workload: Workload, *, apart: bool
+    baseline: Path, results: Sequence[Path], walk: Walk, workload: Workload, *, apart: bool
 ) -> list[tuple[Latency, Interval | None, Witnesses | None]]:
     """Latency, ratio and witnesses of each model, as far as it has them."""
     if not results:
-        return [(latency(baseline, feeds, workload), None, None)]
-    ratios = compare_latency(baseline, results, feeds, workload, apart=apart)
+        return [(latency(baseline, walk, workload), None, None)]
+    ratios = compare_latency(baseline, results, walk, workload, apart=apart)
     others = [(one.result, one.interval, one.witnesses) for one in ratios]
     return [(ratios[0].baseline, None, None), *others]
 
 
-def sizes_of(inputs: Sequence[TensorSpec], feeds: Feeds) -> dict[str, int]:
+def sizes_of(inputs: Sequence[TensorSpec], feeds: Mapping[str, Array]) -> dict[str, int]:
     """Return the sizes that feeds give to the inputs' named dimensions."""
     return {
         dim: size

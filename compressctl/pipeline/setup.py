@@ -152,7 +152,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         batch_size=recipe.batch_size,
         threads=recipe.threads,
         seed=recipe.seed,
-        feeds=source.first(recipe.batch_size) if source else None,
+        walk=source.walk(recipe.batch_size) if source else None,
         evaluation=context.evaluation,
         metric=metric,
         fidelity=source,
