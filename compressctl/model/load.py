@@ -13,6 +13,7 @@ from onnx_ir.passes.common import InlinePass, OutputFixPass
 
 from compressctl.errors import ModelError, UsageError
 from compressctl.model import coo, embedded, opset, protos, read
+from compressctl.model.checking import check_model
 from compressctl.model.external import external_files
 from compressctl.model.graph import bodies
 from compressctl.model.lifting import lift_constants
@@ -149,7 +150,7 @@ def _from_proto(proto: onnx.ModelProto, path: Path) -> tuple[ir.Model, list[Note
     overridable = {info.name for info in proto.graph.input} & {tensor.name for tensor in proto.graph.initializer}
     weights = protos.take_weights(proto)
     unshaped = _complete_outputs(proto, path)
-    onnx.checker.check_model(proto)
+    check_model(proto)
     if unshaped:
         raise ModelError(f"{path}: output {unshaped[0]!r} has no shape, not even a number of dimensions")
     if proto.functions:
