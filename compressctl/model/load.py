@@ -271,6 +271,6 @@ def _remarks(model: ir.Model) -> list[Note]:
         notes.append(warning(f"the model is quantized already, at {len(quantized)} nodes ({kinds})"))
     for node in model.graph:
         if any(True for _ in bodies(node)):
-            what = "is not cut or observed on samples; its weights are compressed like others"
+            what = "is not cut, nor fitted to samples; its weights are compressed like others"
             notes.append(skipped(f"what {node.op_type} holds {what}", node.name))
     return notes
