@@ -9,7 +9,7 @@ import pytest
 
 from compressctl.measure.session import Session
 from compressctl.model.graph import all_nodes
-from compressctl.passes import quantize
+from compressctl.passes import qat, quantize
 from compressctl.passes.base import Outcome
 from compressctl.passes.quantize import auto
 from compressctl.quantization.int8.calibration import observe
@@ -221,3 +221,10 @@ def test_auto_takes_static_bodies_only_where_they_are_faster(static, layers, tmp
     outcome = _quantized(CONVOLUTION, tmp_path, _rows(), scheme="auto")
     assert outcome.facts["quantized"]["static"] == layers
     assert outcome.facts["bodies"] == {"layers": 1, "static": static, "otherwise": 0.9}
+
+
+def test_training_leaves_bodies_alone_and_says_so(tmp_path: Path) -> None:
+    outcome = apply(qat, _model(IF), tmp_path, training=_OneByOne(_rows()))
+    left = [node.name for node in all_nodes(_model(IF).graph) if node.op_type in ("MatMul", "Gemm")]
+    assert [texts(outcome)[name] for name in left] == ["training leaves bodies as they are"] * 4
+    assert texts(outcome)[None] == "nothing was quantized, so nothing was trained"

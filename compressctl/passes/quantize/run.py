@@ -78,7 +78,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         timed = config.target in ("auto", int8_target())
         decided = choose_in_bodies(trial, plan, _dynamic_forms(model), timed=timed)
         plan, notes, measured = decided.plan, (*notes, *decided.notes), {**measured, **decided.facts}
-        if not any(node.graph is not model.graph for node in named(model.graph, plan.static)):
+        if not _in_bodies(model, plan):
             attach(model, detached)
             detached = []
     if config.rounding != "nearest" and observations is not None and plan.static:
@@ -89,6 +89,8 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     eight_bit = plan.without(grids)
     saturated = _saturated(model, eight_bit, observations, config, context) if target == "avx2" and not reduced else {}
     notes = (*notes, *(observations.notes if observations else ()), *saturation_notes(saturated))
+    if target == "avx2" and not reduced and _in_bodies(model, eight_bit):
+        notes = (*notes, skipped("whether sums saturate was not looked at in bodies; --reduced-range avoids it"))
 
     build = partial(_build, model, observations, settings)
     if config.scheme == "auto":
@@ -147,6 +149,11 @@ def _build(model: ir.Model, observations: Observations | None, settings: Setting
     clone = model.clone()
     apply_plan(clone, part, observations, settings)
     return clone
+
+
+def _in_bodies(model: ir.Model, plan: QuantizationPlan) -> bool:
+    """Return whether a layer in a body is static."""
+    return any(node.graph is not model.graph for node in named(model.graph, plan.static))
 
 
 def _dynamic_forms(model: ir.Model) -> list[str]:

@@ -32,7 +32,7 @@ def observable_bodies(graph: ir.Graph) -> dict[ir.Graph, ir.Node]:
 
 def in_loop(owners: Owners, graph: ir.Graph | None) -> bool:
     """Whether a body, or one around it, may run several times an inference; `owners` are of `observable_bodies`."""
-    while graph in owners:
+    while graph is not None and graph in owners:
         owner = owners[graph]
         if owner.op_type != "If":
             return True
