@@ -212,8 +212,7 @@ class Source(ABC):
         rows = {}
         for spec in self.inputs:
             if spec.axis is not None:
-                array = batch.feeds[spec.name]
-                rows[spec.name] = array[None] if spec.lone else np.moveaxis(array, spec.axis, 0)[: batch.count]
+                rows[spec.name] = as_rows(spec, batch.feeds[spec.name])[: batch.count]
         return rows
 
     def to_feeds(self, rows: Mapping[str, Array], size: int | None = None) -> Feeds:
@@ -243,6 +242,11 @@ class Source(ABC):
             raise DataError(
                 f"{self.notation}: {what}: {value} in {self._row_name(start + row)}", "mend or leave it out"
             )
+
+
+def as_rows(spec: TensorSpec, array: Array) -> Array:
+    """Return what a model is fed for an input that takes samples, or gives for a state, as rows: [rows, …]."""
+    return array[None] if spec.lone else np.moveaxis(array, spec.axis or 0, 0)
 
 
 def _fixed_batch(inputs: Sequence[TensorSpec]) -> int | None:
