@@ -89,6 +89,11 @@ class PassConfig(Options):
         return None
 
     @property
+    def needs(self) -> str | None:
+        """What of it needs samples to calibrate on, in words; None where it goes without."""
+        return None
+
+    @property
     def limited(self) -> bool:
         """Whether the pass is told to leave some layers as they are."""
         return self.selection != Selection()

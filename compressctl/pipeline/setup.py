@@ -40,6 +40,7 @@ from compressctl.training.checkpoint_paths import Checkpoints
 from compressctl.training.options import TrainingOptions
 from compressctl.versions import versions
 
+NO_INPUTS = "the model has no inputs"
 _FIDELITY_SAMPLES = 32
 _PATIENCE = 2.0  # times the usual seconds that latency is measured where a busy machine keeps the interval wide
 _PATIENCE_WITH_BUDGET = 5.0  # the same where a budget waits for the answer
@@ -122,7 +123,9 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
             allow_python=recipe.allow_python,
         ),
     )
-    calibration, training, evaluation = _sources(recipe, samples)
+    calibration, training, evaluation = _sources(recipe, samples) if samples else (None, None, None)
+    if calibration is None and (needy := next((config.needs for config in recipe.passes if config.needs), None)):
+        raise UsageError(f"{needy} needs calibration data", "add --calibrate DATA: it looks at what samples give")
     sources = [source for source in (calibration, training, evaluation) if source is not None]
     if evaluation is not None and not evaluation.judgeable:
         if any(budget.scored for _, budget, _ in recipe.limits()):
@@ -139,14 +142,14 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         metric=metric,
         max_accuracy_drop=recipe.max_accuracy_drop,
         training=training,
-        fit=samples.fit,
+        fit=samples.fit if samples else None,
         batch_size=recipe.batch_size,
         device=recipe.device,
         seed=recipe.seed,
         threads=recipe.threads,
         progress=progress,
     )
-    source = evaluation or calibration or samples.usual if unmeasured is None else None
+    source = evaluation or calibration or samples.usual if samples and unmeasured is None else None
     limits = Limits(recipe.latency_ratio, recipe.max_latency_ms)
     workload = Workload(
         batch_size=recipe.batch_size,
@@ -172,7 +175,11 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         context=context,
         workload=workload,
         data=sample_hashes(recipe),
-        notes=(*loaded.notes, *samples.notes, *dict.fromkeys(note for source in sources for note in source.notes)),
+        notes=(
+            *loaded.notes,
+            *(samples.notes if samples else ()),
+            *dict.fromkeys(note for source in sources for note in source.notes),
+        ),
         report=report_path(recipe),
         cache=Cache(recipe.cache) if recipe.cache is not None and this_process().size == 1 else None,
         checkpoints=checkpoints,
@@ -180,8 +187,10 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
     )
 
 
-def _open_samples(recipe: Recipe, wanted: Wanted) -> tuple[Samples, str | None]:
-    """Return samples that the model runs on; or those that there are, and why it is not run."""
+def _open_samples(recipe: Recipe, wanted: Wanted) -> tuple[Samples | None, str | None]:
+    """Return samples that the model runs on; or those that there are, and why it is not run; None without inputs."""
+    if not wanted.inputs and not (recipe.asks_for_runs() or any(recipe.notations())):
+        return None, NO_INPUTS
     if not recipe.measure:
         return open_samples(wanted, prove=next(recipe.notations(), None) is not None), "measure: false"
     try:

@@ -74,6 +74,11 @@ class Config(StaticOptions):
         return "static" if SCHEMES[self.scheme].kind == "static" and not self.dynamic else "dynamic"
 
     @property
+    def needs(self) -> str | None:
+        """A static scheme observes activations."""
+        return f"scheme {self.scheme}" if SCHEMES[self.scheme].kind == "static" else None
+
+    @property
     def limited(self) -> bool:
         """Whether layers stay in float because the options say so."""
         return super().limited or bool(self.keep_float) or not self.embeddings
