@@ -12,15 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compressctl.arrays import Array, Bytes, Floats, Floats32
+from compressctl.arrays import Array, Bytes, Floats32, Mask
 from compressctl.errors import ModelError
 from compressctl.numerics.grids import BINARY, Grid
 from compressctl.numerics.parallel import by_rows
 from compressctl.numerics.rounding import weight_qparams
 
-_SPANS = ((0.9, 0.5), (0.8, 0.5), (0.8, 0.0), (0.8, 1.0), (0.65, 0.5), (0.65, 0.0), (0.65, 1.0), (0.5, 0.5))
-"""Spans to start from, besides a row's whole range: the share of it, and which share of the rest lies below."""
-_REFINEMENTS = 6
+_SPANS = ((1.0, 0.5), (0.9, 0.5), (0.8, 0.5), (0.8, 0.0), (0.8, 1.0), (0.65, 0.5), (0.65, 0.0), (0.65, 1.0), (0.5, 0.5))
+"""Spans to start from: the share of a row's whole range, and which share of the rest lies below. Where levels are many,
+the first three do: no more of one end is cut than of the other."""
+_MANY, _CENTRED = 16, 3
+_STRIDES = (4.0, 2.0, 1.0)  # how far to go from the best line so far, as shares of a step of Lloyd's alternation
+_LEAST = np.float32(0.25)  # of the best scale, that is probed
+_EXACT = 1 << 20  # sums of this many squares are reckoned in float32: of integers exactly, with room for their products
 _TINY = np.finfo(np.float32).tiny
 _HALF = np.finfo(np.float16)
 _FAR = 64  # steps; 16 bits hold an offset that is no larger to 1/32 of a step
@@ -139,43 +143,74 @@ def as_halves(levels: Levels) -> Levels:
 
 def _line(rows: Array, count: int, name: str) -> _Line:
     """Return scale and offset of each row."""
-    full, low = covering(rows, count, name)
-    best, shift = full.copy(), low.copy()
-    least = _error(rows, best, shift, count)[0]
-    for share, below in _SPANS:
-        scale = np.maximum(full * np.float32(share), _TINY)
-        offset = low + (full - scale) * np.float32((count - 1) * below)
-        error = _error(rows, scale, offset, count)[0]
-        better = error < least
-        best[better], shift[better], least[better] = scale[better], offset[better], error[better]
-    codes = _error(rows, best, shift, count)[1]
-    for _ in range(_REFINEMENTS):
-        scale, offset = _regression(codes, rows, best, shift)
-        error, tried = _error(rows, scale, offset, count)
-        better = error < least
-        if not better.any():
-            break
-        best[better], shift[better], least[better] = scale[better], offset[better], error[better]
-        codes[better] = tried[better]
-    return best, shift
+    columns = np.ascontiguousarray(rows.T, np.float32)  # what is done to each row goes along the last axis
+    full, low = covering(columns.T, count, name)
+    columns -= low
+    columns /= full
+    search = _Search(columns, count)
+    for share, below in _SPANS if count < _MANY else _SPANS[:_CENTRED]:
+        search.probe(search.line(share, (1 - share) * (count - 1) * below))
+    for stride in _STRIDES:
+        search.probe(search.beyond(stride))
+    scale, offset = search.best
+    return np.maximum(scale * full, _TINY), offset * full + low
 
 
-def _error(rows: Array, scale: Floats32, offset: Floats32, count: int) -> tuple[Floats, Floats32]:
-    codes = rows - offset[:, None]
-    codes /= scale[:, None]
-    np.rint(codes, out=codes)
-    np.clip(codes, 0, count - 1, out=codes)
-    error = codes * scale[:, None]
-    error += offset[:, None]
-    error -= rows
-    return np.einsum("cn,cn->c", error, error, dtype=np.float64), codes
+class _Search:
+    """The search for the line of least squared error through the weights of each row.
+
+    Codes tell the line through them, and by how much it errs, without another look at the weights: so a line is probed
+    by rounding to it, and what counts is the line that its codes lead to. Lloyd's alternation would probe that one next,
+    and come to rest many steps later; this goes further in its direction.
+
+    Args:
+        weights: [weights, rows], in units of the line that covers each row, with which the search begins.
+        count: codes.
+
+    Attributes:
+        best: scale and offset of each row, in these units.
+    """
+
+    def __init__(self, weights: Floats32, count: int) -> None:
+        self._weights, self._codes = weights, np.empty_like(weights)
+        self._top, self._number = np.float32(count - 1), len(self._weights)
+        self._dtype = np.float32 if self._number * count**2 <= _EXACT else np.float64
+        self._total = self._weights.sum(axis=0, dtype=self._dtype)
+        self._gain = np.zeros(weights.shape[1], self._dtype)
+        self._probed = self.best = self.line(1, 0)
+
+    def line(self, scale: float, offset: float) -> _Line:
+        """Return one line for all rows."""
+        return np.full_like(self._gain, scale, np.float32), np.full_like(self._gain, offset, np.float32)
+
+    def beyond(self, stride: float) -> _Line:
+        """Return for each row the line `stride` times as far from the one that led to the best as that is."""
+        (scale, offset), (better, shifted) = self._probed, self.best
+        ahead = np.maximum(scale + np.float32(stride) * (better - scale), _LEAST * better)
+        return ahead, offset + np.float32(stride) * (shifted - offset)
+
+    def probe(self, line: _Line) -> None:
+        """Round to `line`, and keep the lines of least squares that this leads to where none before was better."""
+        codes = np.subtract(self._weights, line[1], out=self._codes)
+        codes *= 1 / line[0]
+        np.rint(codes, out=codes)
+        np.clip(codes, 0, self._top, out=codes)
+        total = codes.sum(axis=0, dtype=self._dtype)
+        spread = self._dot(codes) - total * total / self._number
+        common = self._dot(self._weights) - total * self._total / self._number
+        slope = np.divide(common, spread, out=np.zeros_like(common), where=spread > 0)
+        gain = slope * common  # what the squared error is below that of a constant
+        better = (gain > self._gain) & (slope > 0)
+        found = slope, (self._total - slope * total) / self._number
+        self._gain = np.where(better, gain, self._gain)
+        self.best, self._probed = _chosen(better, found, self.best), _chosen(better, line, self._probed)
+
+    def _dot(self, others: Floats32) -> Array:
+        """Return the dot products of codes and `others`, by row."""
+        products: Array = np.einsum("nr,nr->r", self._codes, others, dtype=self._dtype)
+        return products
 
 
-def _regression(codes: Floats32, rows: Array, scale: Array, offset: Array) -> _Line:
-    """Return the line of least squares through (code, weight) of each row; the given one where there is none."""
-    mean, centre = codes.mean(axis=1, dtype=np.float64), rows.mean(axis=1, dtype=np.float64)
-    spread = np.einsum("cn,cn->c", codes, codes, dtype=np.float64) - codes.shape[1] * mean**2
-    common = np.einsum("cn,cn->c", codes, rows, dtype=np.float64) - codes.shape[1] * mean * centre
-    known = (spread > 0) & (common > 0)
-    slope = np.maximum(np.divide(common, spread, out=scale.astype(np.float64), where=known), _TINY)
-    return slope.astype(np.float32), np.where(known, centre - slope * mean, offset).astype(np.float32)
+def _chosen(where: Mask, one: _Line, other: _Line) -> _Line:
+    scale, offset = (np.where(where, a, b).astype(np.float32, copy=False) for a, b in zip(one, other, strict=True))
+    return scale, offset
