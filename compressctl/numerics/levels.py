@@ -15,7 +15,7 @@ import numpy as np
 from compressctl.arrays import Array, Bytes, Floats32, Mask
 from compressctl.errors import ModelError
 from compressctl.numerics.grids import BINARY, Grid
-from compressctl.numerics.parallel import by_rows
+from compressctl.numerics.parallel import by_parts
 from compressctl.numerics.rounding import weight_qparams
 
 _SPANS = ((1.0, 0.5), (0.9, 0.5), (0.8, 0.5), (0.8, 0.0), (0.8, 1.0), (0.65, 0.5), (0.65, 0.0), (0.65, 1.0), (0.5, 0.5))
@@ -31,6 +31,7 @@ _FAR = 64  # steps; 16 bits hold an offset that is no larger to 1/32 of a step
 
 
 _Line = tuple[Floats32, Floats32]
+_Part = tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,21 +64,26 @@ class Levels:
         return 2 if self.grid.signs else 1
 
     def codes(self, rows: Array) -> Bytes:
-        """Return the codes of the nearest values to `rows` [rows, columns]."""
-        codes = np.empty(rows.shape, np.uint8)
+        """Return the codes of the nearest values to `rows` [rows, columns] or [blocks, rows, columns]."""
+        codes = np.empty_like(rows, np.uint8)  # its elements lie in memory as those of the rows do
 
-        def compute(piece: slice) -> None:
+        def of_rows(array: Array, part: _Part) -> Floats32:
+            return array.reshape(rows.shape[:-1])[part][..., None].astype(np.float32)
+
+        def compute(part: _Part) -> None:
             if self.grid.signs:
-                codes[piece] = rows[piece] >= 0
+                codes[part] = rows[part] >= 0
                 return
-            scale = self.scale[piece, None].astype(np.float32)
-            shifted = rows[piece] if self.offset is None else rows[piece] - self.offset[piece, None].astype(np.float32)
+            shifted = rows[part] if self.offset is None else rows[part] - of_rows(self.offset, part)
             with np.errstate(over="ignore"):  # an infinite quotient saturates like any large one
-                integers = np.rint(shifted / scale)
+                integers = np.divide(shifted, of_rows(self.scale, part), dtype=np.float32)
+            np.rint(integers, out=integers)
             np.clip(integers, self.low, self.low + self.count - 1, out=integers)
-            codes[piece] = integers - self.low
+            if self.low:
+                integers -= self.low
+            codes[part] = integers
 
-        by_rows(compute, *rows.shape)
+        by_parts(compute, rows.shape)
         return codes
 
     def values(self, codes: Bytes) -> Floats32:
@@ -97,7 +103,7 @@ def fit_levels(rows: Array, grid: Grid, *, offset: bool = False, name: str = "we
     Without offsets these are the scales of `rounding.weight_qparams`.
 
     Args:
-        rows: [rows, columns].
+        rows: [rows, columns] or [blocks, rows, columns].
         grid: the integers; with offsets only their number counts.
         offset: whether rows get one; not on BINARY.
         name: the tensor, for the error message.
@@ -106,10 +112,17 @@ def fit_levels(rows: Array, grid: Grid, *, offset: bool = False, name: str = "we
         ModelError: `rows` holds NaN or infinity.
     """
     if not offset:
-        return as_halves(Levels(grid, weight_qparams(rows, 0, grid, name=name).scale))
+        return as_halves(Levels(grid, weight_qparams(rows.reshape(-1, rows.shape[-1]), 0, grid, name=name).scale))
     count = grid.high - grid.low + 1
-    scales, offsets = zip(*by_rows(lambda piece: _line(rows[piece], count, name), *rows.shape), strict=True)
-    return as_halves(Levels(grid, np.concatenate(scales), np.concatenate(offsets)))
+    scale, shift = np.empty((2, *rows.shape[:-1]), np.float32)
+
+    def compute(part: _Part) -> None:
+        piece = rows[part]
+        columns = np.moveaxis(piece, -1, 0).reshape(rows.shape[-1], -1)  # as they lie, where rows are columns in memory
+        scale[part], shift[part] = (one.reshape(piece.shape[:-1]) for one in _line(columns, count, name))
+
+    by_parts(compute, rows.shape)
+    return as_halves(Levels(grid, scale.reshape(-1), shift.reshape(-1)))
 
 
 def covering(rows: Array, count: int, name: str = "weight") -> tuple[Floats32, Floats32]:
@@ -141,13 +154,12 @@ def as_halves(levels: Levels) -> Levels:
     return Levels(levels.grid, scale.astype(np.float16), None if offset is None else offset.astype(np.float16))
 
 
-def _line(rows: Array, count: int, name: str) -> _Line:
-    """Return scale and offset of each row."""
-    columns = np.ascontiguousarray(rows.T, np.float32)  # what is done to each row goes along the last axis
+def _line(columns: Array, count: int, name: str) -> _Line:
+    """Return scale and offset of each column: what is done to all of them goes along the last axis."""
     full, low = covering(columns.T, count, name)
-    columns -= low
-    columns /= full
-    search = _Search(columns, count)
+    units = np.subtract(columns, low, dtype=np.float32)
+    units /= full
+    search = _Search(units, count)
     for share, below in _SPANS if count < _MANY else _SPANS[:_CENTRED]:
         search.probe(search.line(share, (1 - share) * (count - 1) * below))
     for stride in _STRIDES:
@@ -157,18 +169,18 @@ def _line(rows: Array, count: int, name: str) -> _Line:
 
 
 class _Search:
-    """The search for the line of least squared error through the weights of each row.
+    """The search for the line of least squared error through the weights of each column.
 
     Codes tell the line through them, and by how much it errs, without another look at the weights: so a line is probed
     by rounding to it, and what counts is the line that its codes lead to. Lloyd's alternation would probe that one next,
     and come to rest many steps later; this goes further in its direction.
 
     Args:
-        weights: [weights, rows], in units of the line that covers each row, with which the search begins.
+        weights: [weights, columns], in units of the line that covers each column.
         count: codes.
 
     Attributes:
-        best: scale and offset of each row, in these units.
+        best: scale and offset of each column, in these units.
     """
 
     def __init__(self, weights: Floats32, count: int) -> None:
@@ -180,11 +192,11 @@ class _Search:
         self._probed = self.best = self.line(1, 0)
 
     def line(self, scale: float, offset: float) -> _Line:
-        """Return one line for all rows."""
+        """Return one line for all columns."""
         return np.full_like(self._gain, scale, np.float32), np.full_like(self._gain, offset, np.float32)
 
     def beyond(self, stride: float) -> _Line:
-        """Return for each row the line `stride` times as far from the one that led to the best as that is."""
+        """Return for each column the line `stride` times as far from the one that led to the best as that is."""
         (scale, offset), (better, shifted) = self._probed, self.best
         ahead = np.maximum(scale + np.float32(stride) * (better - scale), _LEAST * better)
         return ahead, offset + np.float32(stride) * (shifted - offset)
@@ -206,8 +218,8 @@ class _Search:
         self.best, self._probed = _chosen(better, found, self.best), _chosen(better, line, self._probed)
 
     def _dot(self, others: Floats32) -> Array:
-        """Return the dot products of codes and `others`, by row."""
-        products: Array = np.einsum("nr,nr->r", self._codes, others, dtype=self._dtype)
+        """Return the dot products of codes and `others`, by column."""
+        products: Array = np.einsum("nc,nc->c", self._codes, others, dtype=self._dtype)
         return products
 
 

@@ -36,13 +36,13 @@ class Layout:
     inner: int
 
     def rows(self, array: Array, size: int) -> Array:
-        """Return the groups of the stored array as [outer * groups * inner, size]."""
-        return array.reshape(self.outer, -1, size, self.inner).swapaxes(2, 3).reshape(-1, size)
+        """Return the groups of the stored array as [outer * groups, inner, size], in its own memory."""
+        return array.reshape(-1, size, self.inner).swapaxes(1, 2)
 
     def view(self, rows: Array, size: int) -> Array:
         """Return `rows`, of `size` or of one element each, in the order of the stored array, axes of one left out."""
         groups = self.inputs // size
-        stored = rows.reshape(self.outer, groups, self.inner, rows.shape[1]).swapaxes(2, 3)
+        stored = rows.reshape(self.outer, groups, self.inner, rows.shape[-1]).swapaxes(2, 3)
         whole = (self.outer, groups, size, self.inner)
         kept = [length for length, full in zip(stored.shape, whole, strict=True) if full > 1]
         return np.ascontiguousarray(stored).reshape(kept or [1])
