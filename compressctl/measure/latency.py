@@ -26,7 +26,7 @@ from compressctl.arrays import Floats
 from compressctl.data.walk import Walk
 from compressctl.measure.clocks import CLOCKS, NO_LIMITS, Clock, Limits, Reading, Witnesses, fine, read, sure
 from compressctl.measure.interval import Interval
-from compressctl.measure.session import Session
+from compressctl.measure.session import Session, give_back_memory
 
 # The fewest sets of sessions that an interval is over, and the most in the time given: more where loading is cheap.
 SETS = 5, 12
@@ -220,6 +220,7 @@ def _interleave(
                 budget = max(seconds / sets - ready, seconds / 2 / sets)
             _rounds(sessions, times, walk, timings, budget, rng)
             del sessions  # before the next set is opened: never more than one in memory
+            give_back_memory()
             number += 1
             if number < SETS[0]:
                 continue
@@ -254,6 +255,8 @@ def _time_alone(path: Path, timing: _Timings, walk: Walk, threads: int) -> None:
     (session,) = _open([path], [timing], threads, [0])
     times = math.ceil(BURST / _warm_up(session, walk))
     _rounds([session], times, walk, [timing], 0.0, np.random.default_rng())
+    del session
+    give_back_memory()
 
 
 def _warm_up(session: Session, walk: Walk) -> float:

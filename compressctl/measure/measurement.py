@@ -17,9 +17,9 @@ from compressctl.measure.interval import Interval
 from compressctl.measure.isolated import peak_memory
 from compressctl.measure.latency import Latency, LatencyOptions, compare_latency, latency
 from compressctl.measure.metric import Metric, Score
-from compressctl.measure.profile import Profile, executed_ops, profile
+from compressctl.measure.profile import Profile, executed_ops, open_with_ops, profile
 from compressctl.measure.remembered import Remembered
-from compressctl.measure.session import Session
+from compressctl.measure.session import Session, give_back_memory
 from compressctl.measure.stress import NonFinite, StressTest
 from compressctl.measure.unpacked import unpacked
 from compressctl.model.load import load_model
@@ -135,6 +135,7 @@ def measure_files(
         seen[0].resident = resident_bytes("self") - before
         reference.close()
         del session
+        give_back_memory()
         classes = score_axes(load_model(baseline).model)
         runnable = [unpacked(path, _made(folder / str(index))) for index, path in enumerate(results)]
         for path in runnable:
@@ -150,7 +151,7 @@ def measure_files(
                 drop = compare(first.score, one.score, workload.metric)
             measurements.append(
                 replace(
-                    _weigh(path, baseline if index else None, sizes),
+                    _weigh(path, baseline if index else None, sizes, counted=[baseline, *runnable][index]),
                     latency=time,
                     latency_ratio=ratio,
                     witnesses=witnesses,
@@ -163,7 +164,7 @@ def measure_files(
                     judged=one.score.output if one.score else None,
                     fidelity=one.fidelity,
                     non_finite=one.non_finite,
-                    executed_ops=executed_ops([baseline, *runnable][index]) if index or workload.thorough else {},
+                    executed_ops=executed_ops(path) if not index and workload.thorough else one.executed_ops,
                     profile=profile(path, feeds, threads=workload.threads) if workload.profile else None,
                 )
             )
@@ -175,8 +176,9 @@ def weigh_files(baseline: Path, results: Sequence[Path]) -> list[Measurement]:
     return [_weigh(path, baseline if index else None, {}) for index, path in enumerate([baseline, *results])]
 
 
-def _weigh(path: Path, baseline: Path | None, sizes: Mapping[str, int]) -> Measurement:
-    size = count(load_model(path).model, sizes)
+def _weigh(path: Path, baseline: Path | None, sizes: Mapping[str, int], *, counted: Path | None = None) -> Measurement:
+    """Return the size of the file `path`; what it holds is counted in `counted`, where its weights are plain."""
+    size = count(load_model(counted or path).model, sizes)
     ratio = None if baseline is None else file_bytes(path) / file_bytes(baseline)
     return Measurement(str(path), file_bytes(path), size.parameters, size.nonzeros, size.macs, size_ratio=ratio)
 
@@ -193,6 +195,7 @@ class _Seen:
     score: Score | None
     fidelity: tuple[OutputFidelity, ...] = ()
     non_finite: tuple[NonFinite, ...] = ()
+    executed_ops: dict[str, int] = field(default_factory=dict)
     resident: int = 0
 
 
@@ -205,13 +208,17 @@ def _look(
     progress: Progress,
 ) -> _Seen:
     before = resident_bytes("self")
-    session = Session(path, threads=workload.threads)
-    return _Seen(
+    session, ops = open_with_ops(path, threads=workload.threads)
+    seen = _Seen(
         score=_score(session, workload, progress),
         fidelity=compare_outputs(reference, session, workload, classes, progress),
         non_finite=stress.non_finite(session),
+        executed_ops=ops,
         resident=resident_bytes("self") - before,
     )
+    del session
+    give_back_memory()
+    return seen
 
 
 def _too_large(seen: Sequence[_Seen]) -> bool:

@@ -172,8 +172,8 @@ class _Search:
     """The search for the line of least squared error through the weights of each column.
 
     Codes tell the line through them, and by how much it errs, without another look at the weights: so a line is probed
-    by rounding to it, and what counts is the line that its codes lead to. Lloyd's alternation would probe that one next,
-    and come to rest many steps later; this goes further in its direction.
+    by rounding to it, and what counts is the line that its codes lead to. Lloyd's alternation would probe that one
+    next, and come to rest many steps later; this goes further in its direction.
 
     Args:
         weights: [weights, columns], in units of the line that covers each column.

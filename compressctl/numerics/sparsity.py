@@ -80,7 +80,8 @@ def _keyed(scores: Iterable[Array]) -> Iterator[tuple[Integers, Floats]]:
         for start in range(0, flat.size, _PIECE):
             piece = flat[start : start + _PIECE].astype(np.float64) + 0.0  # no zero below 0
             bits = piece.view(np.int64)
-            yield (np.where(bits < 0, ~bits, bits | np.int64(-1 << 63)).view(np.uint64) >> _DROPPED).astype(np.int64), piece
+            ordered = np.where(bits < 0, ~bits, bits | np.int64(-1 << 63)).view(np.uint64)
+            yield (ordered >> _DROPPED).astype(np.int64), piece
 
 
 def n_of_m(scores: Array, n: int, m: int) -> Mask:
