@@ -156,8 +156,9 @@ def as_halves(levels: Levels) -> Levels:
 
 def _line(columns: Array, count: int, name: str) -> _Line:
     """Return scale and offset of each column: what is done to all of them goes along the last axis."""
+    columns = np.ascontiguousarray(columns, np.float32)
     full, low = covering(columns.T, count, name)
-    units = np.subtract(columns, low, dtype=np.float32)
+    units = columns - low
     units /= full
     search = _Search(units, count)
     for share, below in _SPANS if count < _MANY else _SPANS[:_CENTRED]:
