@@ -125,7 +125,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
     )
     calibration, training, evaluation = _sources(recipe, samples) if samples else (None, None, None)
     if calibration is None and (needy := next((config.needs for config in recipe.passes if config.needs), None)):
-        raise UsageError(f"{needy} needs calibration data", "add --calibrate DATA: it looks at what samples give")
+        raise UsageError(f"{needy} needs calibration samples", "add --calibrate DATA: it looks at what samples give")
     sources = [source for source in (calibration, training, evaluation) if source is not None]
     if evaluation is not None and not evaluation.judgeable:
         if any(budget.scored for _, budget, _ in recipe.limits()):

@@ -13,6 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model.graph import all_nodes, holder_of, initializer, is_plain_constant, names_in, remove_dead
+from compressctl.model.ops import QDQ
+from compressctl.model.stored import REARRANGING, making_nodes
 from compressctl.model.tensor_file import TensorFiles
 from compressctl.model.tensors import read_array
 from compressctl.notes import Note, skipped
@@ -45,10 +47,11 @@ def open_halves(model: ir.Model, files: TensorFiles | None = None) -> Halves:
     """
     graph, tensors = model.graph, {}
     taken = None
+    unpacking = {node for node in making_nodes(graph) if node.op_type not in REARRANGING}
     for node in list(all_nodes(graph)):
         tensor = _stored(node)
-        if tensor is None:
-            continue
+        if tensor is None or any(user in unpacking or user.op_type in QDQ for user in node.outputs[0].consumers()):
+            continue  # of the latter kind are scales and tables, of weights that are packed
         output = node.outputs[0]
         name, output.name = output.name or "", None
         taken = names_in(graph)[1] if taken is None else taken
