@@ -77,9 +77,9 @@ def row(task: Task) -> str:
     """Quantize by every scheme; return the figures of each: latency over that of FP32, lowest SQNR, seconds to make."""
     with TemporaryDirectory() as folder:
         made = [_make(task, scheme, Path(folder)) for scheme in SCHEMES]
-        feeds = open_source(task.held_out, interface(load_model(task.model).model)[0]).first(1)
+        walk = open_source(task.held_out, interface(load_model(task.model).model)[0]).walk(1)
         options = LatencyOptions(threads=THREADS, seconds=SECONDS)
-        ratios = compare_latency(task.model, [path for path, _ in made], feeds, options)
+        ratios = compare_latency(task.model, [path for path, _ in made], walk, options)
         figures = [
             f"{ratio.ratio:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) | {_sqnr(task, path):.1f} | {seconds:.1f}"
             for ratio, (path, seconds) in zip(ratios, made, strict=True)

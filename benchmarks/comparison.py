@@ -15,6 +15,7 @@ from benchmarks import process
 from benchmarks.judge import Judge
 from benchmarks.samples import batches
 from benchmarks.settings import Settings
+from compressctl.data.walk import standing
 from compressctl.measure.latency import LatencyOptions, compare_latency
 
 SECONDS = 20.0  # of latency measurement, all files of a table interleaved
@@ -103,8 +104,8 @@ def _run(contender: Contender) -> process.Cost:
 def _latencies(case: Case, results: Sequence[Path]) -> list[str]:
     with np.load(case.calibration) as file:
         names = [name for name in file.files if name != "labels"]
-    feeds = next(batches(case.calibration, names, 1))
-    ratios = compare_latency(case.model, results, feeds, LatencyOptions(threads=THREADS, seconds=SECONDS))
+    walk = standing(next(batches(case.calibration, names, 1)))
+    ratios = compare_latency(case.model, results, walk, LatencyOptions(threads=THREADS, seconds=SECONDS))
     return [f"{ratio.ratio:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" for ratio in ratios]
 
 

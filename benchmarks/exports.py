@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.public import table
+from benchmarks.public import Subject, table
 from benchmarks.settings import Settings
 
 MODELS = (
@@ -21,7 +21,7 @@ NEEDS = (("torch==2.13.0",), ("torchvision==0.28.0", "transformers==5.24.0", "ti
 
 
 def run(settings: Settings) -> list[str]:
-    return [table(models(settings.cache), settings.cache)]
+    return [table(map(Subject, models(settings.cache)), settings.cache)]
 
 
 def models(cache: Path) -> Iterator[Path]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from benchmarks import process
 from benchmarks.models import bert_base, resnet50
 from benchmarks.settings import RESNET20, Settings
+from compressctl.data.walk import standing
 from compressctl.measure.latency import LatencyOptions, compare_latency
 
 
@@ -41,7 +42,7 @@ def run(settings: Settings) -> list[str]:
         output = settings.cache / f"{path.stem}.half.onnx"
         commands.append(process.python("benchmarks.workers.structure", path, output))
         done = json.loads(subprocess.run(commands[-1], capture_output=True, text=True, check=True).stdout)
-        (latency,) = compare_latency(path, [output], feeds, LatencyOptions(threads=1))
+        (latency,) = compare_latency(path, [output], standing(feeds), LatencyOptions(threads=1))
         rows.append(
             f"| {name} | {done['groups']} | {done['cut_groups']} | {done['find']:.2f} | {done['cut']:.2f}"
             f" | {done['peak_of_model']:.2f} | {done['macs']:.2f}"

@@ -101,12 +101,12 @@ def bench(
             name, note = choose_metric(files[0], source, threads=given.threads)
             chosen = parse_metric(name) if name else None
             notes.append(note)
-        feeds = source.first(given.batch_size)
+        walk = source.walk(given.batch_size)
         workload = Workload(
             batch_size=given.batch_size,
             threads=given.threads,
             seed=given.seed,
-            feeds=feeds,
+            walk=walk,
             evaluation=source if chosen and source.judgeable else None,
             metric=chosen,
             fidelity=source,
@@ -115,7 +115,7 @@ def bench(
             seconds=given.seconds,
         )
         for path, file in zip(others, files[1:], strict=True):
-            run_once(path, feeds, threads=given.threads, file=file)
+            run_once(path, walk.first, threads=given.threads, file=file)
         weighed = [path if is_packed(path) else file for path, file in zip(stored, files, strict=True)]
         measurements = as_stored(measure_files(files[0], files[1:], workload, progress), weighed)
         measurements = tuple(replace(m, path=str(path)) for m, path in zip(measurements, stored, strict=True))

@@ -14,6 +14,11 @@ _LONGEST_NAME = 255 - 40  # bytes: a lock, a report or data named by their conte
 _NAMED = {"stdout": 1, "stderr": 2}
 
 
+def beside(output: Path, suffix: str) -> Path:
+    """Return where a file goes that belongs to `output`: k.report.json to k.onnx, k.ccz.report.json to k.ccz."""
+    return output.with_suffix(suffix) if output.suffix == ".onnx" else output.with_name(f"{output.name}{suffix}")
+
+
 @dataclass(frozen=True)
 class Write:
     """A file that a command is going to write.

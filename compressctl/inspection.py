@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from compressctl.container.opened import opened
-from compressctl.model.load import Loaded, interface, load_model
+from compressctl.measure.trial import usual_fit
+from compressctl.model.load import Loaded, described_inputs, interface, load_model
 from compressctl.model.size import count
 from compressctl.model.stored import making_nodes
 from compressctl.model_folder import model_file
@@ -18,6 +19,7 @@ from compressctl.quantization.int8.plan import make_plan
 from compressctl.report.inspection import Inspection, Layer
 from compressctl.scratch import temporary_folder
 from compressctl.selection import Selection
+from compressctl.storage.halves import open_halves
 from compressctl.tensorspec import TensorSpec, parse_tensor_specs
 
 
@@ -49,10 +51,13 @@ def inspect_loaded(loaded: Loaded, sized: Mapping[str, TensorSpec]) -> Inspectio
     size = count(model, dims)
     unpacking = {node.name for node in making_nodes(model.graph)}  # what they make is part of the layers that read it
     with temporary_folder() as folder:
-        context = Context(baseline=model, workdir=folder)
+        inputs = described_inputs(loaded, sized, {})
+        context = Context(baseline=model, workdir=folder, fit=usual_fit(model, inputs))
         simplified = simplify.Config().run(model, context)
-        previews = {config.name(): config.preview(simplified.model, context) for config in PASSES}
-    plan, notes = make_plan(simplified.model, "auto", Selection(), calibrated=True, embeddings=True)
+        ready = simplified.model.clone()
+        open_halves(ready)
+        previews = {config.name(): config.preview(ready, context) for config in PASSES}
+    plan, notes = make_plan(ready, "auto", Selection(), calibrated=True, embeddings=True)
     kinds = {**dict.fromkeys(plan.static, "static"), **dict.fromkeys(plan.dynamic, "dynamic")}
     return Inspection(
         path=str(loaded.path),
@@ -61,8 +66,9 @@ def inspect_loaded(loaded: Loaded, sized: Mapping[str, TensorSpec]) -> Inspectio
         opset=model.opset_imports.get("", 0),
         parameters=size.parameters,
         bytes=sum(layer.bytes for layer in size.by_layer),
-        macs=size.macs,
+        macs=None if size.uncounted else size.macs,
         layers=tuple(Layer(layer, kinds.get(layer.node, "")) for layer in size.by_layer if layer.node not in unpacking),
-        passes={"simplify": simplified.notes} | {name: notes for name, notes in previews.items() if notes is not None},
-        notes=(*loaded.notes, *notes),
+        passes={"simplify": simplified.notes, "quantize": notes}
+        | {name: told for name, told in previews.items() if told is not None},
+        notes=loaded.notes,
     )

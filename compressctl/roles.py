@@ -34,13 +34,18 @@ def with_roles(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> t
     placed = [replace(spec, axis=_axis(spec, batch, alone=alone)) for spec in inputs]
     placed = [replace(spec, grows=_growing(spec, outputs)) for spec in placed]
     return tuple(
-        spec
-        if spec.name not in states or spec.grows is not None
-        else replace(spec, state=states[spec.name])
-        if spec.axis is not None
-        else replace(spec, value=filled(spec.shape, 0.0))  # one for all samples: there is nothing to carry
+        spec if spec.name not in states or spec.grows is not None else _state(spec, states[spec.name], placed)
         for spec in placed
     )
+
+
+def _state(spec: TensorSpec, output: str, inputs: Sequence[TensorSpec]) -> TensorSpec:
+    """Return a state; one without an axis of samples is that of the sample that is fed, one at a time."""
+    if spec.axis is not None:
+        return replace(spec, state=output)
+    if all(other.fixed_batch in (None, 1) for other in inputs):
+        return replace(spec, axis=0, value=None, lone=True, state=output)
+    return replace(spec, value=filled(spec.shape, 0.0))  # one for all samples: there is nothing to carry
 
 
 def with_states(
@@ -61,7 +66,10 @@ def with_states(
             raise UsageError(f"{where}: the model has no output {output!r}", nearest(output, [*by_name]))
         if not _fits(own[name], by_name[output]):
             raise UsageError(f"{where}: {by_name[output]} does not fit {own[name]}", "a state is an output of its form")
-        own[name] = replace(own[name], state=output)
+        own[name] = _state(own[name], output, inputs)
+        if own[name].state is None:
+            hint = "export the model with a batch of 1, or with an axis of samples in its states"
+            raise UsageError(f"{where}: {own[name]} is one for all samples of a batch, and none is carried", hint)
     return tuple(own.values())
 
 
@@ -118,10 +126,12 @@ def _states(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict
             (_stem(output.name, _AFTER + after), output) for output in outputs if output.name not in found.values()
         ]
         for spec in inputs:
-            if spec.name in found or len(spec.shape) < 2 or sum(not isinstance(dim, int) for dim in spec.shape) > 1:
+            if spec.name in found or not spec.shape or sum(not isinstance(dim, int) for dim in spec.shape) > 1:
                 continue  # what grows with the text, as keys and values of attention do, has no zeros to begin with
             own = _stem(spec.name, _BEFORE + before)
             names = [output.name for stem, output in stems if own and stem == own and _fits(spec, output)]
+            if len(spec.shape) == 1:  # lengths go in and out, too: only words that end a name tell a state
+                names = [name for name in names if name == f"{spec.name.removesuffix('_in')}_out" != spec.name]
             if len(names) == 1:
                 found[spec.name] = names[0]
     for spec in inputs:

@@ -29,7 +29,7 @@ def test_quantize_writes_model_and_reports(call, tmp_path):
     assert code == 0
     assert "size" in stdout and "top1" in stdout and "compressctl: quantize" in stderr
     content = report(out)
-    assert content["schema_version"] == "1.3"
+    assert content["schema_version"] == "1.4"
     assert content["output"]["bytes"] == out.stat().st_size
     assert content["output_sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
     assert content["input"]["score"]["value"] - content["output"]["score"]["value"] < 0.01

@@ -222,3 +222,17 @@ def test_names_that_yaml_would_misread(init):
 @given(st.text())
 def test_any_text_is_quoted_as_yaml_wants_it(text):
     assert yaml.safe_load(key("data", text)) == {"data": text.replace("${", "$${")}
+
+
+def test_sizes_are_asked_for_where_the_file_leaves_them_open(init, tmp_path):
+    """The axis of samples is no such place, wherever it is; fixed sizes stay as they are."""
+    body = (
+        "s = ReduceSum <keepdims = 0> (x, one) t = Add(h, s) hn = Identity(t) z = Unsqueeze(s, zero) y = MatMul(z, w)"
+    )
+    arrays = {"w": np.ones((1, 8, 64), np.float32), "one": np.array([1]), "zero": np.array([0])}
+    save(
+        tmp_path / "m.onnx", body, arrays, "float[N, T, 8] x, float[2, N, 8] h", "float[1, N, 64] y, float[2, N, 8] hn"
+    )
+    code, _, stderr = init("m.onnx")
+    assert code == 0, stderr
+    assert '#input: ["x:1x128x8:float32"]' in Path("m.yaml").read_text().replace("'", '"')

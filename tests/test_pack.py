@@ -126,7 +126,7 @@ def test_a_run_reads_and_writes_packed_models(call, packed, tmp_path):
     assert report["output"]["size_ratio"] == out.stat().st_size / packed.stat().st_size
     assert report["input_sha256"] == hashlib.sha256(MLP.read_bytes()).hexdigest()
     assert report["output_sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
-    written = {"out.ccz", "out.report.json", "out.report.md", "out.report.html"}
+    written = {"out.ccz", "out.ccz.report.json", "out.ccz.report.md", "out.ccz.report.html"}
     assert {path.name for path in tmp_path.iterdir()} == written | {"packed.ccz"}
     assert call("unpack", out)[0] == 0
     assert call("quantize", MLP, "-o", tmp_path / "same.onnx", "-q")[0] == 0

@@ -46,6 +46,14 @@ AS_EXPORTED = [  # inputs, outputs, what is expected: name -> (axis, state)
     ([spec("x_in", 1, 8)], [spec("x_out", 1, 8)], {"x_in": (0, None)}),  # the only input is no state
     ([spec("x", 1, 8), spec("memory", 1, 4)], [spec("y", 1, 8), spec("z", 1, 4)], {"memory": (0, "z")}),
     ([spec("x", "n", 8), spec("mask", "n", "n")], [spec("y", "n", 8)], {"x": (0, None), "mask": (0, None)}),
+    ([spec("x", "n", 8), spec("mean_in", 8)], [spec("y", "n", 8), spec("mean_out", 8)], {"mean_in": (0, "mean_out")}),
+    ([spec("x", 1, 8), spec("level_in", 1)], [spec("y", 1, 8), spec("level_out", 1)], {"level_in": (0, "level_out")}),
+    ([spec("x", 4, 8), spec("mean_in", 8)], [spec("y", 4, 8), spec("mean_out", 8)], {"mean_in": (None, None)}),
+    (
+        [spec("x", "n", 8), spec("input_lengths", "n", dtype="int64")],
+        [spec("y", "n", 8), spec("output_lengths", "n", dtype="int64")],
+        {"input_lengths": (0, None)},
+    ),
 ]
 
 
@@ -69,6 +77,9 @@ def test_the_user_names_states_and_values():
     ):
         with pytest.raises(UsageError, match=message):
             with_states(inputs, outputs, states)
+    inputs, outputs = [spec("x", 4, 8), spec("kept", 8)], [spec("y", 4, 8), spec("next", 8)]
+    with pytest.raises(UsageError, match=r"kept:8:float32 is one for all samples.*batch of 1"):
+        with_states(with_roles(inputs, outputs), outputs, {"kept": "next"})
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
-
 from compressctl.arrays import Array
-from compressctl.data.source import Batch, Feeds, Source
+from compressctl.data.source import Batch, Feeds, Source, as_rows
 
 Run = Callable[[Feeds, Sequence[str]], dict[str, Array]]
 """Runs a model on feeds and returns the outputs that are named."""
@@ -28,7 +26,7 @@ class CarriedStates(Source):
         self.judgeable, self.steps, self.judged_last = source.judgeable, source.steps, source.judged_last
         self.fed, self._states_given = source.fed, True
         self._source, self._run = source, run
-        self._states = {spec.name: (spec.state, spec.axis or 0) for spec in source.inputs if spec.state is not None}
+        self._states = {spec.name: spec for spec in source.inputs if spec.state is not None}
 
     def __len__(self) -> int:
         return len(self._source)
@@ -44,7 +42,7 @@ class CarriedStates(Source):
         The labels of sequences come with their last steps.
         """
         size = self.fixed_batch or max(1, batch_size)
-        outputs = [output for output, _ in self._states.values()]
+        outputs = [spec.state or "" for spec in self._states.values()]
         for together, labels in self._source.checked(size * self.steps):
             rows = {name: array.reshape(-1, self.steps, *array.shape[1:]) for name, array in together.items()}
             told = None if labels is None else labels.reshape(-1, self.steps, *labels.shape[1:])
@@ -58,8 +56,8 @@ class CarriedStates(Source):
                 if step + 1 < self.steps:
                     computed = self._run(feeds, outputs)
                     states = {
-                        name: np.moveaxis(computed[output], axis, 0)[:count]
-                        for name, (output, axis) in self._states.items()
+                        name: as_rows(spec, computed[output])[:count]
+                        for (name, spec), output in zip(self._states.items(), outputs, strict=True)
                     }
 
     def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:

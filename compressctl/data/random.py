@@ -16,6 +16,7 @@ from compressctl.data.named import NamedSource, Request
 from compressctl.data.options import parse_size
 from compressctl.data.parse import Notation
 from compressctl.data.source import Feeds
+from compressctl.data.walk import MADE_UP_STEPS, Walk
 from compressctl.errors import ModelError, UsageError
 from compressctl.notes import warning
 from compressctl.tensorspec import Dim, TensorSpec
@@ -24,7 +25,6 @@ DEFAULT_SIZES = {"sequence": 128, "side": 224, "other": 16}
 IDS = 1000
 _SAMPLES = 64
 _MOST, _SMALLER = 2**31, "--input NAME:SHAPE gives smaller sizes"  # 16 GB while they are drawn
-_STEPS = 8  # of a sequence, for models with states
 _TERMS = re.compile(r"(.+?)\s*(\+|-|\*|//)\s*([^+*/-]+)")  # as exporters name what is computed of other sizes
 _SMALLEST = 8  # pixels of an image's side
 _ROLES = (
@@ -80,6 +80,22 @@ def random_feeds(
     return feeds
 
 
+def random_walk(
+    inputs: Sequence[TensorSpec],
+    batch: int,
+    seed: int,
+    sizes: Mapping[str, int] | None = None,
+    limits: Mapping[str, int] | None = None,
+) -> Walk:
+    """Return one step of random values, or of a model with states several; see `random_feeds`."""
+    states = {spec.name: spec.state for spec in inputs if spec.state is not None}
+    steps: list[Feeds] = [random_feeds(inputs, batch, seed, sizes, limits)]
+    for step in range(1, MADE_UP_STEPS if states else 1):
+        feeds = random_feeds(inputs, batch, (seed, step), sizes, limits)
+        steps.append({name: array for name, array in feeds.items() if name not in states})
+    return Walk(tuple(steps), states)
+
+
 def dynamic_sizes(inputs: Sequence[TensorSpec]) -> list[str]:
     """Return the keys that `sizes` of `random_feeds` may have for these inputs."""
     names = {dim for spec in inputs for dim in spec.shape if isinstance(dim, str)}
@@ -108,7 +124,7 @@ class RandomSource(NamedSource):
     ) -> None:
         note = warning("RANDOM DATA: numbers drawn at random say nothing about accuracy on real data")
         super().__init__(notation, inputs, (note,))
-        self.steps = math.gcd(count, _STEPS) if any(spec.state for spec in inputs) else 1
+        self.steps = math.gcd(count, MADE_UP_STEPS) if any(spec.state for spec in inputs) else 1
         self._count, self._seed, self._sizes, self._limits = count, seed, sizes, limits
 
     @classmethod

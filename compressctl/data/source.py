@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from compressctl.arrays import Array
 from compressctl.data.decoding import follow, implied
 from compressctl.data.fit import cast, nonfinite_row, whole, zeros
 from compressctl.data.relevance import Relevance
+from compressctl.data.walk import MADE_UP_STEPS, MOST_STEPS, Walk
 from compressctl.errors import DataError
 from compressctl.notes import Note
 from compressctl.tensorspec import TensorSpec
@@ -192,17 +194,38 @@ class Source(ABC):
             start += len(next(iter(rows.values()), ()))
 
     def first(self, rows: int) -> Feeds:
-        """Return one batch of exactly `rows` rows (the model's fixed batch, where it has one), for timing."""
+        """Return one batch of exactly `rows` rows (the model's fixed batch, where it has one)."""
         batch = next(self.batches(rows))
         return self.to_feeds(self.to_rows(batch), rows)
+
+    def walk(self, rows: int) -> Walk:
+        """Return what a model is timed on: `first`, and of a model with states the steps that follow.
+
+        They are those of the first `rows` sequences; where samples are none, one sample after the other, again from the
+        first where they are few.
+        """
+        states = {spec.name: spec.state for spec in self.inputs if spec.state is not None}
+        if not states:
+            return Walk((self.first(rows),))
+        steps: list[Feeds] = []
+        for batch in self.batches(rows):
+            if steps and self.steps > 1 and not batch.follows:
+                break
+            feeds = self.to_feeds(self.to_rows(batch), rows)
+            steps.append({name: array for name, array in feeds.items() if not steps or name not in states})
+            if len(steps) == MOST_STEPS:
+                break
+        if self.steps == 1 and len(steps) < MADE_UP_STEPS:
+            again = {name: array for name, array in steps[0].items() if name not in states}
+            steps = [steps[0], *islice(cycle([*steps[1:], again]), MADE_UP_STEPS - 1)]
+        return Walk(tuple(steps), states)
 
     def to_rows(self, batch: Batch) -> Feeds:
         """Return the rows of a batch that are samples: [count, …] by input, of the inputs that take samples."""
         rows = {}
         for spec in self.inputs:
             if spec.axis is not None:
-                array = batch.feeds[spec.name]
-                rows[spec.name] = array[None] if spec.lone else np.moveaxis(array, spec.axis, 0)[: batch.count]
+                rows[spec.name] = as_rows(spec, batch.feeds[spec.name])[: batch.count]
         return rows
 
     def to_feeds(self, rows: Mapping[str, Array], size: int | None = None) -> Feeds:
@@ -236,6 +259,11 @@ class Source(ABC):
             raise DataError(
                 f"{self.notation}: {what}: {value} in {self._row_name(start + row)}", "mend or leave it out"
             )
+
+
+def as_rows(spec: TensorSpec, array: Array) -> Array:
+    """Return what a model is fed for an input that takes samples, or gives for a state, as rows: [rows, …]."""
+    return array[None] if spec.lone else np.moveaxis(array, spec.axis or 0, 0)
 
 
 def _fixed_batch(inputs: Sequence[TensorSpec]) -> int | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from compressctl.arrays import Array, Integers
 from compressctl.data.source import Feeds, Source
+from compressctl.data.walk import Walk
 from compressctl.errors import DataError
 from compressctl.notes import done
 
@@ -52,6 +53,10 @@ class _Part(Source):
     def of_one_size(self) -> Source:
         """See `Source`."""
         return _Part(self._source.of_one_size(), self._n, self._held)
+
+    def walk(self, rows: int) -> Walk:
+        """Return steps of the whole source where they are of sequences: a part has single steps of them."""
+        return self._source.walk(rows) if self._source.steps > 1 else super().walk(rows)
 
     def _read(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         """Pick the rows of this part out of the batches of the whole, and gather them to batches of `size` again."""

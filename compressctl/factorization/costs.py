@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.choices import FactorMethod
+from compressctl.data.walk import standing
 from compressctl.factorization.forms import Factors, Shape
 from compressctl.factorization.rewrite import replace
 from compressctl.layers.linear import LinearLayer, linear_layers
@@ -65,7 +66,7 @@ def latency_ratio(
         value = np.random.default_rng(resources.seed).standard_normal(x).astype(layer.stored.dtype)
         limits = Limits(ratio=FASTER)
         options = LatencyOptions(threads=resources.threads, seed=resources.seed, seconds=_SECONDS, limits=limits)
-        (ratio,) = compare_latency(paths[0], paths[1:], {"x": value}, options)
+        (ratio,) = compare_latency(paths[0], paths[1:], standing({"x": value}), options)
     finally:
         for file in files:
             file.unlink(missing_ok=True)

@@ -13,8 +13,8 @@ from compressctl.data.source import Source
 from compressctl.layers.linear import LinearLayer, linear_layers
 from compressctl.layers.moments import INNER, input_statistics, observable
 from compressctl.model import ops
-from compressctl.model.graph import all_nodes, constant, is_only_use, is_plain_constant, set_constant
-from compressctl.model.tensors import FLOATS
+from compressctl.model.graph import all_nodes, is_only_use, is_plain_constant, set_constant
+from compressctl.model.tensors import FLOATS, read_array
 from compressctl.resources import Resources
 
 
@@ -39,10 +39,8 @@ class Weight:
 
     @property
     def array(self) -> Array:
-        """The elements, not to be written into."""
-        array = constant(self.value)
-        assert array is not None
-        return array
+        """The elements, not to be written into; those of a tensor on disk are read each time."""
+        return read_array(self.tensor)
 
     @property
     def tensor(self) -> ir.TensorProtocol:
@@ -84,7 +82,8 @@ class Weight:
 
     def zero(self, mask: Mask) -> None:
         """Zero the elements where `mask` is True."""
-        set_constant(self.value, np.where(mask, self.array.dtype.type(0), self.array))
+        array = self.array
+        set_constant(self.value, np.where(mask, array.dtype.type(0), array))
 
 
 def channels_last(layer: LinearLayer) -> Integers:

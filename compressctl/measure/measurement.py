@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from compressctl.arrays import Array
 from compressctl.data.random import random_feeds
 from compressctl.data.source import Feeds, Source
+from compressctl.data.walk import Walk, standing
 from compressctl.measure.accuracy import BATCH, Comparison, compare, evaluate
 from compressctl.measure.clocks import Witnesses
 from compressctl.measure.fidelity import OutputFidelity, fidelity, remember
@@ -15,9 +17,9 @@ from compressctl.measure.interval import Interval
 from compressctl.measure.isolated import peak_memory
 from compressctl.measure.latency import Latency, LatencyOptions, compare_latency, latency
 from compressctl.measure.metric import Metric, Score
-from compressctl.measure.profile import Profile, executed_ops, profile
+from compressctl.measure.profile import Profile, executed_ops, open_with_ops, profile
 from compressctl.measure.remembered import Remembered
-from compressctl.measure.session import Session
+from compressctl.measure.session import Session, give_back_memory
 from compressctl.measure.stress import NonFinite, StressTest
 from compressctl.measure.unpacked import unpacked
 from compressctl.model.load import load_model
@@ -82,7 +84,7 @@ class Workload(LatencyOptions):
 
     Attributes:
         batch_size: of the latency measurement, where the model's batch is dynamic.
-        feeds: one batch for latency and memory; random where None.
+        walk: steps of one batch, for latency; memory is of the first. Random where None.
         evaluation: labelled samples for the metric, or None.
         metric: or None.
         fidelity: samples to compare outputs on (the first 256), or None.
@@ -92,13 +94,18 @@ class Workload(LatencyOptions):
     """
 
     batch_size: int = 1
-    feeds: Feeds | None = None
+    walk: Walk | None = None
     evaluation: Source | None = None
     metric: Metric | None = None
     fidelity: Source | None = None
     fitted: bool = False
     thorough: bool = False
     profile: bool = False
+
+    @property
+    def feeds(self) -> Feeds:
+        """What the first step is fed; nothing where there are no steps."""
+        return dict(self.walk.first) if self.walk is not None else {}
 
 
 _FIDELITY_SAMPLES = 256
@@ -118,7 +125,8 @@ def measure_files(
     with temporary_folder() as folder:
         before = resident_bytes("self")
         session = Session(baseline, threads=workload.threads)
-        feeds = workload.feeds or random_feeds(session.inputs, workload.batch_size, workload.seed)
+        walk = workload.walk or standing(random_feeds(session.inputs, workload.batch_size, workload.seed))
+        feeds = dict(walk.first)
         seen.append(_Seen(_score(session, workload, progress)))  # first: data that do not fit need not wait
         stress = StressTest(session, feeds, workload.seed)
         reference, sizes = Remembered(session, folder), sizes_of(session.inputs, feeds)
@@ -127,12 +135,13 @@ def measure_files(
         seen[0].resident = resident_bytes("self") - before
         reference.close()
         del session
+        give_back_memory()
         classes = score_outputs(load_model(baseline).model)
         runnable = [unpacked(path, _made(folder / str(index))) for index, path in enumerate(results)]
         for path in runnable:
             seen.append(_look(path, reference, stress, workload, classes, progress))
         progress.step("measure latency")
-        timed = _latencies(baseline, runnable, feeds, workload, apart=_too_large(seen))
+        timed = _latencies(baseline, runnable, walk, workload, apart=_too_large(seen))
         measurements = []
         for index, path in enumerate([baseline, *results]):
             one, first = seen[index], seen[0]
@@ -142,7 +151,7 @@ def measure_files(
                 drop = compare(first.score, one.score, workload.metric)
             measurements.append(
                 replace(
-                    _weigh(path, baseline if index else None, sizes),
+                    _weigh(path, baseline if index else None, sizes, counted=[baseline, *runnable][index]),
                     latency=time,
                     latency_ratio=ratio,
                     witnesses=witnesses,
@@ -155,7 +164,7 @@ def measure_files(
                     judged=one.score.output if one.score else None,
                     fidelity=one.fidelity,
                     non_finite=one.non_finite,
-                    executed_ops=executed_ops([baseline, *runnable][index]) if index or workload.thorough else {},
+                    executed_ops=executed_ops(path) if not index and workload.thorough else one.executed_ops,
                     profile=profile(path, feeds, threads=workload.threads) if workload.profile else None,
                 )
             )
@@ -167,8 +176,9 @@ def weigh_files(baseline: Path, results: Sequence[Path]) -> list[Measurement]:
     return [_weigh(path, baseline if index else None, {}) for index, path in enumerate([baseline, *results])]
 
 
-def _weigh(path: Path, baseline: Path | None, sizes: Mapping[str, int]) -> Measurement:
-    size = count(load_model(path).model, sizes)
+def _weigh(path: Path, baseline: Path | None, sizes: Mapping[str, int], *, counted: Path | None = None) -> Measurement:
+    """Return the size of the file `path`; what it holds is counted in `counted`, where its weights are plain."""
+    size = count(load_model(counted or path).model, sizes)
     ratio = None if baseline is None else file_bytes(path) / file_bytes(baseline)
     return Measurement(str(path), file_bytes(path), size.parameters, size.nonzeros, size.macs, size_ratio=ratio)
 
@@ -185,6 +195,7 @@ class _Seen:
     score: Score | None
     fidelity: tuple[OutputFidelity, ...] = ()
     non_finite: tuple[NonFinite, ...] = ()
+    executed_ops: dict[str, int] = field(default_factory=dict)
     resident: int = 0
 
 
@@ -197,13 +208,17 @@ def _look(
     progress: Progress,
 ) -> _Seen:
     before = resident_bytes("self")
-    session = Session(path, threads=workload.threads)
-    return _Seen(
+    session, ops = open_with_ops(path, threads=workload.threads)
+    seen = _Seen(
         score=_score(session, workload, progress),
         fidelity=compare_outputs(reference, session, workload, classes, progress),
         non_finite=stress.non_finite(session),
+        executed_ops=ops,
         resident=resident_bytes("self") - before,
     )
+    del session
+    give_back_memory()
+    return seen
 
 
 def _too_large(seen: Sequence[_Seen]) -> bool:
@@ -219,17 +234,17 @@ def _score(session: Session, workload: Workload, progress: Progress) -> Score | 
 
 
 def _latencies(
-    baseline: Path, results: Sequence[Path], feeds: Feeds, workload: Workload, *, apart: bool
+    baseline: Path, results: Sequence[Path], walk: Walk, workload: Workload, *, apart: bool
 ) -> list[tuple[Latency, Interval | None, Witnesses | None]]:
     """Latency, ratio and witnesses of each model, as far as it has them."""
     if not results:
-        return [(latency(baseline, feeds, workload), None, None)]
-    ratios = compare_latency(baseline, results, feeds, workload, apart=apart)
+        return [(latency(baseline, walk, workload), None, None)]
+    ratios = compare_latency(baseline, results, walk, workload, apart=apart)
     others = [(one.result, one.interval, one.witnesses) for one in ratios]
     return [(ratios[0].baseline, None, None), *others]
 
 
-def sizes_of(inputs: Sequence[TensorSpec], feeds: Feeds) -> dict[str, int]:
+def sizes_of(inputs: Sequence[TensorSpec], feeds: Mapping[str, Array]) -> dict[str, int]:
     """Return the sizes that feeds give to the inputs' named dimensions."""
     return {
         dim: size

@@ -16,7 +16,7 @@ from compressctl.arrays import Array
 from compressctl.data.carried import CarriedStates
 from compressctl.data.notation import made_up, open_source
 from compressctl.data.source import Feeds, Source
-from compressctl.errors import CompressctlError, ModelError
+from compressctl.errors import CompressctlError, DataError, ModelError
 from compressctl.measure.session import Session
 from compressctl.measure.trial import RandomFit, fits, usual_fit
 from compressctl.notes import Note, done
@@ -80,6 +80,10 @@ def open_samples(wanted: Wanted, *, prove: bool = True) -> Samples:
         DataError: samples cannot be used, or do not fit.
         ModelError: the model does not run.
     """
+    if not wanted.inputs:
+        raise DataError(
+            f"{wanted.path} has no inputs: there is nothing to feed to it", "only its file can be worked on"
+        )
     with on_probation(wanted.path):
         fit = usual_fit(wanted.model, wanted.inputs)
     if not prove:

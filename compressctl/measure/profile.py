@@ -128,7 +128,17 @@ def executed_ops(path: Path) -> dict[str, int]:
     Raises:
         ModelError: the model cannot be opened.
     """
-    return dict(sorted(Counter(_ops(_optimized(path))).items(), key=lambda item: (-item[1], item[0])))
+    return open_with_ops(path, threads=1)[1]
+
+
+def open_with_ops(path: Path, *, threads: int) -> tuple[Session, dict[str, int]]:
+    """Return a session of a model file, and the operators that it runs; see `executed_ops`.
+
+    Raises:
+        ModelError: the model cannot be opened.
+    """
+    session, graph = _optimized(path, threads)
+    return session, dict(sorted(Counter(_ops(graph)).items(), key=lambda item: (-item[1], item[0])))
 
 
 def optimized_nodes(path: Path) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -137,17 +147,17 @@ def optimized_nodes(path: Path) -> list[tuple[str, str, tuple[str, ...]]]:
     Raises:
         ModelError: the model cannot be opened.
     """
-    return [(node.name, node.op_type, tuple(node.output)) for node in _optimized(path).node]
+    return [(node.name, node.op_type, tuple(node.output)) for node in _optimized(path, 1)[1].node]
 
 
-def _optimized(path: Path) -> GraphProto:
+def _optimized(path: Path, threads: int) -> tuple[Session, GraphProto]:
     with temporary_folder() as folder:
         optimized = folder / "optimized.onnx"
         with suppress(OSError):  # its weights, of which nothing is read, go nowhere
             Path(f"{optimized}.data").symlink_to(os.devnull)
         try:
-            Session(path, threads=1, optimized_path=optimized)
-            return onnx.load(optimized, load_external_data=False).graph
+            session = Session(path, threads=threads, optimized_path=optimized)
+            return session, onnx.load(optimized, load_external_data=False).graph
         except (ModelError, DecodeError, OSError) as error:
             Session(path, threads=1)  # says what is wrong with the model, where it is that
             hint = "TMPDIR needs room"

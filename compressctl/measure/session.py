@@ -8,8 +8,9 @@ from __future__ import annotations
 import ctypes
 import math
 import re
+import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +21,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from compressctl.arrays import Array, Floats
+from compressctl.data.walk import Walk, standing
 from compressctl.errors import CompressctlError, DataError, ModelError, RunError
 from compressctl.scratch import temporary_folder
 from compressctl.tensorspec import TensorSpec, agrees
@@ -50,6 +52,12 @@ _FAILURES = (
     MemoryError,
 )
 _NUMPY_DTYPES = frozenset(np.dtype(code).name for code in "?bBhHiIqQefd") | {"string"}
+
+
+def give_back_memory() -> None:
+    """Give the system what closed sessions freed: glibc keeps a good part of a large model's memory for itself."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 class Session:
@@ -125,10 +133,7 @@ class Session:
             ModelError: an operator fails.
         """
         names = [spec.name for spec in self.outputs] if outputs is None else list(outputs)
-        for name in names:
-            if name not in self._output_by_name:
-                raise ModelError(f"{self.name} has no output {name!r}", f"it has {', '.join(self._output_by_name)}")
-        self._check(feeds)
+        self._check(feeds, names)
         if not names:
             return {}
         try:
@@ -146,17 +151,35 @@ class Session:
         Raises:
             DataError, ModelError: as `run`.
         """
-        self._check(feeds)
+        return self.time_steps(standing(feeds), runs)[:, 0]
+
+    def time_steps(self, walk: Walk, times: int) -> Floats:
+        """Run the model on all steps of a walk, `times` times in a row, from the first step's states each time.
+
+        Returns:
+            The seconds that each step took, shape (times, steps). What is done to carry states is not counted.
+
+        Raises:
+            DataError, ModelError: as `run`; the model lacks the output of a state.
+        """
         names = [spec.name for spec in self.outputs]
+        self._check(walk.first, walk.states.values())
         plain = self._plain(names)
-        values = dict(feeds) if plain else {name: _to_ort(feed) for name, feed in feeds.items()}
+        fed = [*map(dict, walk.steps)]
+        steps = fed if plain else [{name: _to_ort(feed) for name, feed in feeds.items()} for feeds in fed]
+        carried = [(name, names.index(output)) for name, output in walk.states.items()]
         call = self._session.run if plain else self._session.run_with_ort_values
-        seconds = np.empty(runs)
+        seconds = np.empty((times, len(steps)))
+        results: list[Any] = []
         try:
-            for i in range(runs):
-                start = perf_counter()
-                call(names, values)
-                seconds[i] = perf_counter() - start
+            for time in range(times):
+                for step, values in enumerate(steps):
+                    if step:
+                        for name, index in carried:
+                            values[name] = results[index]
+                    start = perf_counter()
+                    results = call(names, values)
+                    seconds[time, step] = perf_counter() - start
         except _FAILURES as error:
             raise self._run_error(error) from None
         return seconds
@@ -174,7 +197,10 @@ class Session:
         kind = DataError if isinstance(error, state.InvalidArgument) else RunError
         return kind(f"onnxruntime cannot run {self.name}: {_one_line(error)}")
 
-    def _check(self, feeds: Mapping[str, Array]) -> None:
+    def _check(self, feeds: Mapping[str, Array], outputs: Iterable[str]) -> None:
+        for name in outputs:
+            if name not in self._output_by_name:
+                raise ModelError(f"{self.name} has no output {name!r}", f"it has {', '.join(self._output_by_name)}")
         for name in feeds:
             if name not in self._input_by_name:
                 raise DataError(f"{self.name} has no input {name!r}", f"it has {', '.join(self._input_by_name)}")

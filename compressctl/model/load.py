@@ -13,6 +13,7 @@ from onnx_ir.passes.common import InlinePass, OutputFixPass
 
 from compressctl.errors import ModelError, UsageError
 from compressctl.model import coo, embedded, opset, protos, read
+from compressctl.model.checking import check_model
 from compressctl.model.external import external_files
 from compressctl.model.graph import bodies
 from compressctl.model.lifting import lift_constants
@@ -149,7 +150,7 @@ def _from_proto(proto: onnx.ModelProto, path: Path) -> tuple[ir.Model, list[Note
     overridable = {info.name for info in proto.graph.input} & {tensor.name for tensor in proto.graph.initializer}
     weights = protos.take_weights(proto)
     unshaped = _complete_outputs(proto, path)
-    onnx.checker.check_model(proto)
+    check_model(proto)
     if unshaped:
         raise ModelError(f"{path}: output {unshaped[0]!r} has no shape, not even a number of dimensions")
     if proto.functions:
@@ -270,6 +271,6 @@ def _remarks(model: ir.Model) -> list[Note]:
         notes.append(warning(f"the model is quantized already, at {len(quantized)} nodes ({kinds})"))
     for node in model.graph:
         if any(True for _ in bodies(node)):
-            what = "is not cut or observed on samples; its weights are compressed like others"
+            what = "is not cut, nor fitted to samples; its weights are compressed like others"
             notes.append(skipped(f"what {node.op_type} holds {what}", node.name))
     return notes

@@ -35,6 +35,21 @@ class Provenance:
     versions: dict[str, str]
     passes: tuple[str, ...]
 
+    @property
+    def bytes(self) -> int:
+        """What it takes in a file, about; a copy of the input has none."""
+        entries = self.entries().items()
+        return sum(StringStringEntryProto(key=key, value=value).ByteSize() + 4 for key, value in entries)
+
+    def entries(self) -> dict[str, str]:
+        """Return the metadata that say it."""
+        return {
+            f"{_PREFIX}input_sha256": self.input_sha256,
+            f"{_PREFIX}passes": json.dumps(self.passes),
+            f"{_PREFIX}recipe": self.recipe,
+            f"{_PREFIX}versions": json.dumps(self.versions, sort_keys=True),
+        }
+
     def same_origin(self, other: Provenance | None) -> bool:
         """Return whether both come from the same input by the same recipe (of whatever versions)."""
         return other is not None and (self.input_sha256, self.recipe) == (other.input_sha256, other.recipe)
@@ -43,14 +58,7 @@ class Provenance:
 def stamp(model: ir.Model, provenance: Provenance) -> None:
     """Write `provenance` into the model's metadata, in place of what an earlier run left there."""
     unstamp(model)
-    model.metadata_props.update(
-        {
-            f"{_PREFIX}input_sha256": provenance.input_sha256,
-            f"{_PREFIX}passes": json.dumps(provenance.passes),
-            f"{_PREFIX}recipe": provenance.recipe,
-            f"{_PREFIX}versions": json.dumps(provenance.versions, sort_keys=True),
-        }
-    )
+    model.metadata_props.update(provenance.entries())
 
 
 def unstamp(model: ir.Model) -> None:

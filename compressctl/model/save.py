@@ -15,6 +15,7 @@ import onnx_ir as ir
 from compressctl.errors import OutputError, PassError
 from compressctl.guard import check_place
 from compressctl.model import opset, wire
+from compressctl.model.checking import check_model
 from compressctl.model.coo import CooTensor, stored_bytes
 from compressctl.model.provenance import Provenance
 from compressctl.model.provenance import read as read_provenance
@@ -60,7 +61,7 @@ def save_model(
         raise OutputError(f"{path} exists already", "--force replaces it")
     sources = {Path(t.path).resolve() for _, t in stored_tensors(model.graph) if isinstance(t, ir.ExternalTensor)}
     try:
-        onnx.checker.check_model(skeleton(model))  # the checker would hold all weights twice
+        check_model(skeleton(model))  # the checker would hold all weights twice
     except onnx.checker.ValidationError as error:
         raise PassError(f"{path.name} fails onnx's check: {reason(error)}") from error
     with staging(path) as folder:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import operator
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import onnx
 import onnx_ir as ir
-from onnx import shape_inference
+from onnx import helper, shape_inference
 
 from compressctl.errors import ModelError
 from compressctl.model.folding import fold_shape_arithmetic
@@ -17,14 +19,18 @@ from compressctl.model.skeleton import skeleton
 _SHAPED_AS_INPUT = frozenset({
     ("", "GroupNormalization"),
     ("", "RotaryEmbedding"),
+    ("", "SimplifiedLayerNormalization"),
     ("com.microsoft", "BiasGelu"),
     ("com.microsoft", "FastGelu"),
     ("com.microsoft", "Gelu"),
     ("com.microsoft", "MultiHeadAttention"),
     ("com.microsoft", "QuickGelu"),
+    ("com.microsoft", "RotaryEmbedding"),
     ("com.microsoft", "SkipLayerNormalization"),
     ("com.microsoft", "SkipSimplifiedLayerNormalization"),
 })  # fmt: skip
+
+_SUMMING, _SUM = ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"), 3  # this output is the sum they norm
 
 # Operators whose elements onnx follows, but for Shape and Size, which read none.
 _FOLLOWED = frozenset({"Add", "Cast", "Concat", "Gather", "Mul", "Slice", "Squeeze", "Sub", "Unsqueeze"})
@@ -97,17 +103,55 @@ def inferred_types(proto: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
 
 
 def _stand_in(proto: onnx.ModelProto) -> None:
-    """Put Identity in the place of operators that keep their first input's shape, but whose shapes onnx cannot infer.
+    """Replace operators whose shapes onnx cannot infer, by Identity where they keep their first input's.
 
     Of MultiHeadAttention this holds where values are as wide as queries.
     """
+    if not any(node.domain == "com.microsoft" or ("", node.op_type) in _SHAPED_AS_INPUT for node in proto.graph.node):
+        return
+    nodes: list[onnx.NodeProto] = []
     for node in proto.graph.node:
-        if (node.domain, node.op_type) in _SHAPED_AS_INPUT and not any(node.output[1:]):
-            source, output = node.input[0], node.output[0]
-            node.Clear()
-            node.op_type = "Identity"
-            node.input.append(source)
-            node.output.append(output)
+        kind, others = (node.domain, node.op_type), [place for place, name in enumerate(node.output) if place and name]
+        if kind == ("com.microsoft", "GroupQueryAttention") and max(others, default=0) < 3:
+            nodes += _group_query_attention(proto.graph, node)
+        elif kind in _SHAPED_AS_INPUT and (not others or (others == [_SUM] and node.op_type in _SUMMING)):
+            nodes += [helper.make_node("Identity", node.input[:1], [name]) for name in node.output if name]
+        else:
+            nodes.append(node)
+    if len(nodes) != len(proto.graph.node) or any(map(operator.is_not, nodes, proto.graph.node)):
+        held = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        del proto.graph.node[:]
+        proto.graph.node.extend(held)
+
+
+def _group_query_attention(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Return nodes whose outputs have the shapes of those of GroupQueryAttention: heads side by side, and states."""
+    numbers = {attribute.name: attribute.i for attribute in node.attribute}
+    heads, fewer = numbers["num_heads"], numbers["kv_num_heads"]
+    inputs, name = [*node.input, *[""] * 5], node.output[0]
+    nodes: list[onnx.NodeProto] = []
+
+    def add(op_type: str, sources: Sequence[str | list[int]], output: str, **attributes: Any) -> str:
+        given = [each if isinstance(each, str) else f"{output}_{index}" for index, each in enumerate(sources)]
+        for each, source in zip(given, sources, strict=True):
+            if not isinstance(source, str):
+                graph.initializer.append(helper.make_tensor(each, onnx.TensorProto.INT64, [len(source)], source))
+        nodes.append(helper.make_node(op_type, given, [output], **attributes))
+        return output
+
+    key = inputs[1] and add("Reshape", [inputs[1], [0, 0, fewer, -1]], f"{name}_key")
+    if key:
+        add("Identity", [inputs[0]], name)
+    else:
+        whole = add("Reshape", [inputs[0], [0, 0, heads + 2 * fewer, -1]], f"{name}_whole")
+        queries = add("Slice", [whole, [0], [heads], [2]], f"{name}_queries")
+        key = add("Slice", [whole, [heads], [heads + fewer], [2]], f"{name}_key")
+        add("Reshape", [queries, [0, 0, -1]], name)
+    for past, present in zip(inputs[3:5], node.output[1:3], strict=False):
+        if present:
+            new = add("Transpose", [key], f"{present}_new", perm=[0, 2, 1, 3])
+            add("Concat", [past, new] if past else [new], present, axis=2)
+    return nodes
 
 
 def _cut_long(proto: onnx.ModelProto) -> None:

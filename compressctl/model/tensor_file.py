@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from compressctl.errors import DataError
 
-_LEAST = 1 << 20  # bytes; smaller constants stay in memory
+LEAST = 1 << 20  # bytes; smaller constants stay in memory
 
 
 def _write(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
@@ -40,7 +40,7 @@ class TensorFiles:
             DataError: the disk is full.
         """
         tensor = value.const_value
-        if tensor is None or tensor.nbytes < _LEAST or isinstance(tensor, ir.ExternalTensor):
+        if tensor is None or tensor.nbytes < LEAST or isinstance(tensor, ir.ExternalTensor):
             return
         path = next(p for number in count() if not (p := self._folder / f"tensor-{number}.bin").exists())
         try:

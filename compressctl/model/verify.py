@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 
 from compressctl.errors import PassError
+from compressctl.model.checking import check_model
 from compressctl.model.graph import bodies
 from compressctl.model.reasons import reason
 from compressctl.model.skeleton import skeleton
@@ -30,7 +31,7 @@ def verify_graph(model: ir.Model, *, where: str) -> None:
     fault = next(_faults(model.graph), None)
     if fault is None:
         try:
-            onnx.checker.check_model(skeleton(model))
+            check_model(skeleton(model))
         except onnx.checker.ValidationError as error:
             fault = reason(error)
     if fault is not None:

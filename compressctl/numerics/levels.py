@@ -12,21 +12,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compressctl.arrays import Array, Bytes, Floats, Floats32
+from compressctl.arrays import Array, Bytes, Floats32, Mask
 from compressctl.errors import ModelError
 from compressctl.numerics.grids import BINARY, Grid
-from compressctl.numerics.parallel import by_rows
+from compressctl.numerics.parallel import by_parts
 from compressctl.numerics.rounding import weight_qparams
 
-_SPANS = ((0.9, 0.5), (0.8, 0.5), (0.8, 0.0), (0.8, 1.0), (0.65, 0.5), (0.65, 0.0), (0.65, 1.0), (0.5, 0.5))
-"""Spans to start from, besides a row's whole range: the share of it, and which share of the rest lies below."""
-_REFINEMENTS = 6
+_SPANS = ((1.0, 0.5), (0.9, 0.5), (0.8, 0.5), (0.8, 0.0), (0.8, 1.0), (0.65, 0.5), (0.65, 0.0), (0.65, 1.0), (0.5, 0.5))
+"""Spans to start from: the share of a row's whole range, and which share of the rest lies below. Where levels are many,
+the first three do: no more of one end is cut than of the other."""
+_MANY, _CENTRED = 16, 3
+_STRIDES = (4.0, 2.0, 1.0)  # how far to go from the best line so far, as shares of a step of Lloyd's alternation
+_LEAST = np.float32(0.25)  # of the best scale, that is probed
+_EXACT = 1 << 20  # sums of this many squares are reckoned in float32: of integers exactly, with room for their products
 _TINY = np.finfo(np.float32).tiny
 _HALF = np.finfo(np.float16)
 _FAR = 64  # steps; 16 bits hold an offset that is no larger to 1/32 of a step
 
 
 _Line = tuple[Floats32, Floats32]
+_Part = tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,21 +64,26 @@ class Levels:
         return 2 if self.grid.signs else 1
 
     def codes(self, rows: Array) -> Bytes:
-        """Return the codes of the nearest values to `rows` [rows, columns]."""
-        codes = np.empty(rows.shape, np.uint8)
+        """Return the codes of the nearest values to `rows` [rows, columns] or [blocks, rows, columns]."""
+        codes = np.empty_like(rows, np.uint8)  # its elements lie in memory as those of the rows do
 
-        def compute(piece: slice) -> None:
+        def of_rows(array: Array, part: _Part) -> Floats32:
+            return array.reshape(rows.shape[:-1])[part][..., None].astype(np.float32)
+
+        def compute(part: _Part) -> None:
             if self.grid.signs:
-                codes[piece] = rows[piece] >= 0
+                codes[part] = rows[part] >= 0
                 return
-            scale = self.scale[piece, None].astype(np.float32)
-            shifted = rows[piece] if self.offset is None else rows[piece] - self.offset[piece, None].astype(np.float32)
+            shifted = rows[part] if self.offset is None else rows[part] - of_rows(self.offset, part)
             with np.errstate(over="ignore"):  # an infinite quotient saturates like any large one
-                integers = np.rint(shifted / scale)
+                integers = np.divide(shifted, of_rows(self.scale, part), dtype=np.float32)
+            np.rint(integers, out=integers)
             np.clip(integers, self.low, self.low + self.count - 1, out=integers)
-            codes[piece] = integers - self.low
+            if self.low:
+                integers -= self.low
+            codes[part] = integers
 
-        by_rows(compute, *rows.shape)
+        by_parts(compute, rows.shape)
         return codes
 
     def values(self, codes: Bytes) -> Floats32:
@@ -93,7 +103,7 @@ def fit_levels(rows: Array, grid: Grid, *, offset: bool = False, name: str = "we
     Without offsets these are the scales of `rounding.weight_qparams`.
 
     Args:
-        rows: [rows, columns].
+        rows: [rows, columns] or [blocks, rows, columns].
         grid: the integers; with offsets only their number counts.
         offset: whether rows get one; not on BINARY.
         name: the tensor, for the error message.
@@ -102,10 +112,17 @@ def fit_levels(rows: Array, grid: Grid, *, offset: bool = False, name: str = "we
         ModelError: `rows` holds NaN or infinity.
     """
     if not offset:
-        return as_halves(Levels(grid, weight_qparams(rows, 0, grid, name=name).scale))
+        return as_halves(Levels(grid, weight_qparams(rows.reshape(-1, rows.shape[-1]), 0, grid, name=name).scale))
     count = grid.high - grid.low + 1
-    scales, offsets = zip(*by_rows(lambda piece: _line(rows[piece], count, name), *rows.shape), strict=True)
-    return as_halves(Levels(grid, np.concatenate(scales), np.concatenate(offsets)))
+    scale, shift = np.empty((2, *rows.shape[:-1]), np.float32)
+
+    def compute(part: _Part) -> None:
+        piece = rows[part]
+        columns = np.moveaxis(piece, -1, 0).reshape(rows.shape[-1], -1)  # as they lie, where rows are columns in memory
+        scale[part], shift[part] = (one.reshape(piece.shape[:-1]) for one in _line(columns, count, name))
+
+    by_parts(compute, rows.shape)
+    return as_halves(Levels(grid, scale.reshape(-1), shift.reshape(-1)))
 
 
 def covering(rows: Array, count: int, name: str = "weight") -> tuple[Floats32, Floats32]:
@@ -137,45 +154,76 @@ def as_halves(levels: Levels) -> Levels:
     return Levels(levels.grid, scale.astype(np.float16), None if offset is None else offset.astype(np.float16))
 
 
-def _line(rows: Array, count: int, name: str) -> _Line:
-    """Return scale and offset of each row."""
-    full, low = covering(rows, count, name)
-    best, shift = full.copy(), low.copy()
-    least = _error(rows, best, shift, count)[0]
-    for share, below in _SPANS:
-        scale = np.maximum(full * np.float32(share), _TINY)
-        offset = low + (full - scale) * np.float32((count - 1) * below)
-        error = _error(rows, scale, offset, count)[0]
-        better = error < least
-        best[better], shift[better], least[better] = scale[better], offset[better], error[better]
-    codes = _error(rows, best, shift, count)[1]
-    for _ in range(_REFINEMENTS):
-        scale, offset = _regression(codes, rows, best, shift)
-        error, tried = _error(rows, scale, offset, count)
-        better = error < least
-        if not better.any():
-            break
-        best[better], shift[better], least[better] = scale[better], offset[better], error[better]
-        codes[better] = tried[better]
-    return best, shift
+def _line(columns: Array, count: int, name: str) -> _Line:
+    """Return scale and offset of each column: what is done to all of them goes along the last axis."""
+    columns = np.ascontiguousarray(columns, np.float32)
+    full, low = covering(columns.T, count, name)
+    units = columns - low
+    units /= full
+    search = _Search(units, count)
+    for share, below in _SPANS if count < _MANY else _SPANS[:_CENTRED]:
+        search.probe(search.line(share, (1 - share) * (count - 1) * below))
+    for stride in _STRIDES:
+        search.probe(search.beyond(stride))
+    scale, offset = search.best
+    return np.maximum(scale * full, _TINY), offset * full + low
 
 
-def _error(rows: Array, scale: Floats32, offset: Floats32, count: int) -> tuple[Floats, Floats32]:
-    codes = rows - offset[:, None]
-    codes /= scale[:, None]
-    np.rint(codes, out=codes)
-    np.clip(codes, 0, count - 1, out=codes)
-    error = codes * scale[:, None]
-    error += offset[:, None]
-    error -= rows
-    return np.einsum("cn,cn->c", error, error, dtype=np.float64), codes
+class _Search:
+    """The search for the line of least squared error through the weights of each column.
+
+    Codes tell the line through them, and by how much it errs, without another look at the weights: so a line is probed
+    by rounding to it, and what counts is the line that its codes lead to. Lloyd's alternation would probe that one
+    next, and come to rest many steps later; this goes further in its direction.
+
+    Args:
+        weights: [weights, columns], in units of the line that covers each column.
+        count: codes.
+
+    Attributes:
+        best: scale and offset of each column, in these units.
+    """
+
+    def __init__(self, weights: Floats32, count: int) -> None:
+        self._weights, self._codes = weights, np.empty_like(weights)
+        self._top, self._number = np.float32(count - 1), len(self._weights)
+        self._dtype = np.float32 if self._number * count**2 <= _EXACT else np.float64
+        self._total = self._weights.sum(axis=0, dtype=self._dtype)
+        self._gain = np.zeros(weights.shape[1], self._dtype)
+        self._probed = self.best = self.line(1, 0)
+
+    def line(self, scale: float, offset: float) -> _Line:
+        """Return one line for all columns."""
+        return np.full_like(self._gain, scale, np.float32), np.full_like(self._gain, offset, np.float32)
+
+    def beyond(self, stride: float) -> _Line:
+        """Return for each column the line `stride` times as far from the one that led to the best as that is."""
+        (scale, offset), (better, shifted) = self._probed, self.best
+        ahead = np.maximum(scale + np.float32(stride) * (better - scale), _LEAST * better)
+        return ahead, offset + np.float32(stride) * (shifted - offset)
+
+    def probe(self, line: _Line) -> None:
+        """Round to `line`, and keep the lines of least squares that this leads to where none before was better."""
+        codes = np.subtract(self._weights, line[1], out=self._codes)
+        codes *= 1 / line[0]
+        np.rint(codes, out=codes)
+        np.clip(codes, 0, self._top, out=codes)
+        total = codes.sum(axis=0, dtype=self._dtype)
+        spread = self._dot(codes) - total * total / self._number
+        common = self._dot(self._weights) - total * self._total / self._number
+        slope = np.divide(common, spread, out=np.zeros_like(common), where=spread > 0)
+        gain = slope * common  # what the squared error is below that of a constant
+        better = (gain > self._gain) & (slope > 0)
+        found = slope, (self._total - slope * total) / self._number
+        self._gain = np.where(better, gain, self._gain)
+        self.best, self._probed = _chosen(better, found, self.best), _chosen(better, line, self._probed)
+
+    def _dot(self, others: Floats32) -> Array:
+        """Return the dot products of codes and `others`, by column."""
+        products: Array = np.einsum("nc,nc->c", self._codes, others, dtype=self._dtype)
+        return products
 
 
-def _regression(codes: Floats32, rows: Array, scale: Array, offset: Array) -> _Line:
-    """Return the line of least squares through (code, weight) of each row; the given one where there is none."""
-    mean, centre = codes.mean(axis=1, dtype=np.float64), rows.mean(axis=1, dtype=np.float64)
-    spread = np.einsum("cn,cn->c", codes, codes, dtype=np.float64) - codes.shape[1] * mean**2
-    common = np.einsum("cn,cn->c", codes, rows, dtype=np.float64) - codes.shape[1] * mean * centre
-    known = (spread > 0) & (common > 0)
-    slope = np.maximum(np.divide(common, spread, out=scale.astype(np.float64), where=known), _TINY)
-    return slope.astype(np.float32), np.where(known, centre - slope * mean, offset).astype(np.float32)
+def _chosen(where: Mask, one: _Line, other: _Line) -> _Line:
+    scale, offset = (np.where(where, a, b).astype(np.float32, copy=False) for a, b in zip(one, other, strict=True))
+    return scale, offset

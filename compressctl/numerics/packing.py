@@ -85,13 +85,12 @@ def pack(codes: Array, levels: int) -> list[Bytes]:
     flat = flat.astype(np.uint8, copy=False)
     packed = []
     for plane in planes(levels):
-        digits = flat // np.uint8(plane.unit)
-        if plane.base < MOST:
+        digits = flat if plane.unit == 1 else flat // np.uint8(plane.unit)
+        if plane.unit * plane.base < levels:
             digits = digits % np.uint8(plane.base)
-        filled = np.zeros(plane.bytes(flat.size) * plane.digits, np.uint8)
-        filled[: flat.size] = digits
-        byte = filled[:: plane.digits].copy()
-        for index in range(1, plane.digits):
-            byte += filled[index :: plane.digits] * np.uint8(plane.base**index)
+        byte = np.zeros(plane.bytes(flat.size), np.uint8)
+        for index in range(plane.digits):
+            these = digits[index :: plane.digits]
+            byte[: these.size] += these * np.uint8(plane.base**index) if index else these
         packed.append(byte)
     return packed

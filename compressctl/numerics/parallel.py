@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -29,10 +29,33 @@ def by_rows(compute: Callable[[slice], _T], rows: int, width: int) -> list[_T]:
     """
     size = max(1, _ELEMENTS // max(width, 1))
     pieces = [slice(start, min(start + size, rows)) for start in range(0, max(rows, 1), size)]
-    if len(pieces) == 1:
-        return [compute(pieces[0])]
-    with ThreadPoolExecutor(min(usable_cores(), len(pieces))) as pool:
-        return list(pool.map(compute, pieces))
+    return in_threads(compute, pieces)
+
+
+def in_threads(work: Callable[[_I], _T], items: Sequence[_I]) -> list[_T]:
+    """Return work(item) for each item, in order; all cores of the process take part."""
+    if len(items) <= 1:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(min(usable_cores(), len(items))) as pool:
+        return list(pool.map(work, items))
+
+
+def by_parts(compute: Callable[[tuple[slice, ...]], object], shape: tuple[int, ...]) -> None:
+    """Call `compute` for each part of an array that fits the processor's cache; all cores of the process take part.
+
+    Args:
+        compute: takes the slices of a part; must write to no memory that other parts touch.
+        shape: of the array, two axes or three; it is cut along all axes but the last.
+    """
+    *outer, rows, columns = shape
+    high = max(1, min(rows, _ELEMENTS // max(columns, 1)))
+    along = [slice(start, start + high) for start in range(0, rows, high)]
+    if not outer:
+        parts: list[tuple[slice, ...]] = [(one,) for one in along]
+    else:
+        deep = max(1, _ELEMENTS // max(high * columns, 1))
+        parts = [(slice(start, start + deep), one) for start in range(0, outer[0], deep) for one in along]
+    in_threads(compute, parts)
 
 
 def usable_cores() -> int:

@@ -8,11 +8,16 @@ Sources: Han et al. 2015 (arXiv:1506.02626), thresholds; Mishra et al. 2021 (arX
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
-from compressctl.arrays import Array, Floats, Mask
+from compressctl.arrays import Array, Floats, Integers, Mask
+
+_PIECE = 1 << 20  # scores that are looked at together
+_DROPPED = np.uint64(46)  # bits of 64: what is left tells scores apart to 2^-6 of them
+_BINS = 1 << 18
 
 
 def smallest(scores: Array, count: int) -> Mask:
@@ -33,13 +38,50 @@ def share(scores: Array, ratio: float) -> Mask:
     return smallest(scores, round(ratio * scores.size))
 
 
-def shares(scores: Sequence[Array], ratio: float) -> list[Mask]:
-    """Return the masks of the smallest scores of several arrays, a share `ratio` of them all together."""
-    if not scores:
-        return []
-    flat = share(np.concatenate([one.reshape(-1) for one in scores]), ratio)
-    parts = np.split(flat, np.cumsum([one.size for one in scores])[:-1])
-    return [part.reshape(one.shape) for part, one in zip(parts, scores, strict=True)]
+def shares(scores: Collection[Array], ratio: float) -> Iterator[Mask]:
+    """Yield the masks of the smallest scores of several arrays, a share `ratio` of them all together.
+
+    Args:
+        scores: gone through three times, no two arrays held at once.
+        ratio: rounded to the nearest number of scores.
+    """
+    limit, left = _limit(scores, ratio)
+    for one in scores:
+        flat = one.reshape(-1)
+        mask = flat < limit
+        ties = np.flatnonzero(flat == limit)[:left]
+        mask[ties] = True
+        left -= len(ties)
+        yield mask.reshape(one.shape)
+
+
+def _limit(scores: Collection[Array], ratio: float) -> tuple[float, int]:
+    """Return the largest score that goes, and how many of those equal to it do."""
+    counts = np.zeros(_BINS, np.int64)
+    for keys, _ in _keyed(scores):
+        counts += np.bincount(keys, minlength=_BINS)
+    wanted = round(ratio * int(counts.sum()))
+    if wanted == 0:
+        return -math.inf, 0
+    ends = np.cumsum(counts)
+    bin_ = int(np.searchsorted(ends, wanted))
+    found = [np.unique(piece[keys == bin_], return_counts=True) for keys, piece in _keyed(scores)]
+    values, inverse = np.unique(np.concatenate([values for values, _ in found]), return_inverse=True)
+    times = np.bincount(inverse, np.concatenate([times for _, times in found]))
+    below = int(ends[bin_] - counts[bin_])
+    last = int(np.searchsorted(below + np.cumsum(times), wanted))
+    return float(values[last]), wanted - below - int(times[:last].sum())
+
+
+def _keyed(scores: Iterable[Array]) -> Iterator[tuple[Integers, Floats]]:
+    """Yield scores piece by piece, and of each its first bits, as a number that grows with it."""
+    for one in scores:
+        flat = one.reshape(-1)
+        for start in range(0, flat.size, _PIECE):
+            piece = flat[start : start + _PIECE].astype(np.float64) + 0.0  # no zero below 0
+            bits = piece.view(np.int64)
+            ordered = np.where(bits < 0, ~bits, bits | np.int64(-1 << 63)).view(np.uint64)
+            yield (ordered >> _DROPPED).astype(np.int64), piece
 
 
 def n_of_m(scores: Array, n: int, m: int) -> Mask:
@@ -62,11 +104,14 @@ def layer_adaptive(weight: Array) -> Floats:
     It is the share that a weight has in the energy of what is left just before it goes. The largest weight scores 1
     whatever the layer's scale, so that no layer is emptied. Source: LAMP, Lee et al. 2021 (arXiv:2010.07611).
     """
-    squares = np.square(weight, dtype=np.float64).reshape(-1)
-    order = np.argsort(squares, kind="stable")[::-1]
-    sums = np.cumsum(squares[order])
-    scores = np.zeros_like(squares)
-    scores[order] = np.divide(squares[order], sums, out=np.zeros_like(sums), where=sums > 0)
+    flat = np.abs(weight).reshape(-1)
+    order = np.argsort(flat, kind="stable")[::-1]
+    squares = np.square(flat[order], dtype=np.float64)
+    del flat
+    sums = np.cumsum(squares)
+    np.divide(squares, sums, out=squares, where=sums > 0)
+    scores = sums  # of its memory, which is as much as all else in a large model may take
+    scores[order] = squares
     result: Floats = scores.reshape(weight.shape)
     return result
 

@@ -17,6 +17,11 @@ _LAYER = 700  # bytes of names, scales and nodes that a quantized layer adds, as
 _PROVENANCE = 4096  # bytes that the recipe and its origin may take in the output
 
 
+def open_axes(spec: TensorSpec) -> tuple[int, ...]:
+    """Return the axes along which the file leaves the size of an input open."""
+    return tuple(axis for axis, dim in enumerate(spec.shape) if not isinstance(dim, int))
+
+
 @dataclass(frozen=True)
 class ModelFacts:
     """A model as a recipe sees it.
@@ -60,8 +65,8 @@ class ModelFacts:
 
     @property
     def dynamic_inputs(self) -> tuple[TensorSpec, ...]:
-        """The inputs with a dynamic dimension besides the first one, which is that of samples."""
-        return tuple(spec for spec in self.inputs if any(not isinstance(dim, int) for dim in spec.shape[1:]))
+        """The inputs with a dynamic dimension besides that of samples."""
+        return tuple(spec for spec in self.inputs if any(axis != spec.axis for axis in open_axes(spec)))
 
     def expected_ratio(self, bits: float) -> float:
         """Return the size to expect over that of the file, where what can be quantized gets `bits` a weight.

@@ -41,6 +41,8 @@ class PassConfig(Options):
         edits_weights: whether the pass gives plain weights other values or another form; where another pass gave all
             of them another form, it finds nothing to do.
         stopped_by: forms of weights that the pass cannot work beside, even where only one layer has them.
+        widens: whether it gets weights that are stored in half precision behind a Cast as float32; what it leaves so
+            goes back to the stored form.
         telling: options that tell it from others in a label.
         advise: what it says to a starter recipe.
     """
@@ -49,6 +51,7 @@ class PassConfig(Options):
     prepares: ClassVar[bool] = False
     edits_weights: ClassVar[bool] = False
     stopped_by: ClassVar[tuple[WeightForm, ...]] = ()
+    widens: ClassVar[bool] = True
     telling: ClassVar[tuple[str, ...]] = ()
     advise: ClassVar[Advise | None] = None
 
@@ -63,7 +66,10 @@ class PassConfig(Options):
             CompressctlError: the pass cannot do what it was asked for.
         """
         run: Callable[[ir.Model, PassConfig, Context], Outcome] = import_module(f"{type(self).__module__}.run").run
-        return run(model, self, context)
+        if not self.widens:
+            return run(model, self, context)
+        widened: Outcome = import_module("compressctl.passes.halves").run_widened(run, model, self, context)
+        return widened
 
     @classmethod
     def preview(cls, model: ir.Model, context: Context) -> tuple[Note, ...] | None:
@@ -80,6 +86,11 @@ class PassConfig(Options):
         """The form that weights have after the pass: plain floats; packed: floats that nodes make of something smaller;
         static or dynamic: integers, with activations rounded at scales known before or found at run time. None: as
         before."""
+        return None
+
+    @property
+    def needs(self) -> str | None:
+        """What of it needs samples to calibrate on, in words; None where it goes without."""
         return None
 
     @property

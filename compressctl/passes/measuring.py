@@ -7,8 +7,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from compressctl.data.random import random_feeds
+from compressctl.data.random import random_feeds, random_walk
 from compressctl.data.source import Feeds, Source
+from compressctl.data.walk import Walk
 from compressctl.errors import UsageError
 from compressctl.measure.accuracy import compare, evaluate
 from compressctl.measure.metric import Score
@@ -45,6 +46,15 @@ def budget_keeper(context: Context) -> Callable[[ir.Model], bool]:
 def timed_feeds(model: ir.Model, context: Context, *, first: Source | None = None) -> Feeds:
     """Return feeds of an inference whose time counts: of the batch size that reports measure at."""
     return usual_feeds(model, context, context.batch_size, first=first)
+
+
+def timed_walk(model: ir.Model, context: Context) -> Walk:
+    """Return the steps whose latency counts: of a model without states, `timed_feeds` alone."""
+    source = context.evaluation or context.calibration
+    if source is not None:
+        return source.walk(context.batch_size)
+    fit = context.fit or fit_random(model, interface(model)[0], threads=context.threads)
+    return random_walk(fit.inputs, context.batch_size, context.seed, fit.sizes, fit.limits)
 
 
 def usual_feeds(model: ir.Model, context: Context, rows: int, *, first: Source | None = None) -> Feeds:

@@ -25,7 +25,7 @@ from compressctl.pipeline.choice import ChosenResult, choose, lengths
 from compressctl.pipeline.fidelity import degraded
 from compressctl.pipeline.inputs import model_hashes
 from compressctl.pipeline.paths import locked
-from compressctl.pipeline.setup import Setup, open_setup
+from compressctl.pipeline.setup import NO_INPUTS, Setup, open_setup
 from compressctl.pipeline.stages import Stage, run_passes
 from compressctl.progress import Progress, Silent
 from compressctl.quantization.int8.fusion import unfused
@@ -39,7 +39,6 @@ from compressctl.versions import versions
 
 _NO_GAIN = warning("nothing was gained: the result is neither smaller nor faster than the input")
 _FEWER = 0.05  # a share of multiply-accumulates that latency is expected to follow
-_PROVENANCE = 4096  # bytes that the recipe and its origin take in a file: they do not make a result larger
 _HANDED_ON = "the passes changed nothing: the output is the input as it was"
 
 
@@ -66,7 +65,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
         result, after = measured.candidate(choice.length), measured.at(choice.length)
         before = measured.before(choice.length)
         short = below(after)
-        regressions = _regressions(after)
+        regressions = _regressions(after, setup.provenance.bytes)
         gained = _gained(setup, stages, choice, after)
         verdicts = (*judge(recipe, after), *judge_targets(stages, choice.rolled_back))
         explanation, robustness = _explain(setup, measured, choice.length), _robustness(setup, result)
@@ -86,6 +85,7 @@ def run(recipe: Recipe, progress: Progress | None = None) -> Report | None:
                 *(unfused(result.model, after.executed_ops) if setup.unmeasured is None else _unmeasured(setup)),
                 *degraded(setup.recipe, short, made_up=any(output.made_up for output in after.fidelity)),
                 *regressions,
+                *_recorded(after, setup.provenance.bytes),
                 *([] if gained else [_NO_GAIN]),
                 *remarks(after.latency_ratio, after.witnesses),
                 *_promised(before, after),
@@ -147,7 +147,8 @@ class _Measured:
         progress.step("verify the result in onnxruntime")
         for length in lengths:
             self._candidates[length] = save_candidate(self._setup, self._stages[:length], str(length))
-        progress.step("measure")
+        if self._setup.unmeasured is None:
+            progress.step("measure")
         before, *after = measure_candidates(self._setup, [self._candidates[length] for length in lengths])
         self.found |= zip(lengths, after, strict=True)
         self._inputs |= dict.fromkeys(lengths, before)
@@ -182,21 +183,37 @@ def _unmeasured(setup: Setup) -> list[Note]:
     """Say that nothing was measured, and why."""
     if not setup.recipe.measure:
         return [skipped("not measured (--no-measure): outputs were not compared, and no latency was taken")]
+    if setup.unmeasured == NO_INPUTS:
+        return [warning(f"nothing was measured: {NO_INPUTS}")]
     text = f"nothing was measured, for the input runs on nothing that could be made up: {setup.unmeasured}"
     return [warning(f"{text}; give samples (--data, --calibrate), sizes and values (--input), or --batch-size")]
 
 
-def _regressions(after: Measurement) -> list[Note]:
-    """Return what measured worse than the input."""
+def _regressions(after: Measurement, recorded: int) -> list[Note]:
+    """Return what measured worse than the input; the bytes that record where a result came from are not counted."""
     found = []
     if after.latency_ratio is not None and after.latency_ratio.low > 1 + MATERIAL:
         found.append(warning(f"the result is slower than the input on this machine: x {after.latency_ratio.value:.2f}"))
     ratio = after.size_ratio
-    if ratio is not None and ratio > 1 + MATERIAL and after.bytes * (1 - 1 / ratio) > _PROVENANCE:
+    if ratio is not None and _beyond(ratio, after, recorded) > 1 + MATERIAL:
         found.append(warning(f"the result is larger than the input: x {ratio:.3f}"))
     if after.drop is not None and after.drop.low > 0:
         found.append(warning(f"the metric is worse than the input's by {after.drop.drop:.4g}, beyond chance"))
     return found
+
+
+def _recorded(after: Measurement, recorded: int) -> list[Note]:
+    """Say so where nothing but the record of where it came from makes a result larger."""
+    ratio = after.size_ratio
+    if ratio is None or ratio <= 1 + MATERIAL or _beyond(ratio, after, recorded) > 1 + MATERIAL:
+        return []
+    text = f"the result is larger than the input (x {ratio:.3f}) by what records where it came from"
+    return [skipped(text)]
+
+
+def _beyond(ratio: float, after: Measurement, recorded: int) -> float:
+    """Return the size of a result over the input's, without the bytes that record where it came from."""
+    return ratio * (1 - min(recorded / after.bytes, 1))
 
 
 def _steps_back(passes: Sequence[PassConfig], measured: _Measured, length: int) -> list[Note]:

@@ -70,7 +70,7 @@ def save_candidate(setup: Setup, stages: Sequence[Stage], name: str) -> Candidat
             stamp(model, replace(setup.provenance, passes=tuple(stage.config.type for stage in stages)))
         save_model(model, file, overwrite=True, stated=loaded.stated)
     if recipe.measure:
-        feeds = None if setup.unmeasured else setup.workload.feeds or {}
+        feeds = None if setup.unmeasured else setup.workload.feeds
         check_file(file, feeds, threads=recipe.threads, lean=bool(large_packed(model)))
     packed = recipe.output.suffix == PACKED
     stored = file.with_suffix(PACKED) if packed else file

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from compressctl.errors import OutputError
-from compressctl.guard import Write, guard
+from compressctl.guard import Write, beside, guard
 from compressctl.model.staging import reported
 from compressctl.pipeline.inputs import recipe_files
 from compressctl.recipe.model import Recipe
@@ -19,7 +19,7 @@ from compressctl.scratch import held
 
 def report_path(recipe: Recipe) -> Path:
     """Return where the JSON report goes; the others lie beside it."""
-    return (recipe.report or recipe.output.with_suffix(".report.json")).with_suffix(".json")
+    return (recipe.report or beside(recipe.output, ".report.json")).with_suffix(".json")
 
 
 def guard_runs(recipes: Sequence[Recipe], *, reads: Iterable[Path] = (), writes: Iterable[Write] = ()) -> None:

@@ -126,7 +126,7 @@ def _planned(setup: Setup, config: PassConfig, key: str, each: float) -> Planned
 def _inference_seconds(setup: Setup) -> float:
     session = Session(setup.baseline_file, threads=setup.recipe.threads)
     feeds = setup.workload.feeds
-    if feeds is None:
+    if not feeds:
         return 0.0
     session.run(feeds)  # the first one also allocates
     begun = time.perf_counter()

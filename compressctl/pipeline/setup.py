@@ -43,6 +43,7 @@ from compressctl.training.checkpoint_paths import Checkpoints
 from compressctl.training.options import TrainingOptions
 from compressctl.versions import versions
 
+NO_INPUTS = "the model has no inputs"
 _FIDELITY_SAMPLES = 32
 _PATIENCE = 2.0  # times the usual seconds that latency is measured where a busy machine keeps the interval wide
 _PATIENCE_WITH_BUDGET = 5.0  # the same where a budget waits for the answer
@@ -125,7 +126,9 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
             allow_python=recipe.allow_python,
         ),
     )
-    calibration, training, evaluation = _sources(recipe, samples)
+    calibration, training, evaluation = _sources(recipe, samples) if samples else (None, None, None)
+    if calibration is None and (needy := next((config.needs for config in recipe.passes if config.needs), None)):
+        raise UsageError(f"{needy} needs calibration samples", "add --calibrate DATA: it looks at what samples give")
     sources = [source for source in (calibration, training, evaluation) if source is not None]
     if evaluation is not None and not evaluation.judgeable:
         if any(budget.scored for _, budget, _ in recipe.limits()):
@@ -146,20 +149,20 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         metric=metric,
         max_accuracy_drop=recipe.max_accuracy_drop,
         training=training,
-        fit=samples.fit,
+        fit=samples.fit if samples else None,
         batch_size=recipe.batch_size,
         device=recipe.device,
         seed=recipe.seed,
         threads=recipe.threads,
         progress=progress,
     )
-    source = evaluation or calibration or samples.usual if unmeasured is None else None
+    source = evaluation or calibration or samples.usual if samples and unmeasured is None else None
     limits = Limits(recipe.latency_ratio, recipe.max_latency_ms)
     workload = Workload(
         batch_size=recipe.batch_size,
         threads=recipe.threads,
         seed=recipe.seed,
-        feeds=source.first(recipe.batch_size) if source else None,
+        walk=source.walk(recipe.batch_size) if source else None,
         evaluation=context.evaluation,
         metric=metric,
         fidelity=source,
@@ -183,7 +186,7 @@ def _set_up(recipe: Recipe, file: Path, workdir: Path, progress: Progress) -> Se
         data=sample_hashes(recipe),
         notes=(
             *loaded.notes,
-            *samples.notes,
+            *(samples.notes if samples else ()),
             *dict.fromkeys(note for source in sources for note in source.notes),
             *found,
         ),
@@ -215,8 +218,10 @@ def _with_metric(recipe: Recipe, file: Path, evaluation: Source) -> tuple[Recipe
     return recipe.model_copy(update={"metric": name}), note
 
 
-def _open_samples(recipe: Recipe, wanted: Wanted) -> tuple[Samples, str | None]:
-    """Return samples that the model runs on; or those that there are, and why it is not run."""
+def _open_samples(recipe: Recipe, wanted: Wanted) -> tuple[Samples | None, str | None]:
+    """Return samples that the model runs on; or those that there are, and why it is not run; None without inputs."""
+    if not wanted.inputs and not (recipe.asks_for_runs() or any(recipe.notations())):
+        return None, NO_INPUTS
     if not recipe.measure:
         return open_samples(wanted, prove=next(recipe.notations(), None) is not None), "measure: false"
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -10,10 +12,38 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array
 from compressctl.layers.weights import Weight, input_squares
+from compressctl.model.tensor_file import LEAST
 from compressctl.numerics.sparsity import layer_adaptive
 from compressctl.pruning.scores import Evidence
 
 Importance = Literal["magnitude", "activation", "taylor", "hessian", "random"]
+
+
+class Kept(Mapping[str, Array]):
+    """Arrays by name, the large ones on disk, from which they are read each time; `folder` None: all in memory."""
+
+    def __init__(self, arrays: Iterable[tuple[str, Array]], folder: Path | None) -> None:
+        self._held: dict[str, Array | Path] = {}
+        number = count()
+        for name, array in arrays:
+            self._held[name] = array
+            if folder is not None and array.nbytes >= LEAST:
+                path = next(p for i in number if not (p := folder / f"scores-{i}.npy").exists())
+                np.save(path, array)
+                self._held[name] = path
+
+    def __getitem__(self, name: str) -> Array:
+        held = self._held[name]
+        if not isinstance(held, Path):
+            return held
+        array: Array = np.load(held)
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
 
 
 def element_scores(
@@ -23,7 +53,8 @@ def element_scores(
     *,
     seed: int = 0,
     evidence: Evidence | None = None,
-) -> dict[str, Array]:
+    workdir: Path | None = None,
+) -> Mapping[str, Array]:
     """Return a score for each element of each weight, of its shape, by its name; what matters less is smaller.
 
     - magnitude: ranks as |w| within a weight, by its share in the energy of what is left between weights (LAMP).
@@ -41,15 +72,18 @@ def element_scores(
         importance: see above.
         seed: of random scores.
         evidence: the samples, for activation, taylor and hessian.
+        workdir: where large scores by magnitude, or random ones, are kept; None: in memory.
 
     Raises:
         DataError, ModelError: as `input_squares` and `gradients`.
     """
     if importance == "magnitude":
-        return {weight.name: layer_adaptive(weight.array) for weight in weights}
+        return Kept(((weight.name, layer_adaptive(weight.array)) for weight in weights), workdir)
     if importance == "random":
         rngs = (np.random.default_rng((seed, index)) for index in range(len(weights)))
-        return {w.name: rng.random(w.array.shape, np.float32) for w, rng in zip(weights, rngs, strict=True)}
+        shapes = (weight.tensor.shape.numpy() for weight in weights)
+        drawn = (rng.random(shape, np.float32) for shape, rng in zip(shapes, rngs, strict=True))
+        return Kept(zip((weight.name for weight in weights), drawn, strict=True), workdir)
     assert evidence is not None, f"{importance} needs samples"
     if importance == "activation":
         return _by_activation(model, weights, evidence)

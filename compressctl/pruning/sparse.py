@@ -5,7 +5,8 @@ They are zeroed plainly, or by optimal brain surgery where the layers can be obs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from compressctl.arrays import Array, Mask
 from compressctl.data.source import Source
 from compressctl.layers.linear import other_layers
 from compressctl.layers.weights import Weight, channels, layer_weights, recurrent_weights
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, skipped
 from compressctl.numerics.sparsity import n_of_m, share, shares
 from compressctl.pruning.obs import Fixed, Pattern, Rule, Share, operate
@@ -39,28 +41,63 @@ def sparse_weights(graph: ir.Graph) -> tuple[list[Weight], list[Note]]:
     return layer_weights(graph), notes
 
 
-def with_zeros_first(weights: Sequence[Weight], scores: Scores) -> dict[str, Array]:
-    """Return the scores with -1 where a weight is zero already, so that those count first."""
-    return {weight.name: np.where(weight.array == 0, -1, scores[weight.name]) for weight in weights}
+Masks = Mapping[str, Mask]
+"""Which elements of a weight become zero, by its name."""
 
 
-def below(weights: Sequence[Weight], threshold: float) -> dict[str, Mask]:
+class Packed(Masks):
+    """Masks, of which none but the one that is looked at takes more than a bit an element."""
+
+    def __init__(self, masks: Iterable[tuple[str, Mask]]) -> None:
+        self._bits = {name: (np.packbits(mask), mask.shape) for name, mask in masks}
+
+    def __getitem__(self, name: str) -> Mask:
+        bits, shape = self._bits[name]
+        return np.unpackbits(bits, count=math.prod(shape)).view(bool).reshape(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bits)
+
+    def __len__(self) -> int:
+        return len(self._bits)
+
+
+class _ZerosFirst(Collection[Array]):
+    """The scores of weights one after the other, with -1 where a weight is zero already, so that those count first."""
+
+    def __init__(self, weights: Sequence[Weight], scores: Scores) -> None:
+        self._weights, self._scores = weights, scores
+
+    def of(self, weight: Weight) -> Array:
+        return np.where(weight.array == 0, -1, self._scores[weight.name])
+
+    def __iter__(self) -> Iterator[Array]:
+        return map(self.of, self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def __contains__(self, score: object) -> bool:
+        return False
+
+
+def below(weights: Sequence[Weight], threshold: float) -> Masks:
     """Return the masks of the elements with |w| < threshold, and of those that are zero."""
-    return {w.name: (np.abs(w.array) < threshold) | (w.array == 0) for w in weights}
+    arrays = ((weight.name, weight.array) for weight in weights)
+    return Packed((name, (np.abs(array) < threshold) | (array == 0)) for name, array in arrays)
 
 
-def smallest(weights: Sequence[Weight], scores: Scores, ratio: float, *, each: bool) -> dict[str, Mask]:
+def smallest(weights: Sequence[Weight], scores: Scores, ratio: float, *, each: bool) -> Masks:
     """Return the masks of the share `ratio` with the smallest scores: of each weight, or of them all together."""
-    ordered = with_zeros_first(weights, scores)
-    if each:
-        return {name: share(array, ratio) for name, array in ordered.items()}
-    return dict(zip(ordered, shares(list(ordered.values()), ratio), strict=True))
+    ordered = _ZerosFirst(weights, scores)
+    masks = (share(array, ratio) for array in ordered) if each else shares(ordered, ratio)
+    return Packed(zip((weight.name for weight in weights), masks, strict=True))
 
 
-def at_most(weights: Sequence[Weight], scores: Scores, n: int, m: int) -> dict[str, Mask]:
+def at_most(weights: Sequence[Weight], scores: Scores, n: int, m: int) -> Masks:
     """Return the masks that leave the n largest scores of m inputs side by side; see `unfit`."""
-    ordered = with_zeros_first(weights, scores)
-    return {w.name: w.from_rows(n_of_m(w.rows(ordered[w.name]), n, m)).astype(bool) for w in weights}
+    ordered = _ZerosFirst(weights, scores)
+    return Packed((w.name, w.from_rows(n_of_m(w.rows(ordered.of(w)), n, m)).astype(bool)) for w in weights)
 
 
 def unfit(weight: Weight, m: int) -> str | None:
@@ -86,7 +123,7 @@ class Zeroing:
     pattern: tuple[int, int] | None
     resources: Resources
 
-    def zero(self, model: ir.Model, weights: Sequence[Weight], masks: Mapping[str, Mask]) -> dict[str, float]:
+    def zero(self, model: ir.Model, weights: Sequence[Weight], masks: Masks) -> dict[str, float]:
         """Zero weights of `model` in place.
 
         Returns:
@@ -96,9 +133,11 @@ class Zeroing:
             ModelError, DataError: as `fit_layers`.
         """
         operable = [weight for weight in weights if self.source is not None and weight.layer is not None]
+        files = TensorFiles(self.resources.workdir)
         for weight in weights:
             if weight not in operable:
                 weight.zero(masks[weight.name])
+                files.keep(weight.value)
         if self.source is None or not operable:
             return {}
         return operate(

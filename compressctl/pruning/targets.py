@@ -9,7 +9,7 @@ from typing import Protocol
 
 import onnx_ir as ir
 
-from compressctl.arrays import Array
+from compressctl.data.walk import Walk
 from compressctl.measure.clocks import Limits
 from compressctl.measure.latency import LatencyOptions, compare_latency
 from compressctl.model.save import save_model
@@ -98,12 +98,12 @@ def size_left(original: ir.Model, folder: Path) -> Measure:
     return lambda model: size(model) / before
 
 
-def latency_left(original: ir.Model, feeds: Mapping[str, Array], limit: float, resources: Resources) -> Measure:
-    """Measure latency on `feeds`, interleaved with that of the original.
+def latency_left(original: ir.Model, walk: Walk, limit: float, resources: Resources) -> Measure:
+    """Measure latency on the steps of `walk`, interleaved with that of the original.
 
     Args:
         original: the model as it was.
-        feeds: an array for every input.
+        walk: what both are fed.
         limit: what the share will be held against.
         resources: threads, work folder, and the seed of the order of measuring.
     """
@@ -114,7 +114,7 @@ def latency_left(original: ir.Model, feeds: Mapping[str, Array], limit: float, r
 
     def left(model: ir.Model) -> float:
         save_model(model, candidate, overwrite=True)
-        (ratio,) = compare_latency(baseline, [candidate], feeds, options)
+        (ratio,) = compare_latency(baseline, [candidate], walk, options)
         return ratio.ratio
 
     return left

@@ -31,6 +31,12 @@ def ms(model: Measurement) -> str:
     return "not measured" if model.latency is None else f"{model.latency.median_ms:.3g} ms"
 
 
+def in_a_row(model: Measurement) -> str:
+    """How many steps the latency of one was measured over, of a model with states; nothing of others."""
+    steps = 1 if model.latency is None else model.latency.steps
+    return "" if steps == 1 else f"{steps} steps in a row, states carried"
+
+
 def clock(model: Measurement) -> str:
     """What latencies are, where they are not what the wall clock says."""
     return "CPU time, " if model.witnesses is not None and model.witnesses.clock == "cpu" else ""

@@ -150,7 +150,15 @@ def _sections(report: Report) -> list[Section]:
     return [
         Section("budgets", "Budgets", _judged(report)),
         Section("result", "Result", (summary(report), *_remarks(report.notes), *plots.of_result(report), *steps)),
-        Section("time", "Time", (*plots.of_time(report), *_slowest(report), executed(report.output))),
+        Section(
+            "time",
+            "Time",
+            (
+                *plots.of_time(report),
+                *_slowest(report),
+                *([executed(report.output)] if report.output.executed_ops else []),
+            ),
+        ),
         Section("layers", "Layers", _layers(report)),
         Section("robustness", "Robustness", _robustness(report)),
         Section("front", "Pareto front", (*plots.of_front(report), front(report)) if report.front else ()),

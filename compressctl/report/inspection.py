@@ -35,10 +35,10 @@ class Inspection:
         opset: version of the standard operators.
         parameters: weights in all.
         bytes: bytes of all weights.
-        macs: multiply-accumulates for one sample, without nodes whose shapes are unknown.
+        macs: multiply-accumulates for one sample; None where those of some nodes are unknown.
         layers: in graph order.
         passes: what passes that need no data would do, by name; `Layer.quantize` is what quantize would.
-        notes: from loading, and what quantize would leave alone and why.
+        notes: from loading.
     """
 
     path: str
@@ -47,7 +47,7 @@ class Inspection:
     opset: int
     parameters: int
     bytes: int
-    macs: int
+    macs: int | None
     layers: tuple[Layer, ...]
     passes: dict[str, tuple[Note, ...]]
     notes: tuple[Note, ...]
@@ -61,7 +61,7 @@ def tables(inspection: Inspection) -> list[Table]:
         ("opset", str(inspection.opset)),
         ("parameters", si(inspection.parameters)),
         ("weights", si(inspection.bytes, "B")),
-        ("MACs", si(inspection.macs)),
+        ("MACs", "unknown" if inspection.macs is None else si(inspection.macs)),
     ]
     layers = tuple(
         (
@@ -76,7 +76,7 @@ def tables(inspection: Inspection) -> list[Table]:
         for layer in inspection.layers
     )
     remarks = [(name, text) for name, notes in inspection.passes.items() for _, text in grouped(notes)]
-    remarks += [("", f"{kind}: {text}") for kind, text in grouped(inspection.notes)]
+    remarks += [("load", f"{kind}: {text}") for kind, text in grouped(inspection.notes)]
     header = ("layer", "operator", "output", "parameters", "bytes", "MACs", "quantize auto")
     return [
         Table(inspection.path, ("", ""), tuple(facts)),

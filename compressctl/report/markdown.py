@@ -46,7 +46,8 @@ def to_markdown(report: Report) -> str:
             parts.append(f"{PASTE}:\n\n{_yaml(lines)}")
     if report.notes:
         parts += ["## Notes", *_notes(report.notes)]
-    parts.append(_table(executed(report.output)))
+    if report.output.executed_ops:
+        parts.append(_table(executed(report.output)))
     machine = f"{report.machine.cpu}, {report.machine.usable_cores} cores, {report.machine.system}"
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     parts.append(MEASURED_ON.strip() + " " + _escaped(f"{machine}. With {versions}."))

@@ -18,7 +18,7 @@ from compressctl.measure.measurement import Measurement
 from compressctl.notes import Note
 from compressctl.robustness.schema import Robustness
 
-SCHEMA_VERSION = "1.3"
+SCHEMA_VERSION = "1.4"
 Verdict = Literal["ok", "no gain", "regression", "degraded", "budget missed", "not measured"]
 
 

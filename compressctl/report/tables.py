@@ -12,7 +12,20 @@ from compressctl.measure.fidelity import OutputFidelity
 from compressctl.measure.measurement import Measurement
 from compressctl.measure.profile import Profile
 from compressctl.notes import Note
-from compressctl.report.formatting import change, clock, drop, fidelity, ms, nats, percent, ratio, score, si, times
+from compressctl.report.formatting import (
+    change,
+    clock,
+    drop,
+    fidelity,
+    in_a_row,
+    ms,
+    nats,
+    percent,
+    ratio,
+    score,
+    si,
+    times,
+)
 from compressctl.report.schema import BenchReport, Report
 
 _SPARSE = 0.9  # a smaller share of parameters that are not zero is worth a row
@@ -38,7 +51,8 @@ def summary(report: Report) -> Table:
         rows.append(("non-zero", si(before.nonzeros), si(after.nonzeros), change(before.nonzeros, after.nonzeros)))
     if before.macs is not None and after.macs is not None and before.macs != after.macs:
         rows.append(("MACs", si(before.macs), si(after.macs), change(before.macs, after.macs)))
-    rows.append((f"latency ({clock(after)}median)", ms(before), ms(after), ratio(after.latency_ratio)))
+    of = f" of one of {row}" if (row := in_a_row(after)) else ""
+    rows.append((f"latency{of} ({clock(after)}median)", ms(before), ms(after), ratio(after.latency_ratio)))
     if before.peak_memory is not None and after.peak_memory is not None:
         memory = (before.peak_memory, after.peak_memory)
         rows.append(("peak memory", *(si(value, "B") for value in memory), change(*memory)))
@@ -87,7 +101,8 @@ def comparison(report: BenchReport) -> Table:
     header += ["drop [95 %]", "p"] if report.metric and several else []
     header += ["SQNR"] if several else []
     header += ["KL [95 %]", "same next token"] if _words(report) else []
-    return Table("Models", tuple(header), tuple(_bench_row(report, model, several) for model in report.models))
+    title = f"Models, timed over {row}" if (row := in_a_row(report.models[0])) else "Models"
+    return Table(title, tuple(header), tuple(_bench_row(report, model, several) for model in report.models))
 
 
 def executed(model: Measurement) -> Table:

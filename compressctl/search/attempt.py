@@ -132,20 +132,21 @@ class Bench:
         return replace(
             measured,
             fidelity=compare_outputs(baseline, result, workload, scores, most=_FIDELITY_SAMPLES),
-            non_finite=StressTest(baseline, workload.feeds or {}, workload.seed).non_finite(result),
+            non_finite=StressTest(baseline, workload.feeds, workload.seed).non_finite(result),
         )
 
     def _cheap(self, found: Recipe, candidate: Candidate) -> Measurement:
         """Return the size, and of the rest what a budget or the objective asks for."""
-        setup, threads, feeds = self._setup, found.threads, self._setup.workload.feeds or {}
+        setup, threads, workload = self._setup, found.threads, self._setup.workload
         measured = Measurement(str(candidate.file), file_bytes(candidate.file), 0, 0, None, _NO_LATENCY)
         if needs_latency(setup.recipe):
-            limits = setup.workload.limits
+            assert workload.walk is not None
+            limits = workload.limits
             options = LatencyOptions(threads=threads, seed=found.seed, seconds=_LATENCY_SECONDS, limits=limits)
-            (timed,) = compare_latency(setup.baseline_file, [candidate.file], feeds, options)
+            (timed,) = compare_latency(setup.baseline_file, [candidate.file], workload.walk, options)
             measured = replace(measured, latency=timed.result, latency_ratio=timed.interval)
         if found.max_memory is not None:
-            memory = peak_memory(candidate.file, feeds, threads=threads).model_bytes
+            memory = peak_memory(candidate.file, workload.feeds, threads=threads).model_bytes
             measured = replace(measured, peak_memory=memory)
         stored = found.model if is_packed(found.model) else setup.baseline_file
         return as_stored([measured, measured], [stored, candidate.stored])[1]

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from compressctl.errors import OutputError
-from compressctl.guard import Write, beginning
+from compressctl.guard import Write, beginning, beside
 from compressctl.recipe.model import Recipe
 from compressctl.search.locks import locks
 
@@ -36,7 +36,7 @@ def search_writes(recipe: Recipe) -> list[Write]:
 def storage_of(recipe: Recipe) -> str:
     """Return the storage as the user named it, or a file beside the output."""
     assert recipe.search is not None
-    return recipe.search.storage or str(recipe.output.with_suffix(".search.journal"))
+    return recipe.search.storage or str(beside(recipe.output, ".search.journal"))
 
 
 def begun(storage: str) -> bool:
@@ -52,12 +52,12 @@ def is_storage(path: Path) -> bool:
 
 def best_path(output: Path) -> Path:
     """Return where the recipe of the best candidate goes."""
-    return output.with_suffix(".best.yaml")
+    return beside(output, ".best.yaml")
 
 
 def front_path(output: Path) -> Path:
     """Return the folder for the recipes of the front."""
-    return output.with_suffix(".front")
+    return beside(output, ".front")
 
 
 def is_front(path: Path) -> bool:

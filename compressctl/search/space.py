@@ -70,7 +70,7 @@ def rank_layers(setup: Setup, subject: Subject) -> list[str]:
     if part is None:
         return []
     model = subject.model
-    size = count(model, sizes_of(interface(model)[0], setup.workload.feeds or {}))
+    size = count(model, sizes_of(interface(model)[0], setup.workload.feeds))
     weights = _share({row.node: float(row.parameters) for row in size.by_layer}, names)
     layers = sorted(names, key=lambda name: -weights[name])[:_MOST_LAYERS]
     sensitivity = part.sensitivities(subject, layers)
@@ -90,7 +90,7 @@ def _savings(
     save_model(model, file, overwrite=True)
     measured: dict[str, float] = {}
     for (name, _), milliseconds in node_times(
-        file, setup.workload.feeds or {}, threads=setup.recipe.threads, runs=_RUNS
+        file, setup.workload.feeds, threads=setup.recipe.threads, runs=_RUNS
     ).items():
         measured[name] = measured.get(name, 0.0) + milliseconds
     # A node that onnxruntime renamed as it fused it has no time here: its work stands in for it.

@@ -9,6 +9,7 @@ from compressctl.container.opened import holds, read_provenance
 from compressctl.container.signature import PACKED
 from compressctl.distributed import this_process
 from compressctl.errors import UsageError
+from compressctl.guard import beside
 from compressctl.model.save import check_writable
 from compressctl.pipeline.setup import Setup
 from compressctl.recipe.model import Recipe
@@ -53,7 +54,7 @@ def working(recipe: Recipe) -> Recipe:
             raise UsageError(f"{storage}: a search was begun", "--resume goes on with it, --force starts again")
         Path(storage).unlink()
     search = recipe.search.model_copy(update={"storage": storage})
-    cache = recipe.cache or recipe.output.with_suffix(".search.cache")
+    cache = recipe.cache or beside(recipe.output, ".search.cache")
     return recipe.model_copy(update={"search": search, "cache": cache, "force": True, "resume": False})
 
 

@@ -159,7 +159,7 @@ def _files(path: Path, model: ModelFacts, advice: Advice, inputs: Sequence[str])
 
 def _usual(spec: TensorSpec) -> str:
     usual = DEFAULT_SIZES["side" if len(spec.shape) == 4 else "sequence"]
-    dims = [1 if axis == 0 else dim if isinstance(dim, int) else usual for axis, dim in enumerate(spec.shape)]
+    dims = [dim if isinstance(dim, int) else 1 if axis == spec.axis else usual for axis, dim in enumerate(spec.shape)]
     return f"{spec.name}:{'x'.join(map(str, dims))}:{spec.dtype}"
 
 

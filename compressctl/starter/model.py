@@ -34,7 +34,7 @@ def model_facts(path: Path, loaded: Loaded, inspection: Inspection) -> ModelFact
         parameters=inspection.parameters,
         bytes=inspection.bytes,
         file_bytes=path.stat().st_size if is_packed(path) else file_bytes(path),
-        macs=inspection.macs,
+        macs=inspection.macs or 0,
         bytes_by_operator=_shares((layer.size.op, layer.size.bytes) for layer in layers),
         macs_by_operator=work,
         static=kinds["static"],

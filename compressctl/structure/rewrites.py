@@ -249,9 +249,14 @@ def _recurrent(node: ir.Node, kept: Kept) -> None:
         node.attributes["hidden_size"] = ir.AttrInt64("hidden_size", len(positions))
 
 
-def _attention(node: ir.Node, kept: Kept) -> None:
-    _counted("q_num_heads", "heads")(node, kept)
-    _counted("kv_num_heads", "kv heads")(node, kept)
+def _grouped(queries: str) -> Rewrite:
+    """Return the rewrite of an attention that counts heads of queries in the attribute `queries`, and others."""
+
+    def rewrite(node: ir.Node, kept: Kept) -> None:
+        _counted(queries, "heads")(node, kept)
+        _counted("kv_num_heads", "kv heads")(node, kept)
+
+    return rewrite
 
 
 def _set_input(node: ir.Node, index: int, array: Array) -> None:
@@ -274,7 +279,9 @@ REWRITES: dict[tuple[str, str], Rewrite] = {
     **{("", op): _counted("group", "group") for op in ops.CONVOLUTIONS},
     ("", "GroupNormalization"): _counted("num_groups", "group"),
     **{("", op): _recurrent for op in ops.RECURRENT},
-    ("", "Attention"): _attention,
+    ("", "Attention"): _grouped("q_num_heads"),
+    ("com.microsoft", "GroupQueryAttention"): _grouped("num_heads"),
+    ("com.microsoft", "RotaryEmbedding"): _counted("num_heads", "heads"),
     ("", "RotaryEmbedding"): _counted("num_heads", "heads"),
     ("com.microsoft", "MultiHeadAttention"): _counted("num_heads", "heads"),
 }

@@ -35,10 +35,11 @@ class Shapes:
 
     The inputs' dynamic dimensions are given different primes, so that sizes tell where an axis comes from. Where the
     graph needs some to be equal, those of the same index are given the same prime; shapes in the file that contradict
-    the graph are not believed.
+    the graph are not believed. How many boxes or places are picked is as dynamic as a dimension of an input.
     """
 
     def __init__(self, model: ir.Model) -> None:
+        model = _with_picked_as_inputs(model)
         self._sizes: dict[str, tuple[Size, ...]] = {}
         least = len(model.graph) + 1
         for alike, (start, unit) in product_of((False, True), _TRIED_SIZES):
@@ -60,6 +61,35 @@ class Shapes:
         if tensor is not None:
             return tuple((size, size) for size in tensor.shape.numpy())
         return self._sizes.get(value.name or "")
+
+
+def _with_picked_as_inputs(model: ir.Model) -> ir.Model:
+    """Return the model, or a copy with inputs in the place of results whose sizes depend on values."""
+    if not any(_picked(node) for node in model.graph):
+        return model
+    copy = model.clone()
+    for number, node in enumerate(list(copy.graph)):
+        shape = _picked(node)
+        if shape is None or node.outputs[0].is_graph_output():
+            continue
+        old = node.outputs[0]
+        name, old.name = old.name, None
+        sizes = [f"picked {number}" if size is None else size for size in shape]
+        new = ir.Value(name=name, shape=ir.Shape(sizes), type=ir.TensorType(ir.DataType.INT64))
+        old.replace_all_uses_with(new)
+        copy.graph.remove(node, safe=True)
+        copy.graph.inputs.append(new)
+    return copy
+
+
+def _picked(node: ir.Node) -> tuple[int | None, ...] | None:
+    """Return the shape of the places that a node picks by values, None where how many it picks; None of other nodes."""
+    if node.domain or node.op_type not in ("NonMaxSuppression", "NonZero"):
+        return None
+    if node.op_type == "NonMaxSuppression":
+        return None, 3
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    return None if not shape else (len(shape), None)
 
 
 def _observe(model: ir.Model, start: int, unit: int, *, alike: bool) -> dict[str, tuple[Size, ...]]:

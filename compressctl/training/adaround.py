@@ -28,7 +28,7 @@ from compressctl.data.source import Source
 from compressctl.distributed import this_process
 from compressctl.layers.unseen import picked, unseen
 from compressctl.measure.captures import Captures, section
-from compressctl.notes import Note, done
+from compressctl.notes import Note, done, skipped
 from compressctl.numerics.qparams import along
 from compressctl.numerics.rounding import neighbours, round_weights
 from compressctl.quantization.int8.blocks import Block, cut
@@ -86,7 +86,8 @@ def adaround(
     samples = First(source, _SAMPLES)
     quantized = model.clone()
     quantizers = {q.node.name or "": q for q in make_trainable(quantized, plan, observations, settings).quantizers}
-    blocks = cut(model.graph, set(named(model.graph, plan.static)))
+    static = named(model.graph, plan.static)
+    blocks = cut(model.graph, {node for node in static if node.graph is model.graph})
     learned: dict[ir.Value, Integers8] = {}  # scale -> integers: layers that share a weight share its rounding
     gains: list[float] = []
     blind: list[Note] = []
@@ -112,7 +113,8 @@ def adaround(
             later = {name for other in blocks[index + 1 :] for name in other.inputs}
             inputs.keep(later)
             targets.keep(later)
-    rounded = {name: learned[quantizer.scale] for name, quantizer in quantizers.items()}
+    rounded = {name: learned[quantizer.scale] for name, quantizer in quantizers.items() if quantizer.scale in learned}
+    blind += [skipped("rounded to the nearest: it is in a body", n.name) for n in static if n.name not in rounded]
     mean = math.exp(float(np.mean(np.log(np.maximum(gains, 1e-6))))) if gains else 1.0
     text = f"adaround on {len(gains)} blocks: their squared error is {mean:.2g} of that of rounding to the nearest"
     return rounded, (done(text), *blind)

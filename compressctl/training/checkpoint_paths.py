@@ -9,6 +9,7 @@ from pathlib import Path
 
 from compressctl.distributed import this_process
 from compressctl.errors import OutputError
+from compressctl.guard import beside
 from compressctl.model.staging import reported
 from compressctl.scratch import discard
 
@@ -58,7 +59,7 @@ class Checkpoints:
         Raises:
             OutputError: an interrupted run left checkpoints, and it was not said what is to become of them.
         """
-        folder = output.with_suffix(".checkpoints")
+        folder = beside(output, ".checkpoints")
         place = this_process()
         if place.is_main and not resume and _kept(folder):
             if not force:

@@ -184,7 +184,9 @@ def test_commands_take_a_model_with_states(tmp_path, monkeypatch, capsys):
     np.savez("x.npz", x=X)
     command = ["quantize", "m.onnx", "-o", "o.onnx", "--scheme", "int8", "--calibrate", "x.npz", "--input", "gain=3"]
     assert run([*command, "--json", "-q", "--threads", "1"]) == 0
-    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["output"]["fidelity"]}
+    report = json.loads(capsys.readouterr().out)
+    assert 1 < report["input"]["latency"]["steps"] == report["output"]["latency"]["steps"] <= STEPS
+    found = {one["name"]: one for one in report["output"]["fidelity"]}
     state, y = np.zeros((1, SEQUENCES, 16), np.float32), []
     session = Session(tmp_path / "o.onnx", threads=1)
     for step in range(STEPS):

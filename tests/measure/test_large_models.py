@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compressctl.data.walk import standing
 from compressctl.measure import measurement, unpacked
 from compressctl.measure.latency import LatencyOptions, compare_latency
 from compressctl.measure.remembered import Remembered
@@ -51,7 +52,7 @@ def test_models_are_timed_one_after_another(tmp_path: Path, monkeypatch: pytest.
             alive -= 1
 
     monkeypatch.setattr("compressctl.measure.latency.Session", Counted)
-    (slower,) = compare_latency(few, [many], FEEDS, LatencyOptions(threads=1), apart=True)
+    (slower,) = compare_latency(few, [many], standing(FEEDS), LatencyOptions(threads=1), apart=True)
     assert most == 1
     assert slower.ratio > 1
     assert slower.ratio == pytest.approx(slower.result.median_ms / slower.baseline.median_ms)

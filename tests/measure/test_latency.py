@@ -7,6 +7,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from compressctl.data.walk import standing
 from compressctl.errors import DataError, ModelError
 from compressctl.measure.latency import SETS, LatencyOptions, compare_latency, latency
 from tests.graphs import chain
@@ -18,12 +19,13 @@ def model(path, layers: int, width: int = 256):
 
 
 FEEDS = {"x": np.random.default_rng(0).normal(size=(4, 256)).astype(np.float32)}
+WALK = standing(FEEDS)
 
 
 def test_slower_faster_and_the_same_model(tmp_path) -> None:
     small, large = model(tmp_path / "small.onnx", 1), model(tmp_path / "large.onnx", 12)
-    slower, same = compare_latency(small, [large, small], FEEDS, LatencyOptions(threads=1, seconds=0.8))
-    (faster,) = compare_latency(large, [small], FEEDS, LatencyOptions(threads=1, seconds=0.5))
+    slower, same = compare_latency(small, [large, small], WALK, LatencyOptions(threads=1, seconds=0.8))
+    (faster,) = compare_latency(large, [small], WALK, LatencyOptions(threads=1, seconds=0.5))
     assert 1 < slower.low <= slower.ratio <= slower.high
     assert faster.low <= faster.ratio <= faster.high < 1
     assert same.low <= same.ratio <= same.high
@@ -39,7 +41,7 @@ def test_slower_faster_and_the_same_model(tmp_path) -> None:
 def test_a_model_against_itself_is_not_told_apart(tmp_path) -> None:
     path = model(tmp_path / "model.onnx", 4)
     runs = (
-        compare_latency(path, [path], FEEDS, LatencyOptions(threads=1, seconds=0.5, seed=seed))[0] for seed in range(4)
+        compare_latency(path, [path], WALK, LatencyOptions(threads=1, seconds=0.5, seed=seed))[0] for seed in range(4)
     )
     assert any(run.low <= 1 <= run.high for run in runs)  # all four miss once in 100,000 times
 
@@ -57,7 +59,7 @@ def test_what_is_printed_side_by_side_agrees_beside_other_work(threads: int, tmp
         other.start()
     try:
         feeds = {"x": np.ones((4, 512), np.float32)}
-        (found,) = compare_latency(large, [small], feeds, LatencyOptions(threads=threads, seconds=0.3))
+        (found,) = compare_latency(large, [small], standing(feeds), LatencyOptions(threads=threads, seconds=0.3))
     finally:
         for other in others:
             other.kill()
@@ -68,7 +70,7 @@ def test_what_is_printed_side_by_side_agrees_beside_other_work(threads: int, tmp
 
 
 def test_one_model_alone(tmp_path) -> None:
-    alone = latency(model(tmp_path / "model.onnx", 2), FEEDS, LatencyOptions(threads=1, seconds=0.2))
+    alone = latency(model(tmp_path / "model.onnx", 2), WALK, LatencyOptions(threads=1, seconds=0.2))
     assert 0 < alone.median_ms <= alone.p95_ms
     assert alone.runs > SETS[0]
 
@@ -76,7 +78,7 @@ def test_one_model_alone(tmp_path) -> None:
 def test_what_cannot_run_is_an_error_and_leaves_the_garbage_collector_on(tmp_path) -> None:
     path = model(tmp_path / "model.onnx", 1)
     with pytest.raises(DataError, match="is fed the shape 4x255"):
-        compare_latency(path, [path], {"x": FEEDS["x"][:, 1:]}, LatencyOptions())
+        compare_latency(path, [path], standing({"x": FEEDS["x"][:, 1:]}), LatencyOptions())
     with pytest.raises(ModelError, match=r"missing\.onnx"):
-        compare_latency(path, [tmp_path / "missing.onnx"], FEEDS, LatencyOptions())
+        compare_latency(path, [tmp_path / "missing.onnx"], WALK, LatencyOptions())
     assert gc.isenabled()

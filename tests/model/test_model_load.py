@@ -188,7 +188,7 @@ def test_bodies_keep_their_nodes_and_are_told_of(tmp_path: Path) -> None:
     source = parse(BRANCHES)
     loaded = load(source, tmp_path)
     assert printer.to_text(ir.to_proto(loaded.model).graph.node[2]) == printer.to_text(source.graph.node[2])
-    told = "what If holds is not cut or observed on samples; its weights are compressed like others"
+    told = "what If holds is not cut, nor fitted to samples; its weights are compressed like others"
     assert f"skipped: {told} @choice" in texts(loaded)
 
 

@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compressctl.data.carried import CarriedStates
+from compressctl.data.notation import open_source
 from compressctl.errors import ModelError
 from compressctl.measure.session import Session
+from compressctl.model.load import interface, load_model
+from compressctl.model.save import save_model
 from compressctl.model.torchscript import convert, verify_checks
 from compressctl.tensorspec import parse_tensor_specs
 
@@ -71,6 +75,19 @@ class WritesInto(nn.Module):
         y = torch.relu_(self.linear(x))
         self.inner.window.copy_(torch.cat([self.inner.window[1:], y.mean(0, keepdim=True)]))
         return {"smooth": y + self.inner.window.mean(0)}
+
+
+class Follows(nn.Module):
+    """Keeps a mean of one dimension, without an axis of samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(4))
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = 0.5 * self.mean + 0.5 * torch.tanh(self.linear(x)).mean(0)
+        return x - self.mean
 
 
 class Average(nn.Module):
@@ -198,6 +215,27 @@ def test_a_state_that_begins_otherwise_is_told(tmp_path: Path) -> None:
 def test_what_cannot_be_a_state_is_named(build: type[nn.Module], said: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=said):
         convert(_saved(build(), tmp_path), parse_tensor_specs(["x:1x4"]), tmp_path)
+
+
+def test_states_of_one_dimension_are_known_in_the_file_and_carried(tmp_path: Path) -> None:
+    module, x = Follows().eval(), np.random.default_rng(0).standard_normal((3, 5, 4)).astype(np.float32)
+    path = tmp_path / "model.pt"
+    torch.jit.save(torch.jit.script(module), str(path))
+    model, _, _ = convert(path, parse_tensor_specs(["x:1x4"]), tmp_path)
+    written = tmp_path / "written.onnx"
+    save_model(model, written, overwrite=False)
+    inputs, _ = interface(load_model(written).model)
+    assert [(spec.name, spec.shape, spec.state) for spec in inputs[1:]] == [("mean_in", (4,), "mean_out")]
+    np.savez(tmp_path / "x.npz", x=x)
+    session = Session(written, threads=1)
+    source = CarriedStates(open_source(str(tmp_path / "x.npz"), inputs), session.run)
+    found = [session.run(batch.feeds)[session.outputs[0].name] for batch in source.batches(8)]
+    expected = []
+    for sequence in x:
+        module.mean = torch.zeros(4)
+        expected += [module(torch.from_numpy(step[None])).detach().numpy() for step in sequence]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert len(source.walk(4).steps) == 5
 
 
 def test_commands_carry_what_the_module_keeps(call, tmp_path: Path) -> None:

@@ -67,3 +67,27 @@ def test_pieces_give_what_rows_give_alone():
     whole, part = fit_levels(rows, INT4, offset=True), fit_levels(rows[4000:4100], INT4, offset=True)
     np.testing.assert_array_equal(whole.scale[4000:4100], part.scale)
     np.testing.assert_array_equal(whole.codes(rows)[4000:4100], part.codes(rows[4000:4100]))
+
+
+def test_blocks_that_lie_by_columns_give_what_their_rows_give():
+    stored = np.random.default_rng(8).standard_normal((3, 32, 9000)).astype(np.float32)  # more than is fitted at once
+    blocks = stored.swapaxes(1, 2)
+    rows = np.ascontiguousarray(blocks).reshape(-1, 32)
+    whole, alone = fit_levels(blocks, INT4, offset=True), fit_levels(rows, INT4, offset=True)
+    np.testing.assert_array_equal(whole.scale, alone.scale)
+    np.testing.assert_array_equal(whole.offset, alone.offset)
+    codes = whole.codes(blocks)
+    np.testing.assert_array_equal(codes.reshape(-1, 32), alone.codes(rows))
+    assert codes.swapaxes(1, 2).flags.c_contiguous  # as the stored array
+
+
+def test_lines_err_less_than_lloyds_alternation_from_the_whole_range():
+    rows = drawn(9, rows=400, columns=64)
+    scale, offset = (one.astype(np.float64)[:, None] for one in covering(rows, 16))
+    for _ in range(8):
+        codes = np.clip(np.rint((rows - offset) / scale), 0, 15)
+        centred = codes - codes.mean(axis=1, keepdims=True)
+        scale = (centred * rows).sum(axis=1, keepdims=True) / (centred**2).sum(axis=1, keepdims=True)
+        offset = rows.mean(axis=1, keepdims=True) - scale * codes.mean(axis=1, keepdims=True)
+    codes = np.clip(np.rint((rows - offset) / scale), 0, 15)
+    assert squared(fit_levels(rows, INT4, offset=True), rows).sum() < np.square(codes * scale + offset - rows).sum()

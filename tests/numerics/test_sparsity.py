@@ -21,7 +21,7 @@ def test_smallest_goes_by_score_then_by_index(scores, count):
 
 @given(st.lists(SCORES, max_size=4), st.floats(0, 0.999))
 def test_shares_is_the_share_of_all_together(parts, ratio):
-    masks = shares(parts, ratio)
+    masks = list(shares(parts, ratio))
     assert [mask.shape for mask in masks] == [part.shape for part in parts]
     if parts:
         flat = np.concatenate([part.reshape(-1) for part in parts])

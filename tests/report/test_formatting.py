@@ -13,7 +13,7 @@ from compressctl.report.details import details
 from compressctl.report.formatting import decibels, si
 from compressctl.report.markdown import to_markdown
 from compressctl.report.schema import BudgetVerdict
-from compressctl.report.tables import after_each_pass
+from compressctl.report.tables import after_each_pass, summary
 from tests.report.full_report import NASTY, full_report
 
 
@@ -94,3 +94,11 @@ def test_markdown_tables_are_whole_and_names_begin_no_tag():
     outside = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     assert not re.search(r"(?<!\\)<(?!details>|/details>|summary>|/summary>)", outside)
     assert "<details><summary>25 rows</summary>" in text and "- max_size: missed by ten bytes" in text
+
+
+def test_a_latency_of_steps_is_said_to_be_one():
+    report = full_report()
+    assert [row[0] for row in summary(report).rows if row[0].startswith("latency")] == ["latency (median)"]
+    stepped = replace(report.output, latency=replace(report.output.latency, steps=6))
+    (row,) = (row[0] for row in summary(replace(report, output=stepped)).rows if row[0].startswith("latency"))
+    assert row == "latency of one of 6 steps in a row, states carried (median)"

@@ -14,7 +14,7 @@ from compressctl.model.load import interface
 from compressctl.model.save import save_model
 from compressctl.model.size import count
 from compressctl.passes.base import Context, Target
-from compressctl.passes.measuring import budget_keeper, sensitivity_curves, timed_feeds, usual_feeds
+from compressctl.passes.measuring import budget_keeper, sensitivity_curves, timed_walk, usual_feeds
 from compressctl.passes.prune import Config
 from compressctl.pruning import costs, targets
 from compressctl.pruning.cutting import original_sizes, without
@@ -43,8 +43,8 @@ def to_target(
 ) -> tuple[Removed, Target]:
     """Return the smallest cut that meets the target of this name, or the largest there is, and what it reaches."""
     original, folder = context.baseline, context.workdir
-    feeds, limit = timed_feeds(original, context), getattr(config, key)
-    sizes = sizes_of(interface(original)[0], feeds)
+    walk, limit = timed_walk(original, context), getattr(config, key)
+    sizes = sizes_of(interface(original)[0], walk.first)
     if key == "target_macs":
         saved, measure = costs.macs_saved(model, groups, count(model, sizes)), targets.macs_left(original, sizes)
     elif key == "target_size":
@@ -52,8 +52,8 @@ def to_target(
     else:
         file = folder / "profiled.onnx"
         save_model(model, file, overwrite=True)
-        saved = costs.time_saved(model, groups, count(model, sizes), file, feeds, threads=context.threads)
-        measure = targets.latency_left(original, feeds, limit, context)
+        saved = costs.time_saved(model, groups, count(model, sizes), file, walk.first, threads=context.threads)
+        measure = targets.latency_left(original, walk, limit, context)
     make = Even if config.scope == "layer" else partial(Ranking, costs=saved)
     order = make(groups, scores, config.round_to)
     levels = _LATENCY_LEVELS if key == "target_latency" else None

@@ -10,14 +10,14 @@ import onnx_ir as ir
 
 from compressctl.arrays import Array
 from compressctl.data.first import First
-from compressctl.notes import warning
+from compressctl.notes import skipped, warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.qat import Config
 from compressctl.passes.space import EPOCHS, Draw, Params, PassSpace, Space, Stage
 from compressctl.passes.static import STATIC, observe_static, range_for_target, static_options
 from compressctl.passes.training import fit, terms, training_samples
 from compressctl.quantization.int8.apply import apply_plan
-from compressctl.quantization.int8.plan import QuantizationPlan, make_plan, weight_grids
+from compressctl.quantization.int8.plan import QuantizationPlan, make_plan, named, weight_grids
 from compressctl.quantization.int8.quantizers import Settings
 from compressctl.quantization.int8.trainable import fold, make_trainable
 
@@ -35,6 +35,11 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     from compressctl.training.scales import keep_scales
 
     plan, notes = make_plan(model, config.scheme, config.selection, calibrated=True, embeddings=config.embeddings)
+    inside = [node.name or "" for node in named(model.graph, plan.static) if node.graph is not model.graph]
+    plan, notes = (
+        plan.without(inside),
+        (*notes, *(skipped("training leaves bodies as they are", name) for name in inside)),
+    )
     if not plan.static:
         return Outcome(model, (*notes, warning("nothing was quantized, so nothing was trained")))
     target, reduced = range_for_target(config)

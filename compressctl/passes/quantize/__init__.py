@@ -2,12 +2,14 @@
 
 `int8`: static. Activations get u8 Q/DQ pairs with ranges observed on calibration samples, weights become s8 (per
 channel, zero point 0) behind a DequantizeLinear: convolutions, Gemm and weight MatMul, and what joins them (residual
-Add, Concat, pooling, reshapes), so that onnxruntime runs integer kernels from end to end.
+Add, Concat, pooling, reshapes), so that onnxruntime runs integer kernels from end to end. Layers in bodies of If, Loop
+and Scan are observed where they run: a branch that no sample takes gets 8-bit weights alone, and what iterates has
+ranges of all iterations and no bias correction; rounding other than nearest is for layers of the main graph.
 `int8-dynamic`: no data needed. Weight MatMul and Gemm become DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul,
 LSTM becomes DynamicQuantizeLSTM, embedding tables become int8 rows with a scale each; the rest (convolutions, GRU, RNN)
 computes in float on 8-bit weights.
 `auto`: per node the fastest: as `int8-dynamic`, but static for convolutions and the layers behind them, where there is
-calibration data; bodies of If, Loop and Scan are not observed, so nothing in them is static. Convolutions whose better
+calibration data; in bodies of If, Loop and Scan where the whole model was timed faster so. Convolutions whose better
 form depends on shape and processor are timed on this machine; where samples show an output below 15 dB, or an agreement
 below 95 %, the most sensitive layers become dynamic or compute in float; and where the result is slower than the input,
 layers that lose compute in float.
@@ -70,6 +72,11 @@ class Config(StaticOptions):
     def form(self) -> WeightForm:
         """Integers; of auto, some may be dynamic."""
         return "static" if SCHEMES[self.scheme].kind == "static" and not self.dynamic else "dynamic"
+
+    @property
+    def needs(self) -> str | None:
+        """A static scheme observes activations."""
+        return f"scheme {self.scheme}" if SCHEMES[self.scheme].kind == "static" else None
 
     @property
     def limited(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from glob import escape as glob_escape
 from typing import Any
 
@@ -17,11 +18,20 @@ from compressctl.numerics.saturation import Saturation
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.measuring import budget_keeper, has_budget
 from compressctl.passes.quantize import Config
-from compressctl.passes.quantize.auto import Decision, Trial, hold_floor, keep_pace, slow_shapes, weight_bytes
+from compressctl.passes.quantize.auto import (
+    Decision,
+    Trial,
+    choose_in_bodies,
+    hold_floor,
+    keep_pace,
+    slow_shapes,
+    weight_bytes,
+)
 from compressctl.passes.static import observe_static, range_for_target
 from compressctl.passes.training import require_torch
 from compressctl.plain import pass_lines
 from compressctl.quantization.int8.apply import apply_plan
+from compressctl.quantization.int8.bodies import attach, detach
 from compressctl.quantization.int8.calibration import Observations
 from compressctl.quantization.int8.dynamic import candidates
 from compressctl.quantization.int8.gptq import round_by_gptq
@@ -59,9 +69,18 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     grids = weight_grids(model, plan, config.scheme, config.first_last)
     settings = Settings(config.per_channel, config.bias_correction, reduced, grids)
     observations = None
+    detached = detach(model, plan.static)
     if plan.static and calibration is not None:
         means, dynamic = config.bias_correction, config.scheme == "auto"
         plan, observations = observe_static(model, plan, config, calibration, context, means=means, dynamic=dynamic)
+    if config.scheme == "auto" and detached:
+        trial = Trial(model, partial(_build, model, observations, settings), reduced, context)
+        timed = config.target in ("auto", int8_target())
+        decided = choose_in_bodies(trial, plan, _dynamic_forms(model), timed=timed)
+        plan, notes, measured = decided.plan, (*notes, *decided.notes), {**measured, **decided.facts}
+        if not _in_bodies(model, plan):
+            attach(model, detached)
+            detached = []
     if config.rounding != "nearest" and observations is not None and plan.static:
         settings, learned = _learn_rounding(model, plan, observations, settings, config, context)
         notes = (*notes, *learned)
@@ -70,12 +89,10 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     eight_bit = plan.without(grids)
     saturated = _saturated(model, eight_bit, observations, config, context) if target == "avx2" and not reduced else {}
     notes = (*notes, *(observations.notes if observations else ()), *saturation_notes(saturated))
+    if target == "avx2" and not reduced and _in_bodies(model, eight_bit):
+        notes = (*notes, skipped("whether sums saturate was not looked at in bodies; --reduced-range avoids it"))
 
-    def build(part: QuantizationPlan) -> ir.Model:
-        clone = model.clone()
-        apply_plan(clone, part, observations, settings)
-        return clone
-
+    build = partial(_build, model, observations, settings)
     if config.scheme == "auto":
         decided = _measured(Trial(model, build, reduced, context), plan, config)
         plan, notes, measured = decided.plan, (*notes, *decided.notes), {**measured, **decided.facts}
@@ -91,6 +108,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     lines = _pinning_lines(model, plan, config, context) if kept or measured.keys() & {"timed", "moved"} else []
     settings = replace(settings, files=TensorFiles(context.workdir))
     notes += tuple(apply_plan(model, plan, observations, settings))
+    attach(model, detached)
     narrow(model, widened)
     facts: dict[str, Any] = {
         "target": target,
@@ -124,6 +142,23 @@ def _plan(
         return reasons[node.name or ""] if node.name in reasons else rule_of_thumb(node)
 
     return *_plan_by(model, config, context, slow=slow), facts
+
+
+def _build(model: ir.Model, observations: Observations | None, settings: Settings, part: QuantizationPlan) -> ir.Model:
+    """Return a clone of the model, quantized by a plan."""
+    clone = model.clone()
+    apply_plan(clone, part, observations, settings)
+    return clone
+
+
+def _in_bodies(model: ir.Model, plan: QuantizationPlan) -> bool:
+    """Return whether a layer in a body is static."""
+    return any(node.graph is not model.graph for node in named(model.graph, plan.static))
+
+
+def _dynamic_forms(model: ir.Model) -> list[str]:
+    """Return the names of the layers that can be quantized dynamically."""
+    return [node.name or "" for node, reason in candidates(model) if reason is None]
 
 
 def _plan_by(
@@ -168,8 +203,7 @@ def _measured(trial: Trial, plan: QuantizationPlan, config: Config) -> Decision:
     """Return the plan that keeps the floor and is not slower than float, as far as there is one."""
     decision = Decision(plan)
     if trial.context.calibration is not None:
-        dynamic = [node.name or "" for node, reason in candidates(trial.model) if reason is None]
-        decision = hold_floor(trial, plan, dynamic)
+        decision = hold_floor(trial, plan, _dynamic_forms(trial.model))
     if config.target not in ("auto", int8_target()):
         return decision
     paced = keep_pace(trial, decision.plan)
@@ -206,12 +240,12 @@ def _learn_rounding(
 def _saturated(
     model: ir.Model, plan: QuantizationPlan, observations: Observations | None, config: Config, context: Context
 ) -> dict[str, Saturation]:
-    """Return what saturates, of the static layers, on a processor that adds products in pairs of 16 bits."""
+    """Return which static layers of the main graph saturate where a processor adds products in pairs of 16 bits."""
     if observations is None or context.calibration is None or not plan.static:
         return {}
     return simulate(
         model,
-        named(model.graph, plan.static),
+        [node for node in named(model.graph, plan.static) if node.graph is model.graph],
         observations.ranges,
         context.calibration,
         context,

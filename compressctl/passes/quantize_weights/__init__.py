@@ -115,6 +115,11 @@ class Config(PassConfig):
         return "packed"
 
     @property
+    def needs(self) -> str | None:
+        """What fits weights to samples."""
+        return f"rounding {self.rounding}" if self.rounding in ("gptq", "awq") else None
+
+    @property
     def limited(self) -> bool:
         """Whether some weights stay as they are because the options say so."""
         return super().limited or not self.embeddings

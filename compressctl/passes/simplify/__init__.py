@@ -42,6 +42,7 @@ class Config(PassConfig):
 
     reads: ClassVar[tuple[Reads, ...]] = ("calibration",)
     prepares: ClassVar[bool] = True
+    widens: ClassVar[bool] = False
     advise: ClassVar = advise
     examples: ClassVar[str] = """
     # The same answers from fewer nodes

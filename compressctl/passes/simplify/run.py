@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -10,6 +10,7 @@ import onnx_ir as ir
 from compressctl.data.random import random_feeds
 from compressctl.measure.trial import usual_fit
 from compressctl.model.load import interface
+from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, NoteKind
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.simplify import BATCH, Config
@@ -18,6 +19,7 @@ from compressctl.simplification.equivalence import Arrays
 from compressctl.simplification.metadata import strip_metadata
 from compressctl.simplification.rules import RULES
 from compressctl.simplification.verified import simplify
+from compressctl.storage.halves import close_halves, fits, open_halves
 
 _SMALL = {"sequence": 7, "side": 64, "other": 5}
 _NAMES_IN_NOTE = 3
@@ -26,7 +28,7 @@ _NAMES_IN_NOTE = 3
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     """Simplify a copy of `model`."""
     names = [name for name in RULES if name not in config.skip]
-    result, notes = simplify(model, _feeds(model, context), names, context.threads)
+    result, notes = _simplify(model, names, context)
     if not config.keep_metadata:
         result = model.clone() if result is model else result
         notes = [*notes, *strip_metadata(result)]
@@ -37,6 +39,20 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         key: {text: names for (kind, text), names in by_text.items() if kind == key} for key in kinds
     }
     return Outcome(result, summary, facts)
+
+
+def _simplify(model: ir.Model, names: Sequence[str], context: Context) -> tuple[ir.Model, list[Note]]:
+    """Simplify with weights opened that are in half precision, where it holds what becomes of them to the bit."""
+    opened, files = model.clone(), TensorFiles(context.workdir)
+    halves = open_halves(opened, files)
+    if halves.tensors:
+        result, notes = simplify(opened, _feeds(model, context), names, context.threads)
+        if result is opened:
+            return model, notes
+        if fits(result, halves):
+            result = result.clone() if result is opened else result
+            return result, [*notes, *close_halves(result, halves, new=True, files=files)]
+    return simplify(model, _feeds(model, context), names, context.threads)
 
 
 def _feeds(model: ir.Model, context: Context) -> Iterator[Arrays]:

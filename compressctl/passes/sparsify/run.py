@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.arrays import Mask
 from compressctl.data.first import First
 from compressctl.errors import ModelError, UsageError
 from compressctl.layers.unseen import unseen
 from compressctl.layers.weights import Weight
+from compressctl.model.tensors import chunks
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.gradients import evidence
@@ -22,7 +22,7 @@ from compressctl.passes.sparsify import Config
 from compressctl.pruning.element_scores import element_scores
 from compressctl.pruning.search import Steps
 from compressctl.pruning.sensitivity import Curve
-from compressctl.pruning.sparse import Scores, Zeroing, at_most, below, smallest, sparse_weights, unfit
+from compressctl.pruning.sparse import Masks, Packed, Scores, Zeroing, at_most, below, smallest, sparse_weights, unfit
 
 _SAMPLES = 1024  # to reconstruct on
 _RATIOS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # of each layer, at which its curve is measured
@@ -98,14 +98,14 @@ def _scores(model: ir.Model, weights: Sequence[Weight], config: Config, context:
     """Return what each element counts; obs only decides within a layer, so layers share by magnitude then."""
     importance = config.importance
     if importance is None or importance == "obs":
-        return element_scores(model, weights, "magnitude")
+        return element_scores(model, weights, "magnitude", workdir=context.workdir)
     if importance in ("magnitude", "random"):
-        return element_scores(model, weights, importance, seed=context.seed)
+        return element_scores(model, weights, importance, seed=context.seed, workdir=context.workdir)
     on = evidence(model, context, importance)
     return element_scores(model, weights, importance, seed=context.seed, evidence=on)
 
 
-def _masks(weights: Sequence[Weight], scores: Scores, config: Config) -> dict[str, Mask]:
+def _masks(weights: Sequence[Weight], scores: Scores, config: Config) -> Masks:
     if config.threshold is not None:
         return below(weights, config.threshold)
     if config.pattern is not None:
@@ -134,7 +134,8 @@ def _notes(weights: Sequence[Weight], rows: Sequence[dict[str, Any]], reconstruc
 
 
 def _row(weight: Weight, error: float | None) -> dict[str, Any]:
-    zeros, size = weight.array.size - int(np.count_nonzero(weight.array)), weight.array.size
+    size = weight.tensor.size
+    zeros = size - sum(int(np.count_nonzero(piece)) for piece in chunks(weight.tensor))
     row = {"layer": weight.nodes[0], "weight": weight.name, "weights": size, "zeros": zeros, "ratio": zeros / size}
     return row if error is None else {**row, "output_error": error}
 
@@ -189,7 +190,7 @@ def automatic(
     curves: Sequence[Curve],
     zeroing: Zeroing,
     context: Context,
-) -> dict[str, Mask]:
+) -> Masks:
     """Return the masks of the most zeros with which the metric stays within the budget, on all samples.
 
     Raises:
@@ -204,11 +205,11 @@ def automatic(
         zeroing.zero(clone, twins, _masks_at(twins, scores, ratios))
         return keeps(clone)
 
-    steps = Steps(curves, {weight.nodes[0]: weight.array.size for weight in weights})
+    steps = Steps(curves, {weight.nodes[0]: weight.tensor.size for weight in weights})
     return _masks_at(weights, scores, steps.longest(holds))
 
 
-def _masks_at(weights: Sequence[Weight], scores: Scores, ratios: Mapping[str, float]) -> dict[str, Mask]:
+def _masks_at(weights: Sequence[Weight], scores: Scores, ratios: Mapping[str, float]) -> Masks:
     """Return the masks at each layer's own ratio, 0 where none is given."""
     each = (smallest([weight], scores, ratios.get(weight.nodes[0], 0.0), each=True) for weight in weights)
-    return {name: mask for one in each for name, mask in one.items()}
+    return Packed(pair for one in each for pair in one.items())

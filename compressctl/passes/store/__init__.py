@@ -33,6 +33,7 @@ Format = Literal["auto", "dense", "codebook", "bitmask", "delta-index", "coo", "
 class Config(PassConfig):
     """Options of `store`."""
 
+    widens: ClassVar[bool] = False
     advise: ClassVar = advise
     examples: ClassVar[str] = """
     # Each weight in the form that takes fewest bytes

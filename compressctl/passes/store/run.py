@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
@@ -18,6 +19,7 @@ from compressctl.passes.space import Params, PassSpace, Space, Stage
 from compressctl.passes.store import Config, Format
 from compressctl.storage.choice import FORMATS, StorageForm, forms, place, smallest
 from compressctl.storage.constants import array_of, readers, storable
+from compressctl.storage.halves import Halves, close_halves, open_halves
 from compressctl.storage.survey import Survey, has_nan, survey
 
 _LEAST = 1024  # bytes of a constant
@@ -36,18 +38,23 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
 
 
 def _store(model: ir.Model, config: Config, context: Context, files: TensorFiles) -> Outcome:
-    found, notes = storable(model.graph, _LEAST)
+    stored = model.clone()
+    halves = open_halves(stored, files)
+    found, notes = storable(stored.graph, _LEAST)
     found = [value for value in found if config.selection.allows_names(readers(value))]
     rows = []
     for value in context.progress.track(found, "storing constants", len(found)):
-        row, told = _store_one(model.graph, value, config.format, files)
+        row, told = _store_one(stored.graph, value, config.format, files, halves)
         rows += [] if row is None else [row]
         notes += told
-    return Outcome(model, (_summary(rows), *notes), {"tensors": rows, "bytes": _totals(rows)})
+    changed = not halves.tensors or any(row["format"] != "dense" for row in rows)
+    notes += close_halves(stored, halves, files=files)
+    facts = {"tensors": rows, "bytes": _totals(rows)}
+    return Outcome(stored if changed else model, (_summary(rows), *notes), facts)
 
 
 def _store_one(
-    graph: ir.Graph, value: ir.Value, format_: Format, files: TensorFiles
+    graph: ir.Graph, value: ir.Value, format_: Format, files: TensorFiles, halves: Halves
 ) -> tuple[dict[str, Any] | None, list[Note]]:
     """Store a constant; return its line of the report, if it has one, and notes. No array outlives the call."""
     notes: list[Note] = []
@@ -56,6 +63,8 @@ def _store_one(
         return None, [skipped("stored as it is: it holds NaN", name)]
     seen = survey(array)
     options = forms(graph, name, seen)
+    if name in halves.tensors:  # what it goes back to, where no form is smaller, is no form that is new
+        options = {**options, "dense": replace(options.pop(seen.narrow.name), format="dense", emit=None)}
     form = smallest(options) if format_ == "auto" else options.get(format_)
     if form is None:
         notes.append(skipped(f"not stored as {format_}: {_unfit(seen, format_)}", name))

@@ -65,18 +65,18 @@ def observe(
 
     Args:
         model: left as it is.
-        tensors: names of values of the main graph whose ranges are wanted; any numeric type.
+        tensors: names of values of the main graph, or of bodies in it, whose ranges are wanted; any numeric type.
         source: the samples; padding rows of a fixed-batch model repeat a sample and count like it.
         resources: threads, work folder and progress: one tick a batch.
         method: how ranges are chosen, see `numerics.ranges`.
         percentile: for method percentile.
         batch_size: samples at once; by default few enough to fit memory. A fixed-batch model is fed its own.
         channel_means: names whose channel means are wanted: of axis 1 where a convolution reads the tensor, else of the
-            last axis.
-        channel_absmax: names whose largest magnitudes along the last axis are wanted.
+            last axis. Those in a Loop or Scan have none.
+        channel_absmax: names of the main graph whose largest magnitudes along the last axis are wanted.
 
     Raises:
-        ModelError: a tensor is not in the main graph or not numeric; onnxruntime cannot run the model.
+        ModelError: a tensor is not there, where it can be observed, or not numeric; onnxruntime cannot run the model.
         DataError: a tensor becomes NaN or infinite; data that do not fit; no samples at all.
     """
     clone = model.clone()
@@ -106,10 +106,10 @@ def observe(
         channel_mean=collected.means(),
         channel_absmax=collected.absmax,
         samples=collected.samples,
-        notes=tuple(
+        notes=tuple(  # of a branch that no sample takes, who plans says more
             warning("the tensor had no elements in any calibration sample", name)
-            for name in observed
-            if collected.histograms[name].low > collected.histograms[name].high
+            for name, value in observed.items()
+            if value.graph is clone.graph and collected.histograms[name].low > collected.histograms[name].high
         ),
     )
 
@@ -168,7 +168,8 @@ class _Collected:
         self._check(name, np.array([low, math.nan if nan else high]))
         histogram.cover(low, high)
         if name in observed.sample:
-            histogram.update(results[observed.sample[name]])
+            sampled = results[observed.sample[name]]
+            histogram.update(sampled[~np.isnan(sampled)])
 
     def _check(self, name: str, values: Array) -> None:
         if not np.all(np.isfinite(values)):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from compressctl.model.graph import all_nodes
 from compressctl.notes import Note, warning
 
 _KERNELS = {
@@ -18,7 +19,9 @@ _KERNELS = {
 
 def expected_kernels(model: ir.Model) -> Counter[str]:
     """Count the Conv, Gemm and MatMul nodes whose weight is dequantized, by operator type."""
-    return Counter(node.op_type for node in model.graph if node.op_type in _KERNELS and _weight_is_dequantized(node))
+    return Counter(
+        node.op_type for node in all_nodes(model.graph) if node.op_type in _KERNELS and _weight_is_dequantized(node)
+    )
 
 
 def unfused(model: ir.Model, executed: Mapping[str, int]) -> list[Note]:

@@ -26,7 +26,7 @@ from compressctl.numerics.levels import Levels
 from compressctl.numerics.obs import damped
 from compressctl.quantization.gptq_start import paired, start
 from compressctl.quantization.int8.calibration import Observations
-from compressctl.quantization.int8.plan import QuantizationPlan
+from compressctl.quantization.int8.plan import QuantizationPlan, named
 from compressctl.quantization.int8.quantizers import Quantizer, Settings
 from compressctl.quantization.int8.trainable import make_trainable
 from compressctl.resources import Resources
@@ -70,6 +70,9 @@ def round_by_gptq(
             notes += [skipped(f"rounded to the nearest: {reason}", layer.name)] if reason else []
             news += [] if reason else [layer]
     codes: dict[str, list[Bytes]] = {layer.name: [] for layer in news}
+
+    inner = [node for node in named(model.graph, plan.static) if node.graph is not model.graph]
+    notes += [skipped("rounded to the nearest: it is in a body", node.name) for node in inner]
 
     def solve(layer: LinearLayer, group: int, fit: Fit) -> Floats:
         levels = _levels(quantizers[layer.name], layer, group)

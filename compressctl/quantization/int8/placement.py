@@ -24,7 +24,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.model import ops
-from compressctl.model.graph import constant, operand
+from compressctl.model.graph import constant, operand, walk_subgraphs
 from compressctl.quantization.int8.activations import after_activation, foldable
 from compressctl.quantization.int8.sharing import shared_scales
 from compressctl.quantization.int8.written_out import WrittenOut, written_out
@@ -64,12 +64,22 @@ class Placement:
 
 
 def place(graph: ir.Graph, chosen: Collection[ir.Node], in_float: Collection[str] = ()) -> Placement:
-    """Place Q/DQ pairs around the `chosen` Conv, Gemm and MatMul nodes of `graph`; edits nothing.
+    """Place Q/DQ pairs around the `chosen` Conv, Gemm and MatMul nodes of `graph` and of bodies in it; edits nothing.
 
+    Each graph is placed by itself: kernels form within one, and what bodies read from around is `bodies.detach`ed.
     Joins that read or make a tensor named in `in_float` stay in float.
     """
     placement = Placement()
-    activations = written_out(graph) if chosen else []
+    for holder in (graph, *(body for _, _, body in walk_subgraphs(graph))):
+        if inside := {node for node in chosen if node.graph is holder}:
+            _place_in(holder, inside, in_float, placement)
+    return placement
+
+
+def _place_in(graph: ir.Graph, chosen: Collection[ir.Node], in_float: Collection[str], whole: Placement) -> None:
+    """Add to `whole` what the `chosen` nodes of one graph need."""
+    placement = Placement()
+    activations = written_out(graph)
     inside = {node for one in activations for node in one.nodes}
     wanted = _wanted(graph, chosen, inside)
     integer: dict[ir.Value, ir.Value] = placement.scale_of
@@ -88,7 +98,7 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node], in_float: Collection[str
                 any(value in placement.everywhere for value in inputs)
                 and joined in wanted
                 and not any(value.name in in_float for value in (*inputs, joined))
-                and all(constant(value) is None and _is_float(value) for value in inputs)
+                and all(constant(value) is None and _is_float(value) and value.graph is graph for value in inputs)
             ):
                 placement.joins.append(node)
                 placement.readers.add(node)
@@ -104,8 +114,13 @@ def place(graph: ir.Graph, chosen: Collection[ir.Node], in_float: Collection[str
                     integer[output] = integer[source]
                     placement.everywhere.add(output)
     placement.activations = [one for one in activations if one.source in placement.everywhere]
-    placement.scale_of = shared_scales(graph, placement.scale_of, placement.joins)
-    return placement
+    whole.weighted += placement.weighted
+    for value, root in shared_scales(graph, placement.scale_of, placement.joins).items():
+        whole.scale_of.setdefault(value, root)
+    whole.everywhere |= placement.everywhere
+    whole.readers |= placement.readers
+    whole.joins += placement.joins
+    whole.activations += placement.activations
 
 
 def quantized_around(node: ir.Node) -> list[ir.Value]:

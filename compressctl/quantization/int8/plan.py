@@ -13,6 +13,7 @@ from compressctl.model.stored import computed, multiplies_activations
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.numerics.grids import Grid
 from compressctl.quantization.int8.activations import FOLDED
+from compressctl.quantization.int8.bodies import observable_bodies
 from compressctl.quantization.int8.dynamic import candidates
 from compressctl.quantization.int8.placement import CARRIERS, COMPUTE, JOINS
 from compressctl.quantization.int8.static import obstacle as static_obstacle
@@ -94,7 +95,7 @@ def make_plan(
     dynamic: Sequence[str] = (),
     slow: Callable[[ir.Node], str | None] = rule_of_thumb,
 ) -> tuple[QuantizationPlan, tuple[Note, ...]]:
-    """Assign each quantizable node of the main graph to static or dynamic quantization.
+    """Assign each quantizable node, of the main graph and of bodies in it, to static or dynamic quantization.
 
     Args:
         model: not edited.
@@ -126,9 +127,10 @@ def make_plan(
     dynamically = {node for node, reason in reasons.items() if reason is None and asked(node)}
     static: dict[ir.Node, str | None] = {}
     fed = computed(model.graph)
-    for node in model.graph:
+    observed = {model.graph, *observable_bodies(model.graph)}
+    for node in all_nodes(model.graph):
         eligible = node.op_type in COMPUTE and node.domain == "" and selection.allows(node) and node not in dynamically
-        eligible = eligible and not multiplies_activations(node, fed)
+        eligible = eligible and not multiplies_activations(node, fed) and node.graph in observed
         if calibrated and eligible and (is_static or (scheme == "auto" and _auto_static(node, static))):
             static[node] = static_obstacle(node) or (slow(node) if scheme == "auto" else None)
     found: list[str] = []
@@ -150,8 +152,8 @@ def make_plan(
         if scheme == "auto" and node.op_type == "Conv" and node.graph is model.graph:
             continue  # said once for all, below
         if is_static and node.op_type != "Gather" and node not in dynamically:
-            if node.graph is not model.graph:
-                reason = "it is in a body, where nothing is observed; int8-dynamic and int8-weights need no samples"
+            if node.graph not in observed:
+                reason = "in such a body nothing is observed; int8-dynamic and int8-weights need no samples"
             reason = reason or f"onnxruntime has no static INT8 kernel for {node.op_type}; int8-dynamic has one"
         if reason is None:
             found.append(node.name or "")
@@ -183,12 +185,14 @@ def weight_grids(model: ir.Model, plan: QuantizationPlan, scheme: str, first_las
         model: not edited.
         plan: made for it.
         scheme: decides the grid.
-        first_last: "int8": layers before which, or after which, no other layer comes keep 8 bits; "same": they do not.
+        first_last: "int8": layers before which, or after which, no other layer comes in their graph (the main one or a
+            body) keep 8 bits; "same": they do not.
     """
     grid = SCHEMES[scheme].grid
     if grid is None or not grid.narrow:
         return {}
-    kept = first_and_last_layers(model.graph) if first_last == "int8" else set()
+    graphs = (model.graph, *observable_bodies(model.graph)) if first_last == "int8" else ()
+    kept = {name for graph in graphs for name in first_and_last_layers(graph)}
     return {name: grid for name in plan.static if name not in kept}
 
 

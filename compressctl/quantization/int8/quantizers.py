@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.arrays import Array, Floats, Floats32, Integers8
-from compressctl.model.graph import bias_of, constant, initializer, insert_before
+from compressctl.model.graph import bias_of, constant, holder_of, initializer, insert_before
 from compressctl.model.tensor_file import TensorFiles
 from compressctl.numerics.grids import INT8, REDUCED, Grid
 from compressctl.numerics.qparams import QParams, dequantize, least_weight_scale
@@ -198,7 +198,7 @@ def _remove_unread(graph: ir.Graph, value: ir.Value | None) -> None:
             del graph.initializers[value.name or ""]
         return
     inputs = set(node.inputs)
-    graph.remove(node, safe=True)
+    holder_of(node).remove(node, safe=True)
     for source in inputs:
         _remove_unread(graph, source)
 

@@ -6,12 +6,15 @@ without a trace. Its layers stay in float, or are quantized dynamically.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
 
 from compressctl.layers.unseen import unseen
-from compressctl.notes import Note
+from compressctl.model.graph import all_nodes
+from compressctl.notes import Note, warning
+from compressctl.quantization.int8.bodies import branches_around
 from compressctl.quantization.int8.calibration import Observations
 from compressctl.quantization.int8.dynamic import candidates
 from compressctl.quantization.int8.placement import quantized_around
@@ -27,7 +30,8 @@ def seen_part(
         model: not edited.
         plan: made for it.
         observations: ranges of the tensors of `placement_of(model, plan)`.
-        dynamic: quantize such layers dynamically, where they have that form, else their weights alone.
+        dynamic: quantize such layers dynamically, where they have that form, else their weights alone; if not, they
+            stay in float, but in a branch that no sample takes their weights alone are quantized.
     """
     blank = {name for name, (low, high) in observations.ranges.items() if low == high}
     if not blank:
@@ -38,10 +42,29 @@ def seen_part(
         if any(value.name in blank for value in quantized_around(node))
     ]
     fitting = {node.name for node, reason in candidates(model) if reason is None} if dynamic else set()
+    untaken, told = _untaken(model.graph, plan, left)
     moved = [name for name in left if name in fitting]
-    lost = [name for name in left if name not in moved]
-    kept = plan.without(moved)
-    kept = replace(kept.weights_alone(lost) if dynamic else kept.without(lost), in_float=plan.in_float | blank)
+    packed = [name for name in left if name not in moved and (dynamic or name in untaken)]
+    kept = plan.without(left).weights_alone(packed)
+    kept = replace(kept, in_float=plan.in_float | blank)
     kept = replace(kept, dynamic=tuple(n.name or "" for n in named(model.graph, (*kept.dynamic, *moved))))
-    notes = [unseen(name, "quantized as its input comes" if name in moved else "kept in float") for name in left]
-    return kept, tuple(notes)
+    instead = {name: "quantized as its input comes" if name in moved else "kept in float" for name in left}
+    notes = [unseen(name, how) for name, how in instead.items() if name not in untaken]
+    return kept, (*told, *notes)
+
+
+def _untaken(graph: ir.Graph, plan: QuantizationPlan, left: Sequence[str]) -> tuple[set[str], list[Note]]:
+    """Return the layers of branches of If of which no sample tells anything, and a warning for each such branch."""
+    found: set[str] = set()
+    notes: list[Note] = []
+    for node in named(graph, left):
+        for owner, name, body in branches_around(graph, node) if node.name not in found else ():
+            inside = {*plan.static} & {inner.name or "" for inner in all_nodes(body)}
+            if inside <= {*left}:
+                condition = owner.inputs[0].name if owner.inputs[0] is not None else ""
+                wanted = f"{condition!r} is {'true' if name == 'then_branch' else 'false'}"
+                text = f"no calibration sample takes its {name}, unless with zeros: {len(inside)} layers are quantized"
+                notes.append(warning(f"{text} without samples; add some for which {wanted}", owner.name))
+                found |= inside
+                break
+    return found, notes

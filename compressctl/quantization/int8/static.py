@@ -13,8 +13,10 @@ import onnx_ir as ir
 
 from compressctl.arrays import Floats, Floats32
 from compressctl.model.graph import (
+    all_nodes,
     bias_of,
     constant,
+    holder_of,
     initializer,
     insert_after,
     insert_before,
@@ -109,7 +111,7 @@ def pad_integers(model: ir.Model, placement: Placement) -> None:
         moved = ir.node("Pad", [integers, pad.inputs[1], zero_point, *pad.inputs[3:]])
         moved.outputs[0].dtype = ir.DataType.UINT8
         replace_node(graph, use.node, [moved])
-        graph.remove(pad, safe=True)
+        holder_of(pad).remove(pad, safe=True)
 
 
 def add_hard_sigmoids(model: ir.Model, placement: Placement) -> None:
@@ -137,7 +139,7 @@ def add_hard_sigmoids(model: ir.Model, placement: Placement) -> None:
         wider = initializer(graph, f"{node.name}_unscaled", np.asarray(divisor / np.float32(alpha), np.float32))
         quantize_sum = ir.node("QuantizeLinear", [add.outputs[0], wider, zero_point])
         replace_node(graph, use.node, [constant_shift, add, quantize_sum])
-        graph.remove(node, safe=True)
+        holder_of(node).remove(node, safe=True)
 
 
 def integer_bias(model: ir.Model, placement: Placement) -> list[ir.Node]:
@@ -181,13 +183,13 @@ def shield_float_nodes(model: ir.Model, weighted: Collection[ir.Node]) -> None:
     values dequantized with the scale repeated for each channel are left alone.
     """
     graph = model.graph
-    for node in list(graph):
+    for node in list(all_nodes(graph)):
         if node.op_type not in BIASED or node.domain != "" or node in weighted:
             continue
         source = node.inputs[0]
         pair = source.producer() if source is not None else None
         weight = constant(node.inputs[1])
-        if pair is None or pair.op_type != "DequantizeLinear" or weight is None:
+        if pair is None or pair.op_type != "DequantizeLinear" or pair.graph is not node.graph or weight is None:
             continue
         channels = _input_channels(node, weight)
         scale, zero_point = (constant(value) for value in pair.inputs[1:3])
@@ -229,18 +231,19 @@ def _insert_pair(graph: ir.Graph, value: ir.Value, parameters: tuple[ir.Value, i
     to_reals = _named(ir.node("DequantizeLinear", [integers, *parameters]), f"{name}_dequantize")
     reals = to_reals.outputs[0]
     reals.dtype, reals.shape = ir.DataType.FLOAT, value.shape
-    producer = value.producer()
+    producer, holder = value.producer(), value.graph
+    assert isinstance(holder, ir.Graph)
     if producer is not None:
         insert_after(graph, producer, [to_integers, to_reals])
     else:
-        insert_before(graph, graph[0], [to_integers, to_reals])
+        insert_before(graph, holder[0], [to_integers, to_reals])
     for use in uses:
         if value in placement.everywhere or use.node in placement.readers:
             use.node.replace_input_with(use.idx, reals)
     if value in placement.everywhere and value.is_graph_output():
-        for index, output in enumerate(graph.outputs):
+        for index, output in enumerate(holder.outputs):
             if output is value:
-                graph.outputs[index] = reals
+                holder.outputs[index] = reals
         value.name, reals.name = unique_name(graph, f"{name}_float"), name
 
 

@@ -95,12 +95,17 @@ def time_layers(
         reduced_range: as in `Settings`.
 
     Returns:
-        the timings by the names of the layers; those that cannot stand alone, or are in bodies, are left out.
+        the timings by the names of the layers; those that cannot stand alone, or are in bodies and read no fixed
+        shape, are left out.
 
     Raises:
         ModelError, DataError: onnxruntime cannot run the model on the feeds.
     """
-    nodes = [node for node in named(model.graph, names) if timeable(node) and node.graph is model.graph]
+    nodes = [
+        node
+        for node in named(model.graph, names)
+        if timeable(node) and (node.graph is model.graph or _fixed_shape(read_by(node)) is not None)
+    ]
     if not nodes:
         return {}
     shapes = observed_shapes(model, nodes, feeds, resources)

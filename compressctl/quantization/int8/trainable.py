@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from compressctl.model.graph import all_nodes
 from compressctl.notes import Note, done, skipped
 from compressctl.quantization.int8.activations import activation_limit
 from compressctl.quantization.int8.calibration import Observations
@@ -61,11 +62,13 @@ class Trainable:
     """A model whose activations and weights are rounded in the graph.
 
     Attributes:
+        graph: the main graph.
         placement: its quantized tensors and nodes.
         quantizers: those of its weights, in graph order.
         inputs: the value that each weighted node read before it was quantized.
     """
 
+    graph: ir.Graph
     placement: Placement
     quantizers: tuple[Quantizer, ...]
     inputs: Mapping[ir.Node, ir.Value | None]
@@ -92,9 +95,8 @@ class Trainable:
 
     def _pairs(self) -> list[ir.Node]:
         """The QuantizeLinear nodes of activations."""
-        graph = self.quantizers[0].node.graph if self.quantizers else None
         weights = {quantizer.weight for quantizer in self.quantizers}
-        nodes = list(graph) if graph is not None else []
+        nodes = list(all_nodes(self.graph))
         return [node for node in nodes if node.op_type == "QuantizeLinear" and node.inputs[0] not in weights]
 
 
@@ -120,7 +122,7 @@ def make_trainable(
     placement = placement_of(model, plan)
     inputs = {node: node.inputs[0] for node in placement.weighted}
     insert_qdq(model, placement, observations.ranges)
-    return Trainable(placement, tuple(round_in_graph(model, placement.weighted, settings)), inputs)
+    return Trainable(model.graph, placement, tuple(round_in_graph(model, placement.weighted, settings)), inputs)
 
 
 def finish(model: ir.Model, trainable: Trainable) -> list[Note]:

@@ -19,7 +19,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.arrays import Floats
-from compressctl.model.graph import constant, replace_node
+from compressctl.model.graph import constant, holder_of, replace_node
 
 DOMAIN = "com.microsoft"
 _MOST = 12  # nodes: Gelu by tanh with the third power as products has 10
@@ -75,6 +75,7 @@ def written_out(graph: ir.Graph) -> list[WrittenOut]:
 def write_in_one(model: ir.Model, activation: WrittenOut) -> None:
     """Replace the nodes of an activation, which may read `source` by way of a Q/DQ pair, by one operator, in place."""
     graph, last = model.graph, activation.nodes[-1]
+    holder = holder_of(last)
     inside = {value for node in activation.nodes for value in node.outputs}
     source = next(
         value
@@ -90,7 +91,7 @@ def write_in_one(model: ir.Model, activation: WrittenOut) -> None:
         model.opset_imports.setdefault(DOMAIN, 1)
     domain, op_type = ("", "Gelu") if standard else (DOMAIN, activation.op_type)
     replace_node(graph, last, [ir.node(op_type, [source], attributes, domain=domain, name=last.name)])
-    graph.remove(reversed(activation.nodes[:-1]), safe=True)
+    holder.remove(reversed(activation.nodes[:-1]), safe=True)
 
 
 def _ends(curve: ir.Node) -> set[ir.Node]:

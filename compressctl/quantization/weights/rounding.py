@@ -23,7 +23,7 @@ class Rounded:
     """A weight on few levels.
 
     Attributes:
-        codes: [rows, size], in the order of `Layout.rows`.
+        codes: as `Layout.rows`, or [rows, size] in its order.
         levels: of the rows.
     """
 
@@ -33,7 +33,7 @@ class Rounded:
     @property
     def size(self) -> int:
         """Weights that share a scale."""
-        return int(self.codes.shape[1])
+        return int(self.codes.shape[-1])
 
     @property
     def bytes(self) -> int:
@@ -101,13 +101,13 @@ class Style:
         return packed_bytes(weights, count) + floats + _NODES
 
     def fit(self, rows: Array, name: str) -> Levels:
-        """Return the levels of rows [rows, size].
+        """Return the levels of rows [rows, size] or [blocks, rows, size].
 
         Raises:
             ModelError: `rows` holds NaN or infinity.
         """
         if self.hqq:
-            return hqq(rows, self.grid, name=name)
+            return hqq(rows.reshape(-1, rows.shape[-1]), self.grid, name=name)
         return fit_levels(rows, self.grid, offset=self.offsets, name=name)
 
     def rounding(self, target: Target) -> Callable[[Floats32], Floats32]:

@@ -1,6 +1,6 @@
 """Constants that can be stored on few levels while the model goes on computing in float.
 
-These are the matrices of linear and recurrent layers, and the tables that embeddings look up.
+These are the matrices of linear and recurrent layers, what others multiply by, and the tables that embeddings look up.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from compressctl.model.tensors import read_array
 from compressctl.notes import Note, skipped
 from compressctl.quantization.int8.embedding import is_embedding
 from compressctl.quantization.int8.weights import tensor_of
+from compressctl.quantization.weights.others import other_weights
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,13 @@ class Layout:
     inner: int
 
     def rows(self, array: Array, size: int) -> Array:
-        """Return the groups of the stored array as [outer * groups * inner, size]."""
-        return array.reshape(self.outer, -1, size, self.inner).swapaxes(2, 3).reshape(-1, size)
+        """Return the groups of the stored array as [outer * groups, inner, size], in its own memory."""
+        return array.reshape(-1, size, self.inner).swapaxes(1, 2)
 
     def view(self, rows: Array, size: int) -> Array:
         """Return `rows`, of `size` or of one element each, in the order of the stored array, axes of one left out."""
         groups = self.inputs // size
-        stored = rows.reshape(self.outer, groups, self.inner, rows.shape[1]).swapaxes(2, 3)
+        stored = rows.reshape(self.outer, groups, self.inner, rows.shape[-1]).swapaxes(2, 3)
         whole = (self.outer, groups, size, self.inner)
         kept = [length for length, full in zip(stored.shape, whole, strict=True) if full > 1]
         return np.ascontiguousarray(stored).reshape(kept or [1])
@@ -91,7 +92,8 @@ class Target:
     def obstacle(self) -> str | None:
         """Why the layer cannot be fitted to samples, or None."""
         if not self.layers:
-            return "it is an embedding" if self.lookups else "it is recurrent"
+            kind = self.nodes[0].op_type
+            return "it is an embedding" if self.lookups else f"{kind} is no layer that can be fitted"
         if self.layers[0].inner:
             return INNER
         if not is_only_use(self.value, self.layers[0].node):
@@ -114,11 +116,18 @@ def targets(graph: ir.Graph, *, embeddings: bool = True) -> tuple[list[Target], 
     layers = {layer.node: layer for layer in linear_layers(graph, inner=True)}
     layouts: dict[ir.Value, Layout] = {}
     others = other_layers(graph, inner=True)
-    notes = [skipped(reason, node.name) for node, reason in others if not any(recurrent_weights(node))]
+    notes = [
+        skipped(reason, node.name)
+        for node, reason in others
+        if not any(recurrent_weights(node)) and not any(other_weights(node))
+    ]
     tables: set[ir.Value] = set()
     for node in all_nodes(graph):
         if node in layers:
             layouts.setdefault(layers[node].weight, _of_layer(layers[node]))
+        else:
+            for weight, parts in other_weights(node):
+                layouts.setdefault(weight, Layout(*parts))
         for weight in recurrent_weights(node):
             layouts.setdefault(weight, _of_rows(weight))
         if is_embedding(node):

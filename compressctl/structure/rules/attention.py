@@ -1,4 +1,4 @@
-"""Fused attention: the standard operator (opset 23) and onnxruntime's MultiHeadAttention."""
+"""Fused attention: the standard operator (opset 23), and onnxruntime's MultiHeadAttention and GroupQueryAttention."""
 
 from __future__ import annotations
 
@@ -30,25 +30,12 @@ def attention(node: ir.Node, axes: Axes) -> None:
         axes.factor(key[2], (shared, depth))
         axes.factor(output[2], (heads, wide))
         rows = [(each[0], each[1]) for each in (query, key, value, output)]
-    axes.heads.add(heads)
-    if axes.sizes[heads] == axes.sizes[shared]:
-        axes.tie(heads, shared)
-    else:
-        repeats = axes.sizes[heads][0] // axes.sizes[shared][0]
-        repeat = axes.virtual(node, "queries a kv head", (repeats, repeats))
-        axes.freeze([repeat], f"Attention '{node.name}' shares a key between them")
-        axes.factor(heads, (shared, repeat))
-        axes.heads.add(shared)
+    _share(node, axes, heads, shared)
     for batch, _ in rows[1:]:
         axes.tie(batch, rows[0][0])
     axes.tie(rows[0][1], rows[3][1])
     axes.tie(rows[1][1], rows[2][1])
-    mask = operand(node, 3)
-    if mask is not None:
-        places = axes.of(mask)
-        if len(places) > 2 and axes.sizes[places[-3]] != (1, 1):
-            axes.tie(places[-3], heads)
-        follow(axes, node, mask)
+    _mask(node, axes, operand(node, 3), heads)
     if any(operand(node, index) is not None for index in (4, 5, 6)) or any(
         result(node, index) is not None for index in (1, 2, 3)
     ):
@@ -90,6 +77,48 @@ def multi_head_attention(node: ir.Node, axes: Axes) -> None:
         follow(axes, node, inputs[3])
 
 
+def group_query_attention(node: ir.Node, axes: Axes) -> None:
+    """com.microsoft GroupQueryAttention on [B, S, heads * size], query, key and value apart or side by side.
+
+    A key and value head serves several heads of queries, and is a unit with them. Those of past steps, which are
+    [B, heads, S, size], go with it.
+    """
+    query, output = axes.of(node.inputs[0]), axes.of(node.outputs[0])
+    count, fewer = node.attributes["num_heads"].as_int(), node.attributes["kv_num_heads"].as_int()
+    heads = axes.virtual(node, "heads", (count, count))
+    shared = axes.virtual(node, "kv heads", (fewer, fewer))
+    if operand(node, 1) is not None:
+        parts = [query[2], axes.of(node.inputs[1])[2], axes.of(node.inputs[2])[2]]
+    else:
+        size = axes.sizes[query[2]][0] // (count + 2 * fewer)
+        parts, start = [], 0
+        for label, many in (("queries", count), ("keys", fewer), ("values", fewer)):
+            parts.append(axes.virtual(node, label, (many * size, many * size)))
+            axes.tie(parts[-1], query[2], range(many * size), range(start, start + many * size))
+            start += many * size
+    depth = _size(node, axes, parts[0], heads, "size")
+    axes.factor(parts[1], (shared, depth))
+    axes.factor(parts[2], (shared, depth))
+    axes.factor(output[2], (heads, depth))
+    _share(node, axes, heads, shared)
+    axes.tie(query[0], output[0])
+    axes.tie(query[1], output[1])
+    for state in (operand(node, 3), operand(node, 4), result(node, 1), result(node, 2)):
+        if state is not None:
+            places = axes.of(state)
+            axes.tie(places[1], shared)
+            axes.freeze([places[3]], f"GroupQueryAttention '{node.name}' keeps heads of past steps whole")
+    for value in map(node.inputs.__getitem__, range(5, min(len(node.inputs), 10))):  # lengths, places, tables of angles
+        axes.freeze(axes.of(value), f"GroupQueryAttention '{node.name}' places its steps by it")
+    _mask(node, axes, operand(node, 10), heads)
+    if (sinks := operand(node, 11)) is not None:
+        axes.tie(axes.of(sinks)[0], heads)
+        follow(axes, node, sinks)
+    others = [*node.inputs[12:], result(node, 3)]
+    if any(value is not None for value in others):
+        axes.freeze([heads, shared], f"GroupQueryAttention '{node.name}' reads or gives more than is understood")
+
+
 def rotary_embedding(node: ir.Node, axes: Axes) -> None:
     """RotaryEmbedding of [B, heads, S, size] or [B, S, heads * size]: it turns pairs of a head's channels."""
     source, output = axes.of(node.inputs[0]), axes.of(node.outputs[0])
@@ -100,8 +129,32 @@ def rotary_embedding(node: ir.Node, axes: Axes) -> None:
     if len(source) == 4:
         axes.freeze([source[3]], turned)
         return
-    count = node.attributes["num_heads"].as_int()
+    count = node.attributes.get_int("num_heads", 0)
+    if not count:  # onnxruntime's: as many as the angles leave
+        count = axes.sizes[source[2]][0] // (2 * axes.sizes[axes.of(node.inputs[2])[1]][0])
     _size(node, axes, source[2], axes.virtual(node, "heads", (count, count)), "size")
+
+
+def _share(node: ir.Node, axes: Axes, heads: int, shared: int) -> None:
+    """Declare heads of queries and of keys, each of which serves as many of the former, units of attention."""
+    axes.heads.add(heads)
+    if axes.sizes[heads] == axes.sizes[shared]:
+        axes.tie(heads, shared)
+        return
+    repeats = axes.sizes[heads][0] // axes.sizes[shared][0]
+    repeat = axes.virtual(node, "queries a kv head", (repeats, repeats))
+    axes.freeze([repeat], f"{node.op_type} '{node.name}' shares a key between them")
+    axes.factor(heads, (shared, repeat))
+    axes.heads.add(shared)
+
+
+def _mask(node: ir.Node, axes: Axes, mask: ir.Value | None, heads: int) -> None:
+    """Tie what is added to the scores [..., heads or 1, S, S] to the heads."""
+    if mask is not None:
+        places = axes.of(mask)
+        if len(places) > 2 and axes.sizes[places[-3]] != (1, 1):
+            axes.tie(places[-3], heads)
+        follow(axes, node, mask)
 
 
 def _size(node: ir.Node, axes: Axes, whole: int, heads: int, label: str) -> int:

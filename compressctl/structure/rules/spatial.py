@@ -1,4 +1,4 @@
-"""Pooling and resizing: channels stay what they are, positions move."""
+"""Pooling, resizing, regions: channels stay what they are, positions move."""
 
 from __future__ import annotations
 
@@ -33,6 +33,23 @@ def resize(node: ir.Node, axes: Axes) -> None:
             axes.tie(a, b)
         else:
             axes.freeze([a, b], f"{node.op_type} '{node.name}' interpolates along it")
+
+
+def roi_align(node: ir.Node, axes: Axes) -> None:
+    """RoiAlign: input [N, C, H, W], regions [R, 4] of images [R], output [R, C, h, w]."""
+    source, regions, images = (axes.of(value) for value in node.inputs[:3])
+    output = axes.of(node.outputs[0])
+    axes.tie(regions[0], output[0])
+    axes.tie(images[0], output[0])
+    axes.tie(source[1], output[1])
+    kept = [source[0], *source[2:], regions[1], *output[2:]]
+    axes.freeze(kept, f"RoiAlign '{node.name}' takes regions of it")
+
+
+def non_max_suppression(node: ir.Node, axes: Axes) -> None:
+    """NonMaxSuppression: which class and which box is told by its place, so that all of them stay."""
+    for value in (*node.inputs, *node.outputs):
+        axes.freeze(axes.of(value), f"NonMaxSuppression '{node.name}' tells places in it")
 
 
 def _unscaled(node: ir.Node, rank: int) -> set[int]:
