@@ -230,7 +230,7 @@ class Source(ABC):
                 continue
             array = rows[spec.name] if spec.name in rows else zeros(spec.by_rows, count)
             if spec.lone:
-                feeds[spec.name] = array[0]
+                feeds[spec.name] = array[0, ...]  # an array for a single number, too
                 continue
             feeds[spec.name] = np.ascontiguousarray(np.moveaxis(_pad(array, count), 0, spec.axis))
         return feeds
