@@ -247,7 +247,7 @@ class Source(ABC):
             else:
                 array = follow(spec, rows) if spec.name in self.implied else zeros(spec.by_rows, count)
             if spec.lone:
-                feeds[spec.name] = array[0]
+                feeds[spec.name] = array[0, ...]  # an array for a single number, too
                 continue
             feeds[spec.name] = np.ascontiguousarray(np.moveaxis(_pad(array, count), 0, spec.axis))
         return feeds

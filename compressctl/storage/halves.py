@@ -6,13 +6,14 @@ a weight is float32 to whatever computes: passes get it so, and what they leave 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.graph import all_nodes, holder_of, initializer, is_plain_constant, names_in, remove_dead
+from compressctl.model.graph import all_nodes, all_values, holder_of, initializer, is_plain_constant, remove_dead
 from compressctl.model.ops import QDQ
 from compressctl.model.stored import REARRANGING, making_nodes
 from compressctl.model.tensor_file import TensorFiles
@@ -42,26 +43,29 @@ def open_halves(model: ir.Model, files: TensorFiles | None = None) -> Halves:
     """Let float32 constants take the place of those that a Cast makes of half precision, in place.
 
     Args:
-        model: edited; what else reads the stored tensors goes on doing so.
+        model: edited; one that is read in half precision, too, stays as it is.
         files: keeps large ones on disk.
     """
     graph, tensors = model.graph, {}
-    taken = None
     unpacking = {node for node in making_nodes(graph) if node.op_type not in REARRANGING}
-    for node in list(all_nodes(graph)):
-        tensor = _stored(node)
-        if tensor is None or any(user in unpacking or user.op_type in QDQ for user in node.outputs[0].consumers()):
-            continue  # of the latter kind are scales and tables, of weights that are packed
+    casts = [(node, tensor) for node in all_nodes(graph) if (tensor := _stored(node, unpacking)) is not None]
+    bearers = Counter(value.name for value in all_values(graph)) if casts else Counter[str | None]()
+    taken, opened = set(bearers), dict[ir.Value | None, ir.Value]()
+    for node, tensor in casts:
         output = node.outputs[0]
         name, output.name = output.name or "", None
-        taken = names_in(graph)[1] if taken is None else taken
-        taken.discard(name)
-        plain = initializer(graph, name, read_array(tensor).astype(np.float32), taken)
-        if files is not None:
-            files.keep(plain)
+        bearers[name] -= 1
+        if not bearers[name]:  # the other branch of an If may use the same one
+            taken.discard(name)
+        plain = opened.get(node.inputs[0])
+        if plain is None:
+            plain = initializer(graph, name, read_array(tensor).astype(np.float32), taken)
+            if files is not None:
+                files.keep(plain)
+            opened[node.inputs[0]] = plain
+            tensors[plain.name or ""] = tensor
         output.replace_all_uses_with(plain)
         holder_of(node).remove(node, safe=True)
-        tensors[plain.name or ""] = tensor
     if tensors:
         remove_dead(model)
     return Halves(tensors, frozenset(graph.initializers))
@@ -112,15 +116,26 @@ def fits(model: ir.Model, halves: Halves) -> bool:
     return True
 
 
-def _stored(node: ir.Node) -> ir.TensorProtocol | None:
-    """Return the constant in half precision that a node makes float32 of, if it does just that."""
-    value = node.inputs[0] if node.op_type == "Cast" and not node.domain else None
-    if value is None or node.attributes["to"].as_int() != ir.DataType.FLOAT or not is_plain_constant(value):
+def _stored(node: ir.Node, unpacking: Collection[ir.Node]) -> ir.TensorProtocol | None:
+    """Return the constant in half precision that a node makes float32 of, if it does just that.
+
+    One that something else reads, too, stays in the file whatever becomes of the float32 values: it is none.
+    """
+    value = node.inputs[0] if _widens(node, unpacking) else None
+    if value is None or not is_plain_constant(value) or value.is_graph_output():
         return None
-    if node.outputs[0].is_graph_output():
+    if not all(_widens(reader, unpacking) for reader, _ in value.uses()):
         return None
     tensor = ir.convenience.get_const_tensor(value)
     return tensor if tensor is not None and tensor.dtype in _HALVES and tensor.size else None
+
+
+def _widens(node: ir.Node, unpacking: Collection[ir.Node]) -> bool:
+    """Whether a node makes float32, but neither an output of the model nor scales or tables of packed weights."""
+    if node.op_type != "Cast" or node.domain or node.attributes["to"].as_int() != ir.DataType.FLOAT:
+        return False
+    packed = any(user in unpacking or user.op_type in QDQ for user in node.outputs[0].consumers())
+    return not packed and not node.outputs[0].is_graph_output()
 
 
 def _is_float(value: ir.Value) -> bool:

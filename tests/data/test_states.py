@@ -16,6 +16,7 @@ from compressctl.measure.fidelity import fidelity
 from compressctl.measure.metrics import parse_metric
 from compressctl.measure.session import Session
 from compressctl.model.load import interface, load_model
+from compressctl.roles import with_states
 from tests.graphs import save
 
 RNG = np.random.default_rng(0)
@@ -79,6 +80,22 @@ def test_states_are_those_that_the_model_comes_to(batch, size, tmp_path):
         if step == STEPS:
             sequence, step = sequence + each.count, 0
     assert sequence == SEQUENCES
+
+
+def test_a_state_that_is_a_single_number_is_carried(tmp_path):
+    body = "a = Add(x, level) y = Tanh(a) next = ReduceMean<keepdims = 0>(y)"
+    model = save(tmp_path / "m.onnx", body, {}, "float[1,8] x, float level", "float[1,8] y, float next")
+    np.savez(tmp_path / "x.npz", x=X)
+    session = Session(model, threads=1)
+    inputs = with_states(*interface(load_model(model).model), {"level": "next"})
+    source = CarriedStates(open_source(str(tmp_path / "x.npz"), inputs), session.run)
+    found = [session.run(batch.feeds)["y"] for batch in source.batches(4)]
+    expected, level = [], 0.0
+    for step in range(STEPS):
+        expected.append(np.tanh(X[:1, step] + level))
+        level = expected[-1].mean()
+    np.testing.assert_allclose(found[:STEPS], expected, atol=1e-6)
+    assert len(source.walk(4).steps) == STEPS
 
 
 def test_a_result_goes_on_from_its_own_states(tmp_path):

@@ -85,3 +85,32 @@ def test_what_is_left_alone_keeps_its_stored_values(tmp_path: Path) -> None:
     for name in ("k", "k2"):
         stored = model.graph.initializers[f"{name}_half"].const_value.numpy()
         assert any(np.array_equal(array, stored) for array in kept.values())
+
+
+BRANCH = """{name} () => (float[n, 64] {name}) {{
+    [cast_{name}] w = Cast <to = 1> ({half}) [in_{name}] {name} = MatMul (x, w)
+}}"""
+
+
+@pytest.mark.parametrize("halves", [("wh", "wh"), ("wh", "vh")])
+def test_branches_that_use_the_same_names(halves: tuple[str, str], tmp_path: Path) -> None:
+    then, otherwise = (BRANCH.format(name=name, half=half) for name, half in zip("ab", halves, strict=True))
+    text = f"[choose] y = If (c) <then_branch = {then}, else_branch = {otherwise}>"
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.standard_normal((64, 64)).astype(np.float16) for name in set(halves)}
+    model = graphs.model(text, arrays, "float[n, 64] x, bool c", "float[n, 64] y")
+    result = apply(quantize_weights.Config(scheme="int8-weights"), model, tmp_path).model
+    large = [value for value in result.graph.initializers.values() if value.const_value.size > 256]
+    assert [value.dtype for value in large] == [ir.DataType.UINT8] * len(arrays)
+    for taken in (True, False):
+        feeds = {"x": rng.standard_normal((4, 64)).astype(np.float32), "c": np.array(taken)}
+        (expected,), (found,) = graphs.run(model, feeds), graphs.run(result, feeds)
+        assert np.square(expected - found).mean() <= 1e-3 * np.square(expected).mean()
+
+
+def test_what_is_read_in_half_precision_too_is_not_stored_twice(tmp_path: Path) -> None:
+    body = "[cast] w = Cast <to = 1> (wh) [mm] y = MatMul (x, w) [same] z = Identity (wh)"
+    half = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float16)
+    model = graphs.model(body, {"wh": half}, "float[n, 64] x", "float[n, 64] y, float16[64, 64] z")
+    result = apply(quantize_weights.Config(scheme="int8-weights"), model, tmp_path).model
+    assert [value.const_value.nbytes for value in result.graph.initializers.values()] == [half.nbytes]
