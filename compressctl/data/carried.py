@@ -24,6 +24,7 @@ class CarriedStates(Source):
     def __init__(self, source: Source, run: Run) -> None:
         super().__init__(source.notation, source.inputs, source.notes)
         self.judgeable, self.steps, self.judged_last = source.judgeable, source.steps, source.judged_last
+        self.vocabulary = source.vocabulary
         self.fed, self._states_given = source.fed, True
         self._source, self._run = source, run
         self._states = {spec.name: spec for spec in source.inputs if spec.state is not None}
@@ -52,7 +53,9 @@ class CarriedStates(Source):
                 feeds, count = self._source.to_feeds(now), len(next(iter(now.values())))
                 judged = step == self.steps - 1 or not self.judged_last
                 labels_now = told[:, step] if told is not None and judged else None
-                yield Batch(feeds, labels_now, count, False, self.fixed_batch, judged, step > 0)
+                yield Batch(
+                    *(feeds, labels_now, count, False, self.fixed_batch, judged, step > 0), vocabulary=self.vocabulary
+                )
                 if step + 1 < self.steps:
                     computed = self._run(feeds, outputs)
                     states = {

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from compressctl.data.files import FileSource, Kind, Sample, kind_of
 from compressctl.data.named import Request
 from compressctl.data.parse import Notation
-from compressctl.data.table_labels import table_labels
+from compressctl.data.table_labels import label_column, table_labels
 from compressctl.data.tables import TEXT, Row, Table, is_table, where
+from compressctl.data.transcripts import Transcripts, encode, find_transcripts
 from compressctl.errors import DataError
 
 USUAL = (
@@ -23,7 +25,7 @@ class FileTable(FileSource):
     """A table with a column of files, images, .npy arrays or sounds, and one of labels, or of `target=` files.
 
     `file=COLUMN` and `labels=COLUMN` name columns of unusual names. Files are relative to `folder=DIR`, or to the
-    table. Labels are numbers, or names of classes: see `table_labels`.
+    table. Labels are numbers, or names of classes: see `table_labels`; or transcripts: see `find_transcripts`.
 
     Raises:
         DataError: there is no such column, a file is missing, or does not fit the model.
@@ -32,7 +34,7 @@ class FileTable(FileSource):
 
     named = ".csv, .tsv, .jsonl, .parquet or .arrow of files"
     reads = "a table of files"
-    file_options = ("folder", "classes")
+    file_options = ("folder", "classes", "vocab")
 
     def __init__(self, notation: Notation, request: Request) -> None:
         super().__init__(notation.text, request.inputs)
@@ -41,23 +43,34 @@ class FileTable(FileSource):
         column, target = _column(table, notation), options.text("target")
         if target is not None:
             table.column(target, "the targets")
-        labels = table_labels(table, options, [column]) if target is None else None
+        transcripts = _transcripts(table, notation, column)
+        labels = table_labels(table, options, [column]) if target is None and transcripts is None else None
         chosen = notation.select(len(table))
         samples: list[Sample] = []
         kinds: list[Kind] = []
+        texts: list[str] = []
         for row, cells in zip(chosen, table.rows(chosen), strict=True):
             path, kind = _file(table, notation, column, cells, row)
             other = None if target is None else _file(table, notation, target, cells, row)[0]
             label = None if labels is None else labels.of(cells.get(labels.column), row)
             samples.append(Sample(path, label, other))
             kinds.append(kind)
+            if transcripts is not None:
+                texts.append(transcripts.of(cells, where(table.path, row)))
             for one in (path, other) if not options.has("skip_broken") else ():
                 if one is not None and not one.is_file():
                     raise DataError(f"{where(table.path, row)}: there is no file {one}", "folder=DIR says where")
             if kind is not kinds[0]:
                 raise DataError(f"{where(table.path, row)}: {path} is none of the {kinds[0].what}", "use two tables")
         self.notes = () if labels is None else labels.notes
+        if transcripts is not None:
+            self.vocabulary = transcripts.vocabulary
+            samples = [replace(one, label=label) for one, label in zip(samples, encode(texts), strict=True)]
         self._take(samples, kinds[0], options)
+        if transcripts is not None and self.steps > 1:
+            raise DataError(
+                f"{notation.text}: transcripts are of whole files, and these are cut into {self.steps} steps"
+            )
 
     @classmethod
     def open(cls, notation: Notation, request: Request) -> Self:
@@ -87,7 +100,9 @@ class FileTable(FileSource):
         """Return the table, the list of classes, and all files that the table names."""
         table, options = Table(Path(notation.source)), notation.options
         column, target, classes = _column(table, notation), options.text("target"), options.text("classes")
+        transcripts = _transcripts(table, notation, column)
         found = [table.path, *(() if classes is None else (Path(classes),))]
+        found += [] if transcripts is None else [transcripts.vocabulary.file]
         for row, cells in enumerate(table.rows(range(len(table)))):
             found += [_file(table, notation, name, cells, row)[0] for name in (column, target) if name is not None]
         return [(-1, path) for path in found if path.is_file() or path == table.path]
@@ -107,6 +122,14 @@ def _column(table: Table, notation: Notation) -> str:
         return table.column(given, "the files")
     first = next(table.rows(range(1)))
     return next(name for name in _usual(table) if _is_file(first.get(name)))
+
+
+def _transcripts(table: Table, notation: Notation, column: str) -> Transcripts | None:
+    """Return the transcripts of a table; without `text=` these are of sounds that have no other label."""
+    options = notation.options
+    unlabelled = options.text("target") is None and label_column(table, options, [column]) is None
+    kind = _file(table, notation, column, next(table.rows(range(1))), 0)[1]
+    return find_transcripts(table, notation, usual=unlabelled and kind.what == "sounds")
 
 
 def _file(table: Table, notation: Notation, column: str, cells: Row, row: int) -> tuple[Path, Kind]:

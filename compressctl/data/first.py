@@ -20,7 +20,7 @@ class First(Source):
     def __init__(self, source: Source, count: int, *, labels: bool = False) -> None:
         super().__init__(source.notation, source.inputs)
         self.judgeable, self.pairs = source.judgeable, source.pairs and labels
-        self.relevance = source.relevance if labels else None
+        self.relevance, self.vocabulary = (source.relevance, source.vocabulary) if labels else (None, None)
         self._members = 2 if self.pairs else 1
         self._source, self._count = source, min(-(-count // self._members) * self._members, len(source))
         self._labelled = labels and source.has_labels

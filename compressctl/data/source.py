@@ -14,6 +14,7 @@ from compressctl.arrays import Array
 from compressctl.data.decoding import follow, implied
 from compressctl.data.fit import cast, nonfinite_row, whole, zeros
 from compressctl.data.relevance import Relevance
+from compressctl.data.vocabulary import Vocabulary
 from compressctl.data.walk import MADE_UP_STEPS, MOST_STEPS, Walk
 from compressctl.errors import DataError
 from compressctl.notes import Note
@@ -50,6 +51,7 @@ class Batch:
         judged: whether metrics count it: not a step before the last of sequences that are judged as a whole.
         follows: each row is the step after the one in the same row of the batch before.
         relevance: rows are queries and documents, and `labels` their numbers in it.
+        vocabulary: `labels` are transcripts (see `data.transcripts`), and the model writes with these tokens.
     """
 
     feeds: Feeds
@@ -60,6 +62,7 @@ class Batch:
     judged: bool = True
     follows: bool = False
     relevance: Relevance | None = None
+    vocabulary: Vocabulary | None = None
 
     def counted(self, values: Mapping[_K, _V]) -> dict[_K, _V]:
         """Return what a model gave for the feeds (arrays or tensors) without the rows that only pad the batch.
@@ -88,6 +91,7 @@ class Source(ABC):
             so on.
         judged_last: the last step of a sequence is judged, not each.
         relevance: the samples are queries and documents (see `Batch.relevance`).
+        vocabulary: their labels are transcripts (see `Batch.vocabulary`).
     """
 
     judgeable: bool = True
@@ -95,6 +99,7 @@ class Source(ABC):
     steps: int = 1
     judged_last: bool = False
     relevance: Relevance | None = None
+    vocabulary: Vocabulary | None = None
     _states_given: bool = False
 
     def __init__(self, notation: str, inputs: Sequence[TensorSpec], notes: tuple[Note, ...] = ()) -> None:
@@ -136,8 +141,8 @@ class Source(ABC):
 
     @property
     def labels_rows(self) -> bool:
-        """Whether each row has a label of its own: that of a pair belongs to no row."""
-        return self.has_labels and not self.pairs and self.relevance is None
+        """Whether each row has a label of its own to train on: not that of a pair, and no transcript."""
+        return self.has_labels and not self.pairs and self.relevance is None and self.vocabulary is None
 
     def of_one_size(self) -> Source:
         """Return the same samples in the same order, of one size where it can be: trainings mix them."""
@@ -175,7 +180,11 @@ class Source(ABC):
         """
         for rows, labels in self.checked(self.fixed_batch or max(1, batch_size)):
             count = len(next(iter(rows.values()))) if rows else 1
-            yield Batch(self.to_feeds(rows), labels, count, self.pairs, self.fixed_batch, relevance=self.relevance)
+            yield Batch(
+                *(self.to_feeds(rows), labels, count, self.pairs, self.fixed_batch),
+                relevance=self.relevance,
+                vocabulary=self.vocabulary,
+            )
 
     def checked(self, size: int) -> Iterator[tuple[Feeds, Array | None]]:
         """Yield at most `size` rows of each input in its own type, with their labels, in order.

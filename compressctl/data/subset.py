@@ -35,6 +35,7 @@ class _Part(Source):
         split = done(f"every {n}th sample is held for measuring, the others train", source.notation)
         super().__init__(source.notation, source.inputs, source.notes if held else (split,))
         self.judgeable, self.pairs, self.relevance = source.judgeable, source.pairs, source.relevance
+        self.vocabulary = source.vocabulary
         self._source, self._n, self._held = source, n, held
         self._members = 2 if source.pairs else 1
         if not len(self):

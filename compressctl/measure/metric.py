@@ -148,6 +148,7 @@ class OutputMetric(Metric):
 
     wanted: str  # the outputs and labels that it judges, for error messages
     retrieves = False  # it judges queries and documents, and no other samples
+    transcribes = False  # it judges transcripts, and no other labels
 
     def __init__(self, name: str, output: str | None) -> None:
         self._named = output
@@ -182,6 +183,9 @@ class OutputMetric(Metric):
             task = "queries and documents are judged by recall@k and ndcg@k"
             hint = "add documents=FILE,relevance=FILE to a table of queries" if self.retrieves else "--metric ndcg@10"
             raise DataError(f"{self.name} does not judge these data: {task} alone", hint)
+        if self.transcribes != (batch.vocabulary is not None):
+            hint = "name their column: labels.csv,text=COLUMN" if self.transcribes else "--metric wer"
+            raise DataError(f"{self.name} does not judge these data: transcripts are judged by wer and cer alone", hint)
         fitting = [
             name
             for name, array in outputs.items()

@@ -59,6 +59,11 @@ def score_outputs(model: ir.Model) -> dict[str, Classes]:
     return found
 
 
+def gives_words(model: ir.Model) -> bool:
+    """Return whether an output is the logits of next tokens: whether it is a language model."""
+    return any(classes.words for classes in score_outputs(model).values())
+
+
 def _rows(model: ir.Model) -> set[int]:
     """Return the rows of the tables in which a model looks up token ids [N, T]; empty where it takes none."""
     limits = lookup_limits(model)

@@ -18,6 +18,7 @@ class Changed(Source):
     def __init__(self, source: Source, change: Change) -> None:
         super().__init__(source.notation, source.inputs)
         self.judgeable, self.pairs, self.relevance = source.judgeable, source.pairs, source.relevance
+        self.vocabulary = source.vocabulary
         self._source, self._change = source, change
 
     def __len__(self) -> int:

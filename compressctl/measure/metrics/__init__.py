@@ -30,6 +30,8 @@ METRICS = {
     "average_precision": "ranking.AveragePrecision",
     "si_sdr": "signals.SiSdr",
     "snr": "signals.Snr",
+    "wer": "transcription.WordErrorRate",
+    "cer": "transcription.CharacterErrorRate",
     "psnr": "error.Psnr",
     "spearman": "correlation.Spearman",
     "pearson": "correlation.Pearson",

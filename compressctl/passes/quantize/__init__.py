@@ -12,7 +12,8 @@ computes in float on 8-bit weights.
 calibration data; in bodies of If, Loop and Scan where the whole model was timed faster so. Convolutions whose better
 form depends on shape and processor are timed on this machine; where samples show an output below 15 dB, or an agreement
 below 95 %, the most sensitive layers become dynamic or compute in float; and where the result is slower than the input,
-layers that lose compute in float.
+layers that lose compute in float. Of a language model, 8-bit weights computed in float are what it gets without
+samples; with samples, products run on integers as far as its perplexity is expected to rise by no more than a tenth.
 `w4a8`, `w3a8`, `w2a8`, `ternary-a8`, `w1a8`: as `int8`, but weights take few integers: 4, 3 or 2 bits, {-1, 0, 1} or
 {-1, 1}, times a scale per channel of least squared error. They are packed in the file, and onnxruntime unpacks them to
 int8 when it loads it, so that the same integer kernels run. `rounding` chooses the integers on calibration samples,

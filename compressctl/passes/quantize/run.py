@@ -12,8 +12,9 @@ import onnx_ir as ir
 
 from compressctl.errors import UsageError
 from compressctl.measure.machine import int8_target
+from compressctl.model.scores import gives_words
 from compressctl.model.tensor_file import TensorFiles
-from compressctl.notes import Note, skipped, warning
+from compressctl.notes import Note, done, skipped, warning
 from compressctl.numerics.saturation import Saturation
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.measuring import budget_keeper, has_budget
@@ -129,6 +130,14 @@ def _plan(
     model: ir.Model, config: Config, context: Context, reduced: bool
 ) -> tuple[QuantizationPlan, tuple[Note, ...], dict[str, Any]]:
     """Return the plan of the scheme, notes and facts; `auto` times the doubtful shapes where it can."""
+    if config.scheme == "auto" and context.calibration is None and gives_words(model):
+        plan, notes = _plan_by(model, config, context)
+        text = (
+            "a language model computes in float, on 8-bit weights: outliers among the inputs of some layers cost the "
+            "others their steps; with --calibrate DATA the layers that can do without floats are found"
+        )
+        products = [node.name or "" for node in named(model.graph, plan.dynamic) if node.op_type != "Gather"]
+        return plan.weights_alone(products), (*notes, done(text)), {}
     if config.scheme != "auto" or context.calibration is None:
         return *_plan_by(model, config, context), {}
     if config.target not in ("auto", int8_target()):

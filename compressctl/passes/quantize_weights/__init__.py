@@ -48,7 +48,8 @@ class Config(PassConfig):
     group_size: Annotated[Granularity | None, Option(metavar="N|channel|tensor")] = Field(
         default=None,
         description="Weights of an output that share a scale, or channel: all of them, or tensor: all weights of a"
-        f" layer. Default: 64 of {names(OFFSET, 'and')} in products of matrices and embeddings, else channel.",
+        f" layer. Default: 64 (in language models 32) of {names(OFFSET, 'and')} in products of matrices and embeddings,"
+        " else channel.",
     )
     symmetric: Annotated[bool | None, Option(flags=("--symmetric/--asymmetric",))] = Field(
         default=None,

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from compressctl.data.first import First
 from compressctl.errors import UsageError
 from compressctl.layers.unseen import unseen
+from compressctl.model.scores import gives_words
 from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, done, skipped, warning
 from compressctl.passes.base import Context, Outcome
@@ -26,6 +27,7 @@ from compressctl.quantization.weights.storage import place
 from compressctl.quantization.weights.targets import Target, targets
 
 _SAMPLES = 1024  # that GPTQ and AWQ look at
+_GROUP, _WORDS_GROUP = 64, 32  # inputs; language models have outliers among their weights, which cost a group its steps
 
 
 def run(model: ir.Model, config: Config, context: Context) -> Outcome:
@@ -60,7 +62,8 @@ def _styles(model: ir.Model, config: Config) -> tuple[list[tuple[Target, Style]]
     """Return the weights to round, each with how, and notes on those that stay and on groups that do not divide."""
     grid = SCHEMES[config.scheme].grid
     assert grid is not None
-    usual = Style(grid, config.group_size, config.offsets, config.rounding == "hqq")
+    group = _WORDS_GROUP if gives_words(model) else _GROUP
+    usual = Style(grid, config.group_size, config.offsets, config.rounding == "hqq", group)
     edges = first_and_last_layers(model.graph) if config.first_last == "int8" else set()
     found, notes = targets(model.graph, embeddings=config.embeddings)
     styles = []

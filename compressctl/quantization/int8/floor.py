@@ -9,7 +9,8 @@ from compressctl.data.source import Source
 from compressctl.measure.fidelity import OutputFidelity, fidelity
 from compressctl.measure.floor import Floor, shortfall
 from compressctl.measure.session import Session
-from compressctl.model.scores import score_outputs
+from compressctl.model.scores import gives_words, score_outputs
+from compressctl.quantization.int8.outliers import rank_inputs
 from compressctl.quantization.int8.plan import QuantizationPlan
 from compressctl.quantization.int8.sensitivity import Build, Sensitivity, rank, shortest_prefix
 from compressctl.resources import Resources
@@ -17,6 +18,7 @@ from compressctl.resources import Resources
 _BATCH = 8
 _PARTS = 48  # of the model, ranked before their layers are: the rank of each costs a session
 _SAMPLES = 32  # SQNR needs fewer; an agreement of 84 % is told from one of 95 %
+_TOKENS = 1024  # of a language model: each is an answer, and a sample holds many
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,18 @@ class Judge:
         source: samples; labels are not needed.
         floor: what every output must reach.
         resources: threads, work folder and progress.
+
+    Attributes:
+        words: whether the model is a language model. Its logits are large, so few samples are run, one at a time.
     """
 
     def __init__(self, build: Build, source: Source, floor: Floor, resources: Resources) -> None:
         self._build, self._source, self._floor, self._resources = build, source, floor, resources
         self._reference = self._open(QuantizationPlan())
-        self._scores = score_outputs(build(QuantizationPlan()))
+        self._model = build(QuantizationPlan())
+        self._scores = score_outputs(self._model)
+        self.words = gives_words(self._model)
+        self._samples, self._batch = (_windows(source), 1) if self.words else (_SAMPLES, _BATCH)
 
     def measure(self, plan: QuantizationPlan) -> tuple[OutputFidelity, ...]:
         """Return the fidelity of the float outputs under a plan."""
@@ -64,8 +72,8 @@ class Judge:
             self._reference,
             self._open(plan),
             self._source,
-            _BATCH,
-            most=_SAMPLES,
+            self._batch,
+            most=self._samples,
             scores=self._scores,
             fitted=True,
         )
@@ -82,7 +90,12 @@ class Judge:
 
     def rank(self, plan: QuantizationPlan, parts: Sequence[Sequence[str]]) -> list[Sensitivity]:
         """Rank parts of a plan, each by its first layer."""
-        return rank(self._build, plan, self._source, self._resources, samples=_SAMPLES, parts=parts)
+        return rank(self._build, plan, self._source, self._resources, samples=self._samples, parts=parts)
+
+    def rank_inputs(self, names: Sequence[str]) -> list[Sensitivity]:
+        """Rank layers by what rounding their inputs alone does to their own outputs."""
+        batches = (batch.feeds for batch in self._source.some(1, min(self._samples, len(self._source))))
+        return rank_inputs(self._model, names, batches, self._resources)
 
     def _open(self, plan: QuantizationPlan) -> Session:
         return Session(self._build(plan), threads=self._resources.threads, workdir=self._resources.workdir)
@@ -130,6 +143,8 @@ def _fewest(judge: Judge, layers: Sequence[str], move: Callable[[Sequence[str]],
 def _ranking(judge: Judge, plan: QuantizationPlan) -> tuple[list[str], list[Sensitivity]]:
     """Rank the layers; of many, only those of the worst parts one by one, the rest behind them in order of the parts.
 
+    Many layers of a language model are ranked by their own outputs: see `outliers`.
+
     Returns:
         all layers, worst first, and what was measured of single ones.
     """
@@ -137,8 +152,19 @@ def _ranking(judge: Judge, plan: QuantizationPlan) -> tuple[list[str], list[Sens
     if len(layers) <= _PARTS:
         sensitivities = judge.rank(plan, [[name] for name in layers])
         return [sensitivity.layer for sensitivity in sensitivities], sensitivities
+    if judge.words:
+        sensitivities = judge.rank_inputs(layers)
+        ranked = [sensitivity.layer for sensitivity in sensitivities]
+        return [*ranked, *(name for name in layers if name not in {*ranked})], sensitivities
     size = -(-len(layers) // _PARTS)
     parts = {layers[start]: layers[start : start + size] for start in range(0, len(layers), size)}
     ordered = [name for sensitivity in judge.rank(plan, list(parts.values())) for name in parts[sensitivity.layer]]
     sensitivities = judge.rank(plan, [[name] for name in ordered[:_PARTS]])
     return [sensitivity.layer for sensitivity in sensitivities] + ordered[_PARTS:], sensitivities
+
+
+def _windows(source: Source) -> int:
+    """Return how many samples of a language model hold enough tokens."""
+    first = next(iter(source.some(1, 1)))
+    tokens = max((array.size for array in first.feeds.values() if array.ndim == 2), default=1)
+    return min(_SAMPLES, -(-_TOKENS // max(tokens, 1)))

@@ -64,12 +64,14 @@ class Style:
             or the tensor; None: what suits the grid and the layer.
         offsets: whether scales have offsets.
         hqq: whether these are found by half-quadratic quantization.
+        group: inputs of a group where that is what suits.
     """
 
     grid: Grid
     granularity: Granularity | None
     offsets: bool
     hqq: bool = False
+    group: int = 64
 
     def layout(self, target: Target) -> Layout:
         """Return the layout in which the groups of `target` are cut: of all in one where the tensor shares a scale."""
@@ -81,7 +83,7 @@ class Style:
         """Return how many weights of `target` share a scale, and why not so many as asked for, or None."""
         inputs, wanted = self.layout(target).inputs, self.granularity
         if wanted is None:
-            wanted = 64 if self.grid.lopsided and not target.convolution else "channel"
+            wanted = self.group if self.grid.lopsided and not target.convolution else "channel"
         if not isinstance(wanted, int) or wanted >= inputs:
             return inputs, None
         if inputs % wanted == 0:
