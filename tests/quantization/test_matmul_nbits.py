@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from compressctl.numerics.grids import INT4
+from compressctl.numerics.grids import INT4, INT8
 from compressctl.numerics.levels import fit_levels
 from tests import graphs
 from tests.quantization import reference
@@ -34,6 +34,19 @@ def test_products_compute_on_packed_weights(tmp_path, case, size):
     assert next(node.name for node in model.graph) == "layer"
     assert model.opset_imports["com.microsoft"] == 1
     assert max(value.const_value.nbytes for value in model.graph.initializers.values()) == 128 * 64
+
+
+def test_products_compute_on_packed_weights_of_8_bits(tmp_path):
+    weight, x = weights(128, 96), weights(2, 128, seed=2)
+    model = graphs.model("y = MatMul(x, w)", {"w": weight}, "float[n, 128] x", "float[n, 96] y")
+    compress(model, "int8-weights", tmp_path, target_rows=1)
+    rows = np.ascontiguousarray(weight.T).reshape(-1, 32)
+    levels = fit_levels(rows, INT8)
+    rounded = levels.values(levels.codes(rows)).reshape(96, 128)
+    step = np.abs(x).max(axis=1, keepdims=True) / 127
+    (y,) = reference.run(model, {"x": x})
+    assert (np.abs(y - x @ rounded.T) <= step / 2 * np.abs(rounded).sum(axis=1)).all()
+    assert reference.executed(model, tmp_path) == {"MatMulNBits": 1}
 
 
 def test_what_cannot_is_decoded_at_load_and_said(tmp_path):

@@ -62,7 +62,7 @@ class Config(PassConfig):
     """Store embedding tables so, too."""
     target_rows: int | None = Field(default=None, ge=1)
     """Rows that the model multiplies at a time in use (1: a token after the other). Up to 8, products of matrices
-    compute on packed int4 weights, without offsets."""
+    compute on packed weights of int4 or int8-weights, without offsets, blocks of 32 of the latter sharing a scale."""
     damping: float = Field(default=0.01, gt=0, le=1)
     """gptq: share of the mean second moment of a layer's inputs that is added to each; more trusts the samples less."""
     act_order: bool = True
@@ -104,8 +104,8 @@ class Config(PassConfig):
             raise ValueError(f"rounding hqq finds offsets, so it needs {names(OFFSET, 'or')}, not symmetric")
         if self.rounding == "gptq" and self.group_size == "tensor":
             raise ValueError("rounding gptq needs group_size channel or a number, not tensor")
-        if self.target_rows is not None and self.scheme != "int4":
-            raise ValueError("target_rows needs scheme int4")
+        if self.target_rows is not None and self.scheme not in ("int4", "int8-weights"):
+            raise ValueError("target_rows needs scheme int4 or int8-weights")
         if self.target_rows is not None and self.offsets:
             raise ValueError("target_rows needs weights without offsets, so symmetric cannot be false")
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import log2
 from typing import Any
 
@@ -14,10 +15,12 @@ from compressctl.layers.unseen import unseen
 from compressctl.model.scores import gives_words
 from compressctl.model.tensor_file import TensorFiles
 from compressctl.notes import Note, done, skipped, warning
+from compressctl.numerics.grids import INT8
 from compressctl.passes.base import Context, Outcome
 from compressctl.passes.quantize_weights import Config, Rounding
 from compressctl.quantization.int8.plan import first_and_last_layers
 from compressctl.quantization.schemes import SCHEMES
+from compressctl.quantization.weights import matmul_nbits
 from compressctl.quantization.weights.awq import scale_inputs
 from compressctl.quantization.weights.eight_bits import STYLE
 from compressctl.quantization.weights.fp16 import store_fp16
@@ -27,6 +30,7 @@ from compressctl.quantization.weights.storage import place
 from compressctl.quantization.weights.targets import Target, targets
 
 _SAMPLES = 1024  # that GPTQ and AWQ look at
+_BLOCK = 32  # inputs, of 8 bits that stay packed: a scale costs them an eighth, and onnxruntime has no channels there
 _GROUP, _WORDS_GROUP = 64, 32  # inputs; language models have outliers among their weights, which cost a group its steps
 
 
@@ -71,6 +75,9 @@ def _styles(model: ir.Model, config: Config) -> tuple[list[tuple[Target, Style]]
         if not config.selection.allows(*target.nodes):
             continue
         style = STYLE if any(node.name in edges for node in target.nodes) else usual
+        if config.target_rows is not None and config.group_size is None and style.grid == INT8:
+            packs = matmul_nbits.obstacle(target, _BLOCK) is None
+            style = replace(style, granularity=_BLOCK) if packs else style
         _, told = style.size(target)
         if style.bytes(target) >= target.tensor.nbytes:
             notes.append(skipped("its weight is too small for that to save anything", target.name))

@@ -1,8 +1,8 @@
 """Weights that stay packed as the model runs: com.microsoft.MatMulNBits, which pays where few rows are multiplied.
 
-At 1 to 8 rows a product waits for its weights to come from memory, and these are an eighth. With accuracy level 4 it is
-computed on integers: blocks of the activation are rounded to 8 bits at run time. Source: onnxruntime's contrib
-operator reference.
+At 1 to 8 rows a product waits for its weights to come from memory, and these are a quarter or an eighth. With accuracy
+level 4 it is computed on integers: blocks of the activation are rounded to 8 bits at run time. Source: onnxruntime's
+contrib operator reference.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def obstacle(target: Target, size: int) -> str | None:
 
 
 def store_blocks(model: ir.Model, target: Target, rounded: Rounded, files: TensorFiles) -> None:
-    """Let the layers of `target`, which have no `obstacle`, multiply by packed weights of 4 bits.
+    """Let the layers of `target`, which have no `obstacle`, multiply by packed weights of 4 or 8 bits.
 
     Args:
         model: edited.
         target: its float constant goes.
-        rounded: 16 levels without offsets, -8 to 7.
+        rounded: 16 levels without offsets, -8 to 7, or 256, -128 to 127.
         files: keeps the packed weights.
     """
     graph, layer, size = model.graph, target.layers[0], rounded.size
@@ -54,14 +54,16 @@ def store_blocks(model: ir.Model, target: Target, rounded: Rounded, files: Tenso
     if layer.inputs_first:  # rows are [blocks, outputs], the operator wants [outputs, blocks]
         codes = codes.reshape(blocks, outputs, size).swapaxes(0, 1).reshape(-1, size)
         scale = scale.reshape(blocks, outputs).T
-    (packed,) = pack(codes, 16)
+    count = rounded.levels.count
+    bits = count.bit_length() - 1
+    (packed,) = pack(codes, count)
     name = target.value.name or ""
-    weight = initializer(graph, f"{name}_packed", packed.reshape(outputs, blocks, size // 2))
+    weight = initializer(graph, f"{name}_packed", packed.reshape(outputs, blocks, size * bits // 8))
     files.keep(weight)
     scales = initializer(graph, f"{name}_scale", scale.reshape(-1))
     for one in target.layers:
         bias = bias_of(one.node)
-        sizes = {"K": inputs, "N": outputs, "bits": 4, "block_size": size, "accuracy_level": _INTEGERS}
+        sizes = {"K": inputs, "N": outputs, "bits": bits, "block_size": size, "accuracy_level": _INTEGERS}
         product = ir.node("MatMulNBits", [one.input, weight, scales], sizes, domain=DOMAIN, name=one.name)
         added = [ir.node("Add", [product.outputs[0], bias], name=f"{one.name}_bias")] if bias is not None else []
         one.node.name = None
