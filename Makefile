@@ -55,6 +55,7 @@ fuzz: $(INSTALLED)  ## Run commands on damaged files; MINUTES=60, SEED=N, CASE=N
 sample-models: $(INSTALLED)  ## Train the sample models again
 	PYTHONHASHSEED=0 $(BIN)/python -m sample_models.train
 	$(BIN)/python -m sample_models.train_scenes
+	$(BIN)/python -m sample_models.train_denoiser
 
 clean:  ## Remove the virtual environment, caches and everything built
 	rm -rf .venv $(BUILD) dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

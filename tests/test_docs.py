@@ -5,11 +5,17 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
+from sklearn.datasets import load_digits
 
 from compressctl.__main__ import run
 from compressctl.cli import Commands
+from compressctl.data.parse import parse_notation
+from compressctl.data.tones import draw_clip
+from compressctl.measure.metrics import parse_metric
 from compressctl.recipe.model import Recipe
 from compressctl.recipe.schema import json_schema
 from docs import generate
@@ -87,6 +93,48 @@ def test_readme_commands_run(line, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = shlex.split(line.split("#")[0].split(" | ")[0])
     assert run(words[1:]) == 0, capsys.readouterr().err
+
+
+def _by_job(word: str) -> list[str]:
+    """The words of the one-liner for the user's own models that has this one."""
+    lines = "\n".join(blocks(README, "sh")).replace("\\\n", " ").splitlines()
+    (line,) = [line for line in lines if word in line]
+    return shlex.split(line)[1:]
+
+
+def test_a_classifier_is_judged_on_a_table_of_files(tmp_path, monkeypatch, capsys):
+    pixels, digits = load_digits(return_X_y=True)
+    monkeypatch.chdir(tmp_path)
+    Path("classifier.onnx").symlink_to(ROOT / "sample_models/cnn.onnx")
+    names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    Path("classes.txt").write_text("\n".join(names))
+    for row in range(0, 600, 5):
+        np.save(f"{row}.npy", (pixels[row] / 16).astype(np.float32).reshape(1, 8, 8))
+    rows = (f"{row}.npy,{names[digits[row]]}\n" for row in range(0, 600, 5))
+    Path("labels.csv").write_text("file,label\n" + "".join(rows))
+    assert run(_by_job("classifier.onnx")) == 0, capsys.readouterr().err
+
+
+def test_a_denoiser_is_judged_on_folders_of_sounds(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("denoiser.onnx").symlink_to(ROOT / "sample_models/denoiser.onnx")
+    for number in range(3):
+        for folder, clip in zip(("noisy", "clean"), draw_clip((1, number)), strict=True):
+            Path(folder).mkdir(exist_ok=True)
+            soundfile.write(f"{folder}/{number}.wav", clip, 8000, subtype="FLOAT")
+    assert run([*_by_job(" denoiser.onnx"), "--json", "-q"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["models"]
+    command = ["bench", "denoiser.onnx", "--data", "tones:test[:3]", "--metric", "si_sdr", "--json", "-q"]
+    assert run(command) == 0
+    (same,) = json.loads(capsys.readouterr().out)["models"]
+    assert found["score"]["value"] == pytest.approx(same["score"]["value"])
+
+
+@pytest.mark.parametrize("word", ["sts.jsonl", "corpus.jsonl", "book.txt", "said.csv", "noisy,"])
+def test_commands_by_job_name_metrics_and_data(word):
+    words = _by_job(word)
+    parse_metric(words[words.index("--metric") + 1])
+    parse_notation(words[words.index("--data") + 1])
 
 
 def test_every_recipe_key_is_described():

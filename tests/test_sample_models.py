@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
+from compressctl.__main__ import run
 from compressctl.data.notation import open_source
 from compressctl.measure.accuracy import evaluate
 from compressctl.measure.metrics import parse_metric
@@ -21,10 +23,12 @@ TABLE = {
     for match in ROW.finditer((SAMPLES / "README.md").read_text())
 }
 SCENE_ROW = re.compile(r"\| `(?P<file>\w+\.onnx)` \| .* \| (?P<metric>mAP|mIoU) (?P<score>[\d.]+) % \|")
+CLIP_ROW = re.compile(r"\| `(?P<file>\w+\.onnx)` \| .* \| SI-SDR (?P<score>[\d.]+) dB \|")
 SCENES = {
     match["file"]: (match["metric"].lower(), float(match["score"]) / 100)
     for match in SCENE_ROW.finditer((SAMPLES / "README.md").read_text())
 }
+CLIPS = {match["file"]: float(match["score"]) for match in CLIP_ROW.finditer((SAMPLES / "README.md").read_text())}
 
 
 def held_out_digits(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -44,11 +48,13 @@ def logits(path: Path, images: np.ndarray) -> np.ndarray:
 
 
 def test_readme_lists_every_artefact() -> None:
-    assert set(TABLE) | set(SCENES) == {path.name for path in SAMPLES.iterdir() if path.suffix in (".onnx", ".pt")}
+    assert set(TABLE) | set(SCENES) | set(CLIPS) == {
+        path.name for path in SAMPLES.iterdir() if path.suffix in (".onnx", ".pt")
+    }
 
 
 def test_artefacts_are_small() -> None:
-    assert sum((SAMPLES / name).stat().st_size for name in (*TABLE, *SCENES)) < 2_500_000
+    assert sum((SAMPLES / name).stat().st_size for name in (*TABLE, *SCENES, *CLIPS)) < 2_500_000
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -69,6 +75,24 @@ def test_scenes_are_answered_as_the_readme_states(name: str) -> None:
     source = open_source(f"scenes:test[:60],labels={labels}", session.inputs)
     score = evaluate(session, source, parse_metric(metric))
     assert score.low - 0.02 < stated < score.high + 0.02  # of 60 scenes, where the README has 200
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_clips_are_denoised_as_the_readme_states(name: str) -> None:
+    session = Session(SAMPLES / name)
+    score = evaluate(session, open_source("tones:test", session.inputs), parse_metric("si_sdr"))
+    assert score.value == pytest.approx(CLIPS[name], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "drop", "code"), [("int8", "0.3", 0), pytest.param("int2", "0.1", 4, id="more than two bits allow")]
+)
+def test_a_denoiser_keeps_to_a_budget_in_decibels_or_not(scheme, drop, code, tmp_path, capsys):
+    command = ["quantize", str(SAMPLES / "denoiser.onnx"), "-o", str(tmp_path / "small.onnx"), "--scheme", scheme]
+    data = ["--calibrate", "tones:train[:64]", "--data", "tones:test", "--metric", "si_sdr"]
+    assert run([*command, *data, "--max-accuracy-drop", drop, "--json", "-q"]) == code
+    (verdict,) = json.loads(capsys.readouterr().out)["budgets"]
+    assert (verdict["value"] > float(drop)) == (code == 4)
 
 
 @pytest.mark.parametrize("name", [name for name in TABLE if name.endswith(".onnx")])

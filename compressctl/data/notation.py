@@ -20,6 +20,7 @@ from compressctl.data.random import RandomSource
 from compressctl.data.scenes import ScenesSource
 from compressctl.data.source import Source
 from compressctl.data.text import TextSource
+from compressctl.data.tones import TonesSource
 from compressctl.errors import DataError, nearest
 from compressctl.tensorspec import TensorSpec
 
@@ -33,6 +34,7 @@ SOURCES: tuple[type[NamedSource], ...] = (
     TextSource,
     DigitsSource,
     ScenesSource,
+    TonesSource,
     RandomSource,
     PythonSource,
 )
