@@ -72,7 +72,7 @@ def _losses(student: ir.Model, config: Config, context: Context, source: Source)
         if term.aim == "labels":
             losses += weighted(term, 1 - config.alpha)
             continue
-        if term.loss == "kl":
+        if term.loss == "kl" and config.temperature != term.softness:
             term = term.model_copy(update={"temperature": config.temperature})
         losses += weighted(term, config.alpha if term.output in labelled else 1.0)
     losses += [LossTerm(loss="features", student=own, teacher=other) for own, other in map(sides, config.features)]

@@ -102,7 +102,9 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
         if decided.slowdown > 1 and {*packable} <= {*plan.weights}:
             other = _before_preparing(build(plan), decided, config, context)
             if other is not None:
-                return replace(other, facts={"target": target, "reduced_range": reduced, **other.facts})
+                warnings = (note for note in notes if note.kind == "warning")  # of the model, not of nodes of this form
+                facts = {"target": target, "reduced_range": reduced, **other.facts}
+                return replace(other, notes=(*warnings, *other.notes), facts=facts)
     kept, sensitivities, told = _keep_in_float(build, plan, config, context)
     plan = plan.without(kept)
     notes = (*notes, *told, *(skipped("kept in float: among the most sensitive layers", name) for name in kept))
@@ -111,7 +113,7 @@ def run(model: ir.Model, config: Config, context: Context) -> Outcome:
     notes += tuple(apply_plan(model, plan, observations, settings))
     attach(model, detached)
     narrow(model, widened)
-    facts: dict[str, Any] = {
+    facts = {
         "target": target,
         "reduced_range": reduced,
         "quantized": {"static": len(plan.static), "dynamic": len(plan.dynamic), "weights": len(plan.weights)},
