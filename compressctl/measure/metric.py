@@ -57,13 +57,11 @@ class Metric(ABC):
         output: the one output of the model that is judged; None as long as that is open, or where all are.
         higher_is_better: the direction of good.
         unit: "%" for fractions that are shown times 100, "dB", or "".
-        needs_labels: whether data without labels cannot be judged.
     """
 
     output: str | None = None
     higher_is_better: bool = True
     unit: str = ""
-    needs_labels: bool = True
 
     def __init__(self, name: str) -> None:
         self.name = name

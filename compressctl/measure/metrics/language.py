@@ -24,7 +24,6 @@ class Perplexity(OutputMetric):
     """
 
     higher_is_better = False
-    needs_labels = False
     wanted = "logits [N, T, V] against the token ids [N, T] that are fed"
 
     def _labels(self, batch: Batch) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 
 from compressctl.arrays import Array, Floats, Integers
@@ -56,9 +58,9 @@ class SignalMetric(OutputMetric):
             raise DataError(text, "leave it out")
         return self._ratio(*per_sample.T)
 
+    @abstractmethod
     def _ratio(self, n: Floats, s: Floats, e: Floats, ss: Floats, ee: Floats, se: Floats) -> Floats:
         """Return the ratio of each sample in dB."""
-        raise NotImplementedError
 
     def statistic(self, per_sample: Array, indices: Integers) -> Floats:
         """Return the mean on resamples; two infinities of different sign have none."""
