@@ -18,6 +18,9 @@ import onnx_ir as ir
 from compressctl.arrays import Array
 from compressctl.model.ops import CONTROL_FLOW, operands
 
+Names = tuple[set[str | None], set[str | None]]
+"""Of nodes, and of values."""
+
 
 def constant(value: ir.Value | None) -> Array | None:
     """Return the numpy array of an initializer, or of a Constant or constant-shaped ConstantOfShape node's output.
@@ -251,7 +254,7 @@ def _named_bodies(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
             yield from ((name, body) for body in attribute.as_graphs())
 
 
-def names_in(graph: ir.Graph) -> tuple[set[str | None], set[str | None]]:
+def names_in(graph: ir.Graph) -> Names:
     """Return the names of all nodes and of all values of `graph` and of the bodies inside it."""
     return {node.name for node in all_nodes(graph)}, _value_names(graph)
 

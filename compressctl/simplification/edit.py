@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compressctl.arrays import Array
-from compressctl.model.graph import constant, initializer, insert_before, operand, unique_name
+from compressctl.model.graph import Names, constant, free_names, initializer, insert_before, operand
 
 
 def is_op(node: ir.Node | None, *op_types: str) -> bool:
@@ -95,19 +95,21 @@ def add_before(node: ir.Node, op_type: str, inputs: list[ir.Value | None], name:
     return new.outputs[0]
 
 
-def add_after(node: ir.Node, op_type: str, name: str, **attributes: Sequence[int]) -> ir.Value:
+def add_after(node: ir.Node, op_type: str, name: str, taken: Names, **attributes: Sequence[int]) -> ir.Value:
     """Insert a new node behind the first output of `node`, on the way to all its users; return its output.
 
-    The new output takes over the name and the place of the old one, which gets a name derived from its own.
+    The new output takes over the name and the place of the old one, which gets a name derived from its own. `taken` has
+    the names of nodes and of values that new ones may not bear; theirs are added.
     """
     graph, old = node.graph, node.outputs[0]
     assert isinstance(graph, ir.Graph)
-    taken = {other.name for other in graph}
-    names = (name, *(f"{name}_{i}" for i in range(1, len(taken) + 1)))
-    new = ir.node(op_type, [old], attributes=attributes, name=next(free for free in names if free not in taken))
+    nodes, values = taken
+    new = ir.node(op_type, [old], attributes=attributes, name=next(free_names(name, nodes)))
+    nodes.add(new.name)
     output = new.outputs[0]
     output.type, output.shape, bare = old.type, old.shape, old.name
-    old.name = unique_name(graph, f"{bare}_{op_type.lower()}_input")
+    old.name = next(free_names(f"{bare}_{op_type.lower()}_input", values))
+    values.add(old.name)
     output.name = bare
     old.shape = None
     old.replace_all_uses_with(output, replace_graph_outputs=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from compressctl.model.graph import constant, initializer, is_only_use, operand
+from compressctl.model.graph import Names, constant, initializer, is_only_use, names_in, operand
 from compressctl.model.ops import BROADCAST, UNARY
 from compressctl.notes import Note, done
 from compressctl.simplification.edit import add_after, bypass, is_op, producer
@@ -25,13 +25,14 @@ _PERMUTABLE = UNARY | BROADCAST | {"Pad", "Concat"}
 def cancel_transposes(model: ir.Model, facts: Facts) -> list[Note]:
     """Apply the rule to the main graph of `model`."""
     graph, notes = model.graph, []
+    taken = names_in(graph)
     for node in tuple(graph):
         if node.graph is not graph:
             continue
         if is_op(node, "Transpose"):
             if _compose(node, facts):
                 notes.append(done("Transposes in a row composed", node.name))
-        elif is_op(node, *_PERMUTABLE) and _sink(graph, node, facts):
+        elif is_op(node, *_PERMUTABLE) and _sink(graph, node, facts, taken):
             notes.append(done("Transpose moved down to meet its inverse", node.name))
     return notes
 
@@ -56,7 +57,7 @@ def _compose(node: ir.Node, facts: Facts) -> bool:
     return True
 
 
-def _sink(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
+def _sink(graph: ir.Graph, node: ir.Node, facts: Facts, taken: Names) -> bool:
     """Move the Transposes above `node` below it, as one."""
     perm = _moved_perm(node, facts)
     if perm is None or not _pays(node, perm, facts, seen=set()):
@@ -72,11 +73,11 @@ def _sink(graph: ir.Graph, node: ir.Node, facts: Facts) -> bool:
         elif value is not None and (array := constant(value)) is not None:
             if node.op_type == "Pad" and index == 1:
                 pads = np.array([side[axis] for side in array.reshape(2, rank) for axis in inverse], array.dtype)
-                node.replace_input_with(index, initializer(graph, f"{node.name}_pads", pads))
+                node.replace_input_with(index, initializer(graph, f"{node.name}_pads", pads, taken[1]))
             elif node.op_type in BROADCAST and array.ndim:
                 full = array.reshape((1,) * (rank - array.ndim) + array.shape).transpose(inverse)
-                node.replace_input_with(index, initializer(graph, value.name or "constant", full))
-    add_after(node, "Transpose", f"{node.name}_transpose", perm=perm)
+                node.replace_input_with(index, initializer(graph, value.name or "constant", full, taken[1]))
+    add_after(node, "Transpose", f"{node.name}_transpose", taken, perm=perm)
     facts.forget(node.outputs[0])  # permuted now
     return True
 
