@@ -32,8 +32,8 @@ def test_reference_pages_are_current(page, text):
 
 
 def unless_quick(text: str, *values: object, quick: bool = True, **keys: object):
-    """The parameters of a test: long where `text`, a recipe or command, trains or times layers, or is not `quick`."""
-    slow = re.search(r"distill|finetune|qat|adaround|compressctl quantize (?!.*--scheme).*--calibrate", text)
+    """The parameters of a test: long where `text`, a recipe or command, trains, times layers or detects, or is not `quick`."""
+    slow = re.search(r"distill|finetune|qat|adaround|scenes:|compressctl quantize (?!.*--scheme).*--calibrate", text)
     return pytest.param(*values, marks=pytest.mark.long if slow or not quick else (), **keys)
 
 
@@ -115,6 +115,7 @@ def test_a_classifier_is_judged_on_a_table_of_files(tmp_path, monkeypatch, capsy
     assert run(_by_job("classifier.onnx")) == 0, capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_denoiser_is_judged_on_folders_of_sounds(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("denoiser.onnx").symlink_to(ROOT / "sample_models/denoiser.onnx")
