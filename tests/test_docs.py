@@ -32,7 +32,7 @@ def test_reference_pages_are_current(page, text):
 
 
 def unless_quick(text: str, *values: object, quick: bool = True, **keys: object):
-    """The parameters of a test: long where `text`, a recipe or command, trains, times layers, detects, or is not quick."""
+    """The parameters of a test: long where `text`, a recipe or command, trains, times layers, detects, or is slow."""
     slow = re.search(r"distill|finetune|qat|adaround|scenes:|compressctl quantize (?!.*--scheme).*--calibrate", text)
     return pytest.param(*values, marks=pytest.mark.long if slow or not quick else (), **keys)
 
