@@ -48,6 +48,7 @@ def test_dynamic_scheme_needs_no_data(call, tmp_path):
     assert "MatMulInteger" in operators(out) and "QuantizeLinear" not in operators(out)
 
 
+@pytest.mark.long
 def test_lstm_in_auto(call, tmp_path):
     out = tmp_path / "o.onnx"
     assert call("quantize", LSTM, "-o", out, *TOP1)[0] == 0

@@ -179,7 +179,7 @@ def test_packed_models_are_looked_into(init):
     assert facts["file_bytes"] == (SAMPLES / "mlp.ccz").stat().st_size
 
 
-@pytest.mark.parametrize("scheme", ["int8", *(pytest.param(name, marks=pytest.mark.long) for name in ("int4", "fp16"))])
+@pytest.mark.parametrize("scheme", [pytest.param(name, marks=pytest.mark.long) for name in ("int8", "int4", "fp16")])
 def test_a_compressed_model_is_told_and_only_stored(init, capsys, scheme):
     arguments = ["--scheme", scheme, "--calibrate", "digits:train[:64]", "-q"]
     assert run(["quantize", str(SAMPLES / "cnn.onnx"), "-o", "done.onnx", *arguments]) == 0

@@ -148,6 +148,7 @@ def test_a_weight_of_two_layers_gets_one_pair_of_factors(tmp_path):
     assert "MatMul MatMul_2 uses its weight too" in _reasons(left.notes)["MatMul_0"]
 
 
+@pytest.mark.long
 def test_an_accuracy_budget_is_kept_and_used(tmp_path):
     loaded = load_model(Path("sample_models/cnn.onnx")).model
     inputs = interface(loaded)[0]

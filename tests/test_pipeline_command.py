@@ -60,6 +60,7 @@ def test_wrong_settings_are_one_line(call):
     assert set(files()) == {"mlp.onnx", "r.yaml"}
 
 
+@pytest.mark.long
 def test_a_sweep_is_one_table(call):
     code, stdout, stderr = call(SWEEP)
     assert code == 0 and stderr == ""

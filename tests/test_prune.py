@@ -151,7 +151,10 @@ def test_rounds_say_how_far_they_have_come(scope, tmp_path):
     assert second.facts["groups"][0]["original"] == 32
 
 
-@pytest.mark.parametrize("key, limit", [("target_macs", 0.5), ("target_size", 0.5), ("target_latency", 0.95)])
+@pytest.mark.parametrize(
+    "key, limit",
+    [("target_macs", 0.5), ("target_size", 0.5), pytest.param("target_latency", 0.95, marks=pytest.mark.long)],
+)
 def test_targets_are_met_on_the_cut_model(key, limit, tmp_path, monkeypatch):
     monkeypatch.setattr("compressctl.pruning.targets._SECONDS", 0.2)
     graph = load_model(SAMPLES / "cnn.onnx").model

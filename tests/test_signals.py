@@ -78,7 +78,7 @@ def lives(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_signal_cleans_up_and_keeps_the_checkpoints(number, tmp_path):
     out = tmp_path / "out" / "m.onnx"
     out.parent.mkdir()

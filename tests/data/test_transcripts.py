@@ -80,6 +80,7 @@ def test_what_does_not_fit_is_refused(table, options, said):
         open_source(f"{table}{options}", inputs, beside=table.parent / "model" / "model.onnx")
 
 
+@pytest.mark.long
 def test_a_recogniser_is_judged_without_a_word_about_it(table, capsys):
     model = str(table.parent / "model" / "model.onnx")
     rows = [json.loads(line) for line in table.read_text().splitlines()]

@@ -58,7 +58,7 @@ def test_a_model_without_tables_keeps_the_usual_sizes() -> None:
     assert fit.sizes == {} and fit.limits == {}
 
 
-@pytest.mark.parametrize("data", [(), ("--calibrate", "ids.npz")])
+@pytest.mark.parametrize("data", [(), pytest.param(("--calibrate", "ids.npz"), marks=pytest.mark.long)])
 def test_a_short_table_of_positions_stops_no_command(data, tmp_path, monkeypatch) -> None:
     """With data, everything is run on them: the model need not run on anything else."""
     monkeypatch.chdir(tmp_path)

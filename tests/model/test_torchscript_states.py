@@ -238,6 +238,7 @@ def test_states_of_one_dimension_are_known_in_the_file_and_carried(tmp_path: Pat
     assert len(source.walk(4).steps) == 5
 
 
+@pytest.mark.long
 def test_commands_carry_what_the_module_keeps(call, tmp_path: Path) -> None:
     path, data = _saved(Streaming(), tmp_path), tmp_path / "sequences.npz"
     np.savez(data, x=np.random.default_rng(0).standard_normal((8, 5, 8)).astype(np.float32))

@@ -77,7 +77,9 @@ def test_sample_models(path):
         run(shrunk(model, groups, half(groups, ("width",))), [feeds(model, 2)])
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "squeezenet" else pytest.mark.long) for name in NETWORKS]
+)
 def test_networks_of_the_onnx_package(name):
     model = with_weights(load_model(LIGHT / f"light_{name}.onnx").model)
     apply_rules(model)
